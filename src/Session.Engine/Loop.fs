@@ -1,0 +1,329 @@
+/// The one loop of the library that changes a record: load, decide, evolve, compare-and-swap, tell.
+namespace Session.Engine
+
+open System
+open System.Threading
+open System.Threading.Tasks
+open Microsoft.Extensions.Logging
+open Session.Domain
+
+/// An accepted command: `Events` led from `Before` to `After`, and `After` is stored (unless it differs in nothing but
+/// what the clock and a touch bring).
+type Change =
+    { Before: Snapshot
+      After: Snapshot
+      Events: Event list }
+
+/// Given again for each attempt: the decision is made on the record as it is now.
+type Decision = delegate of now: DateTimeOffset * state: State -> Result<Event list, SessionError>
+
+[<RequireQualifiedAccess>]
+module internal Refusals =
+    let toError refusal =
+        match refusal with
+        | Refusal.NoSession -> SessionError.NoSession
+        | Refusal.Over(ending, at) -> SessionError.Ended(ending, at)
+        | Refusal.Conflict -> SessionError.Conflict
+        | Refusal.Exists
+        | Refusal.NotDue
+        | Refusal.Guess
+        | Refusal.Outdated as refusal -> SessionError.Refused refusal
+
+[<Sealed>]
+type Loop(store: ISessionStore, policy: Policy, clock: TimeProvider, log: ILogger, board: INoticeBoard) =
+
+    // Writers of one session in this process queue up after their first conflict, instead of racing again and again.
+    let gates = Array.init 256 (fun _ -> new SemaphoreSlim(1))
+    let gateOf (id: string) = gates[(id.GetHashCode() &&& 0x7FFFFFFF) % gates.Length]
+
+    let maxAttempts = 64
+
+    // A touch each so often keeps `lastSeen` exact to a sixtieth of the idle timeout, and never ends a session late.
+    let touchStep = min (TimeSpan.FromMinutes 1L) (policy.Idle / 60.0)
+
+    let isStored event =
+        match event with
+        | WasSeen _
+        | GraceEnded -> false
+        | _ -> true
+
+    let unavailable (error: exn) =
+        log.LogError(error, "The session store failed. Nothing was changed; requests that need a session get 503.")
+        Error(SessionError.Unavailable error)
+
+    let anyLive state =
+        match state with
+        | Created live
+        | Active live
+        | Regenerated(live, _)
+        | Destroyed(live, _, _)
+        | Expired(live, _, _, _) -> live
+        | Absent -> invalidOp "There is no record of an absent session."
+
+    let kindOf state =
+        match state with
+        | Created live when live.Subject.IsNone -> RecordKind.Unconfirmed
+        | Created _
+        | Active _
+        | Regenerated _ -> RecordKind.Live
+        | Destroyed _
+        | Expired _
+        | Absent -> RecordKind.Ended
+
+    let toRecord id version (notBefore: DateTimeOffset) state =
+        let live = anyLive state
+        let due = Lifecycle.due policy state
+        let subject = live.Subject |> Option.toObj
+
+        StoredRecord(
+            id,
+            version,
+            kindOf state,
+            live.LastSeen,
+            (if due < notBefore then notBefore else due),
+            subject,
+            Random.Shared.NextInt64(),
+            Codec.encode id version state
+        )
+
+    let noticeOf (before: State) (after: State) event =
+        match event with
+        | WasCreated _ -> ValueSome CreatedNotice
+        | RenewalConfirmed _ -> ValueSome RenewedNotice
+        | WasElevated _ -> ValueSome ElevatedNotice
+        | WasSignedIn _ -> ValueSome SignedInNotice
+        | WasReplayed _ -> ValueSome ReplayedNotice
+        | WasDestroyed(reason, _) -> ValueSome(DestroyedNotice reason)
+        // The sweeper tells of the end by time: once, and on one node of a fleet.
+        | HasExpired _
+        | WasConfirmed
+        | WasSeen _
+        | WasWritten _
+        | RenewalIssued _
+        | GraceEnded
+        | WasTold -> ValueNone
+
+    let post (notice: Notice) =
+        task {
+            try
+                do! board.Post notice
+                return true
+            with error ->
+                log.LogError(error, "A session event handler failed. The session is as the event says all the same.")
+                return false
+        }
+
+    let tell now change =
+        task {
+            for event in change.Events do
+                match noticeOf change.Before.State change.After.State event with
+                | ValueNone -> ()
+                | ValueSome kind ->
+                    // The end has no data any more: tell of the data that ended.
+                    let live =
+                        match Lifecycle.liveOf change.After.State, Lifecycle.liveOf change.Before.State with
+                        | Some live, _
+                        | None, Some live -> live
+                        | None, None -> anyLive change.After.State
+
+                    let! _ =
+                        post
+                            { Kind = kind
+                              Id = change.After.Id
+                              Subject = live.Subject
+                              Data = live.Data
+                              At = now }
+
+                    ()
+        }
+
+    /// The record as a snapshot. An unreadable record opens nothing, and stays as it is.
+    member _.Read(record: StoredRecord) : Result<Snapshot, SessionError> =
+        match Codec.decode record.Id record.Version record.Body with
+        | Ok state ->
+            Ok
+                { Id = record.Id
+                  Version = record.Version
+                  State = Lifecycle.evolve state (WasSeen record.LastSeen)
+                  StoredLastSeen = record.LastSeen }
+        | Error reason ->
+            log.LogError("The record of session {SessionId} cannot be read: {Reason}. It opens nothing.", record.Id, reason)
+            Error(SessionError.Unreadable reason)
+
+    member _.Now = clock.GetUtcNow()
+
+    /// The record under this id as it is now; Absent when there is none.
+    member loop.Load(id: string, cancel: CancellationToken) : Task<Result<Snapshot, SessionError>> =
+        task {
+            try
+                match! store.Load(id, cancel) with
+                | null ->
+                    return
+                        Ok
+                            { Id = id
+                              Version = 0L
+                              State = Absent
+                              StoredLastSeen = DateTimeOffset.MinValue }
+                | record -> return loop.Read record
+            with
+            | :? OperationCanceledException when cancel.IsCancellationRequested ->
+                cancel.ThrowIfCancellationRequested()
+                return Error SessionError.NoSession
+            | error -> return unavailable error
+        }
+
+    /// Stores what `events` made of an absent session. `Refused Exists` when the id is taken.
+    member _.Insert(id: string, events: Event list, cancel: CancellationToken) : Task<Result<Snapshot, SessionError>> =
+        task {
+            cancel.ThrowIfCancellationRequested()
+            let now = clock.GetUtcNow()
+            let state = List.fold Lifecycle.evolve Lifecycle.initial events
+            let record = toRecord id 1L now state
+
+            let snapshot =
+                { Id = id
+                  Version = 1L
+                  State = state
+                  StoredLastSeen = record.LastSeen }
+
+            let stored () =
+                task {
+                    let before = { snapshot with Version = 0L; State = Absent }
+                    do! tell now { Before = before; After = snapshot; Events = events }
+                    return Ok snapshot
+                }
+
+            try
+                match! store.Insert(record, CancellationToken.None) with
+                | WriteResult.Written -> return! stored ()
+                | WriteResult.Unknown ->
+                    match! store.Load(id, CancellationToken.None) with
+                    | null -> return unavailable (TimeoutException "The store did not say whether it took the session.")
+                    | found when found.Operation = record.Operation -> return! stored ()
+                    | _ -> return Error(SessionError.Refused Exists)
+                | _ -> return Error(SessionError.Refused Exists)
+            with error ->
+                return unavailable error
+        }
+
+    /// Decides on the record under `id`, again for each conflict, and stores what follows. `start`: the record as it
+    /// was read before, which spares the first load. `hold`: nobody else needs to look at the record for so long.
+    member loop.Change
+        (id: string, start: Snapshot voption, hold: TimeSpan, decide: Decision, cancel: CancellationToken)
+        : Task<Result<Change, SessionError>> =
+        task {
+            let gate = gateOf id
+            let mutable queued = false
+            let mutable known = start
+            let mutable answer = ValueNone
+            let mutable attempt = 0
+            // An earlier write of this call whose outcome is unknown.
+            let mutable pending: StoredRecord | null = null
+            let mutable pendingChange = Unchecked.defaultof<Change>
+
+            try
+                while answer.IsNone do
+                    attempt <- attempt + 1
+
+                    let! current =
+                        match known with
+                        | ValueSome snapshot -> Task.FromResult(Ok snapshot)
+                        | ValueNone -> loop.Load(id, (if attempt = 1 then cancel else CancellationToken.None))
+
+                    known <- ValueNone
+                    let now = clock.GetUtcNow()
+
+                    match current with
+                    | Error error -> answer <- ValueSome(Error error)
+                    | Ok before ->
+                        match decide.Invoke(now, before.State) with
+                        | Error error -> answer <- ValueSome(Error error)
+                        | Ok events ->
+                            let state = List.fold Lifecycle.evolve before.State events
+
+                            if not (List.exists isStored events) then
+                                let after = { before with State = state }
+                                let seen = (anyLive state).LastSeen
+
+                                if not events.IsEmpty && seen - before.StoredLastSeen >= touchStep then
+                                    try
+                                        do! store.Touch(id, seen, CancellationToken.None)
+                                    with error ->
+                                        log.LogWarning(error, "The store did not take the touch of session {SessionId}.", id)
+
+                                answer <- ValueSome(Ok { Before = before; After = after; Events = events })
+                            else
+                                let version = before.Version + 1L
+                                let record = toRecord id version (now + hold) state
+
+                                let after =
+                                    { Id = id
+                                      Version = version
+                                      State = state
+                                      StoredLastSeen = record.LastSeen }
+
+                                let change = { Before = before; After = after; Events = events }
+
+                                try
+                                    match! store.Replace(record, before.Version, CancellationToken.None) with
+                                    | WriteResult.Written ->
+                                        do! tell now change
+                                        answer <- ValueSome(Ok change)
+                                    | WriteResult.Absent -> answer <- ValueSome(Error SessionError.NoSession)
+                                    | WriteResult.Unknown ->
+                                        pending <- record
+                                        pendingChange <- change
+                                    | _ -> ()
+                                with error ->
+                                    answer <- ValueSome(unavailable error)
+
+                    if answer.IsNone then
+                        // The decision is made again on the record as it is now: a conflict is not an error.
+                        if attempt >= maxAttempts then
+                            answer <- ValueSome(Error SessionError.Contended)
+                        else
+                            if not queued then
+                                do! gate.WaitAsync()
+                                queued <- true
+
+                            if attempt > 1 then
+                                let most = min 50 (1 <<< min attempt 6)
+                                do! Task.Delay(Random.Shared.Next(1, most + 1))
+
+                            match pending with
+                            | null -> ()
+                            | sent ->
+                                try
+                                    match! store.Load(id, CancellationToken.None) with
+                                    | null -> answer <- ValueSome(Error SessionError.NoSession)
+                                    | found when found.Operation = sent.Operation ->
+                                        do! tell now pendingChange
+                                        answer <- ValueSome(Ok pendingChange)
+                                    | found ->
+                                        // Overwritten since, or never arrived: it cannot arrive any more, its version
+                                        // is taken, unless the record still is as it was before.
+                                        if found.Version >= sent.Version then
+                                            pending <- null
+
+                                        match loop.Read found with
+                                        | Ok snapshot -> known <- ValueSome snapshot
+                                        | Error error -> answer <- ValueSome(Error error)
+                                with error ->
+                                    answer <- ValueSome(unavailable error)
+            finally
+                if queued then
+                    gate.Release() |> ignore
+
+            return answer.Value
+        }
+
+    /// Tells of an end by time. False when the handler failed: it has to be told again.
+    member _.TellExpired(snapshot: Snapshot, kind: ExpiryKind) : Task<bool> =
+        let live = anyLive snapshot.State
+
+        post
+            { Kind = ExpiredNotice kind
+              Id = snapshot.Id
+              Subject = live.Subject
+              Data = live.Data
+              At = clock.GetUtcNow() }

@@ -1,0 +1,134 @@
+/// The store port. Its comments are the specification; the contract kit is their proof.
+namespace Session.Engine
+
+open System
+open System.Collections.Generic
+open System.Threading
+open System.Threading.Tasks
+
+/// What a store has to know of a record's state, and all that it may know.
+type RecordKind =
+    /// An anonymous session whose token no client has presented yet: a full store drops these first.
+    | Unconfirmed = 0
+    | Live = 1
+    /// A tombstone: it is never touched and never counted, but loaded and listed like every record.
+    | Ended = 2
+
+/// One session as a store keeps it, under its id. Immutable.
+[<Sealed; AllowNullLiteral>]
+type StoredRecord
+    (
+        id: string,
+        version: int64,
+        kind: RecordKind,
+        lastSeen: DateTimeOffset,
+        dueAt: DateTimeOffset,
+        subject: string | null,
+        operation: int64,
+        body: ReadOnlyMemory<byte>
+    ) =
+    /// The key: 1 to 64 of A-Z a-z 0-9 _ -, compared ordinally. Public: it opens nothing.
+    member _.Id = id
+    /// 1 at insert, one more with each replace.
+    member _.Version = version
+    member _.Kind = kind
+    /// Moved by touch and by replace, and only forward.
+    member _.LastSeen = lastSeen
+    /// When the record has to be looked at next: the key of the due index.
+    member _.DueAt = dueAt
+    /// Whose session it is, or null. The key of the subject index.
+    member _.Subject = subject
+    /// Random, another one for each write: who finds it stored knows that their write took effect.
+    member _.Operation = operation
+    /// Opaque, and authoritative: the other properties repeat what a store needs of it.
+    member _.Body = body
+
+    /// The same record, seen later (or the same one, when it was seen later already).
+    member record.SeenAt(at: DateTimeOffset) =
+        if at <= lastSeen then record
+        else StoredRecord(id, version, kind, at, dueAt, subject, operation, body)
+
+    /// The same record with another place in the due index.
+    member _.Due(at: DateTimeOffset) = StoredRecord(id, version, kind, lastSeen, at, subject, operation, body)
+
+/// What became of an insert or a replace.
+type WriteResult =
+    | Written = 0
+    /// Nothing was changed: the id is taken (insert), or the stored version is another one (replace).
+    | Conflict = 1
+    /// Nothing was changed: there is no such record (replace).
+    | Absent = 2
+    /// The request was sent and the answer never came: it may have taken effect, now or later. Compare `Operation`.
+    | Unknown = 3
+
+/// Some records, and where to go on. `Next` is null on the last page; a page may be empty and not the last.
+[<Sealed>]
+type StoredPage(records: IReadOnlyList<StoredRecord>, next: string | null) =
+    member _.Records = records
+    member _.Next = next
+
+/// What a store found out about itself and its surroundings at start.
+[<Sealed>]
+type StoreReport(location: string, comparesAndSwaps: bool, lists: bool, notes: IReadOnlyList<string>) =
+    /// Where the records are, in a form that is equal for two stores exactly if they share their records. No passwords.
+    member _.Location = location
+    /// Whether replace is atomic. Without it parallel updates can be lost, and a late save can undo a logout.
+    member _.ComparesAndSwaps = comparesAndSwaps
+    /// Whether by subject, enumerate and claim overdue work.
+    member _.Lists = lists
+    /// Sentences for the log at start: each names a setting, what it means for sessions, and what to change.
+    member _.Notes = notes
+
+/// Keeps records; knows nothing of HTTP, cookies or policy.
+///
+/// For every verb: an unreachable or failing server is an exception (of the driver's own type: the engine turns it
+/// into the value `Unavailable`); absence, conflict and expiry never are. A store bounds its waiting by itself. A
+/// cancelled token stops an operation that has not been sent yet. Every member is safe for concurrent use.
+[<AllowNullLiteral>]
+type ISessionStore =
+    /// Called once before any other verb: connects or opens, migrates the schema, probes the server's settings.
+    /// A server that is not there yet is a note, not an exception; a setting that would lose logouts is an exception.
+    abstract Prepare: CancellationToken -> ValueTask<StoreReport>
+
+    /// Written only if the id is absent; else `Conflict`, also when a tombstone has the id.
+    abstract Insert: StoredRecord * CancellationToken -> ValueTask<WriteResult>
+
+    /// The record as last written, or null: one network round trip. Sees every acknowledged write, and whatever the
+    /// clock or the store's own time-to-live says: a record is there until it is removed.
+    abstract Load: id: string * CancellationToken -> ValueTask<StoredRecord | null>
+
+    /// Written only if the stored version is `expected`, and then with record, index entries and time-to-live as one;
+    /// else `Conflict`, or `Absent`. Never creates. The later `LastSeen` of the stored and the new record is kept.
+    abstract Replace: StoredRecord * expected: int64 * CancellationToken -> ValueTask<WriteResult>
+
+    /// Moves `LastSeen` forward, never back, and nothing else: no version, no body, no index. Does nothing on a
+    /// tombstone or an absent record. May return before it took effect, and may be lost in a crash.
+    abstract Touch: id: string * at: DateTimeOffset * CancellationToken -> ValueTask
+
+    /// Removes the record and its index entries. Idempotent: removing what is not there succeeds.
+    abstract Remove: id: string * CancellationToken -> ValueTask
+
+    /// The records of a subject, each once, in the order of their ids; `after`: null, or `Next` of the page before.
+    /// Holds every session whose sign-in was acknowledged before the call. May hold what was removed meanwhile, never
+    /// what never was.
+    abstract BySubject: subject: string * after: string | null * limit: int * CancellationToken -> ValueTask<StoredPage>
+
+    /// All records, paged in the same way. May be stale; never invents.
+    abstract Enumerate: after: string | null * limit: int * CancellationToken -> ValueTask<StoredPage>
+
+    /// How many records are no tombstones. May be stale by one sweep.
+    abstract Count: CancellationToken -> ValueTask<int64>
+
+    /// Up to `limit` records whose `DueAt` has come, longest overdue first. Hands each to one caller: until `lease`
+    /// is over (or the record is replaced or rescheduled) no other caller on any node gets it.
+    abstract ClaimOverdue:
+        now: DateTimeOffset * lease: TimeSpan * limit: int * CancellationToken -> ValueTask<IReadOnlyList<StoredRecord>>
+
+    /// Gives a claimed record, still at this version, another place in the due index. Nothing else changes; does
+    /// nothing when the record was replaced or removed meanwhile.
+    abstract Reschedule: id: string * version: int64 * dueAt: DateTimeOffset * CancellationToken -> ValueTask
+
+/// A store that cannot hold another session without losing one that a client has confirmed.
+[<Sealed>]
+type StoreFullException(message: string) =
+    inherit Exception(message)

@@ -1,0 +1,98 @@
+namespace Session.Engine
+
+open System
+open System.Buffers
+open System.Buffers.Binary
+open System.Buffers.Text
+open System.Security.Cryptography
+open System.Text
+open Session.Domain
+
+/// Hashes secrets: SHA-256, or HMAC-SHA-256 under the application's server key, so that whoever can write to the
+/// store, but does not have the key, cannot mint a session (ASVS 6.5.2, 11.4).
+[<Sealed>]
+type SecretHasher(serverKey: byte[] | null) =
+    member _.Hash(secret: ReadOnlySpan<byte>) : SecretHash =
+        let digest = Span<byte>(Array.zeroCreate<byte> 32)
+
+        match serverKey with
+        | null -> SHA256.HashData(secret, digest) |> ignore
+        | key -> HMACSHA256.HashData(ReadOnlySpan<byte> key, secret, digest) |> ignore
+
+        { W0 = BinaryPrimitives.ReadInt64BigEndian(digest.Slice 0)
+          W1 = BinaryPrimitives.ReadInt64BigEndian(digest.Slice 8)
+          W2 = BinaryPrimitives.ReadInt64BigEndian(digest.Slice 16)
+          W3 = BinaryPrimitives.ReadInt64BigEndian(digest.Slice 24) }
+
+/// A token as a request brought it: well-formed, and nothing is known of it yet. The secret is hashed on arrival.
+[<Struct; CustomEquality; NoComparison>]
+type PresentedToken =
+    { Id: string
+      Hash: SecretHash }
+
+    override _.Equals(_: obj) = false
+    override _.GetHashCode() = 0
+    override token.ToString() = String.Concat(token.Id, ".(hidden)")
+
+/// A new secret on its way to the client. It has no text form but the one for the transport.
+[<Sealed>]
+type Secret internal (bytes: byte[]) =
+    /// 256 random bits. A failing generator throws: there is no weaker source to fall back to.
+    static member Mint() = Secret(RandomNumberGenerator.GetBytes 32)
+
+    member _.HashWith(hasher: SecretHasher) = hasher.Hash(ReadOnlySpan<byte> bytes)
+
+    /// The token `id.secret` for Set-Cookie or the token header, and for nothing else.
+    member internal _.Reveal(id: string) = String.Concat(id, ".", Base64Url.EncodeToString(ReadOnlySpan<byte> bytes))
+
+    override _.ToString() = "Secret(hidden)"
+
+/// A secret together with the session that it opens, for the transport to hand over.
+[<Sealed>]
+type IssuedToken internal (id: string, secret: Secret) =
+    member _.Id = id
+    /// The text for the client. Never log or store it.
+    member _.Reveal() = secret.Reveal id
+    override _.ToString() = String.Concat(id, ".(hidden)")
+
+[<RequireQualifiedAccess>]
+module Token =
+    let private alphabet =
+        SearchValues.Create("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_".AsSpan())
+
+    // A last character with any of its two unused bits set is another spelling of the same secret: only one is valid.
+    let private lastCharacters = SearchValues.Create("AEIMQUYcgkosw048".AsSpan())
+
+    let private secretLength, maxIdLength = 43, 64
+
+    let private isId (text: ReadOnlySpan<char>) =
+        text.Length >= 1 && text.Length <= maxIdLength && not (text.ContainsAnyExcept alphabet)
+
+    /// 128 random bits, 22 characters.
+    let newId () = Base64Url.EncodeToString(ReadOnlySpan<byte>(RandomNumberGenerator.GetBytes 16))
+
+    /// Whether an id of the application's own generator may become a session id: 1 to 64 of A-Z a-z 0-9 _ -
+    let isValidId (id: string) = isId (id.AsSpan())
+
+    /// `id.secret` with the exact alphabet and lengths. Anything else is no token: no decoding, no trimming, no
+    /// second try, and no cost.
+    let tryParse (hasher: SecretHasher) (text: ReadOnlySpan<char>) : PresentedToken voption =
+        let dot = text.Length - secretLength - 1
+
+        if dot < 1 || text[dot] <> '.' || not (isId (text.Slice(0, dot))) then
+            ValueNone
+        else
+            let secret = text.Slice(dot + 1)
+
+            if secret.ContainsAnyExcept alphabet || not (lastCharacters.Contains secret[secretLength - 1]) then
+                ValueNone
+            else
+                let bytes = Span<byte>(Array.zeroCreate<byte> 32)
+                let mutable written = 0
+
+                if Base64Url.TryDecodeFromChars(secret, bytes, &written) && written = 32 then
+                    ValueSome
+                        { Id = String(text.Slice(0, dot))
+                          Hash = hasher.Hash(Span<byte>.op_Implicit bytes) }
+                else
+                    ValueNone
