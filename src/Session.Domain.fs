@@ -447,7 +447,8 @@ module Lifecycle =
         | None when live.Elevations <> under -> Error Outdated
         | None -> Ok events
 
-    let private isRenewalDue policy (now: DateTimeOffset) state =
+    /// Whether the presenter of the confirmed secret is to be issued the next one.
+    let isRenewalDue policy (now: DateTimeOffset) state =
         match state, policy.RotateEvery with
         | Active live, Some every -> now >= live.SecretSince + every
         | Regenerated(_, Issued(_, at)), Some _ -> now >= at + policy.Grace

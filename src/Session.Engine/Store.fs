@@ -15,7 +15,7 @@ type RecordKind =
     | Ended = 2
 
 /// One session as a store keeps it, under its id. Immutable.
-[<Sealed; AllowNullLiteral>]
+[<Sealed>]
 type StoredRecord
     (
         id: string,
@@ -84,7 +84,6 @@ type StoreReport(location: string, comparesAndSwaps: bool, lists: bool, notes: I
 /// For every verb: an unreachable or failing server is an exception (of the driver's own type: the engine turns it
 /// into the value `Unavailable`); absence, conflict and expiry never are. A store bounds its waiting by itself. A
 /// cancelled token stops an operation that has not been sent yet. Every member is safe for concurrent use.
-[<AllowNullLiteral>]
 type ISessionStore =
     /// Called once before any other verb: connects or opens, migrates the schema, probes the server's settings.
     /// A server that is not there yet is a note, not an exception; a setting that would lose logouts is an exception.

@@ -1,0 +1,113 @@
+/// The native F# API: curried, HttpContext last, expected failures as values.
+namespace Session.AspNetCore
+
+open System.Threading.Tasks
+open Microsoft.AspNetCore.Http
+open Session.Domain
+open Session.Engine
+
+[<RequireQualifiedAccess>]
+module Session =
+    let private raiseIfDown error =
+        match error with
+        | SessionError.Unavailable _
+        | SessionError.Contended -> raise (SessionFailure.toException error)
+        | _ -> None
+
+    /// The data of the live session, or None. One store call, once per request; none without a token. A store that is
+    /// down raises SessionFailedException: the middleware answers 503.
+    let tryGet<'T> (context: HttpContext) : Task<'T option> =
+        let request = RequestSession.find<'T> context
+
+        task {
+            match! request.Load context.RequestAborted with
+            | Ok() -> return request.Data
+            | Error error -> return raiseIfDown error
+        }
+
+    /// The data computed from the data as it is stored, and called again for each conflict: keep the function pure.
+    /// Creates the session if there is none.
+    let update<'T> (change: 'T option -> 'T) (context: HttpContext) : Task<Result<'T, SessionError>> =
+        (RequestSession.find<'T> context).Update(change, context.RequestAborted)
+
+    /// Signs a subject in: new data, a new token, the old one is dead at once (ASVS 7.2.4).
+    let signIn<'T> (subject: string) (data: 'T) (context: HttpContext) : Task<Result<'T, SessionError>> =
+        (RequestSession.find<'T> context).SignIn(subject, data, context.RequestAborted)
+
+    /// A new token after a change of privilege; the old one is dead at once.
+    let regenerate<'T> (context: HttpContext) : Task<Result<unit, SessionError>> =
+        (RequestSession.find<'T> context).Regenerate context.RequestAborted
+
+    /// Ends the session and expires the cookie. Ok without a session, too.
+    let destroy<'T> (context: HttpContext) : Task<Result<unit, SessionError>> =
+        (RequestSession.find<'T> context).Destroy context.RequestAborted
+
+    /// The subject of the live session: whose it is, if anybody has signed in.
+    let subject<'T> (context: HttpContext) : Task<string option> =
+        let request = RequestSession.find<'T> context
+
+        task {
+            match! request.Load context.RequestAborted with
+            | Ok() -> return request.Live |> Option.bind _.Subject
+            | Error error -> return raiseIfDown error
+        }
+
+    /// The session id: public, safe to log. None without a live session.
+    let tryId<'T> (context: HttpContext) : Task<string option> =
+        let request = RequestSession.find<'T> context
+
+        task {
+            match! request.Load context.RequestAborted with
+            | Ok() -> return request.Id
+            | Error error -> return raiseIfDown error
+        }
+
+/// For Giraffe: an HttpHandler is HttpFunc -> HttpFunc, and an HttpFunc is HttpContext -> Task<HttpContext option>.
+[<RequireQualifiedAccess>]
+module Giraffe =
+    /// Goes on with a live session; else runs the first handler, which ends the pipeline.
+    let requireSession<'T>
+        (missing: (HttpContext -> Task<HttpContext option>) -> HttpContext -> Task<HttpContext option>)
+        : (HttpContext -> Task<HttpContext option>) -> HttpContext -> Task<HttpContext option> =
+        fun next context ->
+            task {
+                match! Session.tryGet<'T> context with
+                | Some _ -> return! next context
+                | None -> return! missing (fun context -> Task.FromResult(Some context)) context
+            }
+
+    /// Hands the data of the live session to a handler; without one the handler is skipped.
+    let withSession<'T>
+        (handler: 'T -> (HttpContext -> Task<HttpContext option>) -> HttpContext -> Task<HttpContext option>)
+        : (HttpContext -> Task<HttpContext option>) -> HttpContext -> Task<HttpContext option> =
+        fun next context ->
+            task {
+                match! Session.tryGet<'T> context with
+                | Some data -> return! handler data next context
+                | None -> return None
+            }
+
+/// For Falco, Oxpecker and plain endpoints: a handler is HttpContext -> Task.
+[<RequireQualifiedAccess>]
+module Endpoint =
+    let private unauthorized (context: HttpContext) : Task =
+        context.Response.StatusCode <- StatusCodes.Status401Unauthorized
+        Task.CompletedTask
+
+    /// Runs the handler with a live session; else answers 401. Also an Oxpecker EndpointMiddleware.
+    let requireSession<'T> (handler: HttpContext -> Task) : HttpContext -> Task =
+        fun context ->
+            task {
+                match! Session.tryGet<'T> context with
+                | Some _ -> do! handler context
+                | None -> do! unauthorized context
+            }
+
+    /// Hands the data of the live session to the handler; else answers 401.
+    let withSession<'T> (handler: 'T -> HttpContext -> Task) : HttpContext -> Task =
+        fun context ->
+            task {
+                match! Session.tryGet<'T> context with
+                | Some data -> do! handler data context
+                | None -> do! unauthorized context
+            }

@@ -1,0 +1,81 @@
+/// Start and upkeep: what has to be right before the first request, and the sweeper.
+namespace Session.AspNetCore
+
+open System
+open System.Collections.Concurrent
+open System.Threading
+open System.Threading.Tasks
+open Microsoft.Extensions.Hosting
+open Microsoft.Extensions.Logging
+open Microsoft.Extensions.Options
+open Session.Engine
+
+/// Who has which cookie name and which place in a store: two kinds of sessions must share neither.
+[<Sealed>]
+type SessionNames() =
+    let taken = ConcurrentDictionary<string, Type>(StringComparer.Ordinal)
+
+    /// The type that has it already, if it is another one.
+    member _.Take(name: string, dataType: Type) =
+        let owner = taken.GetOrAdd(name, dataType)
+        if owner = dataType then None else Some owner
+
+[<Sealed>]
+type SessionHost<'T>(service: SessionService<'T>, names: SessionNames) =
+    inherit BackgroundService()
+
+    let log = service.Log
+    let batch = 100
+
+    let refuse sentence =
+        raise (OptionsValidationException(typeof<'T>.Name, typeof<SessionSettings>, [| sentence |]))
+
+    // A fifth more or less, so that the nodes of a fleet do not sweep at the same moment.
+    let pause () =
+        service.Settings.SweepInterval * (0.8 + 0.4 * Random.Shared.NextDouble())
+
+    member private _.StartSweeping(cancel: CancellationToken) = base.StartAsync cancel
+
+    override host.StartAsync(cancel) =
+        task {
+            let name = service.Transport.CookieName
+
+            match names.Take(String.Concat("cookie ", name), typeof<'T>) with
+            | Some other ->
+                refuse (String.Concat("Sessions of ", other.Name, " and of " + typeof<'T>.Name, " have the same cookie name: give one of them another Cookie.Name."))
+            | None -> ()
+
+            let! report = service.Engine.Store.Prepare cancel
+
+            match names.Take(String.Concat("store ", report.Location), typeof<'T>) with
+            | Some other ->
+                refuse (String.Concat("Sessions of ", other.Name, " and of " + typeof<'T>.Name, " share one place in a store: give one of them another file, table or prefix."))
+            | None -> ()
+
+            if service.Settings.MaxSessionsPerSubject.IsSome && not report.Lists then
+                refuse "MaxSessionsPerSubject needs a store that lists the sessions of a subject: choose another store, or leave it unset."
+
+            for note in report.Notes do
+                log.LogWarning("Session store: {Note}", note)
+
+            do! host.StartSweeping cancel
+        }
+
+    override _.ExecuteAsync(stopping) =
+        task {
+            try
+                while not stopping.IsCancellationRequested do
+                    do! Task.Delay(pause (), service.Clock, stopping)
+
+                    try
+                        let mutable handled = batch
+
+                        while handled = batch && not stopping.IsCancellationRequested do
+                            let! count = service.Engine.Sweep(batch, stopping)
+                            handled <- count
+                    with
+                    | :? OperationCanceledException when stopping.IsCancellationRequested -> ()
+                    | error -> log.LogError(error, "The session sweep failed; it is tried again in a moment. Expiry does not depend on it.")
+            with :? OperationCanceledException when stopping.IsCancellationRequested ->
+                ()
+        }

@@ -1,0 +1,80 @@
+/// Guards endpoints that need a session, and turns failed session operations into answers. It touches no session by
+/// itself: a request that needs none costs nothing here.
+namespace Session.AspNetCore
+
+open System
+open System.Threading.Tasks
+open Microsoft.AspNetCore.Http
+open Microsoft.Extensions.Logging
+open Session.Engine
+
+[<Sealed>]
+type SessionMiddleware<'T>(next: RequestDelegate, service: SessionService<'T>) =
+    do service.IsMounted <- true
+
+    let problem (context: HttpContext) (status: int) (detail: string) : Task =
+        if context.Response.HasStarted then
+            context.Abort()
+            Task.CompletedTask
+        else
+            // Headers that the session has set so far stay: what they say is stored.
+            context.Response.StatusCode <- status
+            context.Response.ContentLength <- Nullable()
+            context.Response.ContentType <- "application/problem+json"
+
+            if status = 503 then
+                context.Response.Headers.RetryAfter <- "1"
+
+            context.Response.WriteAsync(
+                String.Concat("{\"status\":", status.ToString(Globalization.CultureInfo.InvariantCulture), ",\"title\":\"", detail, "\"}")
+            )
+
+    let isFor (metadata: IRequireSessionMetadata) =
+        match metadata.DataType with
+        | null -> true
+        | dataType -> dataType = typeof<'T>
+
+    let answer (context: HttpContext) (failure: SessionFailedException) =
+        if context.Response.HasStarted then
+            service.Log.LogError(failure, "A session operation failed after the response had started: the connection is cut.")
+
+        problem context failure.StatusCode failure.Message
+
+    let watch (running: Task) (context: HttpContext) : Task =
+        task {
+            try
+                do! running
+            with :? SessionFailedException as failure ->
+                do! answer context failure
+        }
+
+    let pass (context: HttpContext) : Task =
+        try
+            let running = next.Invoke context
+            if running.IsCompletedSuccessfully then running else watch running context
+        with :? SessionFailedException as failure ->
+            answer context failure
+
+    let guard (context: HttpContext) : Task =
+        task {
+            let request = RequestSession.find<'T> context
+
+            match! request.Load context.RequestAborted with
+            | Error error ->
+                let struct (status, detail) = SessionFailure.describe error
+                do! problem context status detail
+            | Ok() when request.Live.IsSome -> do! pass context
+            | Ok() -> do! problem context 401 "There is no live session."
+        }
+
+    member _.Invoke(context: HttpContext) : Task =
+        if service.Transport.IsAmbiguous context then
+            problem context 400 "The request has its session token in a cookie and in a header: send one of them."
+        else
+            match context.GetEndpoint() with
+            | null -> pass context
+            | endpoint ->
+                match endpoint.Metadata.GetMetadata<IRequireSessionMetadata>() with
+                | null -> pass context
+                | metadata when isFor metadata -> guard context
+                | _ -> pass context

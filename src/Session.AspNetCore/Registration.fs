@@ -1,0 +1,66 @@
+/// How an F# application adds sessions. (C# applications have the same words in Session.CSharp.)
+namespace Session.AspNetCore
+
+open System
+open System.Runtime.CompilerServices
+open Microsoft.AspNetCore.Builder
+open Microsoft.Extensions.DependencyInjection
+open Microsoft.Extensions.DependencyInjection.Extensions
+open Microsoft.Extensions.Hosting
+open Microsoft.Extensions.Logging
+open Session.Engine
+
+[<RequireQualifiedAccess>]
+module SessionRegistration =
+    /// Adds sessions of 'T with settings and serializer made when they are first needed.
+    let add<'T>
+        (settings: Func<IServiceProvider, SessionSettings>)
+        (serializer: Func<IServiceProvider, ISessionSerializer<'T>>)
+        (services: IServiceCollection)
+        : SessionBuilder =
+        services.AddLogging() |> ignore
+        services.TryAddSingleton<SessionNames>()
+
+        services.TryAddSingleton<SessionService<'T>>(fun provider ->
+            let store =
+                match provider.GetKeyedService<ISessionStore> typeof<'T> with
+                | null ->
+                    let log = provider.GetRequiredService<ILoggerFactory>().CreateLogger "Session"
+
+                    log.LogWarning(
+                        "Sessions of {Type} are kept in the memory of this process and end with it: choose a store, such as .UseSqlite(\"sessions.db\"), or say .UseMemory().",
+                        typeof<'T>.Name
+                    )
+
+                    MemoryStore() :> ISessionStore
+                | store -> store
+
+            SessionService<'T>(settings.Invoke provider, serializer.Invoke provider, store, provider))
+
+        services.AddHostedService<SessionHost<'T>>() |> ignore
+        SessionBuilder(services, typeof<'T>)
+
+    /// Adds the middleware.
+    let using<'T> (app: IApplicationBuilder) : IApplicationBuilder =
+        match app.ApplicationServices.GetService<SessionService<'T>>() with
+        | null ->
+            invalidOp (String.Concat("No sessions of ", typeof<'T>.Name, " are registered: call services.AddSession<" + typeof<'T>.Name, ">() first."))
+        | service ->
+            // Now, and not with the first request: wrong settings stop the program here, and endpoints find it mounted.
+            service.IsMounted <- true
+            app.UseMiddleware<SessionMiddleware<'T>> service
+
+// F# extension members: invisible to C#, which has its own of the same names.
+[<AutoOpen>]
+module SessionExtensions =
+    type IServiceCollection with
+
+        /// Sessions with data 'T (JSON, unions included): `services.AddSession<Cart>(fun s -> { s with … }).UseSqlite "sessions.db"`.
+        member services.AddSession<'T>(configure: SessionSettings -> SessionSettings) : SessionBuilder =
+            let settings = configure SessionSettings.defaults
+            services |> SessionRegistration.add<'T> (Func<_, _>(fun _ -> settings)) (Func<_, _>(fun _ -> SessionSerializer.json<'T> ()))
+
+    type IApplicationBuilder with
+
+        /// The session middleware: after UseRouting, before the endpoints.
+        member app.UseSession<'T>() : IApplicationBuilder = SessionRegistration.using<'T> app

@@ -1,0 +1,380 @@
+/// The session of one request: loaded at the first touch, changed by explicit calls, each stored when it returns.
+namespace Session.AspNetCore
+
+open System
+open System.Threading
+open System.Threading.Tasks
+open Microsoft.AspNetCore.Http
+open Microsoft.Extensions.DependencyInjection
+open Microsoft.Extensions.Logging
+open Microsoft.Extensions.Primitives
+open Session.Domain
+open Session.Engine
+
+/// What the request came with.
+type Origin =
+    /// No token came.
+    | New = 0
+    /// A live session.
+    | Resumed = 1
+    /// A session that time has ended.
+    | Expired = 2
+    /// Anything else: no token of ours, a guess, a superseded one, a session ended on purpose or long gone.
+    | Invalid = 3
+
+/// What the response has to do for the client.
+type private Parting =
+    | LeaveAlone
+    | Hand of IssuedToken
+    | Clear
+
+[<Sealed>]
+type RequestSession<'T>(service: SessionService<'T>, context: HttpContext) =
+    let engine = service.Engine
+    let mutable isLoaded = false
+    let mutable opened: Opened option = None
+    let mutable data: 'T option = None
+    let mutable origin = Origin.New
+    // The end of what was opened or presented here.
+    let mutable ended: State = Absent
+    // Why nothing may begin here but by an explicit sign-in or create: the browser may hold a newer token by now.
+    let mutable blocked: SessionError option = None
+    let mutable parting = LeaveAlone
+    let mutable isParting = false
+
+    let explain (reason: string) =
+        if service.Explains && not context.Response.HasStarted then
+            context.Response.Headers["X-Session-Explain"] <- StringValues reason
+            service.Log.LogDebug("Session of {Path}: {Reason}", context.Request.Path, reason)
+
+    let part decision =
+        parting <- decision
+
+        if not isParting && not context.Response.HasStarted then
+            isParting <- true
+
+            context.Response.OnStarting(fun () ->
+                match parting with
+                | LeaveAlone -> ()
+                | Hand token -> service.Transport.Hand(context, token)
+                | Clear -> service.Transport.Clear context
+
+                Task.CompletedTask)
+
+    let accept (now: Opened) value =
+        opened <- Some now
+        data <- value
+        blocked <- None
+
+        match now.Issued with
+        | Some token -> part (Hand token)
+        | None -> ()
+
+    /// What was opened here has ended meanwhile, or belongs to somebody else by now.
+    let lose error =
+        match error with
+        | SessionError.Ended _
+        | SessionError.Refused _
+        | SessionError.NoSession ->
+            opened <- None
+            data <- None
+            blocked <- Some error
+        | _ -> ()
+
+        Error error
+
+    let nextId () =
+        match service.Settings.GenerateId with
+        | Some generate -> generate context
+        | None -> Token.newId ()
+
+    let deserialize (bytes: byte[]) =
+        if bytes.Length = 0 then None else Some(service.Serializer.Deserialize(ReadOnlyMemory<byte> bytes))
+
+    let create subject (value: 'T) cancel =
+        task {
+            if context.Response.HasStarted then
+                return Error SessionError.ResponseStarted
+            else
+                match! engine.Create(nextId, subject, service.Serializer.Serialize value, cancel) with
+                | Error error -> return Error error
+                | Ok created ->
+                    accept created (Some value)
+                    explain "new session: it is created, and the response carries its token"
+                    return Ok value
+        }
+
+    let load (cancel: CancellationToken) =
+        task {
+            opened <- None
+            data <- None
+            ended <- Absent
+            blocked <- None
+
+            match service.Transport.Read context with
+            | NothingCame ->
+                origin <- Origin.New
+                explain "no session: the request has no token"
+                return Ok()
+            | Garbage ->
+                origin <- Origin.Invalid
+                explain "no session: what came under the token's name is no token, or two different ones"
+                return Ok()
+            | TokenCame token ->
+                match! engine.Present(token, not context.Response.HasStarted, cancel) with
+                | Ok presented ->
+                    try
+                        let value = deserialize presented.Live.Data
+                        origin <- Origin.Resumed
+                        accept presented value
+
+                        explain (
+                            match presented.Issued with
+                            | Some _ -> "live session: the token is due for renewal, and the response carries the next one"
+                            | None -> "live session"
+                        )
+
+                        return Ok()
+                    with error ->
+                        service.Log.LogError(
+                            error,
+                            "The data of session {SessionId} cannot be read as {Type}. It opens nothing, and stays as it is.",
+                            token.Id,
+                            typeof<'T>.Name
+                        )
+
+                        origin <- Origin.Invalid
+                        explain "no session: its data cannot be read"
+                        return Ok()
+                | Error(SessionError.Unavailable _ as error) ->
+                    if service.Settings.ContinueWithoutStore then
+                        origin <- Origin.Invalid
+                        blocked <- Some error
+                        explain "no session: the store is down, and the settings say to go on without"
+                        return Ok()
+                    else
+                        return Error error
+                | Error(SessionError.Ended(ByTime kind, at)) ->
+                    origin <- Origin.Expired
+                    ended <- Expired(Unchecked.defaultof<Live>, kind, at, true)
+
+                    explain (
+                        match kind with
+                        | Unconfirmed -> "no session: its token was never presented in time"
+                        | Idle -> "no session: it was idle for too long"
+                        | Absolute -> "no session: it reached its absolute timeout"
+                    )
+
+                    return Ok()
+                | Error(SessionError.Ended(OnPurpose reason, at) as error) ->
+                    origin <- Origin.Invalid
+                    ended <- Destroyed(Unchecked.defaultof<Live>, reason, at)
+
+                    // Requests in flight at a logout are normal: they must not replace what the browser got since.
+                    if service.Clock.GetUtcNow() - at < service.Settings.RotationGrace then
+                        blocked <- Some error
+
+                    explain "no session: it was ended"
+                    return Ok()
+                | Error(SessionError.Refused _ as error) ->
+                    origin <- Origin.Invalid
+                    blocked <- Some error
+                    explain "no session: the token does not open it (superseded, or a guess); the cookie is left alone"
+                    return Ok()
+                | Error(SessionError.NoSession | SessionError.Unreadable _) ->
+                    origin <- Origin.Invalid
+                    explain "no session: none is known under this token"
+                    return Ok()
+                | Error error -> return Error error
+        }
+
+    /// Reads the session at the first call: one store call, or none without a token.
+    member _.Load(cancel: CancellationToken) : Task<Result<unit, SessionError>> =
+        if isLoaded then
+            Task.FromResult(Ok())
+        else
+            task {
+                let! answer = load cancel
+                isLoaded <- answer.IsOk
+                return answer
+            }
+
+    member _.Service = service
+    member _.Origin = origin
+    member _.Data = data
+
+    /// The state at this moment. Absent: there is no session.
+    member _.State =
+        match opened with
+        | Some session -> Lifecycle.settle (service.Clock.GetUtcNow()) session.Snapshot.State
+        | None -> ended
+
+    member _.Id = opened |> Option.map _.Snapshot.Id
+    member _.Live = opened |> Option.map _.Live
+
+    member _.ExpiresAt =
+        opened
+        |> Option.bind (fun session -> Lifecycle.deadline engine.Settings.Policy session.Snapshot.State)
+        |> Option.map snd
+
+    /// Reads the session again.
+    member request.Reload(cancel: CancellationToken) : Task<Result<unit, SessionError>> =
+        task {
+            match opened with
+            | None when isLoaded && parting <> LeaveAlone -> return Ok()
+            | Some session when parting <> LeaveAlone || session.Issued.IsSome ->
+                // The client does not have the new token yet: read by id, on the authority of this request.
+                match! engine.Find(session.Snapshot.Id, cancel) with
+                | Error error -> return Error error
+                | Ok(Some found) when
+                    (match Lifecycle.liveOf found.State with
+                     | Some live -> live.Elevations = session.Live.Elevations
+                     | None -> false)
+                    ->
+                    let fresh = { session with Snapshot = found }
+                    opened <- Some fresh
+                    data <- deserialize fresh.Live.Data
+                    return Ok()
+                | Ok _ -> return lose SessionError.NoSession
+            | _ ->
+                isLoaded <- false
+                return! request.Load cancel
+        }
+
+    /// A new session; one that was there is destroyed.
+    member request.Create(value: 'T, cancel: CancellationToken) : Task<Result<'T, SessionError>> =
+        task {
+            match! request.Load cancel with
+            | Error error -> return Error error
+            | Ok() ->
+                match opened with
+                | Some session when not context.Response.HasStarted ->
+                    match! engine.SignOut(session, cancel) with
+                    | Error(SessionError.Unavailable _ as error) -> return Error error
+                    | _ -> return! create None value cancel
+                | _ -> return! create None value cancel
+        }
+
+    /// The data computed from the data as it is stored; called again for each conflict. Creates the session if there
+    /// is none.
+    member request.Update(update: 'T option -> 'T, cancel: CancellationToken) : Task<Result<'T, SessionError>> =
+        task {
+            match! request.Load cancel with
+            | Error error -> return Error error
+            | Ok() ->
+                match opened, blocked with
+                | None, Some error -> return Error error
+                | None, None -> return! create None (update None) cancel
+                | Some session, _ ->
+                    let mutable result = Unchecked.defaultof<'T>
+
+                    let change bytes =
+                        result <- update (deserialize bytes)
+                        service.Serializer.Serialize result
+
+                    match! engine.Update(session, (fun bytes -> change bytes), cancel) with
+                    | Error error -> return lose error
+                    | Ok updated ->
+                        accept updated (Some result)
+                        return Ok result
+        }
+
+    /// The data as given: `Conflict` when another write came first since it was read.
+    member request.Save(value: 'T, cancel: CancellationToken) : Task<Result<'T, SessionError>> =
+        task {
+            match! request.Load cancel with
+            | Error error -> return Error error
+            | Ok() ->
+                match opened, blocked with
+                | None, Some error -> return Error error
+                | None, None -> return! create None value cancel
+                | Some session, _ ->
+                    match! engine.Save(session, service.Serializer.Serialize value, cancel) with
+                    | Error error -> return lose error
+                    | Ok saved ->
+                        accept saved (Some value)
+                        return Ok value
+        }
+
+    /// An elevation: a new token, the old one is dead at once. Starts a session if there is none.
+    member request.SignIn(subject: string, value: 'T, cancel: CancellationToken) : Task<Result<'T, SessionError>> =
+        task {
+            if String.IsNullOrEmpty subject || Text.Encoding.UTF8.GetByteCount subject > Codec.maxSubjectBytes then
+                invalidArg (nameof subject) "The subject must be 1 to 1,024 bytes of UTF-8."
+
+            match! request.Load cancel with
+            | Error error -> return Error error
+            | Ok() when context.Response.HasStarted -> return Error SessionError.ResponseStarted
+            | Ok() ->
+                match opened, blocked with
+                | None, Some(SessionError.Unavailable _ as error) -> return Error error
+                | None, _ -> return! create (Some subject) value cancel
+                | Some session, _ ->
+                    match! engine.SignIn(session, subject, service.Serializer.Serialize value, cancel) with
+                    | Error error -> return lose error
+                    | Ok signedIn ->
+                        accept signedIn (Some value)
+                        explain "signed in: the response carries a new token, the old one is dead"
+                        return Ok value
+        }
+
+    /// An elevation without a sign-in.
+    member request.Regenerate(cancel: CancellationToken) : Task<Result<unit, SessionError>> =
+        task {
+            match! request.Load cancel with
+            | Error error -> return Error error
+            | Ok() when context.Response.HasStarted -> return Error SessionError.ResponseStarted
+            | Ok() ->
+                match opened with
+                | None -> return Error(defaultArg blocked SessionError.NoSession)
+                | Some session ->
+                    match! engine.Regenerate(session, cancel) with
+                    | Error error -> return lose error
+                    | Ok regenerated ->
+                        accept regenerated data
+                        return Ok()
+        }
+
+    /// Ends the session and expires the cookie. Without a session there is nothing to do.
+    member request.Destroy(cancel: CancellationToken) : Task<Result<unit, SessionError>> =
+        task {
+            match! request.Load cancel with
+            | Error error -> return Error error
+            | Ok() ->
+                match opened, blocked with
+                | None, Some(SessionError.Unavailable _ as error) -> return Error error
+                | None, _ -> return Ok()
+                | Some session, _ ->
+                    match! engine.SignOut(session, cancel) with
+                    | Error(SessionError.NoSession | SessionError.Ended _) ->
+                        opened <- None
+                        data <- None
+                        part Clear
+                        return Ok()
+                    | Error error -> return lose error
+                    | Ok snapshot ->
+                        opened <- None
+                        data <- None
+                        ended <- snapshot.State
+                        blocked <- Some(SessionError.Ended(OnPurpose SignedOut, service.Clock.GetUtcNow()))
+                        part Clear
+                        return Ok()
+        }
+
+[<RequireQualifiedAccess>]
+module RequestSession =
+    /// The session of this request for this data: one object for the whole request, and no work yet.
+    let find<'T> (context: HttpContext) : RequestSession<'T> =
+        match context.Features.Get<RequestSession<'T>>() with
+        | null ->
+            match context.RequestServices.GetService<SessionService<'T>>() with
+            | null ->
+                invalidOp (String.Concat("No sessions of ", typeof<'T>.Name, " are registered: call services.AddSession<", typeof<'T>.Name + ">()."))
+            | service ->
+                if not service.IsMounted then
+                    invalidOp (String.Concat("The session middleware is missing: call app.UseSession<", typeof<'T>.Name, ">() before the endpoints."))
+
+                let request = RequestSession<'T>(service, context)
+                context.Features.Set request
+                request
+        | request -> request

@@ -1,0 +1,198 @@
+/// Every knob, its default and its reason, and the sentences for the contradictions among them.
+namespace Session.AspNetCore
+
+open System
+open System.Collections.Generic
+open System.Threading.Tasks
+open Microsoft.AspNetCore.Http
+open Session.Domain
+open Session.Engine
+
+/// Why an operation on a session did not take place. Nothing was changed.
+type SessionError = Session.Engine.SessionError
+
+/// How sessions of one kind of data live and travel.
+[<NoEquality; NoComparison>]
+type SessionSettings =
+    {
+        /// Default: `__Host-sid`; with a Domain or another Path `__Secure-sid`; without Secure `sid`.
+        CookieName: string option
+        /// Default none: the cookie goes to this host only. With one, every sub-domain can read and overwrite it.
+        CookieDomain: string option
+        /// Default `/`.
+        CookiePath: string
+        /// Default Lax. None needs Secure (RFC 6265bis 5.6.7).
+        SameSite: SameSiteMode
+        /// Default Always, whatever the request looks like behind a proxy (ASVS 3.3.1).
+        SecurePolicy: CookieSecurePolicy
+        /// Default true; false is refused at start (ASVS 3.3.4).
+        HttpOnly: bool
+        /// Default false. For third-party contexts (CHIPS): needs Secure and SameSite=None.
+        Partitioned: bool
+        /// Default none: the cookie ends with the browser. At most the absolute timeout.
+        CookieMaxAge: TimeSpan option
+        /// Default none: cookies only. The name of a request and response header that carries the token instead, for
+        /// APIs and mobile clients. A request with both is a 400.
+        HeaderName: string option
+        /// Default 30 minutes (ASVS 7.3.1).
+        IdleTimeout: TimeSpan
+        /// Default 8 hours (ASVS 7.3.2).
+        AbsoluteTimeout: TimeSpan
+        /// Default 10 minutes: an anonymous session whose token never came back ends then.
+        ConfirmTimeout: TimeSpan
+        /// Default 15 minutes; None: a token is renewed by elevations only.
+        RotateEvery: TimeSpan option
+        /// Default 30 seconds: for requests in flight while a renewal is confirmed.
+        RotationGrace: TimeSpan
+        /// Default 1 hour: how long a session that ended is remembered as such.
+        TombstoneRetention: TimeSpan
+        /// Default: a token that is presented after its grace ends the session.
+        OnReplay: OnReplay
+        /// Default 65,536 bytes of serialized data.
+        MaxDataBytes: int
+        /// Default none.
+        MaxSessionsPerSubject: int option
+        /// Default none; at least 32 bytes. Stored hashes are then worthless to whoever writes to the store.
+        ServerKey: byte[] option
+        /// Default: 128 random bits. 1 to 64 of A-Z a-z 0-9 _ -. The secret is always ours.
+        GenerateId: (HttpContext -> string) option
+        /// Default 1 minute, give or take a fifth.
+        SweepInterval: TimeSpan
+        /// Default false: 503 when the store is down. True: requests that only read go on without a session.
+        ContinueWithoutStore: bool
+        /// Hears of what happened, after it is stored. What it throws is logged.
+        OnNotice: IServiceProvider -> Notice -> Task
+    }
+
+[<RequireQualifiedAccess>]
+module SessionSettings =
+    let defaults =
+        { CookieName = None
+          CookieDomain = None
+          CookiePath = "/"
+          SameSite = SameSiteMode.Lax
+          SecurePolicy = CookieSecurePolicy.Always
+          HttpOnly = true
+          Partitioned = false
+          CookieMaxAge = None
+          HeaderName = None
+          IdleTimeout = TimeSpan.FromMinutes 30L
+          AbsoluteTimeout = TimeSpan.FromHours 8
+          ConfirmTimeout = TimeSpan.FromMinutes 10L
+          RotateEvery = Some(TimeSpan.FromMinutes 15L)
+          RotationGrace = TimeSpan.FromSeconds 30L
+          TombstoneRetention = TimeSpan.FromHours 1
+          OnReplay = DestroySession
+          MaxDataBytes = 65_536
+          MaxSessionsPerSubject = None
+          ServerKey = None
+          GenerateId = None
+          SweepInterval = TimeSpan.FromMinutes 1L
+          ContinueWithoutStore = false
+          OnNotice = fun _ _ -> Task.CompletedTask }
+
+    /// The name that the cookie has.
+    let cookieName settings =
+        match settings.CookieName with
+        | Some name -> name
+        | None when settings.SecurePolicy <> CookieSecurePolicy.Always -> "sid"
+        | None when settings.CookieDomain.IsSome || settings.CookiePath <> "/" -> "__Secure-sid"
+        | None -> "__Host-sid"
+
+    let private startsWith (prefix: string) (name: string) = name.StartsWith(prefix, StringComparison.OrdinalIgnoreCase)
+
+    let private isToken (name: string) =
+        name <> "" && name |> Seq.forall (fun c -> c > ' ' && c < '\127' && not ("()<>@,;:\\\"/[]?={}".Contains c))
+
+    let private tenYears = TimeSpan.FromDays 3650
+
+    /// A sentence for each contradiction: what is wrong, and what to change. Empty: the settings can be kept.
+    let contradictions settings : IReadOnlyList<string> =
+        let name = cookieName settings
+        let isAlwaysSecure = settings.SecurePolicy = CookieSecurePolicy.Always
+        let found = List<string>()
+
+        let unless isRight (sentence: string) =
+            if not isRight then
+                found.Add sentence
+
+        unless (isToken name) "Cookie.Name is empty or has a character that no cookie name may have: use letters, digits, - and _."
+
+        if startsWith "__Host-" name then
+            unless isAlwaysSecure "A cookie named __Host-… needs Secure: set Cookie.SecurePolicy to Always, or choose another Cookie.Name."
+            unless settings.CookieDomain.IsNone "A cookie named __Host-… must not have a Domain: remove Cookie.Domain, or name the cookie __Secure-…."
+            unless (settings.CookiePath = "/") "A cookie named __Host-… needs Path=/: remove Cookie.Path, or name the cookie __Secure-…."
+
+        if startsWith "__Secure-" name then
+            unless isAlwaysSecure "A cookie named __Secure-… needs Secure: set Cookie.SecurePolicy to Always, or choose another Cookie.Name."
+
+        unless settings.HttpOnly "The session cookie is never for scripts: leave Cookie.HttpOnly true."
+        unless (settings.SameSite <> SameSiteMode.Unspecified) "Cookie.SameSite must be said (Lax, Strict or None): browsers' defaults for a cookie without it are weaker."
+        unless (settings.SameSite <> SameSiteMode.None || isAlwaysSecure) "Cookie.SameSite=None needs Secure: browsers drop the cookie otherwise. Set Cookie.SecurePolicy to Always, or SameSite to Lax."
+        unless (not settings.Partitioned || isAlwaysSecure) "Partitioned needs Secure: set Cookie.SecurePolicy to Always."
+        unless (not settings.Partitioned || settings.SameSite = SameSiteMode.None) "Partitioned is for third-party contexts, where only SameSite=None is sent: set Cookie.SameSite to None, or Partitioned to false."
+        unless (settings.CookiePath.StartsWith '/' && not (settings.CookiePath.Contains ';')) "Cookie.Path must start with / and have no semicolon."
+
+        match settings.CookieDomain with
+        | Some domain ->
+            unless (domain.Trim('.').Contains '.' && not (domain.Contains ';') && not (domain.Contains ' ')) "Cookie.Domain must be a domain with a dot, such as example.com: browsers refuse others."
+        | None -> ()
+
+        match settings.CookieMaxAge with
+        | Some age ->
+            unless (age > TimeSpan.Zero) "Cookie.MaxAge must be positive: leave it unset for a cookie that ends with the browser."
+            unless (age <= settings.AbsoluteTimeout) "Cookie.MaxAge is longer than AbsoluteTimeout: the cookie would outlive every session. Shorten it."
+        | None -> ()
+
+        match settings.HeaderName with
+        | Some header ->
+            unless (isToken header) "HeaderName has a character that no header name may have: use letters, digits and -."
+            let isTaken = List.exists (fun (taken: string) -> taken.Equals(header, StringComparison.OrdinalIgnoreCase)) [ "Cookie"; "Set-Cookie"; "Host"; "Content-Length"; "Content-Type" ]
+            unless (not isTaken) "HeaderName is a header with another meaning: choose one of your own, such as X-Session-Token."
+        | None -> ()
+
+        let time name (value: TimeSpan) =
+            unless (value > TimeSpan.Zero) (String.Concat(name, " must be positive."))
+            unless (value <= tenYears) (String.Concat(name, " is longer than ten years: sessions have an end. Shorten it."))
+
+        time "IdleTimeout" settings.IdleTimeout
+        time "AbsoluteTimeout" settings.AbsoluteTimeout
+        time "ConfirmTimeout" settings.ConfirmTimeout
+        time "RotationGrace" settings.RotationGrace
+        time "SweepInterval" settings.SweepInterval
+        unless (settings.IdleTimeout <= settings.AbsoluteTimeout) "IdleTimeout is longer than AbsoluteTimeout, so it would never end a session: shorten IdleTimeout or lengthen AbsoluteTimeout."
+        unless (settings.ConfirmTimeout <= settings.AbsoluteTimeout) "ConfirmTimeout is longer than AbsoluteTimeout: shorten it."
+
+        match settings.RotateEvery with
+        | Some every ->
+            time "RotateEvery" every
+            unless (every > settings.RotationGrace) "RotateEvery is not longer than RotationGrace: the next renewal would begin before the last one ended. Lengthen RotateEvery or shorten RotationGrace."
+            unless (every <= settings.AbsoluteTimeout) "RotateEvery is longer than AbsoluteTimeout, so no token would ever be renewed: shorten it, or set it to null to say so."
+        | None -> ()
+
+        unless (settings.RotationGrace <= TimeSpan.FromMinutes 10L) "RotationGrace is longer than 10 minutes: for so long a stolen old token would work. Shorten it."
+        unless (settings.TombstoneRetention >= TimeSpan.Zero && settings.TombstoneRetention <= tenYears) "TombstoneRetention must be between zero and ten years."
+        unless (settings.MaxDataBytes >= 1 && settings.MaxDataBytes <= Codec.maxDataBytes) "MaxDataBytes must be between 1 and 16,777,216 (16 MiB)."
+
+        match settings.MaxSessionsPerSubject with
+        | Some most -> unless (most >= 1) "MaxSessionsPerSubject must be at least 1: leave it unset for no limit."
+        | None -> ()
+
+        match settings.ServerKey with
+        | Some key -> unless (key.Length >= 32) "ServerKey must have at least 32 bytes: make one with RandomNumberGenerator.GetBytes(32) and keep it secret."
+        | None -> ()
+
+        found
+
+    let toEngine settings : EngineSettings =
+        { Policy =
+            { Idle = settings.IdleTimeout
+              Absolute = settings.AbsoluteTimeout
+              Confirm = settings.ConfirmTimeout
+              RotateEvery = settings.RotateEvery
+              Grace = settings.RotationGrace
+              Retention = settings.TombstoneRetention
+              OnReplay = settings.OnReplay }
+          MaxDataBytes = settings.MaxDataBytes
+          MaxSessionsPerSubject = settings.MaxSessionsPerSubject
+          ServerKey = Option.toObj settings.ServerKey }

@@ -1,0 +1,179 @@
+/// How a token comes and goes: raw headers in, exact bytes only; Set-Cookie or the token header out.
+namespace Session.AspNetCore
+
+open System
+open System.Text
+open Microsoft.AspNetCore.Http
+open Microsoft.Extensions.Primitives
+open Session.Engine
+
+/// What a request brought.
+[<Struct; NoEquality; NoComparison>]
+type Arrival =
+    | NothingCame
+    /// Something under our name that is no token, or two different values.
+    | Garbage
+    | TokenCame of PresentedToken
+
+[<Sealed>]
+type Transport(settings: SessionSettings, hasher: SecretHasher) =
+    let name = SessionSettings.cookieName settings
+
+    let attributes isSecure =
+        let text = StringBuilder()
+        text.Append("; path=").Append(settings.CookiePath) |> ignore
+
+        match settings.CookieDomain with
+        | Some domain -> text.Append("; domain=").Append(domain) |> ignore
+        | None -> ()
+
+        if isSecure then
+            text.Append "; secure" |> ignore
+
+        let sameSite =
+            match settings.SameSite with
+            | SameSiteMode.Strict -> "strict"
+            | SameSiteMode.None -> "none"
+            | _ -> "lax"
+
+        text.Append("; samesite=").Append(sameSite).Append("; httponly") |> ignore
+
+        if settings.Partitioned then
+            text.Append "; partitioned" |> ignore
+
+        text.ToString()
+
+    let secure, plain = attributes true, attributes false
+
+    let maxAge =
+        match settings.CookieMaxAge with
+        | Some age -> String.Concat("; max-age=", (int64 age.TotalSeconds).ToString(Globalization.CultureInfo.InvariantCulture))
+        | None -> ""
+
+    let attributesFor (context: HttpContext) =
+        match settings.SecurePolicy with
+        | CookieSecurePolicy.Always -> secure
+        | CookieSecurePolicy.SameAsRequest when context.Request.IsHttps -> secure
+        | _ -> plain
+
+    let isSpace (c: char) = c = ' ' || c = '\t'
+
+    // RFC 6265bis 5.4 and 5.7: the framework's own collection ignores the case of names, decodes percent signs and
+    // takes the last of several values, each of which lets an attacker's cookie stand in for ours.
+    let find (headers: StringValues) : struct (int * string) =
+        let mutable count = 0
+        let mutable found = ""
+
+        for i in 0 .. headers.Count - 1 do
+            match headers[i] with
+            | null -> ()
+            | header ->
+                let mutable start = 0
+
+                while start < header.Length do
+                    let stop =
+                        match header.IndexOf(';', start) with
+                        | -1 -> header.Length
+                        | at -> at
+
+                    let mutable first = start
+
+                    while first < stop && isSpace header[first] do
+                        first <- first + 1
+
+                    let mutable last = stop
+
+                    while last > first && isSpace header[last - 1] do
+                        last <- last - 1
+
+                    if
+                        last - first > name.Length
+                        && header[first + name.Length] = '='
+                        && String.CompareOrdinal(header, first, name, 0, name.Length) = 0
+                    then
+                        let value = header.AsSpan(first + name.Length + 1, last - first - name.Length - 1)
+
+                        if count = 0 then
+                            found <- String value
+                            count <- 1
+                        elif not (value.SequenceEqual(found.AsSpan())) then
+                            count <- count + 1
+
+                    start <- stop + 1
+
+        struct (count, found)
+
+    let parse (text: string) =
+        match Token.tryParse hasher (text.AsSpan()) with
+        | ValueSome token -> TokenCame token
+        | ValueNone -> Garbage
+
+    member _.CookieName = name
+
+    /// A request may bring its token in one way only.
+    member _.IsAmbiguous(context: HttpContext) =
+        match settings.HeaderName with
+        | None -> false
+        | Some header ->
+            let struct (cookies, _) = find context.Request.Headers.Cookie
+            cookies > 0 && context.Request.Headers.ContainsKey header
+
+    member _.Read(context: HttpContext) : Arrival =
+        let struct (count, value) = find context.Request.Headers.Cookie
+
+        match settings.HeaderName with
+        | Some header when count = 0 ->
+            let values = context.Request.Headers[header]
+
+            match values.Count with
+            | 0 -> NothingCame
+            // An empty header: a client that keeps its token there, and has none yet.
+            | 1 when String.IsNullOrEmpty(string values) -> NothingCame
+            | 1 -> parse (string values)
+            | _ -> Garbage
+        | _ when count = 0 -> NothingCame
+        | _ when count = 1 -> parse value
+        | _ -> Garbage
+
+    /// Whether the client of this request keeps its token in the header.
+    member private _.UsesHeader(context: HttpContext) =
+        match settings.HeaderName with
+        | Some header -> context.Request.Headers.ContainsKey header
+        | None -> false
+
+    member private _.NoStore(context: HttpContext) =
+        // RFC 9111 7.3: Set-Cookie does not keep a response out of caches. A stricter header of the app stays.
+        let headers = context.Response.Headers
+        let current = string headers.CacheControl
+
+        if not (current.Contains("no-store", StringComparison.OrdinalIgnoreCase)) then
+            let kept =
+                current.Split(',', StringSplitOptions.RemoveEmptyEntries ||| StringSplitOptions.TrimEntries)
+                |> Array.filter (fun directive ->
+                    Array.contains (directive.ToLowerInvariant()) [| "private"; "no-cache"; "must-revalidate"; "no-transform" |])
+
+            headers.CacheControl <- StringValues(String.Join(", ", Array.append [| "no-store" |] kept))
+
+    member transport.Hand(context: HttpContext, token: IssuedToken) =
+        let headers = context.Response.Headers
+
+        match settings.HeaderName with
+        | Some header when transport.UsesHeader context ->
+            headers[header] <- StringValues(token.Reveal())
+        | _ ->
+            let cookie = String.Concat(name, "=", token.Reveal(), attributesFor context + maxAge)
+            headers.SetCookie <- StringValues.Concat(headers.SetCookie, cookie)
+
+        transport.NoStore context
+
+    /// Expires the cookie, with the attributes it was set with: browsers keep it otherwise.
+    member transport.Clear(context: HttpContext) =
+        if not (transport.UsesHeader context) then
+            let headers = context.Response.Headers
+
+            let cookie =
+                String.Concat(name, "=; expires=Thu, 01 Jan 1970 00:00:00 GMT; max-age=0", attributesFor context)
+
+            headers.SetCookie <- StringValues.Concat(headers.SetCookie, cookie)
+
+        transport.NoStore context

@@ -1,0 +1,198 @@
+/// The store of one process: for tests, for one box, and as the port in its shortest form. Bounded.
+namespace Session.Engine
+
+open System
+open System.Collections.Concurrent
+open System.Collections.Generic
+open System.Threading
+open System.Threading.Tasks
+
+/// Settings of the memory store.
+[<Sealed>]
+type MemoryStoreOptions() =
+    /// How many records it holds, tombstones included. Default 1,000,000 (about 0.5 GiB of small sessions).
+    /// When it is full, sessions that no client has confirmed make room; without one, a new session is refused (503).
+    member val Capacity = 1_000_000 with get, set
+
+/// Sessions in the memory of this process: they end when it stops.
+[<Sealed>]
+type MemoryStore(options: MemoryStoreOptions) =
+    do
+        if options.Capacity < 1 then
+            invalidArg "Capacity" "MemoryStoreOptions.Capacity must be at least 1."
+
+    // Reads take no lock; every write holds the gate, so that record and indexes change as one.
+    let gate = Lock()
+    let records = ConcurrentDictionary<string, StoredRecord>(StringComparer.Ordinal)
+    let byOrder (a: struct (int64 * string)) (b: struct (int64 * string)) =
+        let struct (timeA, idA) = a
+        let struct (timeB, idB) = b
+        let order = compare timeA timeB
+        if order <> 0 then order else String.CompareOrdinal(idA, idB)
+
+    let ordered = Comparer<struct (int64 * string)>.Create(Comparison byOrder)
+    let due = SortedSet<struct (int64 * string)>(ordered)
+    let dueOf = Dictionary<string, int64>(StringComparer.Ordinal)
+    let unconfirmed = SortedSet<struct (int64 * string)>(ordered)
+    let subjects = Dictionary<string, SortedSet<string>>(StringComparer.Ordinal)
+    let location = String.Concat("memory:", Guid.NewGuid().ToString())
+
+    let schedule id (at: DateTimeOffset) =
+        match dueOf.TryGetValue id with
+        | true, before -> due.Remove(struct (before, id)) |> ignore
+        | false, _ -> ()
+
+        dueOf[id] <- at.UtcTicks
+        due.Add(struct (at.UtcTicks, id)) |> ignore
+
+    let forget (record: StoredRecord) =
+        if record.Kind = RecordKind.Unconfirmed then
+            unconfirmed.Remove(struct (record.DueAt.UtcTicks, record.Id)) |> ignore
+
+        match record.Subject with
+        | null -> ()
+        | subject ->
+            match subjects.TryGetValue subject with
+            | true, ids ->
+                ids.Remove record.Id |> ignore
+
+                if ids.Count = 0 then
+                    subjects.Remove subject |> ignore
+            | false, _ -> ()
+
+    let index (record: StoredRecord) =
+        schedule record.Id record.DueAt
+
+        if record.Kind = RecordKind.Unconfirmed then
+            unconfirmed.Add(struct (record.DueAt.UtcTicks, record.Id)) |> ignore
+
+        match record.Subject with
+        | null -> ()
+        | subject ->
+            match subjects.TryGetValue subject with
+            | true, ids -> ids.Add record.Id |> ignore
+            | false, _ -> subjects[subject] <- SortedSet<string>([ record.Id ], StringComparer.Ordinal)
+
+    let remove (record: StoredRecord) =
+        records.TryRemove record.Id |> ignore
+        forget record
+
+        match dueOf.TryGetValue record.Id with
+        | true, at ->
+            due.Remove(struct (at, record.Id)) |> ignore
+            dueOf.Remove record.Id |> ignore
+        | false, _ -> ()
+
+    let makeRoom () =
+        if records.Count >= options.Capacity then
+            if unconfirmed.Count = 0 then
+                raise (
+                    StoreFullException(
+                        "The memory store is full, and every session in it is confirmed: raise MemoryStoreOptions.Capacity or use another store."
+                    )
+                )
+
+            let struct (_, oldest) = Seq.head unconfirmed
+            remove records[oldest]
+
+    let page (ids: seq<string>) (after: string | null) limit =
+        let found = List<StoredRecord>()
+        let mutable next: string | null = null
+
+        for id in ids do
+            if isNull next && (isNull after || String.CompareOrdinal(id, after) > 0) then
+                if found.Count = limit then
+                    next <- found[limit - 1].Id
+                else
+                    match records.TryGetValue id with
+                    | true, record -> found.Add record
+                    | false, _ -> ()
+
+        StoredPage(found, next)
+
+    /// With the default capacity.
+    new() = MemoryStore(MemoryStoreOptions())
+
+    interface ISessionStore with
+        member _.Prepare _ = ValueTask.FromResult(StoreReport(location, true, true, [||]))
+
+        member _.Insert(record, _) =
+            lock gate (fun () ->
+                if records.ContainsKey record.Id then
+                    ValueTask.FromResult WriteResult.Conflict
+                else
+                    makeRoom ()
+                    records[record.Id] <- record
+                    index record
+                    ValueTask.FromResult WriteResult.Written)
+
+        member _.Load(id, _) =
+            match records.TryGetValue id with
+            | true, record -> ValueTask.FromResult<StoredRecord | null> record
+            | false, _ -> ValueTask.FromResult<StoredRecord | null> null
+
+        member _.Replace(record, expected, _) =
+            lock gate (fun () ->
+                match records.TryGetValue record.Id with
+                | false, _ -> ValueTask.FromResult WriteResult.Absent
+                | true, stored when stored.Version <> expected -> ValueTask.FromResult WriteResult.Conflict
+                | true, stored ->
+                    forget stored
+                    let record = record.SeenAt stored.LastSeen
+                    records[record.Id] <- record
+                    index record
+                    ValueTask.FromResult WriteResult.Written)
+
+        member _.Touch(id, at, _) =
+            lock gate (fun () ->
+                match records.TryGetValue id with
+                | true, stored when stored.Kind <> RecordKind.Ended -> records[id] <- stored.SeenAt at
+                | _ -> ())
+
+            ValueTask.CompletedTask
+
+        member _.Remove(id, _) =
+            lock gate (fun () ->
+                match records.TryGetValue id with
+                | true, stored -> remove stored
+                | false, _ -> ())
+
+            ValueTask.CompletedTask
+
+        member _.BySubject(subject, after, limit, _) =
+            lock gate (fun () ->
+                match subjects.TryGetValue subject with
+                | true, ids -> ValueTask.FromResult(page ids after limit)
+                | false, _ -> ValueTask.FromResult(StoredPage([||], null)))
+
+        member _.Enumerate(after, limit, _) =
+            let ids = records.Keys |> Seq.sortWith (fun a b -> String.CompareOrdinal(a, b))
+            ValueTask.FromResult(page ids after limit)
+
+        member _.Count _ =
+            let live = records.Values |> Seq.filter (fun record -> record.Kind <> RecordKind.Ended)
+            ValueTask.FromResult(int64 (Seq.length live))
+
+        member _.ClaimOverdue(now, lease, limit, _) =
+            lock gate (fun () ->
+                let claimed = List<StoredRecord>()
+                let mutable isDue = true
+
+                while isDue && claimed.Count < limit && due.Count > 0 do
+                    let struct (at, id) = Seq.head due
+
+                    if at > now.UtcTicks then
+                        isDue <- false
+                    else
+                        schedule id (now + lease)
+                        claimed.Add records[id]
+
+                ValueTask.FromResult<IReadOnlyList<StoredRecord>> claimed)
+
+        member _.Reschedule(id, version, dueAt, _) =
+            lock gate (fun () ->
+                match records.TryGetValue id with
+                | true, stored when stored.Version = version -> schedule id dueAt
+                | _ -> ())
+
+            ValueTask.CompletedTask

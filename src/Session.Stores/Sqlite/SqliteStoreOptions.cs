@@ -1,0 +1,26 @@
+namespace Session.Stores.Sqlite;
+
+/// <summary>Settings of the SQLite store.</summary>
+public sealed class SqliteStoreOptions
+{
+    /// <summary>
+    /// The database file; it is created if it is absent, its directory is not. A relative path is relative to the
+    /// current directory. <c>UseSqlite</c> sets it.
+    /// </summary>
+    public string Path { get; set; } = "";
+
+    /// <summary>What an acknowledged write survives. Default: <see cref="SqliteDurability.Normal"/>.</summary>
+    public SqliteDurability Durability { get; set; } = SqliteDurability.Normal;
+
+    /// <summary>
+    /// The table that holds the sessions: 1 to 40 of <c>A-Z a-z 0-9 _</c>, upper and lower case being the same. Stores
+    /// with tables of their own can share a file. Default: <c>sessions</c>.
+    /// </summary>
+    public string Table { get; set; } = "sessions";
+
+    /// <summary>
+    /// How long a write waits for other writers, in this process and in others, before it fails. More than zero, at
+    /// most one hour. Default: 5 seconds.
+    /// </summary>
+    public TimeSpan BusyTimeout { get; set; } = TimeSpan.FromSeconds(5);
+}
