@@ -1,0 +1,129 @@
+using System.Reflection;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Http.Metadata;
+using Microsoft.FSharp.Core;
+using Session.AspNetCore;
+
+namespace Session.CSharp;
+
+/// <summary>The session of this request. Each call that changes it is stored when it returns, before the response starts.</summary>
+/// <remarks>A parameter of minimal-API handlers and MVC actions; elsewhere <c>await HttpContext.GetSessionAsync&lt;T&gt;()</c>. Not for use by several threads at once.</remarks>
+/// <typeparam name="T">The session data: best an immutable record.</typeparam>
+public sealed class Session<T> : IBindableFromHttpContext<Session<T>>, IEndpointParameterMetadataProvider
+    where T : class
+{
+    private readonly RequestSession<T> _request;
+
+    private Session(RequestSession<T> request) => _request = request;
+
+    /// <summary>The public id; empty while there is no session.</summary>
+    public SessionId Id => SessionId.Of(_request.Id?.Value);
+
+    /// <summary>Where in its life the session is.</summary>
+    public SessionState State => _request.State.ToSessionState();
+
+    /// <summary>What the request came with.</summary>
+    public SessionOrigin Origin => _request.Origin.ToSessionOrigin();
+
+    /// <summary>The data as last read or written by this request; null without a session. To change it, call <see cref="UpdateAsync"/>.</summary>
+    public T? Data => _request.Data?.Value;
+
+    /// <summary>Whose session it is: set by <see cref="SignInAsync"/>, and by nothing else.</summary>
+    public string? Subject => _request.Live?.Value.Subject?.Value;
+
+    /// <summary>When the session was created; null without one.</summary>
+    public DateTimeOffset? CreatedAt => _request.Live?.Value.CreatedAt;
+
+    /// <summary>When it ends if nothing more happens; null without one.</summary>
+    public DateTimeOffset? ExpiresAt => _request.ExpiresAt?.Value;
+
+    /// <summary>Begins a new session; one that was there is destroyed.</summary>
+    /// <exception cref="SessionUnavailableException">The store did not take it.</exception>
+    /// <exception cref="SessionDataException">The data is larger than <c>MaxDataBytes</c>.</exception>
+    /// <exception cref="InvalidOperationException">The response has started.</exception>
+    public async Task CreateAsync(T data, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(data);
+        (await _request.Create(data, cancellationToken).ConfigureAwait(false)).OrThrow();
+    }
+
+    /// <summary>Stores the data as given. Begins a session if there is none.</summary>
+    /// <exception cref="SessionConflictException">Another write came first: reload, or use <see cref="UpdateAsync"/>.</exception>
+    /// <exception cref="SessionEndedException">The session ended meanwhile, or the token does not open it any more.</exception>
+    /// <exception cref="SessionUnavailableException">The store did not take it.</exception>
+    public async Task SaveAsync(T data, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(data);
+        (await _request.Save(data, cancellationToken).ConfigureAwait(false)).OrThrow();
+    }
+
+    /// <summary>Stores what <paramref name="update"/> makes of the stored data (null: there is no session; it begins one), and returns it.</summary>
+    /// <remarks>Called again on the fresh data when another write came first: let it have no side effects.</remarks>
+    /// <exception cref="SessionEndedException">The session ended meanwhile, or the token does not open it any more.</exception>
+    /// <exception cref="SessionUnavailableException">The store did not take it.</exception>
+    /// <exception cref="SessionDataException">The data is larger than <c>MaxDataBytes</c>.</exception>
+    public async Task<T> UpdateAsync(Func<T?, T> update, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(update);
+        var change = FuncConvert.FromFunc((FSharpOption<T>? data) => update(data?.Value));
+        return (await _request.Update(change, cancellationToken).ConfigureAwait(false)).OrThrow();
+    }
+
+    /// <summary>Signs a subject in with new data: a new token, the old one is dead at once, the absolute timeout starts anew (ASVS 7.2.4).</summary>
+    /// <param name="subject">Whose session it is from now on: 1 to 1,024 bytes of UTF-8.</param>
+    /// <param name="data">The data; take over from <see cref="Data"/> what the signed-in user is to keep.</param>
+    /// <param name="cancellationToken">Stops before the write is sent.</param>
+    /// <exception cref="SessionEndedException">The session ended meanwhile.</exception>
+    /// <exception cref="SessionUnavailableException">The store did not take it.</exception>
+    public async Task SignInAsync(string subject, T data, CancellationToken cancellationToken = default)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(subject);
+        ArgumentNullException.ThrowIfNull(data);
+        (await _request.SignIn(subject, data, cancellationToken).ConfigureAwait(false)).OrThrow();
+    }
+
+    /// <summary>A new token after a change of privilege: the old one is dead at once. (Renewals happen by themselves.)</summary>
+    /// <exception cref="SessionEndedException">There is no session, or it ended meanwhile.</exception>
+    /// <exception cref="SessionUnavailableException">The store did not take it.</exception>
+    public async Task RegenerateAsync(CancellationToken cancellationToken = default) =>
+        (await _request.Regenerate(cancellationToken).ConfigureAwait(false)).OrThrow();
+
+    /// <summary>Ends the session and expires the cookie. Without a session there is nothing to do.</summary>
+    /// <exception cref="SessionUnavailableException">The store did not take it: the session may still live.</exception>
+    public async Task DestroyAsync(CancellationToken cancellationToken = default) =>
+        (await _request.Destroy(cancellationToken).ConfigureAwait(false)).OrThrow();
+
+    /// <summary>Reads the session again.</summary>
+    /// <exception cref="SessionUnavailableException">The store did not answer.</exception>
+    public async Task ReloadAsync(CancellationToken cancellationToken = default) =>
+        (await _request.Reload(cancellationToken).ConfigureAwait(false)).OrThrow();
+
+#pragma warning disable CA1000 // the framework's interfaces for parameters ask for static members
+    /// <summary>The session of this request, read from the store on the first call. For parameter binding.</summary>
+    public static async ValueTask<Session<T>?> BindAsync(HttpContext context, ParameterInfo parameter)
+    {
+        ArgumentNullException.ThrowIfNull(context);
+        return await OfAsync(context, context.RequestAborted).ConfigureAwait(false);
+    }
+
+    /// <summary>Marks the endpoint as one that uses these sessions.</summary>
+    public static void PopulateMetadata(ParameterInfo parameter, EndpointBuilder builder)
+    {
+        ArgumentNullException.ThrowIfNull(builder);
+        builder.Metadata.Add(new SessionMetadata(typeof(T)));
+    }
+#pragma warning restore CA1000
+
+    internal static async ValueTask<Session<T>> OfAsync(HttpContext context, CancellationToken cancellationToken)
+    {
+        var request = RequestSession.find<T>(context);
+        (await request.Load(cancellationToken).ConfigureAwait(false)).OrThrow();
+        if (context.Features.Get<Session<T>>() is { } known)
+            return known;
+
+        var session = new Session<T>(request);
+        context.Features.Set(session);
+        return session;
+    }
+}

@@ -1,0 +1,22 @@
+namespace Session.CSharp;
+
+/// <summary>What the application hears of. A handler that throws is logged; what happened stays as it is.</summary>
+/// <typeparam name="T">The session data.</typeparam>
+public sealed class SessionEvents<T>
+    where T : class
+{
+    /// <summary>A session was created. At most once.</summary>
+    public Func<SessionEventContext<T>, Task>? OnCreated { get; set; }
+
+    /// <summary>A session has a new token: a renewal was confirmed, or an elevation. At most once.</summary>
+    public Func<SessionEventContext<T>, Task>? OnRegenerated { get; set; }
+
+    /// <summary>A session was ended on purpose. At most once.</summary>
+    public Func<SessionEventContext<T>, Task>? OnDestroyed { get; set; }
+
+    /// <summary>A session was ended by time. At least once, on one node; without a crash exactly once. Told by the sweeper.</summary>
+    public Func<SessionEventContext<T>, Task>? OnExpired { get; set; }
+
+    /// <summary>A superseded token was presented after its grace: the sign of theft. Once for each token.</summary>
+    public Func<SessionEventContext<T>, Task>? OnReplayed { get; set; }
+}

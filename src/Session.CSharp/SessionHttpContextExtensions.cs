@@ -1,0 +1,19 @@
+using Session.CSharp;
+
+namespace Microsoft.AspNetCore.Http;
+
+/// <summary>The session of a request.</summary>
+public static class SessionHttpContextExtensions
+{
+    /// <summary>The session of this request, read from the store on the first call: one store call, none without a token.</summary>
+    /// <exception cref="SessionUnavailableException">The store did not answer.</exception>
+    public static ValueTask<Session<T>> GetSessionAsync<T>(
+        this HttpContext context,
+        CancellationToken cancellationToken = default
+    )
+        where T : class
+    {
+        ArgumentNullException.ThrowIfNull(context);
+        return Session<T>.OfAsync(context, cancellationToken);
+    }
+}

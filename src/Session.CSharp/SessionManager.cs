@@ -1,0 +1,88 @@
+using System.Runtime.CompilerServices;
+using Microsoft.AspNetCore.Http;
+using Microsoft.FSharp.Core;
+using Session.AspNetCore;
+using Session.Domain;
+using Session.Engine;
+
+namespace Session.CSharp;
+
+/// <summary>Sessions without a request: list them, end one, end all of a subject. A singleton in dependency injection.</summary>
+/// <typeparam name="T">The session data.</typeparam>
+public sealed class SessionManager<T>
+    where T : class
+{
+    private readonly SessionEngine _engine;
+
+    /// <summary>For dependency injection.</summary>
+    public SessionManager(SessionService<T> service)
+    {
+        ArgumentNullException.ThrowIfNull(service);
+        _engine = service.Engine;
+    }
+
+    /// <summary>Ends a session, whoever holds it. False when there was none that lived. Check whose it is before (ASVS 7.5.2, 8.2.2).</summary>
+    /// <exception cref="SessionUnavailableException">The store did not answer.</exception>
+    public async Task<bool> DestroySessionAsync(SessionId id, CancellationToken cancellationToken = default) =>
+        !id.IsEmpty
+        && (await _engine.Destroy(id.Value, DestroyReason.Revoked, cancellationToken).ConfigureAwait(false)).OrThrow();
+
+    /// <summary>Ends every session of a subject but <paramref name="except"/>, and says how many. Once it returns, none begun before lives (ASVS 7.4.2).</summary>
+    /// <exception cref="SessionUnavailableException">The store did not answer: some may still live, call it again.</exception>
+    public async Task<int> DestroyAllAsync(
+        string subject,
+        SessionId? except = null,
+        CancellationToken cancellationToken = default
+    )
+    {
+        ArgumentException.ThrowIfNullOrEmpty(subject);
+        var kept = except is { IsEmpty: false } id ? FSharpOption<string>.Some(id.Value) : FSharpOption<string>.None;
+        var ended = await _engine
+            .DestroyAll(subject, kept, DestroyReason.Revoked, cancellationToken)
+            .ConfigureAwait(false);
+        return ended.OrThrow();
+    }
+
+    /// <summary>The live sessions of a subject.</summary>
+    /// <exception cref="SessionUnavailableException">The store did not answer.</exception>
+    public async IAsyncEnumerable<SessionInfo> ListAsync(
+        string subject,
+        [EnumeratorCancellation] CancellationToken cancellationToken = default
+    )
+    {
+        ArgumentException.ThrowIfNullOrEmpty(subject);
+        foreach (var found in (await _engine.List(subject, cancellationToken).ConfigureAwait(false)).OrThrow())
+            yield return Translate.ToInfo(found, _engine.Settings.Policy);
+    }
+
+    /// <summary>The live session under this id, or null.</summary>
+    /// <exception cref="SessionUnavailableException">The store did not answer.</exception>
+    public async Task<SessionInfo?> FindAsync(SessionId id, CancellationToken cancellationToken = default)
+    {
+        if (id.IsEmpty)
+            return null;
+
+        var found = (await _engine.Find(id.Value, cancellationToken).ConfigureAwait(false)).OrThrow();
+        return found is null ? null : Translate.ToInfo(found.Value, _engine.Settings.Policy);
+    }
+
+    /// <summary>Begins a new session for this request; one that was there is destroyed.</summary>
+    public async Task<Session<T>> CreateSessionAsync(
+        T data,
+        HttpContext context,
+        CancellationToken cancellationToken = default
+    )
+    {
+        ArgumentNullException.ThrowIfNull(context);
+        var session = await Session<T>.OfAsync(context, cancellationToken).ConfigureAwait(false);
+        await session.CreateAsync(data, cancellationToken).ConfigureAwait(false);
+        return session;
+    }
+
+    /// <summary>The session of this request, as <c>HttpContext.GetSessionAsync&lt;T&gt;()</c>.</summary>
+    public async Task<Session<T>> GetSessionAsync(HttpContext context, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(context);
+        return await Session<T>.OfAsync(context, cancellationToken).ConfigureAwait(false);
+    }
+}
