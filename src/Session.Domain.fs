@@ -38,8 +38,7 @@ type SecretHash =
       W2: int64
       W3: int64 }
 
-    member a.Equals(b: SecretHash) =
-        ((a.W0 ^^^ b.W0) ||| (a.W1 ^^^ b.W1) ||| (a.W2 ^^^ b.W2) ||| (a.W3 ^^^ b.W3)) = 0L
+    member a.Equals(b: SecretHash) = ((a.W0 ^^^ b.W0) ||| (a.W1 ^^^ b.W1) ||| (a.W2 ^^^ b.W2) ||| (a.W3 ^^^ b.W3)) = 0L
 
     override a.Equals(other: obj) =
         match other with
@@ -388,9 +387,7 @@ module Lifecycle =
 
             Regenerated(renewed, Confirmed(live.Secret, until))
         | Regenerated(live, Confirmed(predecessor, _)), GraceEnded ->
-            Active
-                { live with
-                    Superseded = supersede true [ predecessor ] live }
+            Active { live with Superseded = supersede true [ predecessor ] live }
         | state, WasReplayed secret ->
             let report (old: Superseded) = if old.Secret.Equals secret then { old with Reported = true } else old
             state |> onLive (fun live -> { live with Superseded = List.map report live.Superseded })

@@ -37,8 +37,7 @@ let rec private chooseFunc (funcs: HttpFunc list) : HttpFunc =
 let choose (handlers: HttpHandler list) : HttpHandler =
     fun next -> chooseFunc (handlers |> List.map (fun handler -> handler next))
 
-let private when' predicate : HttpHandler =
-    fun next context -> if predicate context then next context else skipPipeline
+let private when' predicate : HttpHandler = fun next context -> if predicate context then next context else skipPipeline
 
 let GET: HttpHandler = when' (fun context -> HttpMethods.IsGet context.Request.Method)
 let POST: HttpHandler = when' (fun context -> HttpMethods.IsPost context.Request.Method)
@@ -82,10 +81,7 @@ type Visit = { Visitor: Visitor; Posts: int }
 
 // ------------------------------------------------------------ the board
 
-type Message =
-    { Author: string
-      Text: string
-      At: DateTimeOffset }
+type Message = { Author: string; Text: string; At: DateTimeOffset }
 
 let messages = ConcurrentQueue<Message>()
 
@@ -142,10 +138,7 @@ let post (visit: Visit) : HttpHandler =
                 match! Session.update count context with
                 | Error error -> return! failed error next context
                 | Ok _ ->
-                    messages.Enqueue
-                        { Author = name
-                          Text = body
-                          At = DateTimeOffset.UtcNow }
+                    messages.Enqueue { Author = name; Text = body; At = DateTimeOffset.UtcNow }
 
                     return! seeOther "/" next context
         }
@@ -157,13 +150,13 @@ let private page (visit: Visit option) =
         messages
         |> Seq.rev
         |> Seq.truncate 100
-        |> Seq.map (fun message -> $"<li><b>{encode message.Author}</b> {encode message.Text} <small>{message.At:u}</small></li>")
+        |> Seq.map (fun message ->
+            $"<li><b>{encode message.Author}</b> {encode message.Text} <small>{message.At:u}</small></li>")
         |> String.concat ""
 
     let form =
         match visit with
-        | Some { Visitor = Author name
-                 Posts = posts } ->
+        | Some { Visitor = Author name; Posts = posts } ->
             $"""<p>Signed in as <b>{encode name}</b>, {posts} posts in this session.</p>
 <form method="post" action="/post"><label>Message <input name="text" maxlength="280" required></label> <button>Post</button></form>
 <form method="post" action="/sign-out"><button>Sign out</button></form>"""

@@ -22,9 +22,7 @@ public sealed record Profile(string User, string? Role, IReadOnlyList<string> It
 
 public sealed record Device(string Id, DateTimeOffset CreatedAt, DateTimeOffset LastSeen, bool Current);
 
-public sealed record Success(
-    [property: JsonPropertyName("success")] bool Done
-);
+public sealed record Success([property: JsonPropertyName("success")] bool Done);
 
 public sealed record LoggedOut([property: JsonPropertyName("loggedOut")] bool Done);
 

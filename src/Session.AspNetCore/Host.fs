@@ -27,12 +27,10 @@ type SessionHost<'T>(service: SessionService<'T>, names: SessionNames) =
     let log = service.Log
     let batch = 100
 
-    let refuse sentence =
-        raise (OptionsValidationException(typeof<'T>.Name, typeof<SessionSettings>, [| sentence |]))
+    let refuse sentence = raise (OptionsValidationException(typeof<'T>.Name, typeof<SessionSettings>, [| sentence |]))
 
     // A fifth more or less, so that the nodes of a fleet do not sweep at the same moment.
-    let pause () =
-        service.Settings.SweepInterval * (0.8 + 0.4 * Random.Shared.NextDouble())
+    let pause () = service.Settings.SweepInterval * (0.8 + 0.4 * Random.Shared.NextDouble())
 
     member private _.StartSweeping(cancel: CancellationToken) = base.StartAsync cancel
 
@@ -42,18 +40,33 @@ type SessionHost<'T>(service: SessionService<'T>, names: SessionNames) =
 
             match names.Take(String.Concat("cookie ", name), typeof<'T>) with
             | Some other ->
-                refuse (String.Concat("Sessions of ", other.Name, " and of " + typeof<'T>.Name, " have the same cookie name: give one of them another Cookie.Name."))
+                refuse (
+                    String.Concat(
+                        "Sessions of ",
+                        other.Name,
+                        " and of " + typeof<'T>.Name,
+                        " have the same cookie name: give one of them another Cookie.Name."
+                    )
+                )
             | None -> ()
 
             let! report = service.Engine.Store.Prepare cancel
 
             match names.Take(String.Concat("store ", report.Location), typeof<'T>) with
             | Some other ->
-                refuse (String.Concat("Sessions of ", other.Name, " and of " + typeof<'T>.Name, " share one place in a store: give one of them another file, table or prefix."))
+                refuse (
+                    String.Concat(
+                        "Sessions of ",
+                        other.Name,
+                        " and of " + typeof<'T>.Name,
+                        " share one place in a store: give one of them another file, table or prefix."
+                    )
+                )
             | None -> ()
 
             if service.Settings.MaxSessionsPerSubject.IsSome && not report.Lists then
-                refuse "MaxSessionsPerSubject needs a store that lists the sessions of a subject: choose another store, or leave it unset."
+                refuse
+                    "MaxSessionsPerSubject needs a store that lists the sessions of a subject: choose another store, or leave it unset."
 
             for note in report.Notes do
                 log.LogWarning("Session store: {Note}", note)
@@ -75,7 +88,11 @@ type SessionHost<'T>(service: SessionService<'T>, names: SessionNames) =
                             handled <- count
                     with
                     | :? OperationCanceledException when stopping.IsCancellationRequested -> ()
-                    | error -> log.LogError(error, "The session sweep failed; it is tried again in a moment. Expiry does not depend on it.")
+                    | error ->
+                        log.LogError(
+                            error,
+                            "The session sweep failed; it is tried again in a moment. Expiry does not depend on it."
+                        )
             with :? OperationCanceledException when stopping.IsCancellationRequested ->
                 ()
         }

@@ -26,7 +26,13 @@ type SessionMiddleware<'T>(next: RequestDelegate, service: SessionService<'T>) =
                 context.Response.Headers.RetryAfter <- "1"
 
             context.Response.WriteAsync(
-                String.Concat("{\"status\":", status.ToString(Globalization.CultureInfo.InvariantCulture), ",\"title\":\"", detail, "\"}")
+                String.Concat(
+                    "{\"status\":",
+                    status.ToString(Globalization.CultureInfo.InvariantCulture),
+                    ",\"title\":\"",
+                    detail,
+                    "\"}"
+                )
             )
 
     let isFor (metadata: IRequireSessionMetadata) =
@@ -36,7 +42,10 @@ type SessionMiddleware<'T>(next: RequestDelegate, service: SessionService<'T>) =
 
     let answer (context: HttpContext) (failure: SessionFailedException) =
         if context.Response.HasStarted then
-            service.Log.LogError(failure, "A session operation failed after the response had started: the connection is cut.")
+            service.Log.LogError(
+                failure,
+                "A session operation failed after the response had started: the connection is cut."
+            )
 
         problem context failure.StatusCode failure.Message
 

@@ -44,7 +44,14 @@ module SessionRegistration =
     let using<'T> (app: IApplicationBuilder) : IApplicationBuilder =
         match app.ApplicationServices.GetService<SessionService<'T>>() with
         | null ->
-            invalidOp (String.Concat("No sessions of ", typeof<'T>.Name, " are registered: call services.AddSession<" + typeof<'T>.Name, ">() first."))
+            invalidOp (
+                String.Concat(
+                    "No sessions of ",
+                    typeof<'T>.Name,
+                    " are registered: call services.AddSession<" + typeof<'T>.Name,
+                    ">() first."
+                )
+            )
         | service ->
             // Now, and not with the first request: wrong settings stop the program here, and endpoints find it mounted.
             service.IsMounted <- true
@@ -58,7 +65,11 @@ module SessionExtensions =
         /// Sessions with data 'T (JSON, unions included): `services.AddSession<Cart>(fun s -> { s with … }).UseSqlite "sessions.db"`.
         member services.AddSession<'T>(configure: SessionSettings -> SessionSettings) : SessionBuilder =
             let settings = configure SessionSettings.defaults
-            services |> SessionRegistration.add<'T> (Func<_, _>(fun _ -> settings)) (Func<_, _>(fun _ -> SessionSerializer.json<'T> ()))
+
+            services
+            |> SessionRegistration.add<'T>
+                (Func<_, _>(fun _ -> settings))
+                (Func<_, _>(fun _ -> SessionSerializer.json<'T>()))
 
     type IApplicationBuilder with
 

@@ -130,7 +130,8 @@ type RequestSession<'T>(service: SessionService<'T>, context: HttpContext) =
 
                         explain (
                             match presented.Issued with
-                            | Some _ -> "live session: the token is due for renewal, and the response carries the next one"
+                            | Some _ ->
+                                "live session: the token is due for renewal, and the response carries the next one"
                             | None -> "live session"
                         )
 
@@ -369,10 +370,23 @@ module RequestSession =
         | null ->
             match context.RequestServices.GetService<SessionService<'T>>() with
             | null ->
-                invalidOp (String.Concat("No sessions of ", typeof<'T>.Name, " are registered: call services.AddSession<", typeof<'T>.Name + ">()."))
+                invalidOp (
+                    String.Concat(
+                        "No sessions of ",
+                        typeof<'T>.Name,
+                        " are registered: call services.AddSession<",
+                        typeof<'T>.Name + ">()."
+                    )
+                )
             | service ->
                 if not service.IsMounted then
-                    invalidOp (String.Concat("The session middleware is missing: call app.UseSession<", typeof<'T>.Name, ">() before the endpoints."))
+                    invalidOp (
+                        String.Concat(
+                            "The session middleware is missing: call app.UseSession<",
+                            typeof<'T>.Name,
+                            ">() before the endpoints."
+                        )
+                    )
 
                 let request = RequestSession<'T>(service, context)
                 context.Features.Set request

@@ -94,8 +94,7 @@ type private UnionConverter<'T>() =
 type UnionConverterFactory() =
     inherit JsonConverterFactory()
 
-    let known =
-        HashSet<Type>([ typedefof<list<_>>; typedefof<option<_>>; typedefof<voption<_>> ])
+    let known = HashSet<Type>([ typedefof<list<_>>; typedefof<option<_>>; typedefof<voption<_>> ])
 
     override _.CanConvert candidate =
         FSharpType.IsUnion candidate

@@ -33,11 +33,14 @@ module SessionFailure =
         | SessionError.Refused _ -> struct (401, "The session is not open to this request any more.")
         | SessionError.Conflict -> struct (409, "Another write to the session came first: reload and try again.")
         | SessionError.Contended -> struct (503, "Too many requests write to this session at once: try again.")
-        | SessionError.TooLarge _ -> struct (413, "The session data is larger than MaxDataBytes allows. Nothing was changed.")
+        | SessionError.TooLarge _ ->
+            struct (413, "The session data is larger than MaxDataBytes allows. Nothing was changed.")
         | SessionError.Unreadable _ -> struct (401, "The session cannot be read.")
         | SessionError.ResponseStarted ->
-            struct (500, "The response has started, so a new session token could not reach the client: call this before writing the body.")
-        | SessionError.Unavailable _ -> struct (503, "The session store cannot be reached. Nothing was acknowledged; try again.")
+            struct (500,
+                    "The response has started, so a new session token could not reach the client: call this before writing the body.")
+        | SessionError.Unavailable _ ->
+            struct (503, "The session store cannot be reached. Nothing was acknowledged; try again.")
 
     let toException error : exn =
         let struct (status, message) = describe error
@@ -68,7 +71,10 @@ type SessionService<'T>
             member _.Post notice =
                 match notice.Kind with
                 | ReplayedNotice ->
-                    log.LogWarning("A superseded token of session {SessionId} was presented after its grace: it may be stolen.", notice.Id)
+                    log.LogWarning(
+                        "A superseded token of session {SessionId} was presented after its grace: it may be stolen.",
+                        notice.Id
+                    )
                 | _ -> ()
 
                 ValueTask(settings.OnNotice provider notice) }

@@ -102,7 +102,8 @@ module SessionSettings =
     let private startsWith (prefix: string) (name: string) = name.StartsWith(prefix, StringComparison.OrdinalIgnoreCase)
 
     let private isToken (name: string) =
-        name <> "" && name |> Seq.forall (fun c -> c > ' ' && c < '\127' && not ("()<>@,;:\\\"/[]?={}".Contains c))
+        name <> ""
+        && name |> Seq.forall (fun c -> c > ' ' && c < '\127' && not ("()<>@,;:\\\"/[]?={}".Contains c))
 
     let private tenYears = TimeSpan.FromDays 3650
 
@@ -116,70 +117,139 @@ module SessionSettings =
             if not isRight then
                 found.Add sentence
 
-        unless (isToken name) "Cookie.Name is empty or has a character that no cookie name may have: use letters, digits, - and _."
+        unless
+            (isToken name)
+            "Cookie.Name is empty or has a character that no cookie name may have: use letters, digits, - and _."
 
         if startsWith "__Host-" name then
-            unless isAlwaysSecure "A cookie named __Host-… needs Secure: set Cookie.SecurePolicy to Always, or choose another Cookie.Name."
-            unless settings.CookieDomain.IsNone "A cookie named __Host-… must not have a Domain: remove Cookie.Domain, or name the cookie __Secure-…."
-            unless (settings.CookiePath = "/") "A cookie named __Host-… needs Path=/: remove Cookie.Path, or name the cookie __Secure-…."
+            unless
+                isAlwaysSecure
+                "A cookie named __Host-… needs Secure: set Cookie.SecurePolicy to Always, or choose another Cookie.Name."
+
+            unless
+                settings.CookieDomain.IsNone
+                "A cookie named __Host-… must not have a Domain: remove Cookie.Domain, or name the cookie __Secure-…."
+
+            unless
+                (settings.CookiePath = "/")
+                "A cookie named __Host-… needs Path=/: remove Cookie.Path, or name the cookie __Secure-…."
 
         if startsWith "__Secure-" name then
-            unless isAlwaysSecure "A cookie named __Secure-… needs Secure: set Cookie.SecurePolicy to Always, or choose another Cookie.Name."
+            unless
+                isAlwaysSecure
+                "A cookie named __Secure-… needs Secure: set Cookie.SecurePolicy to Always, or choose another Cookie.Name."
 
         unless settings.HttpOnly "The session cookie is never for scripts: leave Cookie.HttpOnly true."
-        unless (settings.SameSite <> SameSiteMode.Unspecified) "Cookie.SameSite must be said (Lax, Strict or None): browsers' defaults for a cookie without it are weaker."
-        unless (settings.SameSite <> SameSiteMode.None || isAlwaysSecure) "Cookie.SameSite=None needs Secure: browsers drop the cookie otherwise. Set Cookie.SecurePolicy to Always, or SameSite to Lax."
-        unless (not settings.Partitioned || isAlwaysSecure) "Partitioned needs Secure: set Cookie.SecurePolicy to Always."
-        unless (not settings.Partitioned || settings.SameSite = SameSiteMode.None) "Partitioned is for third-party contexts, where only SameSite=None is sent: set Cookie.SameSite to None, or Partitioned to false."
-        unless (settings.CookiePath.StartsWith '/' && not (settings.CookiePath.Contains ';')) "Cookie.Path must start with / and have no semicolon."
+
+        unless
+            (settings.SameSite <> SameSiteMode.Unspecified)
+            "Cookie.SameSite must be said (Lax, Strict or None): browsers' defaults for a cookie without it are weaker."
+
+        unless
+            (settings.SameSite <> SameSiteMode.None || isAlwaysSecure)
+            "Cookie.SameSite=None needs Secure: browsers drop the cookie otherwise. Set Cookie.SecurePolicy to Always, or SameSite to Lax."
+
+        unless
+            (not settings.Partitioned || isAlwaysSecure)
+            "Partitioned needs Secure: set Cookie.SecurePolicy to Always."
+
+        unless
+            (not settings.Partitioned || settings.SameSite = SameSiteMode.None)
+            "Partitioned is for third-party contexts, where only SameSite=None is sent: set Cookie.SameSite to None, or Partitioned to false."
+
+        unless
+            (settings.CookiePath.StartsWith '/' && not (settings.CookiePath.Contains ';'))
+            "Cookie.Path must start with / and have no semicolon."
 
         match settings.CookieDomain with
         | Some domain ->
-            unless (domain.Trim('.').Contains '.' && not (domain.Contains ';') && not (domain.Contains ' ')) "Cookie.Domain must be a domain with a dot, such as example.com: browsers refuse others."
+            unless
+                (domain.Trim('.').Contains '.' && not (domain.Contains ';') && not (domain.Contains ' '))
+                "Cookie.Domain must be a domain with a dot, such as example.com: browsers refuse others."
         | None -> ()
 
         match settings.CookieMaxAge with
         | Some age ->
-            unless (age > TimeSpan.Zero) "Cookie.MaxAge must be positive: leave it unset for a cookie that ends with the browser."
-            unless (age <= settings.AbsoluteTimeout) "Cookie.MaxAge is longer than AbsoluteTimeout: the cookie would outlive every session. Shorten it."
+            unless
+                (age > TimeSpan.Zero)
+                "Cookie.MaxAge must be positive: leave it unset for a cookie that ends with the browser."
+
+            unless
+                (age <= settings.AbsoluteTimeout)
+                "Cookie.MaxAge is longer than AbsoluteTimeout: the cookie would outlive every session. Shorten it."
         | None -> ()
 
         match settings.HeaderName with
         | Some header ->
-            unless (isToken header) "HeaderName has a character that no header name may have: use letters, digits and -."
-            let isTaken = List.exists (fun (taken: string) -> taken.Equals(header, StringComparison.OrdinalIgnoreCase)) [ "Cookie"; "Set-Cookie"; "Host"; "Content-Length"; "Content-Type" ]
-            unless (not isTaken) "HeaderName is a header with another meaning: choose one of your own, such as X-Session-Token."
+            unless
+                (isToken header)
+                "HeaderName has a character that no header name may have: use letters, digits and -."
+
+            let isTaken =
+                List.exists
+                    (fun (taken: string) -> taken.Equals(header, StringComparison.OrdinalIgnoreCase))
+                    [ "Cookie"; "Set-Cookie"; "Host"; "Content-Length"; "Content-Type" ]
+
+            unless
+                (not isTaken)
+                "HeaderName is a header with another meaning: choose one of your own, such as X-Session-Token."
         | None -> ()
 
         let time name (value: TimeSpan) =
             unless (value > TimeSpan.Zero) (String.Concat(name, " must be positive."))
-            unless (value <= tenYears) (String.Concat(name, " is longer than ten years: sessions have an end. Shorten it."))
+
+            unless
+                (value <= tenYears)
+                (String.Concat(name, " is longer than ten years: sessions have an end. Shorten it."))
 
         time "IdleTimeout" settings.IdleTimeout
         time "AbsoluteTimeout" settings.AbsoluteTimeout
         time "ConfirmTimeout" settings.ConfirmTimeout
         time "RotationGrace" settings.RotationGrace
         time "SweepInterval" settings.SweepInterval
-        unless (settings.IdleTimeout <= settings.AbsoluteTimeout) "IdleTimeout is longer than AbsoluteTimeout, so it would never end a session: shorten IdleTimeout or lengthen AbsoluteTimeout."
-        unless (settings.ConfirmTimeout <= settings.AbsoluteTimeout) "ConfirmTimeout is longer than AbsoluteTimeout: shorten it."
+
+        unless
+            (settings.IdleTimeout <= settings.AbsoluteTimeout)
+            "IdleTimeout is longer than AbsoluteTimeout, so it would never end a session: shorten IdleTimeout or lengthen AbsoluteTimeout."
+
+        unless
+            (settings.ConfirmTimeout <= settings.AbsoluteTimeout)
+            "ConfirmTimeout is longer than AbsoluteTimeout: shorten it."
 
         match settings.RotateEvery with
         | Some every ->
             time "RotateEvery" every
-            unless (every > settings.RotationGrace) "RotateEvery is not longer than RotationGrace: the next renewal would begin before the last one ended. Lengthen RotateEvery or shorten RotationGrace."
-            unless (every <= settings.AbsoluteTimeout) "RotateEvery is longer than AbsoluteTimeout, so no token would ever be renewed: shorten it, or set it to null to say so."
+
+            unless
+                (every > settings.RotationGrace)
+                "RotateEvery is not longer than RotationGrace: the next renewal would begin before the last one ended. Lengthen RotateEvery or shorten RotationGrace."
+
+            unless
+                (every <= settings.AbsoluteTimeout)
+                "RotateEvery is longer than AbsoluteTimeout, so no token would ever be renewed: shorten it, or set it to null to say so."
         | None -> ()
 
-        unless (settings.RotationGrace <= TimeSpan.FromMinutes 10L) "RotationGrace is longer than 10 minutes: for so long a stolen old token would work. Shorten it."
-        unless (settings.TombstoneRetention >= TimeSpan.Zero && settings.TombstoneRetention <= tenYears) "TombstoneRetention must be between zero and ten years."
-        unless (settings.MaxDataBytes >= 1 && settings.MaxDataBytes <= Codec.maxDataBytes) "MaxDataBytes must be between 1 and 16,777,216 (16 MiB)."
+        unless
+            (settings.RotationGrace <= TimeSpan.FromMinutes 10L)
+            "RotationGrace is longer than 10 minutes: for so long a stolen old token would work. Shorten it."
+
+        unless
+            (settings.TombstoneRetention >= TimeSpan.Zero && settings.TombstoneRetention <= tenYears)
+            "TombstoneRetention must be between zero and ten years."
+
+        unless
+            (settings.MaxDataBytes >= 1 && settings.MaxDataBytes <= Codec.maxDataBytes)
+            "MaxDataBytes must be between 1 and 16,777,216 (16 MiB)."
 
         match settings.MaxSessionsPerSubject with
         | Some most -> unless (most >= 1) "MaxSessionsPerSubject must be at least 1: leave it unset for no limit."
         | None -> ()
 
         match settings.ServerKey with
-        | Some key -> unless (key.Length >= 32) "ServerKey must have at least 32 bytes: make one with RandomNumberGenerator.GetBytes(32) and keep it secret."
+        | Some key ->
+            unless
+                (key.Length >= 32)
+                "ServerKey must have at least 32 bytes: make one with RandomNumberGenerator.GetBytes(32) and keep it secret."
         | None -> ()
 
         found

@@ -47,7 +47,8 @@ type Transport(settings: SessionSettings, hasher: SecretHasher) =
 
     let maxAge =
         match settings.CookieMaxAge with
-        | Some age -> String.Concat("; max-age=", (int64 age.TotalSeconds).ToString(Globalization.CultureInfo.InvariantCulture))
+        | Some age ->
+            String.Concat("; max-age=", (int64 age.TotalSeconds).ToString(Globalization.CultureInfo.InvariantCulture))
         | None -> ""
 
     let attributesFor (context: HttpContext) =
@@ -150,7 +151,9 @@ type Transport(settings: SessionSettings, hasher: SecretHasher) =
             let kept =
                 current.Split(',', StringSplitOptions.RemoveEmptyEntries ||| StringSplitOptions.TrimEntries)
                 |> Array.filter (fun directive ->
-                    Array.contains (directive.ToLowerInvariant()) [| "private"; "no-cache"; "must-revalidate"; "no-transform" |])
+                    Array.contains
+                        (directive.ToLowerInvariant())
+                        [| "private"; "no-cache"; "must-revalidate"; "no-transform" |])
 
             headers.CacheControl <- StringValues(String.Join(", ", Array.append [| "no-store" |] kept))
 
@@ -158,8 +161,7 @@ type Transport(settings: SessionSettings, hasher: SecretHasher) =
         let headers = context.Response.Headers
 
         match settings.HeaderName with
-        | Some header when transport.UsesHeader context ->
-            headers[header] <- StringValues(token.Reveal())
+        | Some header when transport.UsesHeader context -> headers[header] <- StringValues(token.Reveal())
         | _ ->
             let cookie = String.Concat(name, "=", token.Reveal(), attributesFor context + maxAge)
             headers.SetCookie <- StringValues.Concat(headers.SetCookie, cookie)

@@ -61,7 +61,8 @@ public static class SessionServiceCollectionExtensions
             ?? new JsonSessionSerializer<T>(json);
 
         return SessionRegistration.add(
-            provider => provider.GetRequiredService<IOptions<SessionOptions<T>>>().Value.ToSettings(Serializer(provider)),
+            provider =>
+                provider.GetRequiredService<IOptions<SessionOptions<T>>>().Value.ToSettings(Serializer(provider)),
             Serializer,
             services
         );

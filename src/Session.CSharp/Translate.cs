@@ -107,7 +107,8 @@ internal static class Translate
         {
             return serializer.Deserialize(data);
         }
-        catch (Exception error) when (error is System.Text.Json.JsonException or FormatException or NotSupportedException)
+        catch (Exception error)
+            when (error is System.Text.Json.JsonException or FormatException or NotSupportedException)
         {
             // The event still matters; its data was written by another version of the application.
             return null;

@@ -16,12 +16,16 @@ type SessionBuilder(services: IServiceCollection, dataType: Type) =
     /// Keeps these sessions in the store that the factory makes, once. A later call replaces an earlier one.
     member builder.UseStore(create: Func<IServiceProvider, ISessionStore>) =
         services.RemoveAllKeyed<ISessionStore> dataType |> ignore
-        services.AddKeyedSingleton<ISessionStore>(dataType, fun provider _ -> create.Invoke provider) |> ignore
+
+        services.AddKeyedSingleton<ISessionStore>(dataType, fun provider _ -> create.Invoke provider)
+        |> ignore
+
         builder
 
     /// Keeps these sessions in a store of the application's own, made by dependency injection.
     member builder.UseStore<'Store when 'Store: not struct and 'Store :> ISessionStore>() =
-        builder.UseStore(fun provider -> ActivatorUtilities.GetServiceOrCreateInstance<'Store> provider :> ISessionStore)
+        builder.UseStore(fun provider ->
+            ActivatorUtilities.GetServiceOrCreateInstance<'Store> provider :> ISessionStore)
 
     /// Keeps these sessions in the memory of this process.
     member builder.UseMemory() = builder.UseMemory(ignore)

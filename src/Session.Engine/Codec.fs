@@ -143,7 +143,7 @@ module Codec =
 
         let fixedBytes = 2 + 1 + id.Length + 6 * 8 + 4 + 4 + subjectBytes + 32 + 1
         let head = fixedBytes + 33 * live.Superseded.Length
-        let bytes = Array.zeroCreate<byte> (head + extra + 4 + live.Data.Length + 4)
+        let bytes = Array.zeroCreate<byte>(head + extra + 4 + live.Data.Length + 4)
         let mutable w = Writer(Span<byte> bytes)
         w.U8 format
         w.U8 tag
@@ -222,9 +222,8 @@ module Codec =
         elif span[0] <> format then
             Error "unknown format"
         elif
-            BinaryPrimitives.ReadUInt32LittleEndian(span.Slice(span.Length - 4)) <> crc (
-                span.Slice(0, span.Length - 4)
-            )
+            BinaryPrimitives.ReadUInt32LittleEndian(span.Slice(span.Length - 4))
+            <> crc (span.Slice(0, span.Length - 4))
         then
             Error "damaged"
         else

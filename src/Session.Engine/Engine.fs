@@ -80,7 +80,9 @@ type SessionEngine
                         | Error _ -> Ok events
                     | _ -> Ok events
 
-            match! loop.Change(token.Id, ValueNone, TimeSpan.Zero, Decision(fun now state -> decide now state), cancel) with
+            match!
+                loop.Change(token.Id, ValueNone, TimeSpan.Zero, Decision(fun now state -> decide now state), cancel)
+            with
             | Error error -> return Error error
             | Ok change when not (Lifecycle.letsIn change.Events change.After.State) ->
                 match change.After.State with
@@ -121,15 +123,11 @@ type SessionEngine
                     | Ok events ->
                         match! loop.Insert(id, events, cancel) with
                         | Ok snapshot ->
-                            answer <-
-                                ValueSome(
-                                    Ok
-                                        { Snapshot = snapshot
-                                          Issued = Some(IssuedToken(id, secret)) }
-                                )
+                            answer <- ValueSome(Ok { Snapshot = snapshot; Issued = Some(IssuedToken(id, secret)) })
                         | Error(SessionError.Refused Exists) when attempt < 3 -> ()
                         | Error(SessionError.Refused Exists) ->
-                            invalidOp "GenerateId returned the id of an existing session, three times: ids must be unique and random."
+                            invalidOp
+                                "GenerateId returned the id of an existing session, three times: ids must be unique and random."
                         | Error error -> answer <- ValueSome(Error error)
 
                 match answer.Value, subject with
@@ -173,7 +171,9 @@ type SessionEngine
                 return changed |> Result.map (opened None)
         }
 
-    member private _.Elevate(from: Opened, command: SecretHash -> Command, cancel) : Task<Result<Opened, SessionError>> =
+    member private _.Elevate
+        (from: Opened, command: SecretHash -> Command, cancel)
+        : Task<Result<Opened, SessionError>> =
         task {
             let secret = Secret.Mint()
             let command = command (secret.HashWith hasher)
@@ -229,8 +229,7 @@ type SessionEngine
     /// Ends a session, whoever holds it. False when there was none that lived.
     member _.Destroy(id: string, reason: DestroyReason, cancel: CancellationToken) : Task<Result<bool, SessionError>> =
         task {
-            let decide =
-                Decision(fun now state -> refused (Lifecycle.decide policy now (Destroy(reason, None)) state))
+            let decide = Decision(fun now state -> refused (Lifecycle.decide policy now (Destroy(reason, None)) state))
 
             match! loop.Change(id, ValueNone, TimeSpan.Zero, decide, cancel) with
             | Ok change ->
@@ -371,10 +370,23 @@ type SessionEngine
                             do! store.Remove(snapshot.Id, CancellationToken.None)
                         elif heard then
                             let decide, snapshot = tell snapshot
-                            let! _ = loop.Change(snapshot.Id, ValueSome snapshot, TimeSpan.Zero, decide, CancellationToken.None)
+
+                            let! _ =
+                                loop.Change(
+                                    snapshot.Id,
+                                    ValueSome snapshot,
+                                    TimeSpan.Zero,
+                                    decide,
+                                    CancellationToken.None
+                                )
+
                             ()
                         elif loop.Now - at > policy.Retention + TimeSpan.FromDays 1 then
-                            log.LogError("The expiry handler failed for session {SessionId} for a day: giving up.", snapshot.Id)
+                            log.LogError(
+                                "The expiry handler failed for session {SessionId} for a day: giving up.",
+                                snapshot.Id
+                            )
+
                             do! store.Remove(snapshot.Id, CancellationToken.None)
                     | _ -> ()
                 }
@@ -382,7 +394,8 @@ type SessionEngine
             for record in claimed do
                 if not cancel.IsCancellationRequested then
                     match loop.Read record with
-                    | Error _ -> do! store.Reschedule(record.Id, record.Version, loop.Now + TimeSpan.FromHours 1, cancel)
+                    | Error _ ->
+                        do! store.Reschedule(record.Id, record.Version, loop.Now + TimeSpan.FromHours 1, cancel)
                     | Ok snapshot ->
                         let now = loop.Now
                         let due = Lifecycle.due policy snapshot.State
@@ -394,10 +407,11 @@ type SessionEngine
                         | Created _
                         | Active _
                         | Regenerated _ when due <= now ->
-                            let expire =
-                                Decision(fun now state -> refused (Lifecycle.decide policy now Expire state))
+                            let expire = Decision(fun now state -> refused (Lifecycle.decide policy now Expire state))
 
-                            match! loop.Change(record.Id, ValueSome snapshot, lease, expire, CancellationToken.None) with
+                            match!
+                                loop.Change(record.Id, ValueSome snapshot, lease, expire, CancellationToken.None)
+                            with
                             | Ok change -> do! told change.After
                             | Error _ -> ()
                         | Absent

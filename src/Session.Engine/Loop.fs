@@ -9,10 +9,7 @@ open Session.Domain
 
 /// An accepted command: `Events` led from `Before` to `After`, and `After` is stored (unless it differs in nothing but
 /// what the clock and a touch bring).
-type Change =
-    { Before: Snapshot
-      After: Snapshot
-      Events: Event list }
+type Change = { Before: Snapshot; After: Snapshot; Events: Event list }
 
 /// Given again for each attempt: the decision is made on the record as it is now.
 type Decision = delegate of now: DateTimeOffset * state: State -> Result<Event list, SessionError>
@@ -147,7 +144,12 @@ type Loop(store: ISessionStore, policy: Policy, clock: TimeProvider, log: ILogge
                   State = Lifecycle.evolve state (WasSeen record.LastSeen)
                   StoredLastSeen = record.LastSeen }
         | Error reason ->
-            log.LogError("The record of session {SessionId} cannot be read: {Reason}. It opens nothing.", record.Id, reason)
+            log.LogError(
+                "The record of session {SessionId} cannot be read: {Reason}. It opens nothing.",
+                record.Id,
+                reason
+            )
+
             Error(SessionError.Unreadable reason)
 
     member _.Now = clock.GetUtcNow()
@@ -249,7 +251,11 @@ type Loop(store: ISessionStore, policy: Policy, clock: TimeProvider, log: ILogge
                                     try
                                         do! store.Touch(id, seen, CancellationToken.None)
                                     with error ->
-                                        log.LogWarning(error, "The store did not take the touch of session {SessionId}.", id)
+                                        log.LogWarning(
+                                            error,
+                                            "The store did not take the touch of session {SessionId}.",
+                                            id
+                                        )
 
                                 answer <- ValueSome(Ok { Before = before; After = after; Events = events })
                             else

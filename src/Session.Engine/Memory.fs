@@ -24,6 +24,7 @@ type MemoryStore(options: MemoryStoreOptions) =
     // Reads take no lock; every write holds the gate, so that record and indexes change as one.
     let gate = Lock()
     let records = ConcurrentDictionary<string, StoredRecord>(StringComparer.Ordinal)
+
     let byOrder (a: struct (int64 * string)) (b: struct (int64 * string)) =
         let struct (timeA, idA) = a
         let struct (timeB, idB) = b

@@ -45,8 +45,7 @@ type StoredRecord
 
     /// The same record, seen later (or the same one, when it was seen later already).
     member record.SeenAt(at: DateTimeOffset) =
-        if at <= lastSeen then record
-        else StoredRecord(id, version, kind, at, dueAt, subject, operation, body)
+        if at <= lastSeen then record else StoredRecord(id, version, kind, at, dueAt, subject, operation, body)
 
     /// The same record with another place in the due index.
     member _.Due(at: DateTimeOffset) = StoredRecord(id, version, kind, lastSeen, at, subject, operation, body)

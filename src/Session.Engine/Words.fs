@@ -61,12 +61,14 @@ type NoticeKind =
 
 /// Never with a secret, a token or a hash.
 type Notice =
-    { Kind: NoticeKind
-      Id: string
-      Subject: string option
-      /// The data at the end, or as it is now.
-      Data: byte[]
-      At: DateTimeOffset }
+    {
+        Kind: NoticeKind
+        Id: string
+        Subject: string option
+        /// The data at the end, or as it is now.
+        Data: byte[]
+        At: DateTimeOffset
+    }
 
 /// Told after the commit, in the order of events. What it throws is logged and changes nothing.
 type INoticeBoard =
