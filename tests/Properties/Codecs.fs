@@ -11,11 +11,7 @@ let private states seed =
     let random = Random(int seed)
 
     [ for _ in 1..400 do
-          let moves =
-              [ for _ in 1..20 ->
-                    { Wait = random.Next 12
-                      Do = random.Next 16
-                      With = random.Next 40 } ]
+          let moves = [ for _ in 1..20 -> { Wait = random.Next 12; Do = random.Next 16; With = random.Next 40 } ]
 
           for step in run policy moves do
               if step.After <> Absent then
@@ -67,7 +63,7 @@ let all seed =
               let random = Random(int seed)
 
               for _ in 1..20_000 do
-                  let bytes = Array.zeroCreate<byte> (random.Next 400)
+                  let bytes = Array.zeroCreate<byte>(random.Next 400)
                   random.NextBytes bytes
 
                   if bytes.Length > 0 then

@@ -25,15 +25,17 @@ let secret (n: int) : SecretHash = { W0 = int64 n; W1 = 1L; W2 = 2L; W3 = 3L }
 let guess = secret 0
 
 type Step =
-    { Policy: Policy
-      Before: State
-      At: DateTimeOffset
-      Command: Command
-      Answer: Result<Event list, Refusal>
-      After: State
-      /// Every secret that was issued before the last elevation.
-      DeadSecrets: int list
-      Issued: int list }
+    {
+        Policy: Policy
+        Before: State
+        At: DateTimeOffset
+        Command: Command
+        Answer: Result<Event list, Refusal>
+        After: State
+        /// Every secret that was issued before the last elevation.
+        DeadSecrets: int list
+        Issued: int list
+    }
 
 let stateName state =
     match state with
@@ -101,6 +103,7 @@ let run (policy: Policy) (moves: Move list) : Step list =
         let before = state
         now <- wait before now (abs move.Wait)
         let next = issued + 1
+
         let under =
             match Lifecycle.liveOf before with
             | Some live when move.With % 5 <> 0 -> live.Elevations
@@ -113,8 +116,7 @@ let run (policy: Policy) (moves: Move list) : Step list =
 
         let command =
             match before, abs move.Do % 16 with
-            | Absent, n when n < 12 ->
-                Create(secret next, (if move.With % 2 = 0 then None else Some "ada"), [| 1uy |])
+            | Absent, n when n < 12 -> Create(secret next, (if move.With % 2 = 0 then None else Some "ada"), [| 1uy |])
             | _, (0 | 1 | 2) -> Present newest
             | _, 3 -> Present pick
             | Regenerated(_, Confirmed(predecessor, _)), 4 -> Present predecessor

@@ -105,8 +105,7 @@ let invariants: (string * (Step -> bool)) list =
                        | None -> false)
                   | _ -> Lifecycle.evolve state event <> state
 
-              let folder (state, isFine) event =
-                  Lifecycle.evolve state event, isFine && consumes state event
+              let folder (state, isFine) event = Lifecycle.evolve state event, isFine && consumes state event
 
               events |> List.fold folder (step.Before, true) |> snd
 
@@ -115,6 +114,7 @@ let invariants: (string * (Step -> bool)) list =
           match Lifecycle.deadline step.Policy step.After, Lifecycle.liveOf step.After with
           | Some(_, at), Some live ->
               let opensAt time = Lifecycle.opens step.Policy time live.Secret step.After
+
               not (opensAt at)
               && not (opensAt (at.AddDays 1.0))
               && (at.AddTicks -1L < live.LastSeen || opensAt (at.AddTicks -1L))
@@ -153,8 +153,7 @@ let invariants: (string * (Step -> bool)) list =
       fun step ->
           both step (fun before after ->
               before.Subject = after.Subject || (has isSignIn step && not (before.Secret.Equals after.Secret)))
-          && (not (has isSignIn step)
-              || both step (fun before after -> not (before.Secret.Equals after.Secret)))
+          && (not (has isSignIn step) || both step (fun before after -> not (before.Secret.Equals after.Secret)))
 
       "13 grace is the last: the predecessor works until its grace ends, moves nothing and gets no token",
       fun step ->
@@ -164,7 +163,13 @@ let invariants: (string * (Step -> bool)) list =
               && not (Lifecycle.opens step.Policy until predecessor step.After)
               && (match Lifecycle.decide step.Policy step.At (Present predecessor) step.After with
                   | Ok [] -> step.At < until || live.LastSeen >= step.At
-                  | Ok events -> events |> List.forall (fun event -> match event with | RenewalIssued _ | WasSeen _ -> false | _ -> true)
+                  | Ok events ->
+                      events
+                      |> List.forall (fun event ->
+                          match event with
+                          | RenewalIssued _
+                          | WasSeen _ -> false
+                          | _ -> true)
                   | Error _ -> true)
           | _ -> true
 
@@ -241,13 +246,38 @@ let all seed =
 let coverage =
     testCase "every state, pair, event and edge was met" (fun () ->
         let states =
-            [ "Created"; "Active"; "Regenerated (issued)"; "Regenerated (confirmed)"; "Destroyed"; "Expired" ]
+            [ "Created"
+              "Active"
+              "Regenerated (issued)"
+              "Regenerated (confirmed)"
+              "Destroyed"
+              "Expired" ]
 
-        let commands = [ "Create"; "Present"; "Write"; "SignIn"; "Elevate"; "Renew"; "Destroy"; "Expire"; "Tell" ]
+        let commands =
+            [ "Create"
+              "Present"
+              "Write"
+              "SignIn"
+              "Elevate"
+              "Renew"
+              "Destroy"
+              "Expire"
+              "Tell" ]
 
         let events =
-            [ "WasCreated"; "WasConfirmed"; "WasSeen"; "WasWritten"; "WasSignedIn"; "WasElevated"; "RenewalIssued";
-              "RenewalConfirmed"; "GraceEnded"; "WasReplayed"; "WasDestroyed"; "HasExpired"; "WasTold" ]
+            [ "WasCreated"
+              "WasConfirmed"
+              "WasSeen"
+              "WasWritten"
+              "WasSignedIn"
+              "WasElevated"
+              "RenewalIssued"
+              "RenewalConfirmed"
+              "GraceEnded"
+              "WasReplayed"
+              "WasDestroyed"
+              "HasExpired"
+              "WasTold" ]
 
         let cells =
             [ for state in states do
@@ -260,6 +290,11 @@ let coverage =
               "edge one tick after" ]
 
         for cell in cells do
-            printfn "%8d  %s" ((match met.TryGetValue cell with | true, n -> n | false, _ -> 0)) cell
+            printfn
+                "%8d  %s"
+                ((match met.TryGetValue cell with
+                  | true, n -> n
+                  | false, _ -> 0))
+                cell
 
         Expect.isEmpty (cells |> List.filter (fun cell -> not (met.ContainsKey cell))) "never met")

@@ -1,0 +1,60 @@
+/// Contradictory settings stop the program at start, with a sentence that names the setting.
+module Integration.Config
+
+open System
+open Expecto
+open Microsoft.AspNetCore.Http
+open Microsoft.Extensions.Options
+open Integration.App
+open Session.CSharp
+open Session.Engine
+
+let private cases: (string * (SessionOptions<Cart> -> unit)) list =
+    [ "Domain",
+      (fun o ->
+          o.Cookie.Name <- "__Host-x"
+          o.Cookie.SecurePolicy <- CookieSecurePolicy.Always
+          o.Cookie.Domain <- "example.com")
+      "Path",
+      (fun o ->
+          o.Cookie.Name <- "__Host-x"
+          o.Cookie.SecurePolicy <- CookieSecurePolicy.Always
+          o.Cookie.Path <- "/app")
+      "Secure", (fun o -> o.Cookie.Name <- "__Host-x")
+      "Secure", (fun o -> o.Cookie.Name <- "__Secure-x")
+      "Cookie.Name", (fun o -> o.Cookie.Name <- "a b")
+      "HttpOnly", (fun o -> o.Cookie.HttpOnly <- false)
+      "SameSite", (fun o -> o.Cookie.SameSite <- SameSiteMode.None)
+      "SameSite", (fun o -> o.Cookie.SameSite <- SameSiteMode.Unspecified)
+      "Partitioned", (fun o -> o.Partitioned <- true)
+      "Cookie.Domain", (fun o -> o.Cookie.Domain <- "localhost")
+      "Cookie.Path", (fun o -> o.Cookie.Path <- "app")
+      "Cookie.MaxAge", (fun o -> o.Cookie.MaxAge <- TimeSpan.FromDays 30)
+      "Cookie.Expiration", (fun o -> o.Cookie.Expiration <- TimeSpan.FromDays 1)
+      "HeaderName", (fun o -> o.HeaderName <- "Cookie")
+      "IdleTimeout", (fun o -> o.IdleTimeout <- TimeSpan.Zero)
+      "IdleTimeout", (fun o -> o.IdleTimeout <- TimeSpan.FromHours 9)
+      "AbsoluteTimeout", (fun o -> o.AbsoluteTimeout <- TimeSpan.MaxValue)
+      "RotateEvery", (fun o -> o.RotateEvery <- TimeSpan.FromSeconds 5L)
+      "RotationGrace", (fun o -> o.RotationGrace <- TimeSpan.FromMinutes 12L)
+      "MaxDataBytes", (fun o -> o.MaxDataBytes <- 0)
+      "MaxSessionsPerSubject", (fun o -> o.MaxSessionsPerSubject <- 0)
+      "ServerKey", (fun o -> o.ServerKey <- Array.zeroCreate 8)
+      "TombstoneRetention", (fun o -> o.TombstoneRetention <- TimeSpan.FromSeconds -1L) ]
+
+let all =
+    testList
+        "contradictions"
+        [ for i, (setting, configure) in List.indexed cases do
+              testCaseTask $"{i + 1}: {setting}" (fun () ->
+                  task {
+                      let mutable sentence = ""
+
+                      try
+                          let! app = SubjectApp.StartAsync(MemoryStore(), TimeProvider.System, Action<_> configure)
+                          do! app.DisposeAsync()
+                      with :? OptionsValidationException as refusal ->
+                          sentence <- refusal.Message
+
+                      Expect.stringContains sentence setting "the program stops, and says why"
+                  }) ]
