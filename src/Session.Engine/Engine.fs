@@ -102,7 +102,9 @@ type SessionEngine
         (nextId: unit -> string, subject: string option, data: byte[], cancel: CancellationToken)
         : Task<Result<Opened, SessionError>> =
         task {
-            match checkSize data with
+            let! countable = engine.CanCount subject
+
+            match checkSize data |> Result.bind (fun data -> countable |> Result.map (fun () -> data)) with
             | Error error -> return Error error
             | Ok data ->
                 let secret = Secret.Mint()
@@ -187,7 +189,9 @@ type SessionEngine
         (from: Opened, subject: string, data: byte[], cancel: CancellationToken)
         : Task<Result<Opened, SessionError>> =
         task {
-            match checkSize data with
+            let! countable = engine.CanCount(Some subject)
+
+            match checkSize data |> Result.bind (fun data -> countable |> Result.map (fun () -> data)) with
             | Error error -> return Error error
             | Ok data ->
                 let under = from.Live.Elevations
@@ -317,6 +321,17 @@ type SessionEngine
                 match failure with
                 | Some error -> return Error error
                 | None -> return Ok ended
+        }
+
+    /// Asked before a sign-in is stored: a limit that cannot be enforced refuses it while nothing is changed.
+    member private engine.CanCount(subject: string option) : Task<Result<unit, SessionError>> =
+        task {
+            match subject, settings.MaxSessionsPerSubject with
+            | Some subject, Some _ ->
+                match! engine.Page(subject, null, CancellationToken.None) with
+                | Ok _ -> return Ok()
+                | Error error -> return Error error
+            | _ -> return Ok()
         }
 
     /// Called after a sign-in is stored and before it is acknowledged: every sign-in acknowledged before it is in the

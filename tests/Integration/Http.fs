@@ -51,19 +51,21 @@ let send (client: HttpClient) (address: Uri) (verb: string) (path: string) (head
 
         use! response = client.SendAsync request
         let! body = response.Content.ReadAsStringAsync()
-        let all = Seq.append response.Headers response.Content.Headers
+        // As they came: the parsed headers put Cache-Control into an order of their own.
+        let all =
+            [ for header in response.Headers.NonValidated do
+                  header.Key, List.ofSeq header.Value
+              for header in response.Content.Headers.NonValidated do
+                  header.Key, List.ofSeq header.Value ]
 
         return
             { Status = int response.StatusCode
               Body = body
               SetCookies =
-                [ for header in all do
-                      if header.Key.Equals("Set-Cookie", StringComparison.OrdinalIgnoreCase) then
-                          yield! header.Value ]
-              Headers =
-                Map.ofSeq (
-                    all |> Seq.map (fun header -> header.Key.ToLowerInvariant(), String.Join(", ", header.Value))
-                ) }
+                [ for name, values in all do
+                      if name.Equals("Set-Cookie", StringComparison.OrdinalIgnoreCase) then
+                          yield! values ]
+              Headers = Map.ofList [ for name, values in all -> name.ToLowerInvariant(), String.Join(", ", values) ] }
     }
 
 /// The token that the answer hands over; fails without exactly one.

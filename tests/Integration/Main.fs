@@ -1,27 +1,53 @@
 /// Runs every test, and ends with the sum alone on a line.
 module Integration.Main
 
+open System
 open Expecto
 open Expecto.Impl
 
 [<EntryPoint>]
-let main _ =
-    let tests = testSequenced (testList "integration" [ Stories.all; Config.all; Surface.all ])
-    let results = evalTests ExpectoConfig.defaultConfig tests |> Async.RunSynchronously
+let main args =
+    // Not Expecto's: it colours and pads what goes through the console.
+    use out = new IO.StreamWriter(Console.OpenStandardOutput(), AutoFlush = true)
+    let started = Diagnostics.Stopwatch.StartNew()
+
+    let tests =
+        testSequenced (testList "integration" [ Stories.all; Config.all; Surface.all; FSharpData.all; BuiltIn.all ])
+
+    let wanted =
+        match Array.tryFindIndex ((=) "--only") args with
+        | Some i when i + 1 < args.Length ->
+            Test.filter
+                " / "
+                (fun name -> (String.concat " / " name).Contains(args[i + 1], StringComparison.OrdinalIgnoreCase))
+                tests
+        | _ -> tests
+
+    let results =
+        evalTests { ExpectoConfig.defaultConfig with colour = Logging.Colour0 } wanted
+        |> Async.RunSynchronously
+
     let mutable passed, failed, skipped = 0, 0, 0
+
+    let show (text: string) =
+        text.Split '\n'
+        |> Array.filter (fun line -> not (line.Contains "FSharp.Core" || line.Contains "--- End of stack"))
+        |> Array.truncate 14
+        |> String.concat "\n"
 
     for test, summary in results do
         match summary.result with
         | TestResult.Passed -> passed <- passed + 1
         | TestResult.Ignored why ->
             skipped <- skipped + 1
-            printfn "SKIPPED %s: %s" (String.concat " / " test.name) why
+            fprintfn out "SKIPPED %s: %s" (String.concat " / " test.name) why
         | TestResult.Failed why ->
             failed <- failed + 1
-            printfn "FAILED %s\n%s" (String.concat " / " test.name) why
+            fprintfn out "FAILED %s\n%s" (String.concat " / " test.name) (show why)
         | TestResult.Error error ->
             failed <- failed + 1
-            printfn "FAILED %s\n%O" (String.concat " / " test.name) error
+            fprintfn out "FAILED %s\n%s" (String.concat " / " test.name) (show (string error))
 
-    printfn "%d passed, %d failed%s" passed failed (if skipped > 0 then $", {skipped} skipped" else "")
+    fprintfn out "%d ms" started.ElapsedMilliseconds
+    fprintfn out "%d passed, %d failed%s" passed failed (if skipped > 0 then $", {skipped} skipped" else "")
     if failed = 0 then 0 else 1

@@ -1,0 +1,154 @@
+/// One running application, its clock, its store, and what the application was told.
+module Integration.World
+
+open System
+open System.Collections.Concurrent
+open System.IO
+open System.Net.Http
+open System.Threading.Tasks
+open Microsoft.Extensions.Time.Testing
+open Expecto
+open Integration.App
+open Integration.Http
+open Session.CSharp
+open Session.Engine
+open Session.Stores.Sqlite
+
+type StoreKind =
+    | Memory
+    | Sqlite
+
+let temporaryFolder () = Directory.CreateTempSubdirectory("session-integration-").FullName
+
+let openSqlite folder = new SqliteStore(SqliteStoreOptions(Path = Path.Combine(folder, "sessions.db")))
+
+let minutes (n: float) = TimeSpan.FromMinutes n
+
+[<Sealed>]
+type World(app: SubjectApp, clock: FakeTimeProvider, store: CountingStore, heard: ConcurrentQueue<string>) =
+    let client = newClient ()
+    member _.App = app
+    member _.Clock = clock
+    member _.Store = store
+    member _.Client = client
+    /// The events, as "Name reason data".
+    member _.Heard = List.ofSeq heard
+
+    member world.Count(prefix: string) =
+        world.Heard |> List.filter _.StartsWith(prefix, StringComparison.Ordinal) |> List.length
+
+    member _.Send(verb, path, headers) = send client app.Address verb path headers
+    member world.Get(path) = world.Send("GET", path, [])
+    member world.Get(path, token: string) = world.Send("GET", path, [ "Cookie", "sid=" + token ])
+    member world.Post(path) = world.Send("POST", path, [])
+    member world.Post(path, token: string) = world.Send("POST", path, [ "Cookie", "sid=" + token ])
+    member world.Delete(path, token: string) = world.Send("DELETE", path, [ "Cookie", "sid=" + token ])
+
+    /// A confirmed anonymous session whose cart holds `sku`; its token.
+    member world.Begin(sku: string) =
+        task {
+            let! first = world.Post("/cart/" + sku)
+            let token = token first
+            let! _ = world.Get("/cart", token)
+            return token
+        }
+
+    /// A confirmed signed-in session; its token.
+    member world.SignIn(user: string) =
+        task {
+            let! first = world.Post("/login?user=" + user)
+            let token = token first
+            let! _ = world.Get("/cart", token)
+            return token
+        }
+
+    member world.Cart(token: string) =
+        task {
+            let! answer = world.Get("/cart", token)
+            Expect.equal answer.Status 200 "GET /cart answers"
+            return answer.Body
+        }
+
+    member world.Profile(token: string) =
+        task {
+            let! answer = world.Get("/profile", token)
+            return answer.Status
+        }
+
+let start (store: ISessionStore) (configure: SessionOptions<Cart> -> unit) =
+    task {
+        let clock = FakeTimeProvider(DateTimeOffset(2026, 1, 1, 0, 0, 0, TimeSpan.Zero))
+        let heard = ConcurrentQueue<string>()
+        let counting = CountingStore store
+
+        let hear name =
+            Func<SessionEventContext<Cart>, Task>(fun context ->
+                heard.Enqueue(String.Join(" ", name, context.Reason, string context.Data))
+                Task.CompletedTask)
+
+        let! app =
+            SubjectApp.StartAsync(
+                counting,
+                clock,
+                fun options ->
+                    options.Events.OnCreated <- hear "Created"
+                    options.Events.OnRegenerated <- hear "Regenerated"
+                    options.Events.OnDestroyed <- hear "Destroyed"
+                    options.Events.OnExpired <- hear "Expired"
+                    options.Events.OnReplayed <- hear "Replayed"
+                    configure options
+            )
+
+        counting.Reset()
+        return World(app, clock, counting, heard)
+    }
+
+let stop (world: World) =
+    task {
+        world.Client.Dispose()
+        do! world.App.DisposeAsync()
+    }
+
+/// Runs with a store of this kind in a folder of its own, which is deleted afterwards.
+let withStore kind (body: ISessionStore -> Task<unit>) =
+    task {
+        match kind with
+        | Memory -> do! body (MemoryStore())
+        | Sqlite ->
+            let folder = temporaryFolder ()
+
+            try
+                use store = openSqlite folder
+                do! body store
+            finally
+                Directory.Delete(folder, true)
+    }
+
+let within kind configure (body: World -> Task<unit>) =
+    withStore kind (fun store ->
+        task {
+            let! world = start store configure
+
+            try
+                do! body world
+            finally
+                (stop world).GetAwaiter().GetResult()
+        })
+
+/// A story as a test, on a store of this kind, with these options.
+let storyWith kind name configure body =
+    testCaseAsync name (async { do! within kind configure body |> Async.AwaitTask })
+
+/// Waits, for at most ten seconds, until the background has done its part.
+let eventually (what: string) (isTrue: unit -> bool) =
+    task {
+        let mutable tries = 0
+
+        while not (isTrue ()) do
+            tries <- tries + 1
+
+            if tries > 500 then
+                failtestf "never came: %s" what
+
+            do! Task.Delay 20
+    }
