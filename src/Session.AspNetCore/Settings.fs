@@ -158,13 +158,17 @@ module SessionSettings =
             "Partitioned is for third-party contexts, where only SameSite=None is sent: set Cookie.SameSite to None, or Partitioned to false."
 
         unless
-            (settings.CookiePath.StartsWith '/' && not (settings.CookiePath.Contains ';'))
+            (settings.CookiePath.StartsWith '/'
+             && not (settings.CookiePath.Contains ';')
+             && Seq.forall (fun c -> c > ' ' && c < '\127') settings.CookiePath)
             "Cookie.Path must start with / and have no semicolon."
 
         match settings.CookieDomain with
         | Some domain ->
             unless
-                (domain.Trim('.').Contains '.' && not (domain.Contains ';') && not (domain.Contains ' '))
+                (domain.Trim('.').Contains '.'
+                 && not (domain.Contains ';')
+                 && Seq.forall (fun c -> c > ' ' && c < '\127') domain)
                 "Cookie.Domain must be a domain with a dot, such as example.com: browsers refuse others."
         | None -> ()
 
@@ -224,9 +228,6 @@ module SessionSettings =
                 (every > settings.RotationGrace)
                 "RotateEvery is not longer than RotationGrace: the next renewal would begin before the last one ended. Lengthen RotateEvery or shorten RotationGrace."
 
-            unless
-                (every <= settings.AbsoluteTimeout)
-                "RotateEvery is longer than AbsoluteTimeout, so no token would ever be renewed: shorten it, or set it to null to say so."
         | None -> ()
 
         unless

@@ -1,46 +1,67 @@
-/// Runs every test, prints the seed, and ends with the sum alone on a line.
+/// Runs every test and ends with the sum, alone on the last line.
+///     ./test properties [--seed N] [--only TEXT]
 module Properties.Main
 
 open System
+open System.Diagnostics
 open Expecto
 open Expecto.Impl
 
-let private seedOf (args: string array) =
-    match Array.tryFindIndex ((=) "--seed") args with
-    | Some i when i + 1 < args.Length -> int args[i + 1]
-    | _ -> Random.Shared.Next 1_000_000
+let private argument name (args: string array) =
+    match Array.tryFindIndex ((=) name) args with
+    | Some i when i + 1 < args.Length -> Some args[i + 1]
+    | _ -> None
 
 [<EntryPoint>]
 let main args =
-    let seed = seedOf args
+    let seed = argument "--seed" args |> Option.map int |> Option.defaultWith (fun () -> Random.Shared.Next 1_000_000_000)
     printfn "seed %d (replay: ./test properties --seed %d)" seed seed
+    let clock = Stopwatch.StartNew()
 
     let tests =
-        testSequenced (
-            testList
-                "properties"
-                [ Invariants.all seed
-                  Examples.all
-                  Codecs.all seed
-                  Stores.all
-                  Invariants.coverage ]
-        )
+        testList
+            "properties"
+            [ testSequenced (Invariants.all seed)
+              Examples.all
+              Codecs.all seed
+              Tokens.all seed
+              testSequenced Stores.all
+              Sweeping.all ]
 
-    let results = evalTests ExpectoConfig.defaultConfig tests |> Async.RunSynchronously
-    let mutable passed, failed, skipped = 0, 0, 0
+    let run tests = evalTests { ExpectoConfig.defaultConfig with colour = Expecto.Logging.Colour0; noSpinner = true } tests |> Async.RunSynchronously
 
-    for test, summary in results do
-        match summary.result with
-        | TestResult.Passed -> passed <- passed + 1
-        | TestResult.Ignored why ->
-            skipped <- skipped + 1
-            printfn "SKIPPED %s: %s" (String.concat " / " test.name) why
-        | TestResult.Failed why ->
-            failed <- failed + 1
-            printfn "FAILED %s\n%s" (String.concat " / " test.name) why
-        | TestResult.Error error ->
-            failed <- failed + 1
-            printfn "FAILED %s\n%O" (String.concat " / " test.name) error
+    let results =
+        match argument "--only" args with
+        | Some text -> run (Test.filter "/" (fun name -> String.concat "/" name |> _.Contains(text)) tests)
+        // Coverage comes last: it sums up what all the others met.
+        | None -> run tests @ run Invariants.coverage
 
-    printfn "%d passed, %d failed%s" passed failed (if skipped > 0 then $", {skipped} skipped" else "")
-    if failed = 0 then 0 else 1
+    let named result =
+        [ for test, summary in results do
+              match result summary.result with
+              | Some why -> String.concat " / " test.name, why
+              | None -> () ]
+
+    let skipped =
+        named (fun result ->
+            match result with
+            | Ignored why -> Some why
+            | _ -> None)
+
+    let failed =
+        named (fun result ->
+            match result with
+            | Failed why -> Some why
+            | Error error -> Some(string error)
+            | _ -> None)
+
+    for name, why in skipped do
+        printfn "SKIPPED %s: %s" name why
+
+    for name, why in failed do
+        printfn "\nFAILED %s\n%s" name why
+
+    let passed = results.Length - failed.Length - skipped.Length
+    printfn "\nseed %d, %.1f s" seed clock.Elapsed.TotalSeconds
+    printfn "%d passed, %d failed%s" passed failed.Length (if skipped.IsEmpty then "" else $", {skipped.Length} skipped")
+    if failed.IsEmpty then 0 else 1

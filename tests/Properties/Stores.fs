@@ -1,311 +1,219 @@
-/// The engine on the memory store: concurrency, destroy all, limits, the sweeper, and the sentences of the port.
+/// The memory store against the sentences of the port.
 module Properties.Stores
 
 open System
-open System.Collections.Concurrent
 open System.Threading
 open System.Threading.Tasks
 open Expecto
-open Microsoft.Extensions.Logging.Abstractions
-open Microsoft.Extensions.Time.Testing
-open Session.Domain
 open Session.Engine
 open Properties.Histories
 
 let private none = CancellationToken.None
+let private body (n: int) = ReadOnlyMemory [| byte n |]
 
-let private settings =
-    { Policy = policy
-      MaxDataBytes = 1024
-      MaxSessionsPerSubject = None
-      ServerKey = null }
+let private record id version due =
+    StoredRecord(id, version, RecordKind.Live, at 0, at due, "ada", int64 version, body (int version))
 
-type private World(settings: EngineSettings, store: ISessionStore) =
-    let clock = FakeTimeProvider t0
-    let notices = ConcurrentQueue<Notice>()
-    member val FailsToHear = false with get, set
-    member _.Clock = clock
-    member _.Notices = notices
-    member _.Store = store
+let private ofKind kind id due = StoredRecord(id, 1L, kind, at 0, at due, null, 1L, body 1)
+let private full capacity = MemoryStore(MemoryStoreOptions(Capacity = capacity)) :> ISessionStore
+let private empty () = full 1000
+let private wait (task: ValueTask<'a>) = task.AsTask().GetAwaiter().GetResult()
+let private finish (task: ValueTask) = task.AsTask().GetAwaiter().GetResult()
+let private insert (store: ISessionStore) record = store.Insert(record, none) |> wait
+let private load (store: ISessionStore) id = store.Load(id, none) |> wait |> Option.ofObj
+let private replace (store: ISessionStore) record expected = store.Replace(record, expected, none) |> wait
+let private claim (store: ISessionStore) now limit =
+    [ for record in store.ClaimOverdue(at now, minutes 2, limit, none) |> wait do record.Id ]
 
-    member world.Engine =
-        let board =
-            { new INoticeBoard with
-                member _.Post notice =
-                    if world.FailsToHear then
-                        raise (TimeoutException())
+let private ids (page: StoredPage) = [ for record in page.Records do record.Id ]
 
-                    notices.Enqueue notice
-                    ValueTask.CompletedTask }
+/// All pages, one after the other.
+let private pages (read: string | null -> ValueTask<StoredPage>) =
+    let rec go (after: string | null) : string list list =
+        let page = wait (read after)
+        match page.Next with
+        | null -> [ ids page ]
+        | next -> ids page :: go next
+    go null
 
-        SessionEngine(store, settings, clock, NullLogger.Instance, board)
-
-let private world () = World(settings, MemoryStore())
-
-let private get (answer: Task<Result<'a, SessionError>>) : Task<'a> =
-    task {
-        match! answer with
-        | Ok value -> return value
-        | Error error -> return (failtestf "%A" error: 'a)
-    }
-
-let private token (engine: SessionEngine) (opened: Opened) =
-    (Token.tryParse engine.Hasher (opened.Issued.Value.Reveal().AsSpan())).Value
-
-let private create (engine: SessionEngine) subject = get (engine.Create(Token.newId, subject, [| 0uy |], none))
-
-let private record id version kind (due: DateTimeOffset) (subject: string | null) =
-    StoredRecord(id, version, kind, t0, due, subject, 1L, ReadOnlyMemory<byte> [| 1uy |])
+let private bySubject (store: ISessionStore) subject = pages (fun after -> store.BySubject(subject, after, 100, none)) |> List.concat
 
 let all =
     testList
-        "engine and memory store"
-        [ testCaseTask "9 no lost update: 100 parallel updates are all in the result" (fun () ->
-              task {
-                  let engine = world().Engine
-                  let! opened = create engine None
-                  let! first = get (engine.Present(token engine opened, false, none))
+        "the memory store"
+        [ testCase "what is inserted is loaded as it was" (fun () ->
+              let store = empty ()
+              Expect.equal (insert store (record "a" 1L 5)) WriteResult.Written "written"
+              let found = (load store "a").Value
+              Expect.equal (found.Id, found.Version, found.DueAt, found.Subject, found.Operation) ("a", 1L, at 5, "ada", 1L) "all of it"
+              Expect.equal (found.Body.ToArray()) [| 1uy |] "the body"
+              Expect.isNone (load store "A") "ids are compared ordinally")
 
-                  let! answers =
-                      Task.WhenAll
-                          [ for _ in 1..100 ->
-                                Task.Run<Opened>(
-                                    Func<Task<Opened>>(fun () ->
-                                        get (engine.Update(first, (fun data -> [| data[0] + 1uy |]), none)))
-                                ) ]
+          testCase "an id is inserted once, also under a tombstone" (fun () ->
+              let store = empty ()
+              insert store (ofKind RecordKind.Ended "a" 1) |> ignore
+              Expect.equal (insert store (record "a" 9L 5)) WriteResult.Conflict "conflict"
+              Expect.equal (load store "a").Value.Version 1L "nothing was changed")
 
-                  let! last = get (engine.Present(token engine opened, false, none))
-                  Expect.equal answers.Length 100 "all accepted"
-                  Expect.equal last.Live.Data [| 100uy |] "all there"
-              })
+          testCase "a replace needs the version that is stored, and never creates" (fun () ->
+              let store = empty ()
+              Expect.equal (replace store (record "a" 2L 5) 1L) WriteResult.Absent "absent"
+              Expect.isNone (load store "a") "not created"
+              insert store (record "a" 1L 5) |> ignore
+              Expect.equal (replace store (record "a" 3L 5) 2L) WriteResult.Conflict "conflict"
+              Expect.equal (load store "a").Value.Version 1L "nothing was changed"
+              Expect.equal (replace store (record "a" 2L 5) 1L) WriteResult.Written "written"
+              Expect.equal (replace store (record "a" 2L 5) 1L) WriteResult.Conflict "once"
+              Expect.equal (load store "a").Value.Version 2L "the second version")
 
-          testCaseTask "3 time and version only grow: each accepted write adds one to the version" (fun () ->
-              task {
-                  let engine = world().Engine
-                  let! opened = create engine None
-                  let! first = get (engine.Present(token engine opened, false, none))
-                  let! second = get (engine.Update(first, id, none))
-                  let! third = get (engine.Regenerate(second, none))
+          testCase "of 50 replaces at once one is written" (fun () ->
+              let store = empty ()
+              insert store (record "a" 1L 5) |> ignore
+              let answers = Array.Parallel.map (fun _ -> replace store (record "a" 2L 5) 1L) [| 1..50 |]
+              Expect.equal (answers |> Array.filter ((=) WriteResult.Written) |> Array.length) 1 "one")
 
-                  Expect.equal
-                      ([ opened; first; second; third ] |> List.map _.Snapshot.Version)
-                      [ 1L; 2L; 3L; 4L ]
-                      "by one"
-              })
+          testCase "touch moves last seen forward, never back, and nothing else" (fun () ->
+              let store = empty ()
+              let touch id n = store.Touch(id, at n, none) |> finish
+              insert store (record "a" 1L 5) |> ignore
+              touch "a" 3
+              touch "a" 2
+              let found = (load store "a").Value
+              Expect.equal (found.LastSeen, found.Version, found.DueAt) (at 3, 1L, at 5) "only last seen"
+              touch "b" 3
+              Expect.isNone (load store "b") "does not create"
+              insert store (ofKind RecordKind.Ended "c" 1) |> ignore
+              touch "c" 3
+              Expect.equal (load store "c").Value.LastSeen (at 0) "not a tombstone")
 
-          testCaseTask "6 no resurrection: a write that was opened before the end is refused" (fun () ->
-              task {
-                  let engine = world().Engine
-                  let! opened = create engine None
-                  let! held = get (engine.Present(token engine opened, false, none))
-                  let! _ = get (engine.SignOut(held, none))
-                  let! late = engine.Update(held, id, none)
-                  Expect.isError late "refused"
-                  let! again = engine.Present(token engine opened, false, none)
-                  Expect.isError again "still over"
-              })
+          testCase "a replace keeps the later last seen" (fun () ->
+              let store = empty ()
+              insert store (record "a" 1L 5) |> ignore
+              store.Touch("a", at 3, none) |> finish
+              replace store (record "a" 2L 5) 1L |> ignore
+              Expect.equal (load store "a").Value.LastSeen (at 3) "the touch is kept"
+              replace store ((record "a" 3L 5).SeenAt(at 4)) 2L |> ignore
+              Expect.equal (load store "a").Value.LastSeen (at 4) "the later one counts")
 
-          testCaseTask "15 destroy all is all: none that was begun before lives, the excepted one does" (fun () ->
-              task {
-                  let engine = world().Engine
-                  let mutable ids = []
+          testCase "remove removes record and indexes, also twice" (fun () ->
+              let store = empty ()
+              insert store (record "a" 1L 5) |> ignore
+              store.Remove("a", none) |> finish
+              store.Remove("a", none) |> finish
+              Expect.isNone (load store "a") "the record"
+              Expect.isEmpty (bySubject store "ada") "the subject"
+              Expect.isEmpty (claim store 9 10) "the due index"
+              Expect.equal (store.Count none |> wait) 0L "the count"
+              Expect.equal (insert store (record "a" 1L 5)) WriteResult.Written "the id is free")
 
-                  for _ in 1..250 do
-                      let! opened = create engine (Some "ada")
-                      ids <- opened.Snapshot.Id :: ids
+          testCase "the subject index follows the record" (fun () ->
+              let store = empty ()
+              insert store (ofKind RecordKind.Live "a" 5) |> ignore
+              Expect.isEmpty (bySubject store "ada") "no subject"
+              replace store (record "a" 2L 5) 1L |> ignore
+              Expect.equal (bySubject store "ada") [ "a" ] "signed in"
+              replace store (StoredRecord("a", 3L, RecordKind.Live, at 0, at 5, "bob", 1L, body 3)) 2L |> ignore
+              Expect.isEmpty (bySubject store "ada") "no more"
+              Expect.equal (bySubject store "bob") [ "a" ] "another subject"
+              Expect.isEmpty (bySubject store "BOB") "compared ordinally")
 
-                  let! _ = create engine (Some "bob")
-                  let! ended = get (engine.DestroyAll("ada", Some ids.Head, Revoked, none))
-                  let! left = get (engine.List("ada", none))
-                  let! others = get (engine.List("bob", none))
-                  Expect.equal ended 249 "ended"
-                  Expect.equal (left |> List.map _.Id) [ ids.Head ] "left"
-                  Expect.equal others.Length 1 "others"
-              })
+          testCase "pages hold every record once, in the order of ids, whatever the limit" (fun () ->
+              let store = empty ()
+              let all = [ for i in 1..25 do $"id-{i:D2}" ] @ [ "A"; "_"; "z" ]
+              let sorted = all |> List.sortWith (fun a b -> String.CompareOrdinal(a, b))
+              for id in List.rev all do insert store (record id 1L 5) |> ignore
 
-          testCaseTask "15 destroy all is all: 100 parallel sign-ins with a limit of 3 leave exactly 3" (fun () ->
-              task {
-                  let limited = World({ settings with MaxSessionsPerSubject = Some 3 }, MemoryStore()).Engine
+              for limit in [ 1; 2; 7; 14; 27; 28; 29; 100 ] do
+                  let subject = pages (fun after -> store.BySubject("ada", after, limit, none))
+                  let every = pages (fun after -> store.Enumerate(after, limit, none))
+                  Expect.equal (List.concat subject) sorted $"by subject, {limit}"
+                  Expect.equal (List.concat every) sorted $"enumerate, {limit}"
+                  Expect.all (subject @ every) (fun page -> page.Length <= limit) $"at most {limit}")
 
-                  let! _ =
-                      Task.WhenAll
-                          [ for _ in 1..100 ->
-                                Task.Run<Result<Opened, SessionError>>(
-                                    Func<Task<Result<Opened, SessionError>>>(fun () ->
-                                        limited.Create(Token.newId, Some "ada", [||], none))
-                                ) ]
+          testCase "a page goes on behind a record that was removed meanwhile" (fun () ->
+              let store = empty ()
+              for id in [ "a"; "b"; "c" ] do insert store (record id 1L 5) |> ignore
+              let first = store.Enumerate(null, 2, none) |> wait
+              store.Remove("b", none) |> finish
+              Expect.equal (ids (store.Enumerate(first.Next, 2, none) |> wait)) [ "c" ] "the rest")
 
-                  let! left = get (limited.List("ada", none))
-                  Expect.equal left.Length 3 "left"
-              })
+          testCase "tombstones are not counted, but loaded and listed" (fun () ->
+              let store = empty ()
+              insert store (record "a" 1L 5) |> ignore
+              insert store (StoredRecord("b", 1L, RecordKind.Ended, at 0, at 5, "ada", 1L, body 1)) |> ignore
+              insert store (ofKind RecordKind.Unconfirmed "c" 5) |> ignore
+              Expect.equal (store.Count none |> wait) 2L "count"
+              Expect.equal (bySubject store "ada") [ "a"; "b" ] "listed"
+              Expect.isSome (load store "b") "loaded")
 
-          testCaseTask "11 nothing from strangers: an unknown id opens nothing and creates nothing" (fun () ->
-              task {
-                  let world = world ()
-                  let engine = world.Engine
-                  let! opened = create engine None
-                  let stranger = { token engine opened with Id = "made-up" }
-                  let! answer = engine.Present(stranger, true, none)
-                  Expect.equal answer (Error SessionError.NoSession) "no session"
-                  let! count = world.Store.Count none
-                  Expect.equal count 1L "nothing new"
-              })
+          testCase "overdue records are claimed longest overdue first, at their time and not before" (fun () ->
+              let store = empty ()
+              for id, due in [ "a", 3; "b", 1; "c", 2; "d", 4 ] do insert store (record id 1L due) |> ignore
+              Expect.isEmpty (store.ClaimOverdue((at 1).AddTicks -1L, minutes 2, 9, none) |> wait) "one tick before"
+              Expect.equal (claim store 3 2) [ "b"; "c" ] "two at most"
+              Expect.equal (claim store 3 9) [ "a" ] "at its time, and none twice"
+              Expect.isEmpty (claim store 3 9) "claimed")
 
-          testCaseTask "an id that is taken is never overwritten" (fun () ->
-              task {
-                  let engine = world().Engine
-                  let! _ = get (engine.Create((fun () -> "same"), None, [||], none))
+          testCase "a claim lasts as long as its lease" (fun () ->
+              let store = empty ()
+              insert store (record "a" 1L 1) |> ignore
+              Expect.equal (claim store 1 9) [ "a" ] "claimed"
+              Expect.isEmpty (store.ClaimOverdue((at 3).AddTicks -1L, minutes 2, 9, none) |> wait) "one tick before"
+              Expect.equal (claim store 3 9) [ "a" ] "over")
 
-                  let mutable refused = false
+          testCase "16 callers at once share 200 overdue records" (fun () ->
+              let store = empty ()
+              for i in 1..200 do insert store (record (string i) 1L 1) |> ignore
+              let claimed = Array.Parallel.map (fun _ -> [ for _ in 1..10 do yield! claim store 1 3 ]) [| 1..16 |] |> List.concat
+              Expect.equal (List.distinct claimed).Length claimed.Length "each to one"
+              Expect.equal claimed.Length 200 "all of them")
 
-                  try
-                      let! _ = engine.Create((fun () -> "same"), None, [||], none)
-                      ()
-                  with :? InvalidOperationException ->
-                      refused <- true
+          testCase "a replaced record is due when it says so, not at the end of the lease" (fun () ->
+              let store = empty ()
+              insert store (record "a" 1L 1) |> ignore
+              claim store 1 9 |> ignore
+              replace store (record "a" 2L 2) 1L |> ignore
+              Expect.equal (claim store 2 9) [ "a" ] "the lease is gone")
 
-                  Expect.isTrue refused "refused, with what to change"
-              })
+          testCase "reschedule moves what is still at this version, and nothing else" (fun () ->
+              let store = empty ()
+              insert store (record "a" 1L 1) |> ignore
+              claim store 1 9 |> ignore
+              store.Reschedule("a", 1L, at 2, none) |> finish
+              Expect.equal (load store "a").Value.Version 1L "the version stays"
+              store.Reschedule("a", 7L, at 9, none) |> finish
+              store.Reschedule("b", 1L, at 2, none) |> finish
+              Expect.equal (claim store 2 9) [ "a" ] "another version, or none, does nothing"
+              Expect.isNone (load store "b") "does not create")
 
-          testCaseTask "data over the limit changes nothing" (fun () ->
-              task {
-                  let engine = world().Engine
-                  let! opened = create engine None
-                  let! answer = engine.Update(opened, (fun _ -> Array.zeroCreate 2000), none)
-                  Expect.equal answer (Error(SessionError.TooLarge(2000, 1024))) "too large"
-                  let! found = get (engine.Find(opened.Snapshot.Id, none))
-                  Expect.equal found.Value.Version 1L "as before"
-              })
+          testCase "a full store drops the unconfirmed that is due first" (fun () ->
+              let store = full 3
+              insert store (ofKind RecordKind.Unconfirmed "late" 9) |> ignore
+              insert store (ofKind RecordKind.Unconfirmed "early" 2) |> ignore
+              insert store (record "kept" 1L 1) |> ignore
+              Expect.equal (insert store (record "new" 1L 5)) WriteResult.Written "room was made"
+              Expect.isNone (load store "early") "dropped"
+              Expect.isSome (load store "late") "not yet"
+              insert store (record "newer" 1L 5) |> ignore
+              Expect.isNone (load store "late") "dropped, too"
+              Expect.equal (store.Count none |> wait) 3L "as many as it holds")
 
-          testCaseTask "expiry is told once, and its tombstone goes after the retention" (fun () ->
-              task {
-                  let world = world ()
-                  let! opened = create world.Engine (Some "ada")
-                  world.Clock.Advance(minutes 3)
-                  let! _ = world.Engine.Sweep(100, none)
-                  let! _ = world.Engine.Sweep(100, none)
-                  let told = world.Notices |> Seq.filter (fun notice -> notice.Kind = ExpiredNotice ExpiryKind.Idle)
-                  Expect.equal (Seq.length told) 1 "told once"
-                  Expect.equal (Seq.head told).Data [| 0uy |] "with its data"
-                  world.Clock.Advance(minutes 6)
-                  let! _ = world.Engine.Sweep(100, none)
-                  let! gone = world.Store.Load(opened.Snapshot.Id, none)
-                  Expect.isNull (box gone) "gone"
-              })
+          testCase "a store full of confirmed sessions refuses, and loses none" (fun () ->
+              let store = full 2
+              insert store (ofKind RecordKind.Unconfirmed "a" 2) |> ignore
+              replace store (record "a" 2L 5) 1L |> ignore
+              insert store (record "b" 1L 5) |> ignore
+              Expect.throwsT<StoreFullException> (fun () -> insert store (record "c" 1L 5) |> ignore) "full"
+              Expect.equal (bySubject store "ada") [ "a"; "b" ] "none is lost"
+              Expect.equal (insert store (record "a" 1L 5)) WriteResult.Conflict "a taken id is a conflict still"
+              Expect.equal (replace store (record "b" 2L 5) 1L) WriteResult.Written "a replace needs no room")
 
-          testCaseTask "a handler that fails is told again" (fun () ->
-              task {
-                  let world = world ()
-                  let! _ = create world.Engine (Some "ada")
-                  world.FailsToHear <- true
-                  world.Clock.Advance(minutes 3)
-                  let! _ = world.Engine.Sweep(100, none)
-                  world.FailsToHear <- false
-                  world.Clock.Advance(minutes 3)
-                  let! _ = world.Engine.Sweep(100, none)
-                  let told = world.Notices |> Seq.filter (fun notice -> notice.Kind = ExpiredNotice ExpiryKind.Idle)
-                  Expect.equal (Seq.length told) 1 "told in the end"
-              })
+          testCase "a capacity below 1 is refused" (fun () ->
+              Expect.throwsT<ArgumentException> (fun () -> full 0 |> ignore) "0")
 
-          testCaseTask "a session that was seen since is re-scheduled, not ended" (fun () ->
-              task {
-                  let world = world ()
-                  let! opened = create world.Engine (Some "ada")
-                  world.Clock.Advance(minutes 2)
-                  let! _ = get (world.Engine.Present(token world.Engine opened, false, none))
-                  world.Clock.Advance(minutes 2)
-                  let! handled = world.Engine.Sweep(100, none)
-                  let! found = get (world.Engine.Find(opened.Snapshot.Id, none))
-                  Expect.isSome found "lives"
-                  ignore handled
-              })
-
-          testCaseTask "14 destroy is total: a handler that throws does not stop it" (fun () ->
-              task {
-                  let world = world ()
-                  let! opened = create world.Engine None
-                  world.FailsToHear <- true
-                  let! destroyed = get (world.Engine.Destroy(opened.Snapshot.Id, Revoked, none))
-                  Expect.isTrue destroyed "destroyed"
-                  let! found = get (world.Engine.Find(opened.Snapshot.Id, none))
-                  Expect.isNone found "over"
-              })
-
-          testCaseTask "insert, replace, touch and remove as the port says" (fun () ->
-              task {
-                  let store = MemoryStore() :> ISessionStore
-                  let one = record "a" 1L RecordKind.Live t0 "ada"
-                  let! inserted = store.Insert(one, none)
-                  let! again = store.Insert(one, none)
-                  let! absent = store.Replace(record "b" 2L RecordKind.Live t0 null, 1L, none)
-                  let! stale = store.Replace(record "a" 9L RecordKind.Live t0 null, 8L, none)
-                  do! store.Touch("a", t0 + minutes 1, none)
-                  do! store.Touch("a", t0, none)
-                  let! replaced = store.Replace(record "a" 2L RecordKind.Ended t0 null, 1L, none)
-                  do! store.Touch("a", t0 + minutes 9, none)
-                  let! found = store.Load("a", none)
-
-                  Expect.equal
-                      [ inserted; again; absent; stale; replaced ]
-                      [ WriteResult.Written
-                        WriteResult.Conflict
-                        WriteResult.Absent
-                        WriteResult.Conflict
-                        WriteResult.Written ]
-                      "answers"
-
-                  Expect.equal
-                      (nonNull found).LastSeen
-                      (t0 + minutes 1)
-                      "the later time is kept, a tombstone is not touched"
-
-                  do! store.Remove("a", none)
-                  do! store.Remove("a", none)
-                  let! gone = store.Load("a", none)
-                  Expect.isNull (box gone) "gone"
-              })
-
-          testCaseTask "claim overdue hands each record to one caller, until the lease is over" (fun () ->
-              task {
-                  let store = MemoryStore() :> ISessionStore
-
-                  for i in 1..10 do
-                      let! _ = store.Insert(record $"id{i}" 1L RecordKind.Live (t0 + minutes i) null, none)
-                      ()
-
-                  let! first = store.ClaimOverdue(t0 + minutes 5, minutes 1, 3, none)
-                  let! second = store.ClaimOverdue(t0 + minutes 5, minutes 1, 100, none)
-                  let! third = store.ClaimOverdue(t0 + minutes 5, minutes 1, 100, none)
-                  let! later = store.ClaimOverdue(t0 + minutes 6, minutes 1, 100, none)
-                  Expect.equal (first |> Seq.map _.Id |> List.ofSeq) [ "id1"; "id2"; "id3" ] "longest overdue first"
-                  Expect.equal (second.Count, third.Count, later.Count) (2, 0, 6) "once, and again after the lease"
-              })
-
-          testCaseTask "by subject is paged in the order of ids" (fun () ->
-              task {
-                  let store = MemoryStore() :> ISessionStore
-
-                  for i in 10..19 do
-                      let! _ = store.Insert(record $"id{i}" 1L RecordKind.Live t0 "ada", none)
-                      ()
-
-                  let! first = store.BySubject("ada", null, 4, none)
-                  let! second = store.BySubject("ada", first.Next, 100, none)
-                  Expect.equal (first.Records.Count, second.Records.Count) (4, 6) "pages"
-                  Expect.isNull second.Next "the last one"
-              })
-
-          testCaseTask "a full store drops what nobody confirmed, and nothing else" (fun () ->
-              task {
-                  let store = MemoryStore(MemoryStoreOptions(Capacity = 2)) :> ISessionStore
-                  let! _ = store.Insert(record "live" 1L RecordKind.Live t0 null, none)
-                  let! _ = store.Insert(record "new1" 1L RecordKind.Unconfirmed t0 null, none)
-                  let! third = store.Insert(record "live2" 1L RecordKind.Live t0 null, none)
-                  let! dropped = store.Load("new1", none)
-                  Expect.equal third WriteResult.Written "room was made"
-                  Expect.isNull (box dropped) "the unconfirmed one"
-
-                  Expect.throwsT<StoreFullException>
-                      (fun () -> store.Insert(record "live3" 1L RecordKind.Live t0 null, none) |> ignore)
-                      "refused"
-              }) ]
+          testCase "the report says what the store can, and where it is" (fun () ->
+              let report (store: ISessionStore) = store.Prepare none |> wait
+              let a, b = empty (), empty ()
+              Expect.isTrue ((report a).ComparesAndSwaps && (report a).Lists) "all of it"
+              Expect.equal (report a).Location (report a).Location "the same place"
+              Expect.notEqual (report a).Location (report b).Location "another place") ]

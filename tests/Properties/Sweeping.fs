@@ -1,0 +1,151 @@
+/// The sweeper: what is over is told once, kept as a tombstone for its retention, and removed.
+module Properties.Sweeping
+
+open System
+open System.Collections.Generic
+open System.Threading
+open System.Threading.Tasks
+open Expecto
+open Microsoft.Extensions.Logging.Abstractions
+open Microsoft.Extensions.Time.Testing
+open Session.Engine
+open Session.Domain
+open Properties.Histories
+
+let private none = CancellationToken.None
+
+/// What was told of ends by time; it fails as long as it is told to.
+type private Board() =
+    let told = List<string>()
+    member val Fails = false with get, set
+    member _.Told = List.ofSeq told
+
+    interface INoticeBoard with
+        member board.Post notice =
+            match notice.Kind with
+            | ExpiredNotice kind ->
+                told.Add(kindName kind)
+                if board.Fails then invalidOp "a handler of the application failed"
+            | _ -> ()
+
+            ValueTask.CompletedTask
+
+/// An engine whose clock is set by hand.
+type private Lab(policy: Policy) =
+    let clock = FakeTimeProvider t0
+    let store = MemoryStore() :> ISessionStore
+    let board = Board()
+    let settings = { Invariants.settings with Policy = policy }
+    let engine = SessionEngine(store, settings, clock, NullLogger.Instance, board)
+    new() = Lab policy
+    member _.Board = board
+    member _.Engine = engine
+    member _.At n = clock.SetUtcNow(at n)
+    member _.AtTick(n, ticks: int64) = clock.SetUtcNow((at n).AddTicks ticks)
+    member _.Sweep() = engine.Sweep(100, none).GetAwaiter().GetResult()
+    member _.Load id = store.Load(id, none).AsTask().GetAwaiter().GetResult() |> Option.ofObj
+    member _.Create subject = engine.Create(Token.newId, subject, [| 1uy |], none).GetAwaiter().GetResult() |> Invariants.ok
+
+    member _.Present(opened: Opened) =
+        let text = opened.Issued.Value.Reveal()
+        engine.Present((Token.tryParse engine.Hasher (text.AsSpan())).Value, false, none).GetAwaiter().GetResult()
+
+let all =
+    testList
+        "the sweeper"
+        [ testCase "an end is told once, and not before its time" (fun () ->
+              let lab = Lab()
+              let id = (lab.Create(Some "ada")).Snapshot.Id
+              lab.AtTick(3, -1L)
+              Expect.equal (lab.Sweep(), lab.Board.Told) (0, []) "one tick before"
+              lab.At 3
+              Expect.equal (lab.Sweep(), lab.Board.Told) (1, [ "Idle" ]) "at its time"
+              for minute in 3..7 do
+                  lab.At minute
+                  lab.Sweep() |> ignore
+              Expect.equal lab.Board.Told [ "Idle" ] "once"
+              Expect.equal (lab.Load id).Value.Kind RecordKind.Ended "a tombstone")
+
+          testCase "a tombstone is removed when its retention is over" (fun () ->
+              let lab = Lab()
+              let id = (lab.Create(Some "ada")).Snapshot.Id
+              lab.At 3
+              lab.Sweep() |> ignore
+              lab.AtTick(8, -1L)
+              lab.Sweep() |> ignore
+              Expect.isSome (lab.Load id) "one tick before"
+              lab.At 8
+              lab.Sweep() |> ignore
+              Expect.isNone (lab.Load id) "at its time")
+
+          testCase "what was destroyed is removed after its retention, and never told as expired" (fun () ->
+              let lab = Lab()
+              let id = (lab.Create(Some "ada")).Snapshot.Id
+              lab.Engine.Destroy(id, Revoked, none).GetAwaiter().GetResult() |> ignore
+              lab.AtTick(5, -1L)
+              lab.Sweep() |> ignore
+              Expect.isSome (lab.Load id) "one tick before"
+              lab.At 5
+              lab.Sweep() |> ignore
+              Expect.equal (lab.Load id, lab.Board.Told) (None, []) "at its time")
+
+          testCase "a handler that fails is told again after the lease, until it succeeds" (fun () ->
+              let lab = Lab()
+              let id = (lab.Create(Some "ada")).Snapshot.Id
+              lab.Board.Fails <- true
+              lab.At 3
+              lab.Sweep() |> ignore
+              Expect.equal (lab.Sweep(), lab.Board.Told) (0, [ "Idle" ]) "leased"
+              lab.At 6
+              lab.Sweep() |> ignore
+              Expect.equal lab.Board.Told [ "Idle"; "Idle" ] "again"
+              lab.Board.Fails <- false
+              lab.At 9
+              lab.Sweep() |> ignore
+              lab.At 12
+              lab.Sweep() |> ignore
+              Expect.equal lab.Board.Told [ "Idle"; "Idle"; "Idle" ] "and then no more"
+              Expect.isNone (lab.Load id) "and removed")
+
+          testCase "a touch re-schedules" (fun () ->
+              let lab = Lab()
+              let opened = lab.Create(Some "ada")
+              lab.At 2
+              Expect.isOk (lab.Present opened) "seen at 2"
+              lab.At 4
+              Expect.isOk (lab.Present opened) "seen at 4: a touch"
+              lab.AtTick(7, -1L)
+              lab.Sweep() |> ignore
+              Expect.equal lab.Board.Told [] "it lives"
+              lab.At 7
+              Expect.equal (lab.Sweep(), lab.Board.Told) (1, [ "Absolute" ]) "rescheduled to its end")
+
+          testCase "a session that no client confirmed is told and removed at once" (fun () ->
+              let lab = Lab()
+              let id = (lab.Create None).Snapshot.Id
+              lab.At 2
+              lab.Sweep() |> ignore
+              Expect.equal (lab.Load id, lab.Board.Told) (None, [ "Unconfirmed" ]) "gone")
+
+          testCase "without a retention an expired session is told and removed at once" (fun () ->
+              let lab = Lab { policy with Retention = TimeSpan.Zero }
+              let id = (lab.Create(Some "ada")).Snapshot.Id
+              lab.At 3
+              lab.Sweep() |> ignore
+              Expect.equal (lab.Load id, lab.Board.Told) (None, [ "Idle" ]) "gone")
+
+          testCase "8 the unattended end: it opens nothing at its deadline, sweeper or not" (fun () ->
+              let lab = Lab()
+              let opened = lab.Create(Some "ada")
+              lab.At 3
+              Expect.equal (lab.Present opened) (Error(SessionError.Ended(ByTime Idle, at 3))) "over on read"
+              lab.Sweep() |> ignore
+              Expect.equal lab.Board.Told [ "Idle" ] "and told by the sweeper all the same")
+
+          testCase "a sweep takes no more than its limit, and the next takes the rest" (fun () ->
+              let lab = Lab()
+              for _ in 1..25 do lab.Create(Some "ada") |> ignore
+              lab.At 3
+              let counts = [ for _ in 1..4 do lab.Engine.Sweep(10, none).GetAwaiter().GetResult() ]
+              Expect.equal counts [ 10; 10; 5; 0 ] "pages"
+              Expect.equal lab.Board.Told.Length 25 "each once") ]
