@@ -321,6 +321,9 @@ module Lifecycle =
 
     let private later (a: DateTimeOffset) (b: DateTimeOffset) = if a < b then b else a
 
+    // After an elevation an older token is only refused: whoever planted it must not be able to end the session with it.
+    let private outdated (old: Superseded) = { old with ByRenewal = false }
+
     /// A new secret in place of every one that is known: what makes fixation impossible.
     let private elevated secret at state live =
         { live with
@@ -328,7 +331,7 @@ module Lifecycle =
             SecretSince = at
             LastSeen = later live.LastSeen at
             Elevations = live.Elevations + 1
-            Superseded = supersede false (known state) live }
+            Superseded = supersede false (known state) { live with Superseded = List.map outdated live.Superseded } }
 
     /// Nobody has presented the new token of a Created session, either; any other renewal under way is over.
     let private afterElevation change state =

@@ -15,7 +15,13 @@ let private read (bytes: byte[]) = Codec.decode id version (ReadOnlyMemory bytes
 /// that are as large or strange as a state can be.
 let private states seed =
     let sample = Gen.sampleWithSeed (FsCheck.Rnd(uint64 seed, 1UL)) 25 1000 (Generators.Histories().Generator)
-    let found = sample |> Seq.collect stepsOf |> Seq.map (fun step -> step.After) |> Seq.filter ((<>) Absent) |> Seq.distinct
+
+    let found =
+        sample
+        |> Seq.collect stepsOf
+        |> Seq.map (fun step -> step.After)
+        |> Seq.filter ((<>) Absent)
+        |> Seq.distinct
 
     let strange (live: Live) =
         [ { live with Data = Array.init 5000 byte }
@@ -29,7 +35,9 @@ let private states seed =
               Elevations = Int32.MaxValue } ]
 
     let found = List.ofSeq found
-    found @ (found |> List.choose Lifecycle.liveOf |> List.truncate 3 |> List.collect strange |> List.map Active)
+
+    found
+    @ (found |> List.choose Lifecycle.liveOf |> List.truncate 3 |> List.collect strange |> List.map Active)
 
 let private shape state = (Codec.encode id version state).Length, stateName state
 
@@ -46,7 +54,11 @@ let all (seed: int) =
           testCase "an id of 1 and of 64 characters comes back" (fun () ->
               for id in [ "x"; String('-', 64) ] do
                   let bytes = Codec.encode id Int64.MaxValue states.Value.Head
-                  Expect.equal (Codec.decode id Int64.MaxValue (ReadOnlyMemory bytes)) (Ok states.Value.Head) "round trip")
+
+                  Expect.equal
+                      (Codec.decode id Int64.MaxValue (ReadOnlyMemory bytes))
+                      (Ok states.Value.Head)
+                      "round trip")
 
           testCase "16 one decoder: a record cut short anywhere is refused" (fun () ->
               for state in shapes.Value do
@@ -101,7 +113,7 @@ let all (seed: int) =
               for i in 1..20_000 do
                   let bytes =
                       if i % 2 = 0 then
-                          Array.zeroCreate<byte> (random.Next 400)
+                          Array.zeroCreate<byte>(random.Next 400)
                       else
                           Codec.encode id version shapes.Value[random.Next shapes.Value.Length]
 

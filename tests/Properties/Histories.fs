@@ -51,14 +51,16 @@ type Life =
       Revision: int64 }
 
 type World =
-    { /// Every secret up to this number was minted; those without a fate were never issued.
-      Minted: int
-      Fates: Map<int, Fate>
-      Life: Life option
-      IsOver: bool
-      /// What the renewal under way began with: when its newest secret was issued, when the confirmed one was.
-      IssuedAt: DateTimeOffset
-      HeldSince: DateTimeOffset }
+    {
+        /// Every secret up to this number was minted; those without a fate were never issued.
+        Minted: int
+        Fates: Map<int, Fate>
+        Life: Life option
+        IsOver: bool
+        /// What the renewal under way began with: when its newest secret was issued, when the confirmed one was.
+        IssuedAt: DateTimeOffset
+        HeldSince: DateTimeOffset
+    }
 
 let nobody =
     { Minted = 0
@@ -122,8 +124,8 @@ let private elevate n at change world =
         match fate with
         | Holds
         | Waits
-        | Leaves _ -> Killed
-        | Replaced _
+        | Leaves _
+        | Replaced _ -> Killed
         | Killed
         | Lost -> fate)
     |> give n Holds
@@ -162,7 +164,11 @@ let learn now world event =
         let world = { world with IssuedAt = at } |> give (numberOf secret) Waits
 
         let waiting =
-            world.Fates |> Map.toList |> List.filter (fun (_, fate) -> fate = Waits) |> List.map fst |> List.sortDescending
+            world.Fates
+            |> Map.toList
+            |> List.filter (fun (_, fate) -> fate = Waits)
+            |> List.map fst
+            |> List.sortDescending
 
         List.fold (fun world n -> give n Lost world) world (waiting |> List.skip (min 4 waiting.Length))
     | RenewalConfirmed(secret, _, _) ->
@@ -232,9 +238,7 @@ type Intent =
     | ToExpire
     | ToTell
 
-type History =
-    { OnReplay: OnReplay
-      Moves: (Wait * Intent) list }
+type History = { OnReplay: OnReplay; Moves: (Wait * Intent) list }
 
 let edgeOf edge world =
     let isFate kind = world.Fates |> Map.exists (fun _ fate -> kind fate)
@@ -249,19 +253,22 @@ let edgeOf edge world =
             match fate with
             | Leaves until -> Some until
             | _ -> None)
-    | Some life, RenewalDue -> if life.Claimed && not (isFate ((=) Waits)) then Some(world.HeldSince + minutes 2) else None
+    | Some life, RenewalDue ->
+        if life.Claimed && not (isFate ((=) Waits)) then Some(world.HeldSince + minutes 2) else None
     | Some _, ReissueDue -> if isFate ((=) Waits) then Some(world.IssuedAt + policy.Grace) else None
 
 type Step =
-    { Policy: Policy
-      Before: State
-      At: DateTimeOffset
-      Command: Command
-      Answer: Result<Event list, Refusal>
-      After: State
-      /// What the naive world knows before and after.
-      Known: World
-      Learnt: World }
+    {
+        Policy: Policy
+        Before: State
+        At: DateTimeOffset
+        Command: Command
+        Answer: Result<Event list, Refusal>
+        After: State
+        /// What the naive world knows before and after.
+        Known: World
+        Learnt: World
+    }
 
 let eventsOf step = step.Answer |> Result.defaultValue []
 
@@ -340,7 +347,10 @@ let private count cell = met.AddOrUpdate(cell, 1, (fun _ n -> n + 1)) |> ignore
 
 let private sides = [ -1L, "one tick before"; 0L, "at"; 1L, "one tick after" ]
 
-let private edges = [ GraceOver, "the end of the grace"; RenewalDue, "the renewal"; ReissueDue, "the next issue" ]
+let private edges =
+    [ GraceOver, "the end of the grace"
+      RenewalDue, "the renewal"
+      ReissueDue, "the next issue" ]
 
 let private countStep step =
     count $"state    {stateName step.After}"
@@ -390,30 +400,76 @@ let private countStep step =
 /// Every cell that can occur, and hence has to.
 let cells =
     let states =
-        [ "Absent"; "Created"; "Active"; "Regenerated (issued)"; "Regenerated (confirmed)"; "Destroyed"; "Expired" ]
+        [ "Absent"
+          "Created"
+          "Active"
+          "Regenerated (issued)"
+          "Regenerated (confirmed)"
+          "Destroyed"
+          "Expired" ]
 
-    let commands = [ "Create"; "Present"; "Write"; "SignIn"; "Elevate"; "Renew"; "Destroy"; "Expire"; "Tell" ]
+    let commands =
+        [ "Create"
+          "Present"
+          "Write"
+          "SignIn"
+          "Elevate"
+          "Renew"
+          "Destroy"
+          "Expire"
+          "Tell" ]
 
     let events =
-        [ "WasCreated"; "WasConfirmed"; "WasSeen"; "WasWritten"; "WasSignedIn"; "WasElevated"; "RenewalIssued"
-          "RenewalConfirmed"; "GraceEnded"; "WasReplayed"; "WasTold"
-          for reason in [ SignedOut; Revoked; Replayed; Limit ] do $"WasDestroyed {reasonName reason}"
-          for kind in [ Unconfirmed; Idle; Absolute ] do $"HasExpired {kindName kind}" ]
+        [ "WasCreated"
+          "WasConfirmed"
+          "WasSeen"
+          "WasWritten"
+          "WasSignedIn"
+          "WasElevated"
+          "RenewalIssued"
+          "RenewalConfirmed"
+          "GraceEnded"
+          "WasReplayed"
+          "WasTold"
+          for reason in [ SignedOut; Revoked; Replayed; Limit ] do
+              $"WasDestroyed {reasonName reason}"
+          for kind in [ Unconfirmed; Idle; Absolute ] do
+              $"HasExpired {kindName kind}" ]
 
-    [ for state in states do $"state    {state}"
+    [ for state in states do
+          $"state    {state}"
       for state in states do
-          for command in commands do $"pair     {state} / {command}"
-      for event in events do $"event    {event}"
+          for command in commands do
+              $"pair     {state} / {command}"
+      for event in events do
+          $"event    {event}"
       for refusal in
-          [ "NoSession"; "Exists"; "Guess"; "Outdated"; "Over, on purpose"; "Over, by time"; "Conflict"; "NotDue" ] do
+          [ "NoSession"
+            "Exists"
+            "Guess"
+            "Outdated"
+            "Over, on purpose"
+            "Over, by time"
+            "Conflict"
+            "NotDue" ] do
           $"refusal  {refusal}"
       for onReplay in [ DestroySession; RefuseToken ] do
-          for name in [ "current"; "issued"; "predecessor"; "superseded"; "dead"; "lost"; "never issued" ] do
+          for name in
+              [ "current"
+                "issued"
+                "predecessor"
+                "superseded"
+                "dead"
+                "lost"
+                "never issued" ] do
               $"present  {name} / {policyName onReplay}"
       $"present  superseded, reported / {policyName RefuseToken}"
       for _, side in sides do
-          for kind in [ Unconfirmed; Idle; Absolute ] do $"edge     {side} {kindName kind}"
-          for _, edge in edges do $"edge     {side} {edge}"
+          for kind in [ Unconfirmed; Idle; Absolute ] do
+              $"edge     {side} {kindName kind}"
+
+          for _, edge in edges do
+              $"edge     {side} {edge}"
       "edge     a clock that is behind" ]
 
 // -------------------------------------------------------------------------------------------------------- fold
@@ -521,15 +577,21 @@ let private clock (at: DateTimeOffset) =
 /// A value as F# writes it, with secrets as numbers and times as minutes.
 let text (value: 'a) =
     let shown = sprintf "%A" value
-    let shown = Text.RegularExpressions.Regex.Replace(shown, @"\{\s*W0 = (-?\d+)L\s+W1 = \S+\s+W2 = \S+\s+W3 = \w+\s*\}", "#$1")
 
     let shown =
-        Text.RegularExpressions.Regex.Replace(shown, @"\d+/\d+/\d{4} \d+:\d+:\d+( [AP]M)? \+00:00", fun found -> 
-            clock (DateTimeOffset.Parse(found.Value, Globalization.CultureInfo.InvariantCulture)))
+        Text.RegularExpressions.Regex.Replace(shown, @"\{\s*W0 = (-?\d+)L\s+W1 = \S+\s+W2 = \S+\s+W3 = \w+\s*\}", "#$1")
+
+    let shown =
+        Text.RegularExpressions.Regex.Replace(
+            shown,
+            @"\d+/\d+/\d{4} \d+:\d+:\d+( [AP]M)? \+00:00",
+            fun found -> clock (DateTimeOffset.Parse(found.Value, Globalization.CultureInfo.InvariantCulture))
+        )
 
     Text.RegularExpressions.Regex.Replace(shown, @"\s+", " ")
 
-let describe step = $"at {clock step.At, -16} {text step.Command}\n      = {text step.Answer}\n     => {stateName step.After}"
+let describe step =
+    $"at {clock step.At, -16} {text step.Command}\n      = {text step.Answer}\n     => {stateName step.After}"
 
 let story (steps: Step list) = steps |> List.map describe |> String.concat "\n"
 
@@ -551,11 +613,7 @@ let private intent =
 
     Gen.frequency
         [ 14, Gen.map2 (fun which nth -> ToPresent(which, nth)) which (Gen.choose (0, 7))
-          3,
-          Gen.map2
-              (fun basedOn under -> ToWrite(basedOn, under))
-              (Gen.elements [ None; Some 0; Some 1 ])
-              under
+          3, Gen.map2 (fun basedOn under -> ToWrite(basedOn, under)) (Gen.elements [ None; Some 0; Some 1 ]) under
           2, Gen.map2 (fun subject under -> ToSignIn(subject, under)) who under
           1, Gen.map ToElevate under
           8, Gen.map ToRenew under
@@ -609,7 +667,10 @@ let private history =
         let! rest = Gen.listOfLength length (Gen.zip wait intent)
         let! subject = Gen.elements [ None; Some "ada" ]
         let! routine = Gen.elements (routines subject)
-        return { OnReplay = onReplay; Moves = routine @ List.truncate (25 - routine.Length) rest }
+
+        return
+            { OnReplay = onReplay
+              Moves = routine @ List.truncate (25 - routine.Length) rest }
     }
 
 /// Fewer moves first, from the end and from the middle; then shorter waits.
@@ -628,7 +689,9 @@ let private shrink history =
         for i in 0 .. length - 1 do
             match moves[i] with
             | Minutes 0, _ -> ()
-            | Minutes n, intent -> { history with Moves = List.updateAt i (Minutes(n - 1), intent) moves }
+            | Minutes n, intent ->
+                { history with
+                    Moves = List.updateAt i (Minutes(n - 1), intent) moves }
             | (Back _ | Upto _), intent -> { history with Moves = List.updateAt i (Minutes 0, intent) moves }
     }
 

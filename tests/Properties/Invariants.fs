@@ -54,7 +54,8 @@ let private everyCommand step =
       Expire
       Tell
       Destroy(Revoked, None)
-      for n in everySecret step do Present(secret n)
+      for n in everySecret step do
+          Present(secret n)
       for under in 0..highest do
           Write([| 66uy |], None, under)
           Write([| 66uy |], Some 1L, under)
@@ -118,7 +119,11 @@ let private invariants: (string * (Step -> bool)) list =
 
       "4 one token opens: the confirmed one, those issued in its place, the predecessor in its grace, and no other",
       fun step ->
-          [ step.At; step.At.AddTicks 1L; step.At + minutes 1; step.At + minutes 2; step.At - minutes 1 ]
+          [ step.At
+            step.At.AddTicks 1L
+            step.At + minutes 1
+            step.At + minutes 2
+            step.At - minutes 1 ]
           |> List.forall (fun now ->
               everySecret step |> List.forall (fun n -> opensAt now n step = mayOpen step.Learnt now n))
 
@@ -208,7 +213,8 @@ let private invariants: (string * (Step -> bool)) list =
               let decide now command = Lifecycle.decide step.Policy now command step.After
 
               everySecret step
-              |> List.forall (fun n -> not (opensAt ending n step) && not (opensAt (ending + TimeSpan.FromDays 400.0) n step))
+              |> List.forall (fun n ->
+                  not (opensAt ending n step) && not (opensAt (ending + TimeSpan.FromDays 400.0) n step))
               && (decide ending write).IsError
               && not (isLive (next ending Expire step))
               && (before < live.LastSeen
@@ -219,7 +225,10 @@ let private invariants: (string * (Step -> bool)) list =
 
       "8 the unattended end: nothing is accepted for a session that is overdue, but its end",
       fun step ->
-          isAlive step.Known step.At || (living step.Known).IsNone || step.Answer.IsError || not (isLive step.After)
+          isAlive step.Known step.At
+          || (living step.Known).IsNone
+          || step.Answer.IsError
+          || not (isLive step.After)
 
       "8 the unattended end: it is told by the limit that came first",
       fun step ->
@@ -240,11 +249,7 @@ let private invariants: (string * (Step -> bool)) list =
       "10 renewal keeps the session: subject, data, deadlines and elevation stay, and the secret changes",
       fun step ->
           match step.Command with
-          | Renew _ ->
-              stays
-                  (fun before after ->
-                      { before with Superseded = [] } = { after with Superseded = [] })
-                  step
+          | Renew _ -> stays (fun before after -> { before with Superseded = [] } = { after with Superseded = [] }) step
           | Present presented ->
               stays
                   (fun before after ->
@@ -254,7 +259,9 @@ let private invariants: (string * (Step -> bool)) list =
                           Secret = before.Secret
                           SecretSince = before.SecretSince
                           LastSeen = before.LastSeen
-                          Superseded = before.Superseded } = before
+                          Superseded = before.Superseded }
+                          =
+                          before
                       && isConfirmed = not (before.Secret.Equals after.Secret)
                       && (not isConfirmed || after.Secret.Equals presented))
                   step
@@ -265,7 +272,11 @@ let private invariants: (string * (Step -> bool)) list =
           match step.Command, living step.Known with
           | Renew(_, under), Some life ->
               let now = own step.Known step.At
-              let has kind = [ 1 .. step.Known.Minted ] |> List.exists (fun n -> fateOf step.Known step.At n |> Option.exists kind)
+
+              let has kind =
+                  [ 1 .. step.Known.Minted ]
+                  |> List.exists (fun n -> fateOf step.Known step.At n |> Option.exists kind)
+
               let isWaiting, isLeaving = has _.IsWaits, has _.IsLeaves
 
               let isDue =
@@ -296,9 +307,7 @@ let private invariants: (string * (Step -> bool)) list =
                   if hasEvent isSignIn step then
                       match step.Command with
                       | SignIn(subject, _, next, _) ->
-                          after.Subject = Some subject
-                          && after.Secret.Equals next
-                          && not (before.Secret.Equals next)
+                          after.Subject = Some subject && after.Secret.Equals next && not (before.Secret.Equals next)
                       | _ -> false
                   else
                       after.Subject = before.Subject)
@@ -382,7 +391,9 @@ let private ofHistories: (string * (Step list -> bool)) list =
               | Present presented, fate when
                   fate (numberOf presented) |> Option.exists (fun fate -> fate.IsLeaves || fate.IsReplaced)
                   ->
-                  not (hasEvent (fun event -> event.IsRenewalIssued || event.IsRenewalConfirmed || event.IsWasSeen) step)
+                  not (
+                      hasEvent (fun event -> event.IsRenewalIssued || event.IsRenewalConfirmed || event.IsWasSeen) step
+                  )
               | _ -> true) ]
 
 let histories = 3000
@@ -415,7 +426,10 @@ let silent =
         member _.Post _ = ValueTask.CompletedTask }
 
 let settings =
-    { Policy = { policy with Idle = TimeSpan.FromMinutes 20L; Absolute = TimeSpan.FromHours 8.0 }
+    { Policy =
+        { policy with
+            Idle = TimeSpan.FromMinutes 20L
+            Absolute = TimeSpan.FromHours 8.0 }
       MaxDataBytes = 1000
       MaxSessionsPerSubject = None
       ServerKey = null }
@@ -472,14 +486,11 @@ let private withEngine: Test list =
               let! created = engine.Create(Token.newId, ada, [| 0uy |], none)
               let opened = ok created
 
-              let update () : Task =
-                  engine.Update(opened, (fun data -> [| data[0] + 1uy |]), none)
+              let update () : Task = engine.Update(opened, (fun data -> [| data[0] + 1uy |]), none)
 
               let signOut () : Task = engine.SignOut(opened, none)
 
-              do!
-                  [ for i in 1..12 -> Task.Run(if i = 6 then signOut else update) ]
-                  |> Task.WhenAll
+              do! [ for i in 1..12 -> Task.Run(if i = 6 then signOut else update) ] |> Task.WhenAll
 
               let! found = engine.Find(opened.Snapshot.Id, none)
               Expect.equal (ok found) None "it is over"
@@ -550,13 +561,15 @@ let private withEngine: Test list =
               let store = MemoryStore()
               let engine = engineWith store settings
 
-              let! created =
-                  [ for _ in 1..10 -> engine.Create(Token.newId, None, [||], none) ]
-                  |> Task.WhenAll
+              let! created = [ for _ in 1..10 -> engine.Create(Token.newId, None, [||], none) ] |> Task.WhenAll
 
               let sessions = created |> Array.map ok
               let! _ = [ for opened in sessions[..4] -> engine.SignIn(opened, "ada", [||], none) ] |> Task.WhenAll
-              let late = [ for opened in sessions[5..] -> Task.Run<Result<Opened, SessionError>>(fun () -> engine.SignIn(opened, "ada", [||], none)) ]
+
+              let late =
+                  [ for opened in sessions[5..] ->
+                        Task.Run<Result<Opened, SessionError>>(fun () -> engine.SignIn(opened, "ada", [||], none)) ]
+
               let! ended = engine.DestroyAll("ada", None, Revoked, none)
               let! _ = Task.WhenAll late
               Expect.isGreaterThanOrEqual (ok ended) 5 "those before"
@@ -578,8 +591,7 @@ let private withEngine: Test list =
 
               let! _ =
                   [ for _ in 1..12 ->
-                        Task.Run<Result<Opened, SessionError>>(fun () ->
-                            engine.Create(Token.newId, ada, [||], none)) ]
+                        Task.Run<Result<Opened, SessionError>>(fun () -> engine.Create(Token.newId, ada, [||], none)) ]
                   |> Task.WhenAll
 
               let! (found: Result<Snapshot list, SessionError>) = engine.List("ada", none)

@@ -14,7 +14,11 @@ let private argument name (args: string array) =
 
 [<EntryPoint>]
 let main args =
-    let seed = argument "--seed" args |> Option.map int |> Option.defaultWith (fun () -> Random.Shared.Next 1_000_000_000)
+    let seed =
+        argument "--seed" args
+        |> Option.map int
+        |> Option.defaultWith (fun () -> Random.Shared.Next 1_000_000_000)
+
     printfn "seed %d (replay: ./test properties --seed %d)" seed seed
     let clock = Stopwatch.StartNew()
 
@@ -28,7 +32,13 @@ let main args =
               testSequenced Stores.all
               Sweeping.all ]
 
-    let run tests = evalTests { ExpectoConfig.defaultConfig with colour = Expecto.Logging.Colour0; noSpinner = true } tests |> Async.RunSynchronously
+    let run tests =
+        evalTests
+            { ExpectoConfig.defaultConfig with
+                colour = Expecto.Logging.Colour0
+                noSpinner = true }
+            tests
+        |> Async.RunSynchronously
 
     let results =
         match argument "--only" args with
@@ -63,5 +73,11 @@ let main args =
 
     let passed = results.Length - failed.Length - skipped.Length
     printfn "\nseed %d, %.1f s" seed clock.Elapsed.TotalSeconds
-    printfn "%d passed, %d failed%s" passed failed.Length (if skipped.IsEmpty then "" else $", {skipped.Length} skipped")
+
+    printfn
+        "%d passed, %d failed%s"
+        passed
+        failed.Length
+        (if skipped.IsEmpty then "" else $", {skipped.Length} skipped")
+
     if failed.IsEmpty then 0 else 1

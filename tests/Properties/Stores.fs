@@ -22,21 +22,28 @@ let private finish (task: ValueTask) = task.AsTask().GetAwaiter().GetResult()
 let private insert (store: ISessionStore) record = store.Insert(record, none) |> wait
 let private load (store: ISessionStore) id = store.Load(id, none) |> wait |> Option.ofObj
 let private replace (store: ISessionStore) record expected = store.Replace(record, expected, none) |> wait
-let private claim (store: ISessionStore) now limit =
-    [ for record in store.ClaimOverdue(at now, minutes 2, limit, none) |> wait do record.Id ]
 
-let private ids (page: StoredPage) = [ for record in page.Records do record.Id ]
+let private claim (store: ISessionStore) now limit =
+    [ for record in store.ClaimOverdue(at now, minutes 2, limit, none) |> wait do
+          record.Id ]
+
+let private ids (page: StoredPage) =
+    [ for record in page.Records do
+          record.Id ]
 
 /// All pages, one after the other.
 let private pages (read: string | null -> ValueTask<StoredPage>) =
     let rec go (after: string | null) : string list list =
         let page = wait (read after)
+
         match page.Next with
         | null -> [ ids page ]
         | next -> ids page :: go next
+
     go null
 
-let private bySubject (store: ISessionStore) subject = pages (fun after -> store.BySubject(subject, after, 100, none)) |> List.concat
+let private bySubject (store: ISessionStore) subject =
+    pages (fun after -> store.BySubject(subject, after, 100, none)) |> List.concat
 
 let all =
     testList
@@ -45,7 +52,12 @@ let all =
               let store = empty ()
               Expect.equal (insert store (record "a" 1L 5)) WriteResult.Written "written"
               let found = (load store "a").Value
-              Expect.equal (found.Id, found.Version, found.DueAt, found.Subject, found.Operation) ("a", 1L, at 5, "ada", 1L) "all of it"
+
+              Expect.equal
+                  (found.Id, found.Version, found.DueAt, found.Subject, found.Operation)
+                  ("a", 1L, at 5, "ada", 1L)
+                  "all of it"
+
               Expect.equal (found.Body.ToArray()) [| 1uy |] "the body"
               Expect.isNone (load store "A") "ids are compared ordinally")
 
@@ -119,9 +131,16 @@ let all =
 
           testCase "pages hold every record once, in the order of ids, whatever the limit" (fun () ->
               let store = empty ()
-              let all = [ for i in 1..25 do $"id-{i:D2}" ] @ [ "A"; "_"; "z" ]
+
+              let all =
+                  [ for i in 1..25 do
+                        $"id-{i:D2}" ]
+                  @ [ "A"; "_"; "z" ]
+
               let sorted = all |> List.sortWith (fun a b -> String.CompareOrdinal(a, b))
-              for id in List.rev all do insert store (record id 1L 5) |> ignore
+
+              for id in List.rev all do
+                  insert store (record id 1L 5) |> ignore
 
               for limit in [ 1; 2; 7; 14; 27; 28; 29; 100 ] do
                   let subject = pages (fun after -> store.BySubject("ada", after, limit, none))
@@ -132,7 +151,10 @@ let all =
 
           testCase "a page goes on behind a record that was removed meanwhile" (fun () ->
               let store = empty ()
-              for id in [ "a"; "b"; "c" ] do insert store (record id 1L 5) |> ignore
+
+              for id in [ "a"; "b"; "c" ] do
+                  insert store (record id 1L 5) |> ignore
+
               let first = store.Enumerate(null, 2, none) |> wait
               store.Remove("b", none) |> finish
               Expect.equal (ids (store.Enumerate(first.Next, 2, none) |> wait)) [ "c" ] "the rest")
@@ -148,7 +170,10 @@ let all =
 
           testCase "overdue records are claimed longest overdue first, at their time and not before" (fun () ->
               let store = empty ()
-              for id, due in [ "a", 3; "b", 1; "c", 2; "d", 4 ] do insert store (record id 1L due) |> ignore
+
+              for id, due in [ "a", 3; "b", 1; "c", 2; "d", 4 ] do
+                  insert store (record id 1L due) |> ignore
+
               Expect.isEmpty (store.ClaimOverdue((at 1).AddTicks -1L, minutes 2, 9, none) |> wait) "one tick before"
               Expect.equal (claim store 3 2) [ "b"; "c" ] "two at most"
               Expect.equal (claim store 3 9) [ "a" ] "at its time, and none twice"
@@ -163,8 +188,18 @@ let all =
 
           testCase "16 callers at once share 200 overdue records" (fun () ->
               let store = empty ()
-              for i in 1..200 do insert store (record (string i) 1L 1) |> ignore
-              let claimed = Array.Parallel.map (fun _ -> [ for _ in 1..10 do yield! claim store 1 3 ]) [| 1..16 |] |> List.concat
+
+              for i in 1..200 do
+                  insert store (record (string i) 1L 1) |> ignore
+
+              let claimed =
+                  Array.Parallel.map
+                      (fun _ ->
+                          [ for _ in 1..10 do
+                                yield! claim store 1 3 ])
+                      [| 1..16 |]
+                  |> List.concat
+
               Expect.equal (List.distinct claimed).Length claimed.Length "each to one"
               Expect.equal claimed.Length 200 "all of them")
 

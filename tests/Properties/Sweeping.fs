@@ -25,7 +25,9 @@ type private Board() =
             match notice.Kind with
             | ExpiredNotice kind ->
                 told.Add(kindName kind)
-                if board.Fails then invalidOp "a handler of the application failed"
+
+                if board.Fails then
+                    invalidOp "a handler of the application failed"
             | _ -> ()
 
             ValueTask.CompletedTask
@@ -44,7 +46,9 @@ type private Lab(policy: Policy) =
     member _.AtTick(n, ticks: int64) = clock.SetUtcNow((at n).AddTicks ticks)
     member _.Sweep() = engine.Sweep(100, none).GetAwaiter().GetResult()
     member _.Load id = store.Load(id, none).AsTask().GetAwaiter().GetResult() |> Option.ofObj
-    member _.Create subject = engine.Create(Token.newId, subject, [| 1uy |], none).GetAwaiter().GetResult() |> Invariants.ok
+
+    member _.Create subject =
+        engine.Create(Token.newId, subject, [| 1uy |], none).GetAwaiter().GetResult() |> Invariants.ok
 
     member _.Present(opened: Opened) =
         let text = opened.Issued.Value.Reveal()
@@ -60,9 +64,11 @@ let all =
               Expect.equal (lab.Sweep(), lab.Board.Told) (0, []) "one tick before"
               lab.At 3
               Expect.equal (lab.Sweep(), lab.Board.Told) (1, [ "Idle" ]) "at its time"
+
               for minute in 3..7 do
                   lab.At minute
                   lab.Sweep() |> ignore
+
               Expect.equal lab.Board.Told [ "Idle" ] "once"
               Expect.equal (lab.Load id).Value.Kind RecordKind.Ended "a tombstone")
 
@@ -144,8 +150,15 @@ let all =
 
           testCase "a sweep takes no more than its limit, and the next takes the rest" (fun () ->
               let lab = Lab()
-              for _ in 1..25 do lab.Create(Some "ada") |> ignore
+
+              for _ in 1..25 do
+                  lab.Create(Some "ada") |> ignore
+
               lab.At 3
-              let counts = [ for _ in 1..4 do lab.Engine.Sweep(10, none).GetAwaiter().GetResult() ]
+
+              let counts =
+                  [ for _ in 1..4 do
+                        lab.Engine.Sweep(10, none).GetAwaiter().GetResult() ]
+
               Expect.equal counts [ 10; 10; 5; 0 ] "pages"
               Expect.equal lab.Board.Told.Length 25 "each once") ]

@@ -25,16 +25,45 @@ let private issue () =
     }
 
 let private strangers =
-    [ ""; "."; ".."; "x"; "x."; "." + secretText; secretText
-      good + "A"; good + "="; good + "=="; good + "."; good + "\n"; good + "\u0000"; good + ";"
-      " " + good; good + " "; "\t" + good; "\"" + good + "\""; good + ", " + good
-      good.Substring(0, good.Length - 1); good.Substring(0, good.Length - 1) + "="
-      good.Replace('.', ','); good.Replace(".", "%2E"); good.Replace(".", ".."); good.Replace(".", "")
-      good.Replace("F8", "%46%38"); good.Replace("F8P", "F/8"); good.Replace("F8", "F\u0308"); good.Replace("F8", "F.8")
-      "\u0430" + good.Substring 1; String('A', 65) + "." + secretText; "A+B." + secretText; "A/B." + secretText
-      good.Substring(0, 30) + "+" + good.Substring 31; good.Substring(0, 30) + "/" + good.Substring 31
-      good.Substring(0, 30) + " " + good.Substring 31; good.Substring(0, 30) + "." + good.Substring 31
-      good.Substring(0, 30) + "\uFF21" + good.Substring 31; good.Substring(0, 30) + "%41" + good.Substring 33
+    [ ""
+      "."
+      ".."
+      "x"
+      "x."
+      "." + secretText
+      secretText
+      good + "A"
+      good + "="
+      good + "=="
+      good + "."
+      good + "\n"
+      good + "\u0000"
+      good + ";"
+      " " + good
+      good + " "
+      "\t" + good
+      "\"" + good + "\""
+      good + ", " + good
+      good.Substring(0, good.Length - 1)
+      good.Substring(0, good.Length - 1) + "="
+      good.Replace('.', ',')
+      good.Replace(".", "%2E")
+      good.Replace(".", "..")
+      good.Replace(".", "")
+      good.Replace("F8", "%46%38")
+      good.Replace("F8P", "F/8")
+      good.Replace("F8", "F\u0308")
+      good.Replace("F8", "F.8")
+      "\u0430" + good.Substring 1
+      String('A', 65) + "." + secretText
+      "A+B." + secretText
+      "A/B." + secretText
+      good.Substring(0, 30) + "+" + good.Substring 31
+      good.Substring(0, 30) + "/" + good.Substring 31
+      good.Substring(0, 30) + " " + good.Substring 31
+      good.Substring(0, 30) + "." + good.Substring 31
+      good.Substring(0, 30) + "\uFF21" + good.Substring 31
+      good.Substring(0, 30) + "%41" + good.Substring 33
       good.Substring(0, 30) + "\n" + good.Substring 31 ]
 
 let all (seed: int) =
@@ -61,19 +90,25 @@ let all (seed: int) =
                   Expect.isTrue (Token.isValidId id) id
                   Expect.isTrue (parse (id + "." + secretText)).IsSome id)
 
-          testCase "11 nothing from strangers: any other character anywhere in the secret gives another hash, or no token" (fun () ->
-              let hash = (parse good).Value.Hash
-              let first = good.Length - 43
+          testCase
+              "11 nothing from strangers: any other character anywhere in the secret gives another hash, or no token"
+              (fun () ->
+                  let hash = (parse good).Value.Hash
+                  let first = good.Length - 43
 
-              for i in first .. good.Length - 1 do
-                  for letter in alphabet do
-                      if letter <> good[i] then
-                          match parse (good.Remove(i, 1).Insert(i, string letter)) with
-                          | ValueSome token -> Expect.isFalse (token.Hash.Equals hash) $"character {i}, {letter}"
-                          | ValueNone -> Expect.equal i (good.Length - 1) "only the last character can be wrong")
+                  for i in first .. good.Length - 1 do
+                      for letter in alphabet do
+                          if letter <> good[i] then
+                              match parse (good.Remove(i, 1).Insert(i, string letter)) with
+                              | ValueSome token -> Expect.isFalse (token.Hash.Equals hash) $"character {i}, {letter}"
+                              | ValueNone -> Expect.equal i (good.Length - 1) "only the last character can be wrong")
 
           testCase "11 nothing from strangers: one spelling only of the last character" (fun () ->
-              let spelt = [ for letter in alphabet do if (parse (good.Substring(0, good.Length - 1) + string letter)).IsSome then letter ]
+              let spelt =
+                  [ for letter in alphabet do
+                        if (parse (good.Substring(0, good.Length - 1) + string letter)).IsSome then
+                            letter ]
+
               Expect.equal (String(Array.ofList spelt)) "AEIMQUYcgkosw048" "the sixteen with no unused bits")
 
           testCase "11 nothing from strangers: the secret has 43 characters, neither more nor less" (fun () ->
@@ -86,14 +121,16 @@ let all (seed: int) =
                   Expect.isTrue (parse text).IsNone $"'{text}'")
 
           testCase "11 nothing from strangers: no character outside the alphabet, anywhere" (fun () ->
-              for code in 0 .. 0xFFFF do
+              for code in 0..0xFFFF do
                   let letter = char code
 
                   if not (alphabet.Contains letter) then
                       for i in [ 0; 10; 22; 23; 40; good.Length - 1 ] do
                           // A dot in place of the dot is the token itself.
                           if not (i = 22 && letter = '.') then
-                              let text = String.Concat(good.AsSpan(0, i), ReadOnlySpan<char>(&letter), good.AsSpan(i + 1))
+                              let text =
+                                  String.Concat(good.AsSpan(0, i), ReadOnlySpan<char>(&letter), good.AsSpan(i + 1))
+
                               if (parse text).IsSome then
                                   failtestf "U+%04X at %d" code i)
 
@@ -114,7 +151,11 @@ let all (seed: int) =
 
                           String text
 
-                  let isShaped = Text.RegularExpressions.Regex.IsMatch(text, @"\A[A-Za-z0-9_-]{1,64}\.[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]\z")
+                  let isShaped =
+                      Text.RegularExpressions.Regex.IsMatch(
+                          text,
+                          @"\A[A-Za-z0-9_-]{1,64}\.[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]\z"
+                      )
 
                   if (parse text).IsSome <> isShaped then
                       failtestf "'%s'" text)
@@ -124,7 +165,13 @@ let all (seed: int) =
               let text = issued.Reveal()
               let secret = text.Substring(text.LastIndexOf '.' + 1)
               let token = (parse text).Value
-              let shown = [ string issued; string token; string (Secret.Mint()); $"{issued} {token}"; string (box token) ]
+
+              let shown =
+                  [ string issued
+                    string token
+                    string (Secret.Mint())
+                    $"{issued} {token}"
+                    string (box token) ]
 
               for shown in shown do
                   Expect.stringContains shown "(hidden)" "says so"
