@@ -67,7 +67,24 @@ type Loop(store: ISessionStore, policy: Policy, clock: TimeProvider, log: ILogge
         | Expired _
         | Absent -> RecordKind.Ended
 
-    let toRecord id version (notBefore: DateTimeOffset) state =
+    /// What must not come back when a node of the store is lost: an ended session, and a token that an elevation killed.
+    let mustLast event =
+        match event with
+        | WasDestroyed _
+        | WasElevated _
+        | WasSignedIn _ -> true
+        | WasCreated _
+        | RenewalConfirmed _
+        | WasReplayed _
+        | HasExpired _
+        | WasConfirmed
+        | WasSeen _
+        | WasWritten _
+        | RenewalIssued _
+        | GraceEnded
+        | WasTold -> false
+
+    let toRecord id version (notBefore: DateTimeOffset) events state =
         let live = anyLive state
         let due = Lifecycle.due policy state
         let subject = live.Subject |> Option.toObj
@@ -80,7 +97,8 @@ type Loop(store: ISessionStore, policy: Policy, clock: TimeProvider, log: ILogge
             (if due < notBefore then notBefore else due),
             subject,
             Random.Shared.NextInt64(),
-            Codec.encode id version state
+            Codec.encode id version state,
+            List.exists mustLast events
         )
 
     let noticeOf (before: State) (after: State) event =
@@ -180,7 +198,7 @@ type Loop(store: ISessionStore, policy: Policy, clock: TimeProvider, log: ILogge
             cancel.ThrowIfCancellationRequested()
             let now = clock.GetUtcNow()
             let state = List.fold Lifecycle.evolve Lifecycle.initial events
-            let record = toRecord id 1L now state
+            let record = toRecord id 1L now events state
 
             let snapshot =
                 { Id = id
@@ -260,7 +278,7 @@ type Loop(store: ISessionStore, policy: Policy, clock: TimeProvider, log: ILogge
                                 answer <- ValueSome(Ok { Before = before; After = after; Events = events })
                             else
                                 let version = before.Version + 1L
-                                let record = toRecord id version (now + hold) state
+                                let record = toRecord id version (now + hold) events state
 
                                 let after =
                                     { Id = id

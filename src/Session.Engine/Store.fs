@@ -25,8 +25,13 @@ type StoredRecord
         dueAt: DateTimeOffset,
         subject: string | null,
         operation: int64,
-        body: ReadOnlyMemory<byte>
+        body: ReadOnlyMemory<byte>,
+        isDurable: bool
     ) =
+    /// A record whose write need not outlast the node that took it.
+    new(id, version, kind, lastSeen, dueAt, subject: string | null, operation, body) =
+        StoredRecord(id, version, kind, lastSeen, dueAt, subject, operation, body, false)
+
     /// The key: 1 to 64 of A-Z a-z 0-9 _ -, compared ordinally. Public: it opens nothing.
     member _.Id = id
     /// 1 at insert, one more with each replace.
@@ -42,13 +47,20 @@ type StoredRecord
     member _.Operation = operation
     /// Opaque, and authoritative: the other properties repeat what a store needs of it.
     member _.Body = body
+    /// Not stored, and false on a loaded record: this write ends a session or changes its token, so a store with
+    /// replicas acknowledges it only when they have it (as far as its settings say so).
+    member _.IsDurable = isDurable
 
     /// The same record, seen later (or the same one, when it was seen later already).
     member record.SeenAt(at: DateTimeOffset) =
-        if at <= lastSeen then record else StoredRecord(id, version, kind, at, dueAt, subject, operation, body)
+        if at <= lastSeen then
+            record
+        else
+            StoredRecord(id, version, kind, at, dueAt, subject, operation, body, isDurable)
 
     /// The same record with another place in the due index.
-    member _.Due(at: DateTimeOffset) = StoredRecord(id, version, kind, lastSeen, at, subject, operation, body)
+    member _.Due(at: DateTimeOffset) =
+        StoredRecord(id, version, kind, lastSeen, at, subject, operation, body, isDurable)
 
 /// What became of an insert or a replace.
 type WriteResult =
@@ -86,45 +98,51 @@ type StoreReport(location: string, comparesAndSwaps: bool, lists: bool, notes: I
 type ISessionStore =
     /// Called once before any other verb: connects or opens, migrates the schema, probes the server's settings.
     /// A server that is not there yet is a note, not an exception; a setting that would lose logouts is an exception.
-    abstract Prepare: CancellationToken -> ValueTask<StoreReport>
+    abstract Prepare: cancellationToken: CancellationToken -> ValueTask<StoreReport>
 
     /// Written only if the id is absent; else `Conflict`, also when a tombstone has the id.
-    abstract Insert: StoredRecord * CancellationToken -> ValueTask<WriteResult>
+    abstract Insert: record: StoredRecord * cancellationToken: CancellationToken -> ValueTask<WriteResult>
 
     /// The record as last written, or null: one network round trip. Sees every acknowledged write, and whatever the
     /// clock or the store's own time-to-live says: a record is there until it is removed.
-    abstract Load: id: string * CancellationToken -> ValueTask<StoredRecord | null>
+    abstract Load: id: string * cancellationToken: CancellationToken -> ValueTask<StoredRecord | null>
 
     /// Written only if the stored version is `expected`, and then with record, index entries and time-to-live as one;
     /// else `Conflict`, or `Absent`. Never creates. The later `LastSeen` of the stored and the new record is kept.
-    abstract Replace: StoredRecord * expected: int64 * CancellationToken -> ValueTask<WriteResult>
+    abstract Replace:
+        record: StoredRecord * expected: int64 * cancellationToken: CancellationToken -> ValueTask<WriteResult>
 
     /// Moves `LastSeen` forward, never back, and nothing else: no version, no body, no index. Does nothing on a
     /// tombstone or an absent record. May return before it took effect, and may be lost in a crash.
-    abstract Touch: id: string * at: DateTimeOffset * CancellationToken -> ValueTask
+    abstract Touch: id: string * at: DateTimeOffset * cancellationToken: CancellationToken -> ValueTask
 
     /// Removes the record and its index entries. Idempotent: removing what is not there succeeds.
-    abstract Remove: id: string * CancellationToken -> ValueTask
+    abstract Remove: id: string * cancellationToken: CancellationToken -> ValueTask
 
     /// The records of a subject, each once, in the order of their ids; `after`: null, or `Next` of the page before.
     /// Holds every session whose sign-in was acknowledged before the call. May hold what was removed meanwhile, never
     /// what never was.
-    abstract BySubject: subject: string * after: string | null * limit: int * CancellationToken -> ValueTask<StoredPage>
+    abstract BySubject:
+        subject: string * after: string | null * limit: int * cancellationToken: CancellationToken ->
+            ValueTask<StoredPage>
 
     /// All records, paged in the same way. May be stale; never invents.
-    abstract Enumerate: after: string | null * limit: int * CancellationToken -> ValueTask<StoredPage>
+    abstract Enumerate:
+        after: string | null * limit: int * cancellationToken: CancellationToken -> ValueTask<StoredPage>
 
     /// How many records are no tombstones. May be stale by one sweep.
-    abstract Count: CancellationToken -> ValueTask<int64>
+    abstract Count: cancellationToken: CancellationToken -> ValueTask<int64>
 
     /// Up to `limit` records whose `DueAt` has come, longest overdue first. Hands each to one caller: until `lease`
     /// is over (or the record is replaced or rescheduled) no other caller on any node gets it.
     abstract ClaimOverdue:
-        now: DateTimeOffset * lease: TimeSpan * limit: int * CancellationToken -> ValueTask<IReadOnlyList<StoredRecord>>
+        now: DateTimeOffset * lease: TimeSpan * limit: int * cancellationToken: CancellationToken ->
+            ValueTask<IReadOnlyList<StoredRecord>>
 
     /// Gives a claimed record, still at this version, another place in the due index. Nothing else changes; does
     /// nothing when the record was replaced or removed meanwhile.
-    abstract Reschedule: id: string * version: int64 * dueAt: DateTimeOffset * CancellationToken -> ValueTask
+    abstract Reschedule:
+        id: string * version: int64 * dueAt: DateTimeOffset * cancellationToken: CancellationToken -> ValueTask
 
 /// A store that cannot hold another session without losing one that a client has confirmed.
 [<Sealed>]
