@@ -11,6 +11,7 @@ module Session =
     let private raiseIfDown error =
         match error with
         | SessionError.Unavailable _
+        | SessionError.NewerData _
         | SessionError.Contended -> raise (SessionFailure.toException error)
         | _ -> None
 

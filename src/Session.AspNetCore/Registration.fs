@@ -69,7 +69,7 @@ module SessionExtensions =
             services
             |> SessionRegistration.add<'T>
                 (Func<_, _>(fun _ -> settings))
-                (Func<_, _>(fun _ -> SessionSerializer.json<'T>()))
+                (Func<_, _>(fun _ -> SessionSerializer.json<'T> settings))
 
     type IApplicationBuilder with
 

@@ -88,8 +88,22 @@ type RequestSession<'T>(service: SessionService<'T>, context: HttpContext) =
         | Some generate -> generate context
         | None -> Token.newId ()
 
-    let deserialize (bytes: byte[]) =
-        if bytes.Length = 0 then None else Some(service.Serializer.Deserialize(ReadOnlyMemory<byte> bytes))
+    let deserialize (bytes: byte[]) : Result<'T option, SessionError> =
+        if bytes.Length = 0 then
+            Ok None
+        else
+            try
+                Ok(Some(service.Serializer.Deserialize(ReadOnlyMemory<byte> bytes)))
+            with
+            | :? NewerSessionDataException as newer -> Error(SessionError.NewerData(newer.Version, newer.Known))
+            | error ->
+                service.Log.LogError(
+                    error,
+                    "The data of a session cannot be read as {Type}. It opens nothing, and stays as it is.",
+                    typeof<'T>.Name
+                )
+
+                Error(SessionError.Unreadable "the data cannot be deserialized")
 
     let create subject (value: 'T) cancel =
         task {
@@ -123,8 +137,8 @@ type RequestSession<'T>(service: SessionService<'T>, context: HttpContext) =
             | TokenCame token ->
                 match! engine.Present(token, not context.Response.HasStarted, cancel) with
                 | Ok presented ->
-                    try
-                        let value = deserialize presented.Live.Data
+                    match deserialize presented.Live.Data with
+                    | Ok value ->
                         origin <- Origin.Resumed
                         accept presented value
 
@@ -136,17 +150,14 @@ type RequestSession<'T>(service: SessionService<'T>, context: HttpContext) =
                         )
 
                         return Ok()
-                    with error ->
-                        service.Log.LogError(
-                            error,
-                            "The data of session {SessionId} cannot be read as {Type}. It opens nothing, and stays as it is.",
-                            token.Id,
-                            typeof<'T>.Name
-                        )
-
+                    | Error(SessionError.Unreadable reason) ->
+                        do! engine.TellUnreadable(token.Id, reason)
                         origin <- Origin.Invalid
                         explain "no session: its data cannot be read"
                         return Ok()
+                    | Error error ->
+                        explain "no session here: its data was written by a newer version of the application"
+                        return Error error
                 | Error(SessionError.Unavailable _ as error) ->
                     if service.Settings.ContinueWithoutStore then
                         origin <- Origin.Invalid
@@ -225,18 +236,16 @@ type RequestSession<'T>(service: SessionService<'T>, context: HttpContext) =
             | None when isLoaded && parting <> LeaveAlone -> return Ok()
             | Some session when parting <> LeaveAlone || session.Issued.IsSome ->
                 // The client does not have the new token yet: read by id, on the authority of this request.
-                match! engine.Find(session.Snapshot.Id, cancel) with
+                match! engine.Reload(session, cancel) with
                 | Error error -> return Error error
-                | Ok(Some found) when
-                    (match Lifecycle.liveOf found.State with
-                     | Some live -> live.Elevations = session.Live.Elevations
-                     | None -> false)
-                    ->
-                    let fresh = { session with Snapshot = found }
-                    opened <- Some fresh
-                    data <- deserialize fresh.Live.Data
-                    return Ok()
-                | Ok _ -> return lose SessionError.NoSession
+                | Ok None -> return lose SessionError.NoSession
+                | Ok(Some fresh) ->
+                    match deserialize fresh.Live.Data with
+                    | Error error -> return Error error
+                    | Ok value ->
+                        opened <- Some fresh
+                        data <- value
+                        return Ok()
             | _ ->
                 isLoaded <- false
                 return! request.Load cancel
@@ -270,8 +279,10 @@ type RequestSession<'T>(service: SessionService<'T>, context: HttpContext) =
                     let mutable result = Unchecked.defaultof<'T>
 
                     let change bytes =
-                        result <- update (deserialize bytes)
-                        service.Serializer.Serialize result
+                        deserialize bytes
+                        |> Result.map (fun value ->
+                            result <- update value
+                            service.Serializer.Serialize result)
 
                     match! engine.Update(session, (fun bytes -> change bytes), cancel) with
                     | Error error -> return lose error

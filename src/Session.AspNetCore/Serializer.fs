@@ -2,9 +2,11 @@
 namespace Session.AspNetCore
 
 open System
+open System.Buffers.Binary
 open System.Collections.Generic
 open System.Diagnostics.CodeAnalysis
 open System.Text.Json
+open System.Text.Json.Nodes
 open System.Text.Json.Serialization
 open System.Text.Json.Serialization.Metadata
 open Microsoft.FSharp.Reflection
@@ -14,16 +16,73 @@ type ISessionSerializer<'T> =
     abstract Serialize: 'T -> byte[]
     abstract Deserialize: ReadOnlyMemory<byte> -> 'T
 
-/// With metadata from the source generator: trimming and AOT keep working.
+/// A serializer raises it for data of a newer version than it knows: the record is left alone, the request gets a 503.
 [<Sealed>]
-type JsonSessionSerializer<'T>(info: JsonTypeInfo<'T>) =
+type NewerSessionDataException(version: int, known: int) =
+    inherit
+        Exception(
+            String.Concat(
+                "The session data is of version ",
+                string version,
+                "; this application knows version " + string known,
+                "."
+            )
+        )
+
+    member _.Version = version
+    member _.Known = known
+
+/// JSON with metadata from the source generator: trimming and AOT keep working. From version 2 of the data on,
+/// the bytes 0 'v' and the version as a 32-bit little-endian number come before the JSON.
+[<Sealed>]
+type JsonSessionSerializer<'T>(info: JsonTypeInfo<'T>, version: int, upcasters: Map<int, JsonNode -> JsonNode>) =
+    let headBytes = 6
+
+    let isVersioned (bytes: ReadOnlySpan<byte>) = bytes.Length >= headBytes && bytes[0] = 0uy && bytes[1] = byte 'v'
+
+    let ofNull (value: obj | null) =
+        match value with
+        | null -> raise (JsonException "The data is null.")
+        | value -> unbox<'T> value
+
+    /// Data of version 1, and no other.
+    new(info) = JsonSessionSerializer(info, 1, Map.empty)
+
     interface ISessionSerializer<'T> with
-        member _.Serialize value = JsonSerializer.SerializeToUtf8Bytes(value, info)
+        member _.Serialize value =
+            let json = JsonSerializer.SerializeToUtf8Bytes(value, info)
+
+            if version = 1 then
+                json
+            else
+                let bytes = Array.zeroCreate<byte>(headBytes + json.Length)
+                bytes[1] <- byte 'v'
+                BinaryPrimitives.WriteInt32LittleEndian(Span<byte>(bytes, 2, 4), version)
+                json.CopyTo(bytes, headBytes)
+                bytes
 
         member _.Deserialize bytes =
-            match JsonSerializer.Deserialize(bytes.Span, info :> JsonTypeInfo) with
-            | null -> raise (JsonException "The data is null.")
-            | value -> unbox<'T> value
+            let stored, json =
+                if isVersioned bytes.Span then
+                    BinaryPrimitives.ReadInt32LittleEndian(bytes.Span.Slice 2), bytes.Slice headBytes
+                else
+                    1, bytes
+
+            if stored = version then
+                ofNull (JsonSerializer.Deserialize(json.Span, info :> JsonTypeInfo))
+            elif stored > version then
+                raise (NewerSessionDataException(stored, version))
+            else
+                let mutable node = JsonNode.Parse json.Span
+
+                for from in stored .. version - 1 do
+                    node <-
+                        match node, Map.tryFind from upcasters with
+                        | null, _ -> raise (JsonException "The data is null.")
+                        | _, None -> raise (JsonException(String.Concat("No upcaster from version ", string from, ".")))
+                        | node, Some toNext -> toNext node
+
+                ofNull (JsonSerializer.Deserialize(node, info :> JsonTypeInfo))
 
 /// An F# union as `"Case"`, or `{"Case": [field, …]}`. System.Text.Json knows records, options, lists and maps itself.
 [<RequiresUnreferencedCode("Reads the cases of unions by reflection.")>]
@@ -110,7 +169,7 @@ module SessionSerializer =
     /// Compact JSON by reflection, with F# unions.
     [<RequiresUnreferencedCode("Serializes by reflection. Pass a JsonTypeInfo<T> instead.")>]
     [<RequiresDynamicCode("Serializes by reflection. Pass a JsonTypeInfo<T> instead.")>]
-    let json<'T> () : ISessionSerializer<'T> =
+    let json<'T> (settings: SessionSettings) : ISessionSerializer<'T> =
         let options = JsonSerializerOptions(JsonSerializerDefaults.Web)
         options.DefaultIgnoreCondition <- JsonIgnoreCondition.WhenWritingNull
         options.Converters.Add(UnionConverterFactory())
@@ -118,5 +177,5 @@ module SessionSerializer =
         options.MakeReadOnly()
 
         match options.GetTypeInfo typeof<'T> with
-        | :? JsonTypeInfo<'T> as info -> JsonSessionSerializer<'T> info
+        | :? JsonTypeInfo<'T> as info -> JsonSessionSerializer<'T>(info, settings.DataVersion, settings.Upcasters)
         | _ -> invalidOp "No JSON contract for this type."

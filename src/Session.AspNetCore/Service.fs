@@ -33,6 +33,10 @@ module SessionFailure =
         | SessionError.Refused _ -> struct (401, "The session is not open to this request any more.")
         | SessionError.Conflict -> struct (409, "Another write to the session came first: reload and try again.")
         | SessionError.Contended -> struct (503, "Too many requests write to this session at once: try again.")
+        | SessionError.LimitReached _ ->
+            struct (409, "There are as many sessions as there may be: end another one first. Nothing was changed.")
+        | SessionError.NewerData _ ->
+            struct (503, "The session was written by a newer version of the application: try again.")
         | SessionError.TooLarge _ ->
             struct (413, "The session data is larger than MaxDataBytes allows. Nothing was changed.")
         | SessionError.Unreadable _ -> struct (401, "The session cannot be read.")
@@ -75,11 +79,29 @@ type SessionService<'T>
                         "A superseded token of session {SessionId} was presented after its grace: it may be stolen.",
                         notice.Id
                     )
+                | OutdatedNotice ->
+                    log.LogInformation(
+                        "A token of session {SessionId} from before an elevation was presented, and refused.",
+                        notice.Id
+                    )
                 | _ -> ()
 
                 ValueTask(settings.OnNotice provider notice) }
 
-    let engine = SessionEngine(store, SessionSettings.toEngine settings, clock, log, board)
+    let engineSettings =
+        { SessionSettings.toEngine settings with
+            SealsToBearer = not (isNull (provider.GetKeyedService<BearerSealing> typeof<'T>))
+            Protector = provider.GetKeyedService<IRecordProtector> typeof<'T> }
+
+    do
+        // The report would have to be stored in a record that only the session's client can write.
+        if engineSettings.SealsToBearer && settings.OnReplay = RefuseToken then
+            let sentence =
+                "SealToBearer cannot keep a session whose token was replayed: let a replay end the session (the default), or do without SealToBearer."
+
+            raise (OptionsValidationException(typeof<'T>.Name, typeof<SessionSettings>, [| sentence |]))
+
+    let engine = SessionEngine(store, engineSettings, clock, log, board)
 
     let isDevelopment =
         match provider.GetService<IHostEnvironment>() with

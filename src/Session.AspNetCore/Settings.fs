@@ -3,6 +3,7 @@ namespace Session.AspNetCore
 
 open System
 open System.Collections.Generic
+open System.Text.Json.Nodes
 open System.Threading.Tasks
 open Microsoft.AspNetCore.Http
 open Session.Domain
@@ -52,6 +53,14 @@ type SessionSettings =
         MaxDataBytes: int
         /// Default none.
         MaxSessionsPerSubject: int option
+        /// Default: the oldest sign-in makes room.
+        WhenLimitReached: LimitPolicy
+        /// Default 1. Raise it with each change of the data's shape that old data does not fit, and say in Upcasters how
+        /// to bring data of each version before to the next. Data of a newer version is left alone (503), so that old
+        /// and new nodes can run side by side. JSON only.
+        DataVersion: int
+        /// From each version before DataVersion to the next.
+        Upcasters: Map<int, JsonNode -> JsonNode>
         /// Default none; at least 32 bytes. Stored hashes are then worthless to whoever writes to the store.
         ServerKey: byte[] option
         /// Default: 128 random bits. 1 to 64 of A-Z a-z 0-9 _ -. The secret is always ours.
@@ -85,6 +94,9 @@ module SessionSettings =
           OnReplay = DestroySession
           MaxDataBytes = 65_536
           MaxSessionsPerSubject = None
+          WhenLimitReached = EndOldest
+          DataVersion = 1
+          Upcasters = Map.empty
           ServerKey = None
           GenerateId = None
           SweepInterval = TimeSpan.FromMinutes 1L
@@ -246,6 +258,18 @@ module SessionSettings =
         | Some most -> unless (most >= 1) "MaxSessionsPerSubject must be at least 1: leave it unset for no limit."
         | None -> ()
 
+        unless (settings.DataVersion >= 1) "DataVersion must be at least 1."
+
+        for version in 1 .. min 1000 (settings.DataVersion - 1) do
+            unless
+                (settings.Upcasters.ContainsKey version)
+                (String.Concat(
+                    "DataVersion is ",
+                    string settings.DataVersion,
+                    ", and there is no upcaster from version " + string version,
+                    ": add one to Upcasters, so that sessions begun before stay readable."
+                ))
+
         match settings.ServerKey with
         | Some key ->
             unless
@@ -266,4 +290,7 @@ module SessionSettings =
               OnReplay = settings.OnReplay }
           MaxDataBytes = settings.MaxDataBytes
           MaxSessionsPerSubject = settings.MaxSessionsPerSubject
-          ServerKey = Option.toObj settings.ServerKey }
+          WhenLimitReached = settings.WhenLimitReached
+          ServerKey = Option.toObj settings.ServerKey
+          SealsToBearer = false
+          Protector = null }

@@ -75,6 +75,7 @@ public sealed class Session<T> : IBindableFromHttpContext<Session<T>>, IEndpoint
     /// <param name="data">The data; take over from <see cref="Data"/> what the signed-in user is to keep.</param>
     /// <param name="cancellationToken">Stops before the write is sent.</param>
     /// <exception cref="SessionEndedException">The session ended meanwhile.</exception>
+    /// <exception cref="SessionLimitException">The subject has too many sessions, and the settings refuse another.</exception>
     /// <exception cref="SessionUnavailableException">The store did not take it.</exception>
     public async Task SignInAsync(string subject, T data, CancellationToken cancellationToken = default)
     {

@@ -23,7 +23,7 @@ public sealed class SessionEventContext<T>
     /// <summary>The data as it is, or was at the end. Null when it cannot be read.</summary>
     public T? Data { get; }
 
-    /// <summary>Why: SignedOut, Revoked, Replayed or Limit; Unconfirmed, Idle or Absolute; Renewal, Elevation or SignIn; or empty.</summary>
+    /// <summary>Why: SignedOut, Revoked, Replayed or Limit; Unconfirmed, Idle or Absolute; Renewal, Elevation or SignIn; for OnUnreadable a sentence; or empty.</summary>
     public string Reason { get; }
 
     /// <summary>When.</summary>

@@ -19,4 +19,10 @@ public sealed class SessionEvents<T>
 
     /// <summary>A superseded token was presented after its grace: the sign of theft. Once for each token.</summary>
     public Func<SessionEventContext<T>, Task>? OnReplayed { get; set; }
+
+    /// <summary>A token from before an elevation was presented, and refused: a request in flight, or a planted token. Each time.</summary>
+    public Func<SessionEventContext<T>, Task>? OnOutdated { get; set; }
+
+    /// <summary>A record, or the data in it, could not be read: it opens nothing and stays as it is until its time is over. Each time.</summary>
+    public Func<SessionEventContext<T>, Task>? OnUnreadable { get; set; }
 }

@@ -1,5 +1,7 @@
+using System.Text.Json.Nodes;
 using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.Options;
+using Microsoft.FSharp.Collections;
 using Microsoft.FSharp.Core;
 using Session.AspNetCore;
 using Session.Domain;
@@ -51,8 +53,19 @@ public sealed class SessionOptions<T>
     /// <summary>Whether a replayed token (the sign of theft) ends the session. Default true; false: it is refused and reported.</summary>
     public bool DestroyOnReplay { get; set; } = true;
 
-    /// <summary>How many live sessions a subject may have; the oldest sign-ins make room. Default null: any number (ASVS 7.1.2).</summary>
+    /// <summary>How many live sessions a subject may have. Default null: any number (ASVS 7.1.2).</summary>
     public int? MaxSessionsPerSubject { get; set; }
+
+    /// <summary>What a sign-in over <see cref="MaxSessionsPerSubject"/> does. Default: the oldest sign-in makes room.</summary>
+    public SessionLimitBehavior WhenLimitReached { get; set; }
+
+    /// <summary>The version of the data's shape. Default 1. Raise it with each change that old data does not fit, and add an upcaster.</summary>
+    /// <remarks>Data of a newer version is left alone (503), so that old and new nodes run side by side. For JSON; a <see cref="Serializer"/> of your own does it in its own way.</remarks>
+    public int DataVersion { get; set; } = 1;
+
+    /// <summary>Brings data of the version that is the key to the next one: <c>o.Upcasters[1] = json =&gt; { json["items"] = new JsonArray(); return json; }</c>.</summary>
+    public IDictionary<int, Func<JsonNode, JsonNode>> Upcasters { get; } =
+        new Dictionary<int, Func<JsonNode, JsonNode>>();
 
     /// <summary>The largest serialized data, in bytes. Default 65,536. A larger write throws <see cref="SessionDataException"/>.</summary>
     public int MaxDataBytes { get; set; } = 65_536;
@@ -84,6 +97,15 @@ public sealed class SessionOptions<T>
                 ["Cookie.Expiration is not used: set Cookie.MaxAge for a cookie that outlives the browser."]
             );
 
+        if (Serializer is not null && (DataVersion != 1 || Upcasters.Count > 0))
+            throw new OptionsValidationException(
+                typeof(T).Name,
+                typeof(SessionOptions<T>),
+                [
+                    "DataVersion and Upcasters work on JSON: leave them alone, and let your Serializer tell versions apart.",
+                ]
+            );
+
         return new SessionSettings(
             cookieName: Option(Cookie.Name),
             cookieDomain: Option(Cookie.Domain),
@@ -104,6 +126,11 @@ public sealed class SessionOptions<T>
             onReplay: DestroyOnReplay ? OnReplay.DestroySession : OnReplay.RefuseToken,
             maxDataBytes: MaxDataBytes,
             maxSessionsPerSubject: Option(MaxSessionsPerSubject),
+            whenLimitReached: WhenLimitReached == SessionLimitBehavior.RefuseNew
+                ? LimitPolicy.RefuseNew
+                : LimitPolicy.EndOldest,
+            dataVersion: DataVersion,
+            upcasters: UpcastersAsMap(),
             serverKey: Option(ServerKey),
             generateId: GenerateId is null
                 ? FSharpOption<FSharpFunc<HttpContext, string>>.None
@@ -115,6 +142,9 @@ public sealed class SessionOptions<T>
             )
         );
     }
+
+    internal FSharpMap<int, FSharpFunc<JsonNode, JsonNode>> UpcastersAsMap() =>
+        new(Upcasters.Select(u => Tuple.Create(u.Key, FuncConvert.FromFunc(u.Value))));
 
     private static FSharpOption<TValue> Option<TValue>(TValue? value)
         where TValue : class => value is null ? FSharpOption<TValue>.None : FSharpOption<TValue>.Some(value);

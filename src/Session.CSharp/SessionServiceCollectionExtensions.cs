@@ -56,9 +56,12 @@ public static class SessionServiceCollectionExtensions
             );
         });
 
-        ISessionSerializer<T> Serializer(IServiceProvider provider) =>
-            provider.GetRequiredService<IOptions<SessionOptions<T>>>().Value.Serializer
-            ?? new JsonSessionSerializer<T>(json);
+        ISessionSerializer<T> Serializer(IServiceProvider provider)
+        {
+            var options = provider.GetRequiredService<IOptions<SessionOptions<T>>>().Value;
+            return options.Serializer
+                ?? new JsonSessionSerializer<T>(json, options.DataVersion, options.UpcastersAsMap());
+        }
 
         return SessionRegistration.add(
             provider =>

@@ -109,6 +109,9 @@ module Codec =
     let maxSubjectBytes = 1024
     let maxDataBytes = 16 * 1024 * 1024
 
+    // Room for wrapped keys, nonce and tag of sealed data.
+    let private maxSealedBytes = maxDataBytes + 4096
+
     let private crc (bytes: ReadOnlySpan<byte>) =
         let mutable sum = 0xFFFFFFFFu
         let mutable rest = bytes
@@ -245,7 +248,14 @@ module Codec =
                 | length when length > maxSubjectBytes ->
                     r.Broken <- true
                     None
-                | length -> Some(Encoding.UTF8.GetString(r.Take length))
+                | length ->
+                    let bytes = r.Take length
+
+                    if Unicode.Utf8.IsValid bytes then
+                        Some(Encoding.UTF8.GetString bytes)
+                    else
+                        r.Broken <- true
+                        None
 
             let secret = r.Hash()
             let count = int (r.U8())
@@ -256,6 +266,7 @@ module Codec =
             else
                 for _ in 1..count do
                     let flags = r.U8()
+                    r.Broken <- r.Broken || flags > 3uy
 
                     superseded <-
                         { Secret = r.Hash()
@@ -285,11 +296,13 @@ module Codec =
             | 6uy ->
                 code <- r.U8()
                 at <- r.Time()
-                told <- r.U8() = 1uy
+                let flag = r.U8()
+                r.Broken <- r.Broken || flag > 1uy || (tag = 5uy && flag <> 0uy)
+                told <- flag = 1uy
             | _ -> ()
 
             let length = r.I32()
-            let data = if length > maxDataBytes then r.Take -1 else r.Take length
+            let data = if length > maxSealedBytes then r.Take -1 else r.Take length
 
             if r.Broken || not r.Rest.IsEmpty then
                 Error "malformed"

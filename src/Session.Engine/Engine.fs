@@ -14,6 +14,8 @@ type Opened =
         Snapshot: Snapshot
         /// The token that the response has to carry, if there is a new one.
         Issued: IssuedToken option
+        /// The keys of sealed data, where data is sealed to its bearer.
+        Keys: BearerKeys | null
     }
 
     /// The living part.
@@ -27,9 +29,13 @@ type SessionEngine
     (store: ISessionStore, settings: EngineSettings, clock: TimeProvider, log: ILogger, board: INoticeBoard) =
 
     let policy = settings.Policy
-    let hasher = SecretHasher settings.ServerKey
-    let loop = Loop(store, policy, clock, log, board)
+    let hasher = SecretHasher(settings.ServerKey, settings.SealsToBearer)
+    let loop = Loop(store, settings, clock, log, board)
     let pageSize = 200
+
+    // Sign-ins of one subject in this process take turns where the limit refuses: nobody is refused for a sign-in that
+    // is refused itself.
+    let signInGates = Array.init 64 (fun _ -> new SemaphoreSlim(1))
 
     let refused (answer: Result<Event list, Refusal>) = Result.mapError Refusals.toError answer
 
@@ -39,15 +45,24 @@ type SessionEngine
         else
             Ok data
 
-    let opened issued (change: Change) = { Snapshot = change.After; Issued = issued }
+    let opened issued keys (change: Change) = { Snapshot = change.After; Issued = issued; Keys = keys }
 
     /// A change by a request that was let in before.
-    let change (from: Snapshot) decide cancel = loop.Change(from.Id, ValueSome from, TimeSpan.Zero, decide, cancel)
+    let change (from: Opened) keys decide cancel =
+        loop.Change(from.Snapshot.Id, ValueSome from.Snapshot, keys, TimeSpan.Zero, decide, cancel)
+
+    let keysOf (secret: Secret) (id: string) make : BearerKeys | null =
+        match secret.KeyWith(hasher, id) with
+        | null -> null
+        | key -> make (secret.HashWith hasher, key)
 
     member _.Settings = settings
     member _.Store = store
     member _.Hasher = hasher
     member internal _.Loop = loop
+
+    /// Tells the application that the data of a session cannot be read.
+    member _.TellUnreadable(id: string, reason: string) : Task = loop.Tell(UnreadableNotice reason, id)
 
     // -- with a token
 
@@ -58,6 +73,11 @@ type SessionEngine
         : Task<Result<Opened, SessionError>> =
         task {
             let mutable next: Secret | null = null
+
+            let keys: BearerKeys | null =
+                match token.Key with
+                | null -> null
+                | key -> BearerKeys.Of(token.Hash, key)
 
             let decide now state =
                 next <- null
@@ -73,6 +93,11 @@ type SessionEngine
                         ->
                         let secret = Secret.Mint()
 
+                        match keys, secret.KeyWith(hasher, token.Id) with
+                        | null, _
+                        | _, null -> ()
+                        | keys, key -> keys.Offer(secret.HashWith hasher, key)
+
                         match Lifecycle.decide policy now (Renew(secret.HashWith hasher, live.Elevations)) after with
                         | Ok issued ->
                             next <- secret
@@ -80,9 +105,15 @@ type SessionEngine
                         | Error _ -> Ok events
                     | _ -> Ok events
 
-            match!
-                loop.Change(token.Id, ValueNone, TimeSpan.Zero, Decision(fun now state -> decide now state), cancel)
-            with
+            let decision = Decision(fun now state -> decide now state)
+
+            match! loop.Change(token.Id, ValueNone, keys, TimeSpan.Zero, decision, cancel) with
+            | Error(SessionError.Refused Outdated as error) ->
+                do! loop.Tell(OutdatedNotice, token.Id)
+                return Error error
+            | Error(SessionError.Unreadable reason as error) ->
+                do! loop.Tell(UnreadableNotice reason, token.Id)
+                return Error error
             | Error error -> return Error error
             | Ok change when not (Lifecycle.letsIn change.Events change.After.State) ->
                 match change.After.State with
@@ -94,7 +125,7 @@ type SessionEngine
                     | null -> None
                     | secret -> Some(IssuedToken(token.Id, secret))
 
-                return Ok(opened issued change)
+                return Ok(opened issued keys change)
         }
 
     /// A new session under an id of `nextId`, of a subject (a sign-in) or anonymous.
@@ -102,7 +133,8 @@ type SessionEngine
         (nextId: unit -> string, subject: string option, data: byte[], cancel: CancellationToken)
         : Task<Result<Opened, SessionError>> =
         task {
-            let! countable = engine.CanCount subject
+            use! _turn = engine.TakeTurn subject
+            let! countable = engine.CanSignIn(subject, "")
 
             match checkSize data |> Result.bind (fun data -> countable |> Result.map (fun () -> data)) with
             | Error error -> return Error error
@@ -118,14 +150,21 @@ type SessionEngine
                     if not (Token.isValidId id) then
                         invalidOp "GenerateId returned an id that is not 1 to 64 of A-Z a-z 0-9 _ -."
 
+                    let keys = keysOf secret id BearerKeys.Create
                     let create = Create(secret.HashWith hasher, subject, data)
 
                     match refused (Lifecycle.decide policy loop.Now create Lifecycle.initial) with
                     | Error error -> answer <- ValueSome(Error error)
                     | Ok events ->
-                        match! loop.Insert(id, events, cancel) with
+                        match! loop.Insert(id, keys, events, cancel) with
                         | Ok snapshot ->
-                            answer <- ValueSome(Ok { Snapshot = snapshot; Issued = Some(IssuedToken(id, secret)) })
+                            answer <-
+                                ValueSome(
+                                    Ok
+                                        { Snapshot = snapshot
+                                          Issued = Some(IssuedToken(id, secret))
+                                          Keys = keys }
+                                )
                         | Error(SessionError.Refused Exists) when attempt < 3 -> ()
                         | Error(SessionError.Refused Exists) ->
                             invalidOp
@@ -144,7 +183,7 @@ type SessionEngine
 
     /// New data computed from the data as it is stored: `update` is called again for each conflict.
     member _.Update
-        (from: Opened, update: byte[] -> byte[], cancel: CancellationToken)
+        (from: Opened, update: byte[] -> Result<byte[], SessionError>, cancel: CancellationToken)
         : Task<Result<Opened, SessionError>> =
         task {
             let under = from.Live.Elevations
@@ -153,12 +192,12 @@ type SessionEngine
                 match Lifecycle.liveOf state, Lifecycle.decide policy now (Write([||], None, under)) state with
                 | Some live, Ok _ ->
                     update live.Data
-                    |> checkSize
+                    |> Result.bind checkSize
                     |> Result.bind (fun data -> refused (Lifecycle.decide policy now (Write(data, None, under)) state))
                 | _, answer -> refused answer
 
-            let! changed = change from.Snapshot (Decision(fun now state -> decide now state)) cancel
-            return changed |> Result.map (opened None)
+            let! changed = change from from.Keys (Decision(fun now state -> decide now state)) cancel
+            return changed |> Result.map (opened None from.Keys)
         }
 
     /// Data based on what the request has read: `Conflict` when another write came first.
@@ -169,8 +208,8 @@ type SessionEngine
             | Ok data ->
                 let write = Write(data, Some from.Live.Revision, from.Live.Elevations)
                 let decide = Decision(fun now state -> refused (Lifecycle.decide policy now write state))
-                let! changed = change from.Snapshot decide cancel
-                return changed |> Result.map (opened None)
+                let! changed = change from from.Keys decide cancel
+                return changed |> Result.map (opened None from.Keys)
         }
 
     member private _.Elevate
@@ -179,9 +218,21 @@ type SessionEngine
         task {
             let secret = Secret.Mint()
             let command = command (secret.HashWith hasher)
+
+            let keys: BearerKeys | null =
+                match from.Keys with
+                | null -> null
+                | keys -> keysOf secret from.Snapshot.Id keys.Elevate
+
             let decide = Decision(fun now state -> refused (Lifecycle.decide policy now command state))
-            let! changed = change from.Snapshot decide cancel
-            return changed |> Result.map (opened (Some(IssuedToken(from.Snapshot.Id, secret))))
+            let! changed = change from keys decide cancel
+
+            let settled: BearerKeys | null =
+                match keys with
+                | null -> null
+                | keys -> keys.Settled
+
+            return changed |> Result.map (opened (Some(IssuedToken(from.Snapshot.Id, secret))) settled)
         }
 
     /// An elevation to a subject, with new data; the absolute timeout starts anew (ASVS 7.2.4).
@@ -189,7 +240,8 @@ type SessionEngine
         (from: Opened, subject: string, data: byte[], cancel: CancellationToken)
         : Task<Result<Opened, SessionError>> =
         task {
-            let! countable = engine.CanCount(Some subject)
+            use! _turn = engine.TakeTurn(Some subject)
+            let! countable = engine.CanSignIn(Some subject, from.Snapshot.Id)
 
             match checkSize data |> Result.bind (fun data -> countable |> Result.map (fun () -> data)) with
             | Error error -> return Error error
@@ -208,12 +260,31 @@ type SessionEngine
     member engine.Regenerate(from: Opened, cancel: CancellationToken) : Task<Result<Opened, SessionError>> =
         engine.Elevate(from, (fun next -> Elevate(next, from.Live.Elevations)), cancel)
 
+    /// The session of a request as it is now, on the authority of that request: its client may not have the token yet.
+    /// None when it is over, or was elevated by another request.
+    member _.Reload(from: Opened, cancel: CancellationToken) : Task<Result<Opened option, SessionError>> =
+        task {
+            match! loop.Load(from.Snapshot.Id, from.Keys, cancel) with
+            | Error error -> return Error error
+            | Ok found ->
+                let now = loop.Now
+                let state = Lifecycle.settle now found.State
+
+                match Lifecycle.liveOf state with
+                | Some live when live.Elevations = from.Live.Elevations && (Lifecycle.overdue policy now state).IsNone ->
+                    if found.IsOpen then
+                        return Ok(Some { from with Snapshot = { found with State = state } })
+                    else
+                        return Error(SessionError.Unreadable "the sealed data does not open")
+                | _ -> return Ok None
+        }
+
     /// Ends the session of a request. A session that is over already is no error.
     member _.SignOut(from: Opened, cancel: CancellationToken) : Task<Result<Snapshot, SessionError>> =
         task {
             let command = Destroy(SignedOut, Some from.Live.Elevations)
             let decide = Decision(fun now state -> refused (Lifecycle.decide policy now command state))
-            let! changed = change from.Snapshot decide cancel
+            let! changed = change from from.Keys decide cancel
             return changed |> Result.map _.After
         }
 
@@ -222,7 +293,7 @@ type SessionEngine
     /// The session under this id at this moment, if there is one that is not over.
     member _.Find(id: string, cancel: CancellationToken) : Task<Result<Snapshot option, SessionError>> =
         task {
-            match! loop.Load(id, cancel) with
+            match! loop.Load(id, null, cancel) with
             | Error error -> return Error error
             | Ok found ->
                 let state = Lifecycle.settle loop.Now found.State
@@ -235,7 +306,7 @@ type SessionEngine
         task {
             let decide = Decision(fun now state -> refused (Lifecycle.decide policy now (Destroy(reason, None)) state))
 
-            match! loop.Change(id, ValueNone, TimeSpan.Zero, decide, cancel) with
+            match! loop.Change(id, ValueNone, null, TimeSpan.Zero, decide, cancel) with
             | Ok change ->
                 let wasLive =
                     (Lifecycle.liveOf change.Before.State).IsSome
@@ -255,7 +326,7 @@ type SessionEngine
 
                 let live =
                     [ for record in page.Records do
-                          match loop.Read record with
+                          match loop.Read(record, null) with
                           | Ok snapshot when record.Kind <> RecordKind.Ended ->
                               let state = Lifecycle.settle now snapshot.State
 
@@ -323,32 +394,58 @@ type SessionEngine
                 | None -> return Ok ended
         }
 
-    /// Asked before a sign-in is stored: a limit that cannot be enforced refuses it while nothing is changed.
-    member private engine.CanCount(subject: string option) : Task<Result<unit, SessionError>> =
+    // -- the limit of sessions for a subject
+
+    /// Held for the length of a sign-in.
+    member private _.TakeTurn(subject: string option) : Task<IDisposable> =
         task {
-            match subject, settings.MaxSessionsPerSubject with
-            | Some subject, Some _ ->
+            match subject, settings.MaxSessionsPerSubject, settings.WhenLimitReached with
+            | Some subject, Some _, RefuseNew ->
+                let gate = signInGates[(subject.GetHashCode() &&& 0x7FFFFFFF) % signInGates.Length]
+                do! gate.WaitAsync()
+
+                return
+                    { new IDisposable with
+                        member _.Dispose() = gate.Release() |> ignore }
+            | _ ->
+                return
+                    { new IDisposable with
+                        member _.Dispose() = () }
+        }
+
+    /// Asked before a sign-in is stored: a limit that is reached, or cannot be enforced, refuses it while nothing is changed.
+    member private engine.CanSignIn(subject: string option, own: string) : Task<Result<unit, SessionError>> =
+        task {
+            match subject, settings.MaxSessionsPerSubject, settings.WhenLimitReached with
+            | Some subject, Some most, RefuseNew ->
+                match! engine.List(subject, CancellationToken.None) with
+                | Error error -> return Error error
+                | Ok sessions ->
+                    let others = sessions |> List.filter (fun session -> session.Id <> own)
+                    return if others.Length < most then Ok() else Error(SessionError.LimitReached most)
+            | Some subject, Some _, EndOldest ->
                 match! engine.Page(subject, null, CancellationToken.None) with
                 | Ok _ -> return Ok()
                 | Error error -> return Error error
             | _ -> return Ok()
         }
 
-    /// Called after a sign-in is stored and before it is acknowledged: every sign-in acknowledged before it is in the
-    /// list, so the newest N are the same for whoever counts last.
+    /// Called after a sign-in is stored and before it is acknowledged: whoever counts last finds every sign-in that was
+    /// acknowledged before in the list.
     member private engine.EnforceLimit(subject: string, own: string) : Task<Result<unit, SessionError>> =
-        task {
-            match settings.MaxSessionsPerSubject with
-            | None -> return Ok()
-            | Some most ->
+        let signedInAt (session: Snapshot) =
+            match Lifecycle.liveOf session.State with
+            | Some live -> struct (defaultArg live.AuthenticatedAt live.CreatedAt, session.Id)
+            | None -> struct (DateTimeOffset.MinValue, session.Id)
+
+        match settings.MaxSessionsPerSubject, settings.WhenLimitReached with
+        | None, _ -> Task.FromResult(Ok())
+        | Some most, EndOldest ->
+            task {
                 match! engine.List(subject, CancellationToken.None) with
                 | Error error -> return Error error
                 | Ok sessions ->
-                    let signedInAt (session: Snapshot) =
-                        match Lifecycle.liveOf session.State with
-                        | Some live -> struct (defaultArg live.AuthenticatedAt live.CreatedAt, session.Id)
-                        | None -> struct (DateTimeOffset.MinValue, session.Id)
-
+                    // The newest N are the same for whoever counts last.
                     let tooMany = sessions |> List.sortByDescending signedInAt |> List.skip (min most sessions.Length)
                     let mutable answer = Ok()
 
@@ -361,7 +458,38 @@ type SessionEngine
                         return Error(SessionError.Ended(OnPurpose Limit, loop.Now))
                     else
                         return answer
-        }
+            }
+        | Some most, RefuseNew ->
+            task {
+                // Acknowledged only when, with this one stored, fewer than N others are: so never more than N, whatever
+                // the clocks say. Where several nodes collide the earlier ones wait for the later ones to step back.
+                let mutable answer = ValueNone
+                let mutable attempt = 0
+
+                while answer.IsNone do
+                    attempt <- attempt + 1
+
+                    match! engine.List(subject, CancellationToken.None) with
+                    | Error error -> answer <- ValueSome(Error error)
+                    | Ok sessions ->
+                        let mine, others = sessions |> List.partition (fun session -> session.Id = own)
+
+                        let isEarlier (session: Snapshot) =
+                            match mine with
+                            | [] -> true
+                            | mine :: _ -> signedInAt session < signedInAt mine
+
+                        if others.Length < most then
+                            answer <- ValueSome(Ok())
+                        elif attempt = 15 || (others |> List.filter isEarlier).Length >= most then
+                            match! engine.Destroy(own, Limit, CancellationToken.None) with
+                            | Ok _ -> answer <- ValueSome(Error(SessionError.LimitReached most))
+                            | Error error -> answer <- ValueSome(Error error)
+                        else
+                            do! Task.Delay 20
+
+                return answer.Value
+            }
 
     // -- the sweeper
 
@@ -390,6 +518,7 @@ type SessionEngine
                                 loop.Change(
                                     snapshot.Id,
                                     ValueSome snapshot,
+                                    null,
                                     TimeSpan.Zero,
                                     decide,
                                     CancellationToken.None
@@ -408,7 +537,10 @@ type SessionEngine
 
             for record in claimed do
                 if not cancel.IsCancellationRequested then
-                    match loop.Read record with
+                    match loop.Read(record, null) with
+                    | Error _ when loop.Now - record.LastSeen > policy.Absolute + TimeSpan.FromDays 1 ->
+                        log.LogError("The unreadable record of session {SessionId} is removed.", record.Id)
+                        do! store.Remove(record.Id, CancellationToken.None)
                     | Error _ ->
                         do! store.Reschedule(record.Id, record.Version, loop.Now + TimeSpan.FromHours 1, cancel)
                     | Ok snapshot ->
@@ -425,7 +557,7 @@ type SessionEngine
                             let expire = Decision(fun now state -> refused (Lifecycle.decide policy now Expire state))
 
                             match!
-                                loop.Change(record.Id, ValueSome snapshot, lease, expire, CancellationToken.None)
+                                loop.Change(record.Id, ValueSome snapshot, null, lease, expire, CancellationToken.None)
                             with
                             | Ok change -> do! told change.After
                             | Error _ -> ()

@@ -27,7 +27,8 @@ module internal Refusals =
         | Refusal.Outdated as refusal -> SessionError.Refused refusal
 
 [<Sealed>]
-type Loop(store: ISessionStore, policy: Policy, clock: TimeProvider, log: ILogger, board: INoticeBoard) =
+type Loop(store: ISessionStore, settings: EngineSettings, clock: TimeProvider, log: ILogger, board: INoticeBoard) =
+    let policy = settings.Policy
 
     // Writers of one session in this process queue up after their first conflict, instead of racing again and again.
     let gates = Array.init 256 (fun _ -> new SemaphoreSlim(1))
@@ -84,22 +85,40 @@ type Loop(store: ISessionStore, policy: Policy, clock: TimeProvider, log: ILogge
         | GraceEnded
         | WasTold -> false
 
-    let toRecord id version (notBefore: DateTimeOffset) events state =
+    /// The record of a state, and the wrapped keys in it.
+    let toRecord id version (notBefore: DateTimeOffset) (keys: BearerKeys | null) wraps events state =
         let live = anyLive state
+
+        let struct (stored, wraps) =
+            match keys, Lifecycle.liveOf state with
+            | null, _
+            | _, None -> struct (state, [])
+            | keys, Some live -> Bearer.sealState id version keys wraps live.Data state
+
+        let body = Codec.encode id version stored
+
+        let body =
+            match settings.Protector with
+            | null -> body
+            | protector -> protector.Protect body
+
         let due = Lifecycle.due policy state
         let subject = live.Subject |> Option.toObj
 
-        StoredRecord(
-            id,
-            version,
-            kindOf state,
-            live.LastSeen,
-            (if due < notBefore then notBefore else due),
-            subject,
-            Random.Shared.NextInt64(),
-            Codec.encode id version state,
-            List.exists mustLast events
-        )
+        let record =
+            StoredRecord(
+                id,
+                version,
+                kindOf state,
+                live.LastSeen,
+                (if due < notBefore then notBefore else due),
+                subject,
+                Random.Shared.NextInt64(),
+                body,
+                List.exists mustLast events
+            )
+
+        struct (record, wraps)
 
     let noticeOf (before: State) (after: State) event =
         match event with
@@ -152,15 +171,34 @@ type Loop(store: ISessionStore, policy: Policy, clock: TimeProvider, log: ILogge
                     ()
         }
 
-    /// The record as a snapshot. An unreadable record opens nothing, and stays as it is.
-    member _.Read(record: StoredRecord) : Result<Snapshot, SessionError> =
-        match Codec.decode record.Id record.Version record.Body with
+    let decode (record: StoredRecord) =
+        match settings.Protector with
+        | null -> Codec.decode record.Id record.Version record.Body
+        | protector ->
+            match protector.Unprotect(record.Body.ToArray()) with
+            | null -> Error "not protected under a key of this application"
+            | body -> Codec.decode record.Id record.Version (ReadOnlyMemory body)
+
+    /// The record as a snapshot, with its data as far as the keys open it. An unreadable record opens nothing, and
+    /// stays as it is.
+    member _.Read(record: StoredRecord, keys: BearerKeys | null) : Result<Snapshot, SessionError> =
+        match decode record with
         | Ok state ->
+            let struct (state, wraps, isOpen) =
+                if not settings.SealsToBearer then
+                    struct (state, [], true)
+                else
+                    match Lifecycle.liveOf state with
+                    | Some live -> Bearer.openState record.Id record.Version keys live.Data state
+                    | None -> struct (Bearer.withData [||] state, [], true)
+
             Ok
                 { Id = record.Id
                   Version = record.Version
                   State = Lifecycle.evolve state (WasSeen record.LastSeen)
-                  StoredLastSeen = record.LastSeen }
+                  StoredLastSeen = record.LastSeen
+                  IsOpen = isOpen
+                  Wraps = wraps }
         | Error reason ->
             log.LogError(
                 "The record of session {SessionId} cannot be read: {Reason}. It opens nothing.",
@@ -172,8 +210,19 @@ type Loop(store: ISessionStore, policy: Policy, clock: TimeProvider, log: ILogge
 
     member _.Now = clock.GetUtcNow()
 
+    /// Tells of something that is not an event of the lifecycle.
+    member _.Tell(kind: NoticeKind, id: string) : Task =
+        post
+            { Kind = kind
+              Id = id
+              Subject = None
+              Data = [||]
+              At = clock.GetUtcNow() }
+
     /// The record under this id as it is now; Absent when there is none.
-    member loop.Load(id: string, cancel: CancellationToken) : Task<Result<Snapshot, SessionError>> =
+    member loop.Load
+        (id: string, keys: BearerKeys | null, cancel: CancellationToken)
+        : Task<Result<Snapshot, SessionError>> =
         task {
             try
                 match! store.Load(id, cancel) with
@@ -183,8 +232,10 @@ type Loop(store: ISessionStore, policy: Policy, clock: TimeProvider, log: ILogge
                             { Id = id
                               Version = 0L
                               State = Absent
-                              StoredLastSeen = DateTimeOffset.MinValue }
-                | record -> return loop.Read record
+                              StoredLastSeen = DateTimeOffset.MinValue
+                              IsOpen = true
+                              Wraps = [] }
+                | record -> return loop.Read(record, keys)
             with
             | :? OperationCanceledException when cancel.IsCancellationRequested ->
                 cancel.ThrowIfCancellationRequested()
@@ -193,18 +244,22 @@ type Loop(store: ISessionStore, policy: Policy, clock: TimeProvider, log: ILogge
         }
 
     /// Stores what `events` made of an absent session. `Refused Exists` when the id is taken.
-    member _.Insert(id: string, events: Event list, cancel: CancellationToken) : Task<Result<Snapshot, SessionError>> =
+    member _.Insert
+        (id: string, keys: BearerKeys | null, events: Event list, cancel: CancellationToken)
+        : Task<Result<Snapshot, SessionError>> =
         task {
             cancel.ThrowIfCancellationRequested()
             let now = clock.GetUtcNow()
             let state = List.fold Lifecycle.evolve Lifecycle.initial events
-            let record = toRecord id 1L now events state
+            let struct (record, wraps) = toRecord id 1L now keys [] events state
 
             let snapshot =
                 { Id = id
                   Version = 1L
                   State = state
-                  StoredLastSeen = record.LastSeen }
+                  StoredLastSeen = record.LastSeen
+                  IsOpen = true
+                  Wraps = wraps }
 
             let stored () =
                 task {
@@ -227,10 +282,17 @@ type Loop(store: ISessionStore, policy: Policy, clock: TimeProvider, log: ILogge
         }
 
     /// Decides on the record under `id`, again for each conflict, and stores what follows. `start`: the record as it
-    /// was read before, which spares the first load. `hold`: nobody else needs to look at the record for so long.
+    /// was read before, which spares the first load. `keys`: those of the request, where data is sealed to its bearer.
+    /// `hold`: nobody else needs to look at the record for so long.
     member loop.Change
-        (id: string, start: Snapshot voption, hold: TimeSpan, decide: Decision, cancel: CancellationToken)
-        : Task<Result<Change, SessionError>> =
+        (
+            id: string,
+            start: Snapshot voption,
+            keys: BearerKeys | null,
+            hold: TimeSpan,
+            decide: Decision,
+            cancel: CancellationToken
+        ) : Task<Result<Change, SessionError>> =
         task {
             let gate = gateOf id
             let mutable queued = false
@@ -248,7 +310,7 @@ type Loop(store: ISessionStore, policy: Policy, clock: TimeProvider, log: ILogge
                     let! current =
                         match known with
                         | ValueSome snapshot -> Task.FromResult(Ok snapshot)
-                        | ValueNone -> loop.Load(id, (if attempt = 1 then cancel else CancellationToken.None))
+                        | ValueNone -> loop.Load(id, keys, (if attempt = 1 then cancel else CancellationToken.None))
 
                     known <- ValueNone
                     let now = clock.GetUtcNow()
@@ -261,7 +323,10 @@ type Loop(store: ISessionStore, policy: Policy, clock: TimeProvider, log: ILogge
                         | Ok events ->
                             let state = List.fold Lifecycle.evolve before.State events
 
-                            if not (List.exists isStored events) then
+                            if not before.IsOpen && (Lifecycle.liveOf state).IsSome then
+                                log.LogError("The sealed data of session {SessionId} does not open.", id)
+                                answer <- ValueSome(Error(SessionError.Unreadable "the sealed data does not open"))
+                            elif not (List.exists isStored events) then
                                 let after = { before with State = state }
                                 let seen = (anyLive state).LastSeen
 
@@ -278,13 +343,17 @@ type Loop(store: ISessionStore, policy: Policy, clock: TimeProvider, log: ILogge
                                 answer <- ValueSome(Ok { Before = before; After = after; Events = events })
                             else
                                 let version = before.Version + 1L
-                                let record = toRecord id version (now + hold) events state
+
+                                let struct (record, wraps) =
+                                    toRecord id version (now + hold) keys before.Wraps events state
 
                                 let after =
                                     { Id = id
                                       Version = version
                                       State = state
-                                      StoredLastSeen = record.LastSeen }
+                                      StoredLastSeen = record.LastSeen
+                                      IsOpen = true
+                                      Wraps = wraps }
 
                                 let change = { Before = before; After = after; Events = events }
 
@@ -329,7 +398,7 @@ type Loop(store: ISessionStore, policy: Policy, clock: TimeProvider, log: ILogge
                                         if found.Version >= sent.Version then
                                             pending <- null
 
-                                        match loop.Read found with
+                                        match loop.Read(found, keys) with
                                         | Ok snapshot -> known <- ValueSome snapshot
                                         | Error error -> answer <- ValueSome(Error error)
                                 with error ->

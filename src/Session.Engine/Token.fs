@@ -11,7 +11,25 @@ open Session.Domain
 /// Hashes secrets: SHA-256, or HMAC-SHA-256 under the application's server key, so that whoever can write to the
 /// store, but does not have the key, cannot mint a session (ASVS 6.5.2, 11.4).
 [<Sealed>]
-type SecretHasher(serverKey: byte[] | null) =
+type SecretHasher(serverKey: byte[] | null, derivesKeys: bool) =
+    new(serverKey: byte[] | null) = SecretHasher(serverKey, false)
+
+    /// The key of a token that sessions sealed to their bearer wrap their data key under; null when none are sealed.
+    member internal _.TokenKey(id: string, secret: ReadOnlySpan<byte>) : byte[] | null =
+        if not derivesKeys then
+            null
+        else
+            let info = Encoding.ASCII.GetBytes(String.Concat("session sealed to bearer 1 ", id))
+            let key = Array.zeroCreate<byte> 32
+
+            let salt =
+                match serverKey with
+                | null -> ReadOnlySpan<byte>.Empty
+                | serverKey -> ReadOnlySpan<byte> serverKey
+
+            HKDF.DeriveKey(HashAlgorithmName.SHA256, secret, Span<byte> key, salt, ReadOnlySpan<byte> info)
+            key
+
     member _.Hash(secret: ReadOnlySpan<byte>) : SecretHash =
         let digest = Span<byte>(Array.zeroCreate<byte> 32)
 
@@ -27,8 +45,12 @@ type SecretHasher(serverKey: byte[] | null) =
 /// A token as a request brought it: well-formed, and nothing is known of it yet. The secret is hashed on arrival.
 [<Struct; CustomEquality; NoComparison>]
 type PresentedToken =
-    { Id: string
-      Hash: SecretHash }
+    {
+        Id: string
+        Hash: SecretHash
+        /// What opens data that is sealed to the bearer, or null.
+        Key: byte[] | null
+    }
 
     override _.Equals(_: obj) = false
     override _.GetHashCode() = 0
@@ -41,6 +63,7 @@ type Secret internal (bytes: byte[]) =
     static member Mint() = Secret(RandomNumberGenerator.GetBytes 32)
 
     member _.HashWith(hasher: SecretHasher) = hasher.Hash(ReadOnlySpan<byte> bytes)
+    member internal _.KeyWith(hasher: SecretHasher, id: string) = hasher.TokenKey(id, ReadOnlySpan<byte> bytes)
 
     /// The token `id.secret` for Set-Cookie or the token header, and for nothing else.
     member internal _.Reveal(id: string) = String.Concat(id, ".", Base64Url.EncodeToString(ReadOnlySpan<byte> bytes))
@@ -91,8 +114,11 @@ module Token =
                 let mutable written = 0
 
                 if Base64Url.TryDecodeFromChars(secret, bytes, &written) && written = 32 then
+                    let id = String(text.Slice(0, dot))
+
                     ValueSome
-                        { Id = String(text.Slice(0, dot))
-                          Hash = hasher.Hash(Span<byte>.op_Implicit bytes) }
+                        { Id = id
+                          Hash = hasher.Hash(Span<byte>.op_Implicit bytes)
+                          Key = hasher.TokenKey(id, Span<byte>.op_Implicit bytes) }
                 else
                     ValueNone

@@ -4,16 +4,37 @@ namespace Session.Engine
 open System
 open Session.Domain
 
+/// What happens at a sign-in when the subject has as many live sessions as it may have.
+type LimitPolicy =
+    /// The oldest sign-in makes room.
+    | EndOldest
+    /// The sign-in is refused, and the others stay.
+    | RefuseNew
+
+/// Encrypts and authenticates whole records, under keys that the store does not have (ASVS 11.3.3, 14.2.7).
+type IRecordProtector =
+    abstract Protect: record: byte[] -> byte[]
+    /// The record, or null when these bytes were not made by `Protect` under a key that is still known.
+    abstract Unprotect: stored: byte[] -> byte[] | null
+
+/// A data key, wrapped for one token.
+type KeyWrap = { Label: int64; Bytes: byte[] }
+
 /// What the engine is to do, besides the lifecycle's times.
 type EngineSettings =
     {
         Policy: Policy
         /// The largest serialized data of a session, in bytes (ASVS 2.4.1). A larger write is refused, nothing changes.
         MaxDataBytes: int
-        /// How many live sessions a subject may have; the oldest sign-ins make room. None: any number (ASVS 7.1.2).
+        /// How many live sessions a subject may have. None: any number (ASVS 7.1.2).
         MaxSessionsPerSubject: int option
+        WhenLimitReached: LimitPolicy
         /// At least 32 bytes, or null: secrets are hashed with HMAC-SHA-256 under it.
         ServerKey: byte[] | null
+        /// Whether session data is encrypted under keys that only the session's client has.
+        SealsToBearer: bool
+        /// Encrypts whole records, or null.
+        Protector: IRecordProtector | null
     }
 
 /// A session at one version.
@@ -24,6 +45,10 @@ type Snapshot =
         State: State
         /// What the store has; the state may have been seen later.
         StoredLastSeen: DateTimeOffset
+        /// False: the data is sealed to the bearer, and nobody here has the key. It then looks empty.
+        IsOpen: bool
+        /// The wrapped keys of sealed data.
+        Wraps: KeyWrap list
     }
 
 /// Why an operation on a session did not take place. Nothing was changed.
@@ -38,10 +63,14 @@ type SessionError =
     | Conflict
     /// So many other writes came first that the engine gave up.
     | Contended
+    /// The subject has as many live sessions as it may have.
+    | LimitReached of most: int
     /// The serialized data is larger than allowed.
     | TooLarge of bytes: int * limit: int
     /// The stored record, or the data in it, cannot be read.
     | Unreadable of reason: string
+    /// The data was written by a newer version of the application: this one leaves it alone.
+    | NewerData of version: int * known: int
     /// The response has started: a new token could not reach the client any more.
     | ResponseStarted
     /// The store did not answer, or failed.
@@ -58,6 +87,10 @@ type NoticeKind =
     | ExpiredNotice of ExpiryKind
     /// A superseded token was presented after its grace: somebody else has, or had, this session's token.
     | ReplayedNotice
+    /// A token that an elevation superseded was presented, and refused: a request in flight, or a planted token.
+    | OutdatedNotice
+    /// A record, or the data in it, cannot be read. It opens nothing, and stays as it is until its time is over.
+    | UnreadableNotice of reason: string
 
 /// Never with a secret, a token or a hash.
 type Notice =

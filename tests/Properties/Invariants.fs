@@ -432,6 +432,9 @@ let settings =
             Absolute = TimeSpan.FromHours 8.0 }
       MaxDataBytes = 1000
       MaxSessionsPerSubject = None
+      WhenLimitReached = EndOldest
+      SealsToBearer = false
+      Protector = null
       ServerKey = null }
 
 let engineWith store settings = SessionEngine(store, settings, TimeProvider.System, NullLogger.Instance, silent)
@@ -453,7 +456,7 @@ let private withEngine: Test list =
           let! answers =
               [ for _ in 1..100 ->
                     Task.Run<Result<Opened, SessionError>>(fun () ->
-                        engine.Update(opened, (fun data -> [| data[0] + 1uy |]), none)) ]
+                        engine.Update(opened, (fun data -> Ok [| data[0] + 1uy |]), none)) ]
               |> Task.WhenAll
 
           for answer in answers do
@@ -486,7 +489,7 @@ let private withEngine: Test list =
               let! created = engine.Create(Token.newId, ada, [| 0uy |], none)
               let opened = ok created
 
-              let update () : Task = engine.Update(opened, (fun data -> [| data[0] + 1uy |]), none)
+              let update () : Task = engine.Update(opened, (fun data -> Ok [| data[0] + 1uy |]), none)
 
               let signOut () : Task = engine.SignOut(opened, none)
 
@@ -494,7 +497,7 @@ let private withEngine: Test list =
 
               let! found = engine.Find(opened.Snapshot.Id, none)
               Expect.equal (ok found) None "it is over"
-              let! late = engine.Update(opened, id, none)
+              let! late = engine.Update(opened, Ok, none)
               Expect.isError late "a late update"
       }
 
