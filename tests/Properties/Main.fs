@@ -30,7 +30,8 @@ let main args =
               Codecs.all seed
               Tokens.all seed
               testSequenced Stores.all
-              Sweeping.all ]
+              Sweeping.all
+              Sealing.all ]
 
     let run tests =
         evalTests
