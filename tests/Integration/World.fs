@@ -6,6 +6,8 @@ open System.Collections.Concurrent
 open System.IO
 open System.Net.Http
 open System.Threading.Tasks
+open Microsoft.AspNetCore.DataProtection
+open Microsoft.Extensions.DependencyInjection
 open Microsoft.Extensions.Time.Testing
 open Expecto
 open Integration.App
@@ -17,6 +19,23 @@ open Session.Stores.Sqlite
 type StoreKind =
     | Memory
     | Sqlite
+    /// Memory, with every record under Data Protection keys.
+    | Protected
+    /// Sqlite, with the data sealed to its bearer.
+    | Sealed
+
+/// What an application with this kind of store says after `AddSession`.
+let protection kind (sessions: SessionBuilder) =
+    match kind with
+    | Memory
+    | Sqlite -> ()
+    | Protected ->
+        // Keys of this run, and none in the folder of whoever runs it.
+        sessions.Services.AddSingleton<IDataProtectionProvider>(EphemeralDataProtectionProvider())
+        |> ignore
+
+        sessions.ProtectWithDataProtection() |> ignore
+    | Sealed -> sessions.SealToBearer() |> ignore
 
 let temporaryFolder () = Directory.CreateTempSubdirectory("session-integration-").FullName
 
@@ -75,7 +94,7 @@ type World(app: SubjectApp, clock: FakeTimeProvider, store: CountingStore, heard
             return answer.Status
         }
 
-let start (store: ISessionStore) (configure: SessionOptions<Cart> -> unit) =
+let startWith (protect: SessionBuilder -> unit) (store: ISessionStore) (configure: SessionOptions<Cart> -> unit) =
     task {
         let clock = FakeTimeProvider(DateTimeOffset(2026, 1, 1, 0, 0, 0, TimeSpan.Zero))
         let heard = ConcurrentQueue<string>()
@@ -96,12 +115,17 @@ let start (store: ISessionStore) (configure: SessionOptions<Cart> -> unit) =
                     options.Events.OnDestroyed <- hear "Destroyed"
                     options.Events.OnExpired <- hear "Expired"
                     options.Events.OnReplayed <- hear "Replayed"
+                    options.Events.OnOutdated <- hear "Outdated"
+                    options.Events.OnUnreadable <- hear "Unreadable"
                     configure options
+                , Action<SessionBuilder> protect
             )
 
         counting.Reset()
         return World(app, clock, counting, heard)
     }
+
+let start store configure = startWith ignore store configure
 
 let stop (world: World) =
     task {
@@ -113,8 +137,10 @@ let stop (world: World) =
 let withStore kind (body: ISessionStore -> Task<unit>) =
     task {
         match kind with
-        | Memory -> do! body (MemoryStore())
-        | Sqlite ->
+        | Memory
+        | Protected -> do! body (MemoryStore())
+        | Sqlite
+        | Sealed ->
             let folder = temporaryFolder ()
 
             try
@@ -127,7 +153,7 @@ let withStore kind (body: ISessionStore -> Task<unit>) =
 let within kind configure (body: World -> Task<unit>) =
     withStore kind (fun store ->
         task {
-            let! world = start store configure
+            let! world = startWith (protection kind) store configure
 
             try
                 do! body world

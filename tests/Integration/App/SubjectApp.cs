@@ -24,14 +24,15 @@ public sealed class SubjectApp : IAsyncDisposable
     public static async Task<SubjectApp> StartAsync(
         ISessionStore store,
         TimeProvider clock,
-        Action<SessionOptions<Cart>>? configure = null
+        Action<SessionOptions<Cart>>? configure = null,
+        Action<SessionBuilder>? protect = null
     )
     {
         var builder = WebApplication.CreateSlimBuilder(new WebApplicationOptions { EnvironmentName = "Production" });
         builder.Logging.ClearProviders();
         builder.WebHost.UseUrls("http://127.0.0.1:0");
         builder.Services.AddSingleton(clock);
-        builder
+        var sessions = builder
             .Services.AddSession<Cart>(o =>
             {
                 o.Cookie.Name = "sid";
@@ -39,6 +40,7 @@ public sealed class SubjectApp : IAsyncDisposable
                 configure?.Invoke(o);
             })
             .UseStore(_ => store);
+        protect?.Invoke(sessions);
 
         var app = builder.Build();
         var gate = new Gate();
