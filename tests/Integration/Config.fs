@@ -40,12 +40,54 @@ let private cases: (string * (SessionOptions<Cart> -> unit)) list =
       "MaxDataBytes", (fun o -> o.MaxDataBytes <- 0)
       "MaxSessionsPerSubject", (fun o -> o.MaxSessionsPerSubject <- 0)
       "ServerKey", (fun o -> o.ServerKey <- Array.zeroCreate 8)
+      "Cookie.Path", (fun o -> o.Cookie.Path <- "/a\r\nSet-Cookie: b")
+      "Cookie.Domain",
+      (fun o ->
+          o.Cookie.Name <- "__Secure-x"
+          o.Cookie.SecurePolicy <- CookieSecurePolicy.Always
+          o.Cookie.Domain <- "example.com\n")
+      "upcaster",
+      (fun o ->
+          o.DataVersion <- 3
+          o.Upcasters[1] <- fun json -> json)
+      "DataVersion", (fun o -> o.DataVersion <- 0)
       "TombstoneRetention", (fun o -> o.TombstoneRetention <- TimeSpan.FromSeconds -1L) ]
+
+let private starts name configure =
+    testCaseTask name (fun () ->
+        task {
+            let! app = SubjectApp.StartAsync(MemoryStore(), TimeProvider.System, Action<_> configure)
+            do! app.DisposeAsync()
+        })
 
 let all =
     testList
         "contradictions"
-        [ for i, (setting, configure) in List.indexed cases do
+        [ starts "short times start: defaults give way to what is said" (fun o ->
+              o.IdleTimeout <- TimeSpan.FromMinutes 1L
+              o.AbsoluteTimeout <- TimeSpan.FromMinutes 2L)
+
+          testCaseTask "SealToBearer, where a replay shall not end the session" (fun () ->
+              task {
+                  let mutable sentence = ""
+
+                  try
+                      let! app =
+                          SubjectApp.StartAsync(
+                              MemoryStore(),
+                              TimeProvider.System,
+                              (fun o -> o.DestroyOnReplay <- false),
+                              (fun sessions -> sessions.SealToBearer() |> ignore)
+                          )
+
+                      do! app.DisposeAsync()
+                  with :? OptionsValidationException as refusal ->
+                      sentence <- refusal.Message
+
+                  Expect.stringContains sentence "SealToBearer" "the program stops, and says why"
+              })
+
+          for i, (setting, configure) in List.indexed cases do
               testCaseTask $"{i + 1}: {setting}" (fun () ->
                   task {
                       let mutable sentence = ""

@@ -12,7 +12,16 @@ let main args =
     let started = Diagnostics.Stopwatch.StartNew()
 
     let tests =
-        testSequenced (testList "integration" [ Stories.all; Config.all; Surface.all; FSharpData.all; BuiltIn.all ])
+        testSequenced (
+            testList
+                "integration"
+                [ Stories.all
+                  Config.all
+                  Versions.all
+                  Surface.all
+                  FSharpData.all
+                  BuiltIn.all ]
+        )
 
     let wanted =
         match Array.tryFindIndex ((=) "--only") args with

@@ -207,11 +207,11 @@ let private security kind =
 
       storyWith
           kind
-          "22 twenty parallel sign-ins leave as many sessions as allowed"
+          "22 a hundred parallel sign-ins leave as many sessions as allowed"
           (fun o -> o.MaxSessionsPerSubject <- Nullable 3)
           (fun w ->
               task {
-                  let! answers = all [ for _ in 1..20 -> w.Post "/login?user=ann" ]
+                  let! answers = all [ for _ in 1..100 -> w.Post "/login?user=ann" ]
                   let acknowledged = answers |> Array.filter (fun a -> a.Status = 200)
 
                   Expect.all
@@ -239,7 +239,46 @@ let private security kind =
                   let! b = w.Profile second
                   Expect.equal (a, b) (401, 200) "first out, second in"
                   Expect.equal (w.Count "Destroyed Limit") 1 "and the application was told"
-              }) ]
+              })
+
+      storyWith
+          kind
+          "22c where the limit refuses, a hundred parallel sign-ins get as many sessions as allowed"
+          (fun o ->
+              o.MaxSessionsPerSubject <- Nullable 3
+              o.WhenLimitReached <- SessionLimitBehavior.RefuseNew)
+          (fun w ->
+              task {
+                  let! answers = all [ for _ in 1..100 -> w.Post "/login?user=ann" ]
+                  let acknowledged = answers |> Array.filter (fun a -> a.Status = 200)
+                  Expect.equal acknowledged.Length 3 "three are let in"
+                  Expect.all answers (fun a -> a.Status = 200 || a.Status = 409) "the others hear why"
+                  let! alive = all [ for a in acknowledged -> w.Profile(token a) ]
+                  Expect.all alive ((=) 200) "and nobody is thrown out for them"
+                  let! cart = w.Begin "x"
+                  let! refused = w.Post("/login?user=ann", cart)
+                  status 409 refused "a fourth, from a browser with a cart"
+                  noCookie refused
+                  let! kept = w.Cart cart
+                  Expect.equal kept "x" "which keeps its cart"
+                  let! _ = w.Post("/logout", token acknowledged[0])
+                  let! now = w.Post("/login?user=ann", cart)
+                  status 200 now "when one has left, there is room"
+                  let! again = w.Post("/login?user=ann", token now)
+                  status 200 again "who is in may sign in again"
+              })
+
+      storyWith kind "08b a token from before a sign-in is refused, and told" never (fun w ->
+          task {
+              let! planted = w.Begin "x"
+              let! signedIn = w.Post("/login?user=ann", planted)
+              let! refused = w.Get("/profile", planted)
+              status 401 refused "refused"
+              noCookie refused
+              Expect.equal (w.Count "Outdated") 1 "told"
+              let! alive = w.Profile(token signedIn)
+              Expect.equal alive 200 "and no more than that"
+          }) ]
 
 let private renewal kind =
     let story name body = storyWith kind name plain body

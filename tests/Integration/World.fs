@@ -31,8 +31,7 @@ let protection kind (sessions: SessionBuilder) =
     | Sqlite -> ()
     | Protected ->
         // Keys of this run, and none in the folder of whoever runs it.
-        sessions.Services.AddSingleton<IDataProtectionProvider>(EphemeralDataProtectionProvider())
-        |> ignore
+        sessions.Services.AddSingleton<IDataProtectionProvider>(EphemeralDataProtectionProvider()) |> ignore
 
         sessions.ProtectWithDataProtection() |> ignore
     | Sealed -> sessions.SealToBearer() |> ignore
@@ -107,9 +106,9 @@ let startWith (protect: SessionBuilder -> unit) (store: ISessionStore) (configur
 
         let! app =
             SubjectApp.StartAsync(
-                counting,
-                clock,
-                fun options ->
+                counting
+                , clock
+                , fun options ->
                     options.Events.OnCreated <- hear "Created"
                     options.Events.OnRegenerated <- hear "Regenerated"
                     options.Events.OnDestroyed <- hear "Destroyed"

@@ -35,7 +35,7 @@ type private Keys(keys: byte[] list) =
 
         member _.Unprotect(stored: byte[]) : byte[] | null =
             let tryKey (key: byte[]) =
-                let plain = Array.zeroCreate<byte> (stored.Length - 28)
+                let plain = Array.zeroCreate<byte>(stored.Length - 28)
                 use aes = new AesGcm(key, 16)
 
                 try
@@ -65,8 +65,7 @@ type private Lab(store: ISessionStore, settings: EngineSettings) =
     member _.Body id = (store.Load(id, none) |> wait |> Unchecked.nonNull).Body.ToArray()
 
     member _.Present(token: string, mayIssue) =
-        engine.Present((Token.tryParse engine.Hasher (token.AsSpan())).Value, mayIssue, none)
-        |> run
+        engine.Present((Token.tryParse engine.Hasher (token.AsSpan())).Value, mayIssue, none) |> run
 
     member lab.Data(token: string) =
         match lab.Present(token, false) with
@@ -85,15 +84,11 @@ type private Lab(store: ISessionStore, settings: EngineSettings) =
         |> wait
         |> ignore
 
-let private toBearer =
-    { Invariants.settings with
-        SealsToBearer = true }
+let private toBearer = { Invariants.settings with SealsToBearer = true }
 
 let private key = RandomNumberGenerator.GetBytes 32
 
-let private protectedWith keys =
-    { Invariants.settings with
-        Protector = Keys keys }
+let private protectedWith keys = { Invariants.settings with Protector = Keys keys }
 
 let private lab settings = Lab(MemoryStore(), settings)
 
@@ -122,13 +117,9 @@ let private isUnreadable answer =
 
 let private both =
     [ "sealed to the bearer", toBearer
-      "sealed to the bearer, with a server key",
-      { toBearer with
-          ServerKey = RandomNumberGenerator.GetBytes 32 }
+      "sealed to the bearer, with a server key", { toBearer with ServerKey = RandomNumberGenerator.GetBytes 32 }
       "under the application's keys", protectedWith [ key ]
-      "both",
-      { toBearer with
-          Protector = Keys [ key ] } ]
+      "both", { toBearer with Protector = Keys [ key ] } ]
 
 let private onEach =
     [ for name, settings in both do
@@ -140,9 +131,7 @@ let private onEach =
               Expect.equal (lab.Data first) (Ok canary) "created"
 
               let updated =
-                  lab.Engine.Update(opened, (fun data -> Ok(Array.append data "+1"B)), none)
-                  |> run
-                  |> Invariants.ok
+                  lab.Engine.Update(opened, (fun data -> Ok(Array.append data "+1"B)), none) |> run |> Invariants.ok
 
               Expect.equal (lab.Data first) (Ok(canary + "+1")) "updated"
               let signedIn = lab.Engine.SignIn(updated, "ada", "signed in"B, none) |> run |> Invariants.ok
@@ -151,9 +140,7 @@ let private onEach =
               Expect.equal (lab.Data first) (Error(SessionError.Refused Outdated)) "the old token"
 
               let written =
-                  lab.Engine.Update(signedIn, (fun data -> Ok(Array.append data "!"B)), none)
-                  |> run
-                  |> Invariants.ok
+                  lab.Engine.Update(signedIn, (fun data -> Ok(Array.append data "!"B)), none) |> run |> Invariants.ok
 
               Expect.equal (lab.Data second) (Ok "signed in!") "written by the request that signed in"
               let again = lab.Engine.Regenerate(written, none) |> run |> Invariants.ok
@@ -212,10 +199,7 @@ let private onEach =
               lab.Data second |> ignore
               dump ()
 
-              lab.Engine.Destroy(opened.Snapshot.Id, Revoked, none)
-              |> run
-              |> Invariants.ok
-              |> ignore
+              lab.Engine.Destroy(opened.Snapshot.Id, Revoked, none) |> run |> Invariants.ok |> ignore
 
               dump ()
 
@@ -260,10 +244,7 @@ let private onEach =
               let opened, token = create lab (Some "ada")
               let old = lab.Body opened.Snapshot.Id
 
-              lab.Engine.Update(opened, (fun _ -> Ok "newer"B), none)
-              |> run
-              |> Invariants.ok
-              |> ignore
+              lab.Engine.Update(opened, (fun _ -> Ok "newer"B), none) |> run |> Invariants.ok |> ignore
 
               lab.Forge(opened.Snapshot.Id, 2L, old)
               Expect.isTrue (isUnreadable (lab.Data token)) "rolled back")
@@ -294,17 +275,19 @@ let private onEach =
           }
 
           test "lists, limits and ends need no key" (fun settings ->
-              let lab =
-                  lab
-                      { settings with
-                          MaxSessionsPerSubject = Some 2 }
+              let lab = lab { settings with MaxSessionsPerSubject = Some 2 }
 
               let _, first = create lab (Some "ada")
               lab.After(TimeSpan.FromSeconds 1L)
               let second, _ = create lab (Some "ada")
               lab.After(TimeSpan.FromSeconds 1L)
               let _, third = create lab (Some "ada")
-              Expect.equal (lab.Data first) (Error(SessionError.Ended(OnPurpose Limit, t0.AddSeconds 2.0))) "the oldest"
+
+              Expect.equal
+                  (lab.Data first)
+                  (Error(SessionError.Ended(OnPurpose Limit, t0.AddSeconds 2.0)))
+                  "the oldest"
+
               let listed = lab.Engine.List("ada", none) |> run |> Invariants.ok
               Expect.equal listed.Length 2 "two"
 
@@ -342,10 +325,7 @@ let all =
                  let id = opened.Snapshot.Id
                  let first = Codec.decode id 1L (ReadOnlyMemory(lab.Body id))
 
-                 lab.Engine.Update(opened, (fun _ -> Ok "newer"B), none)
-                 |> run
-                 |> Invariants.ok
-                 |> ignore
+                 lab.Engine.Update(opened, (fun _ -> Ok "newer"B), none) |> run |> Invariants.ok |> ignore
 
                  let second = Codec.decode id 2L (ReadOnlyMemory(lab.Body id))
 
@@ -358,23 +338,25 @@ let all =
                      forge "older data" { live with Data = old.Data }
                      forge "another subject" { live with Subject = Some "root" }
 
-                     forge
-                         "a later deadline"
-                         { live with
-                             CreatedAt = live.CreatedAt.AddDays 1.0 }
+                     forge "a later deadline" { live with CreatedAt = live.CreatedAt.AddDays 1.0 }
 
                      forge "no data" { live with Data = [||] }
                  | other -> failtestf "%A" other)
 
-             testCase "sealed to the bearer: a superseded token unwraps nothing, not even with the store at hand" (fun () ->
-                 let lab = lab toBearer
-                 let opened, token = create lab None
-                 let old = (Token.tryParse lab.Engine.Hasher (token.AsSpan())).Value
-                 let label = BitConverter.GetBytes old.Hash.W0
-                 let count () = lab.Body opened.Snapshot.Id |> fun body -> body.AsSpan().IndexOf(ReadOnlySpan<byte> label)
-                 Expect.isGreaterThanOrEqual (count ()) 0 "wrapped for the token"
-                 lab.Engine.SignIn(opened, "ada", secretData, none) |> run |> Invariants.ok |> ignore
-                 Expect.equal (count ()) -1 "and not for the token before the elevation")
+             testCase
+                 "sealed to the bearer: a superseded token unwraps nothing, not even with the store at hand"
+                 (fun () ->
+                     let lab = lab toBearer
+                     let opened, token = create lab None
+                     let old = (Token.tryParse lab.Engine.Hasher (token.AsSpan())).Value
+                     let label = BitConverter.GetBytes old.Hash.W0
+
+                     let count () =
+                         lab.Body opened.Snapshot.Id |> fun body -> body.AsSpan().IndexOf(ReadOnlySpan<byte> label)
+
+                     Expect.isGreaterThanOrEqual (count ()) 0 "wrapped for the token"
+                     lab.Engine.SignIn(opened, "ada", secretData, none) |> run |> Invariants.ok |> ignore
+                     Expect.equal (count ()) -1 "and not for the token before the elevation")
 
              testCase "sealed to the bearer: the end by time is told without data" (fun () ->
                  let lab = lab toBearer
