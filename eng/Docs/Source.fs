@@ -1,0 +1,68 @@
+/// The repository as text: what the documents quote from it.
+module Docs.Source
+
+open System
+open System.IO
+
+let root =
+    let rec find (folder: DirectoryInfo | null) =
+        match folder with
+        | null -> failwith "Session.slnx is in no folder above this program."
+        | folder when File.Exists(Path.Combine(folder.FullName, "Session.slnx")) -> folder.FullName
+        | folder -> find folder.Parent
+
+    find (DirectoryInfo AppContext.BaseDirectory)
+
+let path (name: string) = Path.Combine(root, name)
+let lines name = File.ReadAllLines(path name)
+let countLines name = (lines name).Length
+
+/// The lines of the comment at the head of a file, without the slashes, between two of its headings.
+let private head name =
+    lines name
+    |> Seq.takeWhile _.StartsWith("///")
+    |> Seq.map (fun line -> line.Substring(3).TrimEnd())
+    |> List.ofSeq
+
+let section name (title: string) =
+    head name
+    |> List.skipWhile (fun line -> line.Trim() <> title)
+    |> List.skip 1
+    |> List.takeWhile (fun line -> line <> "" && line.StartsWith "   ")
+
+/// A table in the comment at the head of a file, as Markdown; a row without a name goes on in the row before.
+let table name title =
+    let rows =
+        section name title
+        |> List.filter (fun line -> line.TrimStart().StartsWith '|')
+        |> List.map (fun line -> line.Trim().Trim('|').Split '|' |> Array.map _.Trim())
+
+    let joined =
+        rows
+        |> List.fold
+            (fun (above: string array list) row ->
+                match above with
+                | last :: before when row[0] = "" ->
+                    Array.map2 (fun (a: string) b -> (a + " " + b).Trim()) last row :: before
+                | _ -> row :: above)
+            []
+        |> List.rev
+
+    [ for i, row in List.indexed joined do
+          yield "| " + String.Join(" | ", row) + " |"
+
+          if i = 0 then
+              yield "|" + String.replicate row.Length " --- |" ]
+
+/// What is said about each file on the auditor's way.
+let readingOrder =
+    [ "src/Session.Domain.fs", "words, states, commands, events, refusals; `evolve`, `decide`"
+      "src/Session.Engine/Store.fs", "what a store promises: the comments are the specification"
+      "src/Session.Engine/Token.fs", "secrets and tokens: minted, hashed, parsed"
+      "src/Session.Engine/Codec.fs", "a state as bytes, and back: the one decoder"
+      "src/Session.Engine/Sealing.fs", "data under keys that only its client has"
+      "src/Session.Engine/Loop.fs", "load, decide, evolve, compare-and-swap, tell: the one loop that changes a record"
+      "src/Session.Engine/Engine.fs", "each operation as one call of the loop, or a few; limits; the sweeper"
+      "src/Session.AspNetCore/Transport.fs", "raw headers in, exact bytes only; Set-Cookie out"
+      "src/Session.AspNetCore/Request.fs", "one request and its session"
+      "src/Session.AspNetCore/Middleware.fs", "guards endpoints; failures as answers" ]
