@@ -1,0 +1,157 @@
+// One server of the comparison: Web VARIANT PORT [REDIS]. The endpoints are the same in each:
+//   /plain  touches no session      /read  reads the cart      /write  changes the cart      /new  begins a session
+using System.Text.Json;
+using Bench.Web;
+using Session.CSharp;
+using StackExchange.Redis;
+
+var (variant, port) = (args[0], int.Parse(args[1]));
+var redis = args.Length > 2 ? args[2] : "";
+
+var builder = WebApplication.CreateSlimBuilder();
+builder.Logging.ClearProviders();
+builder.WebHost.UseUrls($"http://127.0.0.1:{port}");
+builder.Services.ConfigureHttpJsonOptions(o => o.SerializerOptions.TypeInfoResolverChain.Insert(0, BenchJson.Default));
+
+// The same settings in all of them: plain HTTP here, so that wrk can send the cookies.
+void Ours(Action<Session.Engine.SessionBuilder> store) =>
+    store(
+        builder.Services.AddSession(
+            BenchJson.Default.Cart,
+            o => o.Cookie.SecurePolicy = CookieSecurePolicy.SameAsRequest
+        )
+    );
+
+IDatabase? database = null;
+switch (variant)
+{
+    case "none":
+        break;
+    case "redis-bare":
+        database = (await ConnectionMultiplexer.ConnectAsync(redis)).GetDatabase();
+        break;
+    case "ours-memory":
+        Ours(sessions => sessions.UseMemory());
+        break;
+    case "builtin-memory":
+        builder.Services.AddDistributedMemoryCache();
+        builder.Services.AddSession();
+        break;
+    case "builtin-redis":
+        builder.Services.AddStackExchangeRedisCache(o => o.Configuration = redis);
+        builder.Services.AddSession();
+        break;
+    default:
+        Console.Error.WriteLine($"No variant '{variant}'.");
+        return 2;
+}
+
+var app = builder.Build();
+app.MapGet("/allocated", () => GC.GetTotalAllocatedBytes(precise: true).ToString());
+app.MapGet("/plain", () => new Answer(0, 3));
+
+if (variant.StartsWith("ours"))
+{
+    app.UseSession<Cart>();
+    app.MapGet(
+        "/new",
+        async (Session<Cart> s) =>
+        {
+            await s.UpdateAsync(c => c ?? Cart.New);
+            return Of(s.Data!);
+        }
+    );
+    app.MapGet("/read", (Session<Cart> s) => Of(s.Data!));
+    app.MapGet("/write", async (Session<Cart> s) => Of(await s.UpdateAsync(c => c! with { Changes = c.Changes + 1 })));
+}
+else if (variant.StartsWith("builtin"))
+{
+    app.UseSession();
+    app.MapGet(
+        "/new",
+        async (HttpContext http) =>
+        {
+            await http.Session.LoadAsync();
+            return Put(http.Session, Cart.New);
+        }
+    );
+    app.MapGet(
+        "/read",
+        async (HttpContext http) =>
+        {
+            await http.Session.LoadAsync();
+            return Of(Take(http.Session));
+        }
+    );
+    app.MapGet(
+        "/write",
+        async (HttpContext http) =>
+        {
+            await http.Session.LoadAsync();
+            var cart = Take(http.Session);
+            return Put(http.Session, cart with { Changes = cart.Changes + 1 });
+        }
+    );
+}
+else if (database is not null)
+{
+    // The limit: one key of the client's own choice, read, or read and written, with nothing around it.
+    app.MapGet(
+        "/new",
+        async (HttpContext http) =>
+        {
+            var key = Guid.NewGuid().ToString("N");
+            http.Response.Cookies.Append("sid", key);
+            return await Store(key, Cart.New);
+        }
+    );
+    app.MapGet("/read", async (HttpContext http) => Of(await Fetch(http.Request.Cookies["sid"]!)));
+    app.MapGet(
+        "/write",
+        async (HttpContext http) =>
+        {
+            var key = http.Request.Cookies["sid"]!;
+            var cart = await Fetch(key);
+            return await Store(key, cart with { Changes = cart.Changes + 1 });
+        }
+    );
+}
+else
+{
+    app.MapGet(
+        "/new",
+        (HttpContext http) =>
+        {
+            http.Response.Cookies.Append("sid", Guid.NewGuid().ToString("N"));
+            return Of(Cart.New);
+        }
+    );
+    app.MapGet("/read", () => Of(Cart.New));
+    app.MapGet("/write", () => Of(Cart.New with { Changes = 1 }));
+}
+
+app.Run();
+return 0;
+
+static Answer Of(Cart cart) => new(cart.Changes, cart.Items.Length);
+
+static Cart Take(ISession session) => JsonSerializer.Deserialize(session.Get("cart"), BenchJson.Default.Cart)!;
+
+static Answer Put(ISession session, Cart cart)
+{
+    session.Set("cart", JsonSerializer.SerializeToUtf8Bytes(cart, BenchJson.Default.Cart));
+    return Of(cart);
+}
+
+async Task<Cart> Fetch(string key) =>
+    JsonSerializer.Deserialize((byte[])(await database!.StringGetAsync("bare:" + key))!, BenchJson.Default.Cart)!;
+
+async Task<Answer> Store(string key, Cart cart)
+{
+    await database!.StringSetAsync(
+        "bare:" + key,
+        JsonSerializer.SerializeToUtf8Bytes(cart, BenchJson.Default.Cart),
+        TimeSpan.FromMinutes(30)
+    );
+    return Of(cart);
+}
