@@ -118,98 +118,117 @@ type RequestSession<'T>(service: SessionService<'T>, context: HttpContext) =
                     return Ok value
         }
 
-    let load (cancel: CancellationToken) =
-        task {
-            opened <- None
-            data <- None
-            ended <- Absent
-            blocked <- None
+    let nothingWrong = Task.FromResult(Ok(): Result<unit, SessionError>)
 
-            match service.Transport.Read context with
-            | NothingCame ->
-                origin <- Origin.New
-                explain "no session: the request has no token"
-                return Ok()
-            | Garbage ->
+    /// What a presented token led to.
+    let arrived (token: PresentedToken) (presented: Result<Opened, SessionError>) : Task<Result<unit, SessionError>> =
+        match presented with
+        | Ok presented ->
+            match deserialize presented.Live.Data with
+            | Ok value ->
+                origin <- Origin.Resumed
+                accept presented value
+
+                explain (
+                    match presented.Issued with
+                    | Some _ -> "live session: the token is due for renewal, and the response carries the next one"
+                    | None -> "live session"
+                )
+
+                nothingWrong
+            | Error(SessionError.Unreadable reason) ->
+                task {
+                    do! engine.TellUnreadable(token.Id, reason)
+                    origin <- Origin.Invalid
+                    explain "no session: its data cannot be read"
+                    return Ok()
+                }
+            | Error error ->
+                explain "no session here: its data was written by a newer version of the application"
+                Task.FromResult(Error error)
+        | Error(SessionError.Unavailable _ as error) ->
+            if service.Settings.ContinueWithoutStore then
                 origin <- Origin.Invalid
-                explain "no session: what came under the token's name is no token, or two different ones"
-                return Ok()
-            | TokenCame token ->
-                match! engine.Present(token, not context.Response.HasStarted, cancel) with
-                | Ok presented ->
-                    match deserialize presented.Live.Data with
-                    | Ok value ->
-                        origin <- Origin.Resumed
-                        accept presented value
+                blocked <- Some error
+                explain "no session: the store is down, and the settings say to go on without"
+                nothingWrong
+            else
+                Task.FromResult(Error error)
+        | Error(SessionError.Ended(ByTime kind, at)) ->
+            origin <- Origin.Expired
+            ended <- Expired(Unchecked.defaultof<Live>, kind, at, true)
 
-                        explain (
-                            match presented.Issued with
-                            | Some _ ->
-                                "live session: the token is due for renewal, and the response carries the next one"
-                            | None -> "live session"
-                        )
+            explain (
+                match kind with
+                | Unconfirmed -> "no session: its token was never presented in time"
+                | Idle -> "no session: it was idle for too long"
+                | Absolute -> "no session: it reached its absolute timeout"
+            )
 
-                        return Ok()
-                    | Error(SessionError.Unreadable reason) ->
-                        do! engine.TellUnreadable(token.Id, reason)
-                        origin <- Origin.Invalid
-                        explain "no session: its data cannot be read"
-                        return Ok()
-                    | Error error ->
-                        explain "no session here: its data was written by a newer version of the application"
-                        return Error error
-                | Error(SessionError.Unavailable _ as error) ->
-                    if service.Settings.ContinueWithoutStore then
-                        origin <- Origin.Invalid
-                        blocked <- Some error
-                        explain "no session: the store is down, and the settings say to go on without"
-                        return Ok()
-                    else
-                        return Error error
-                | Error(SessionError.Ended(ByTime kind, at)) ->
-                    origin <- Origin.Expired
-                    ended <- Expired(Unchecked.defaultof<Live>, kind, at, true)
+            nothingWrong
+        | Error(SessionError.Ended(OnPurpose reason, at) as error) ->
+            origin <- Origin.Invalid
+            ended <- Destroyed(Unchecked.defaultof<Live>, reason, at)
 
-                    explain (
-                        match kind with
-                        | Unconfirmed -> "no session: its token was never presented in time"
-                        | Idle -> "no session: it was idle for too long"
-                        | Absolute -> "no session: it reached its absolute timeout"
-                    )
+            // Requests in flight at a logout are normal: they must not replace what the browser got since.
+            if service.Clock.GetUtcNow() - at < service.Settings.RotationGrace then
+                blocked <- Some error
 
-                    return Ok()
-                | Error(SessionError.Ended(OnPurpose reason, at) as error) ->
-                    origin <- Origin.Invalid
-                    ended <- Destroyed(Unchecked.defaultof<Live>, reason, at)
+            explain "no session: it was ended"
+            nothingWrong
+        | Error(SessionError.Refused _ as error) ->
+            origin <- Origin.Invalid
+            blocked <- Some error
+            explain "no session: the token does not open it (superseded, or a guess); the cookie is left alone"
+            nothingWrong
+        | Error(SessionError.NoSession | SessionError.Unreadable _) ->
+            origin <- Origin.Invalid
+            explain "no session: none is known under this token"
+            nothingWrong
+        | Error error -> Task.FromResult(Error error)
 
-                    // Requests in flight at a logout are normal: they must not replace what the browser got since.
-                    if service.Clock.GetUtcNow() - at < service.Settings.RotationGrace then
-                        blocked <- Some error
+    let load (cancel: CancellationToken) : Task<Result<unit, SessionError>> =
+        opened <- None
+        data <- None
+        ended <- Absent
+        blocked <- None
 
-                    explain "no session: it was ended"
-                    return Ok()
-                | Error(SessionError.Refused _ as error) ->
-                    origin <- Origin.Invalid
-                    blocked <- Some error
-                    explain "no session: the token does not open it (superseded, or a guess); the cookie is left alone"
-                    return Ok()
-                | Error(SessionError.NoSession | SessionError.Unreadable _) ->
-                    origin <- Origin.Invalid
-                    explain "no session: none is known under this token"
-                    return Ok()
-                | Error error -> return Error error
-        }
+        match service.Transport.Read context with
+        | NothingCame ->
+            origin <- Origin.New
+            explain "no session: the request has no token"
+            nothingWrong
+        | Garbage ->
+            origin <- Origin.Invalid
+            explain "no session: what came under the token's name is no token, or two different ones"
+            nothingWrong
+        | TokenCame token ->
+            let presenting = engine.Present(token, not context.Response.HasStarted, cancel)
+
+            if presenting.IsCompletedSuccessfully then
+                arrived token presenting.Result
+            else
+                task {
+                    let! presented = presenting
+                    return! arrived token presented
+                }
 
     /// Reads the session at the first call: one store call, or none without a token.
     member _.Load(cancel: CancellationToken) : Task<Result<unit, SessionError>> =
         if isLoaded then
-            Task.FromResult(Ok())
+            nothingWrong
         else
-            task {
-                let! answer = load cancel
-                isLoaded <- answer.IsOk
-                return answer
-            }
+            let loading = load cancel
+
+            if loading.IsCompletedSuccessfully then
+                isLoaded <- loading.Result.IsOk
+                loading
+            else
+                task {
+                    let! answer = loading
+                    isLoaded <- answer.IsOk
+                    return answer
+                }
 
     member _.Service = service
     member _.Origin = origin

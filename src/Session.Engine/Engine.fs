@@ -71,62 +71,69 @@ type SessionEngine
     member _.Present
         (token: PresentedToken, mayIssue: bool, cancel: CancellationToken)
         : Task<Result<Opened, SessionError>> =
-        task {
-            let mutable next: Secret | null = null
+        let next = ref<Secret | null> null
 
-            let keys: BearerKeys | null =
-                match token.Key with
-                | null -> null
-                | key -> BearerKeys.Of(token.Hash, key)
+        let keys: BearerKeys | null =
+            match token.Key with
+            | null -> null
+            | key -> BearerKeys.Of(token.Hash, key)
 
-            let decide now state =
-                next <- null
+        let decide now state =
+            next.Value <- null
 
-                match Lifecycle.decide policy now (Present token.Hash) state with
-                | Error refusal -> Error(Refusals.toError refusal)
-                | Ok events ->
-                    let after = List.fold Lifecycle.evolve state events
+            match Lifecycle.decide policy now (Present token.Hash) state with
+            | Error refusal -> Error(Refusals.toError refusal)
+            | Ok events ->
+                let after = List.fold Lifecycle.evolve state events
 
-                    match Lifecycle.liveOf after with
-                    | Some live when
-                        mayIssue && Lifecycle.letsIn events after && Lifecycle.isRenewalDue policy now after
-                        ->
-                        let secret = Secret.Mint()
+                match Lifecycle.liveOf after with
+                | Some live when mayIssue && Lifecycle.letsIn events after && Lifecycle.isRenewalDue policy now after ->
+                    let secret = Secret.Mint()
 
-                        match keys, secret.KeyWith(hasher, token.Id) with
-                        | null, _
-                        | _, null -> ()
-                        | keys, key -> keys.Offer(secret.HashWith hasher, key)
+                    match keys, secret.KeyWith(hasher, token.Id) with
+                    | null, _
+                    | _, null -> ()
+                    | keys, key -> keys.Offer(secret.HashWith hasher, key)
 
-                        match Lifecycle.decide policy now (Renew(secret.HashWith hasher, live.Elevations)) after with
-                        | Ok issued ->
-                            next <- secret
-                            Ok(events @ issued)
-                        | Error _ -> Ok events
-                    | _ -> Ok events
+                    match Lifecycle.decide policy now (Renew(secret.HashWith hasher, live.Elevations)) after with
+                    | Ok issued ->
+                        next.Value <- secret
+                        Ok(events @ issued)
+                    | Error _ -> Ok events
+                | _ -> Ok events
 
-            let decision = Decision(fun now state -> decide now state)
-
-            match! loop.Change(token.Id, ValueNone, keys, TimeSpan.Zero, decision, cancel) with
-            | Error(SessionError.Refused Outdated as error) ->
-                do! loop.Tell(OutdatedNotice, token.Id)
+        let told (kind: NoticeKind) error : Task<Result<Opened, SessionError>> =
+            task {
+                do! loop.Tell(kind, token.Id)
                 return Error error
-            | Error(SessionError.Unreadable reason as error) ->
-                do! loop.Tell(UnreadableNotice reason, token.Id)
-                return Error error
-            | Error error -> return Error error
+            }
+
+        let conclude (answer: Result<Change, SessionError>) : Task<Result<Opened, SessionError>> =
+            match answer with
+            | Error(SessionError.Refused Outdated as error) -> told OutdatedNotice error
+            | Error(SessionError.Unreadable reason as error) -> told (UnreadableNotice reason) error
+            | Error error -> Task.FromResult(Error error)
             | Ok change when not (Lifecycle.letsIn change.Events change.After.State) ->
                 match change.After.State with
-                | Expired(_, kind, at, _) -> return Error(SessionError.Ended(ByTime kind, at))
-                | _ -> return Error(SessionError.Refused Outdated)
+                | Expired(_, kind, at, _) -> Task.FromResult(Error(SessionError.Ended(ByTime kind, at)))
+                | _ -> Task.FromResult(Error(SessionError.Refused Outdated))
             | Ok change ->
                 let issued =
-                    match next with
+                    match next.Value with
                     | null -> None
                     | secret -> Some(IssuedToken(token.Id, secret))
 
-                return Ok(opened issued keys change)
-        }
+                Task.FromResult(Ok(opened issued keys change))
+
+        let opening = loop.Open(token.Id, keys, Decision(fun now state -> decide now state), cancel)
+
+        if opening.IsCompletedSuccessfully then
+            conclude opening.Result
+        else
+            task {
+                let! answer = opening
+                return! conclude answer
+            }
 
     /// A new session under an id of `nextId`, of a subject (a sign-in) or anonymous.
     member engine.Create

@@ -137,6 +137,24 @@ type Loop(store: ISessionStore, settings: EngineSettings, clock: TimeProvider, l
         | GraceEnded
         | WasTold -> ValueNone
 
+    /// The answer to a decision that stores nothing; ValueNone where there is something to store, or to look at again.
+    let answerAtOnce (before: Snapshot) (decide: Decision) =
+        match decide.Invoke(clock.GetUtcNow(), before.State) with
+        | Error error -> ValueSome(Error error)
+        | Ok events when not before.IsOpen || List.exists isStored events -> ValueNone
+        | Ok events ->
+            let state = List.fold Lifecycle.evolve before.State events
+
+            if not events.IsEmpty && (anyLive state).LastSeen - before.StoredLastSeen >= touchStep then
+                ValueNone
+            else
+                ValueSome(
+                    Ok
+                        { Before = before
+                          After = { before with State = state }
+                          Events = events }
+                )
+
     let post (notice: Notice) =
         task {
             try
@@ -173,7 +191,18 @@ type Loop(store: ISessionStore, settings: EngineSettings, clock: TimeProvider, l
 
     let decode (record: StoredRecord) =
         match settings.Protector with
-        | null -> Codec.decode record.Id record.Version record.Body
+        | null ->
+            // Nothing is known of a body that was changed in the store's memory: that would be this process itself.
+            match record.Decoded with
+            | :? State as state -> Ok state
+            | _ ->
+                let decoded = Codec.decode record.Id record.Version record.Body
+
+                match decoded with
+                | Ok state -> record.Decoded <- state
+                | Error _ -> ()
+
+                decoded
         | protector ->
             match protector.Unprotect(record.Body.ToArray()) with
             | null -> Error "not protected under a key of this application"
@@ -195,7 +224,10 @@ type Loop(store: ISessionStore, settings: EngineSettings, clock: TimeProvider, l
             Ok
                 { Id = record.Id
                   Version = record.Version
-                  State = Lifecycle.evolve state (WasSeen record.LastSeen)
+                  State =
+                    match Lifecycle.liveOf state with
+                    | Some live when live.LastSeen >= record.LastSeen -> state
+                    | _ -> Lifecycle.evolve state (WasSeen record.LastSeen)
                   StoredLastSeen = record.LastSeen
                   IsOpen = isOpen
                   Wraps = wraps }
@@ -222,26 +254,71 @@ type Loop(store: ISessionStore, settings: EngineSettings, clock: TimeProvider, l
     /// The record under this id as it is now; Absent when there is none.
     member loop.Load
         (id: string, keys: BearerKeys | null, cancel: CancellationToken)
-        : Task<Result<Snapshot, SessionError>> =
-        task {
-            try
-                match! store.Load(id, cancel) with
-                | null ->
-                    return
-                        Ok
-                            { Id = id
-                              Version = 0L
-                              State = Absent
-                              StoredLastSeen = DateTimeOffset.MinValue
-                              IsOpen = true
-                              Wraps = [] }
-                | record -> return loop.Read(record, keys)
-            with
+        : ValueTask<Result<Snapshot, SessionError>> =
+        let found (record: StoredRecord | null) =
+            match record with
+            | null ->
+                Ok
+                    { Id = id
+                      Version = 0L
+                      State = Absent
+                      StoredLastSeen = DateTimeOffset.MinValue
+                      IsOpen = true
+                      Wraps = [] }
+            | record -> loop.Read(record, keys)
+
+        let failed (error: exn) =
+            match error with
             | :? OperationCanceledException when cancel.IsCancellationRequested ->
                 cancel.ThrowIfCancellationRequested()
-                return Error SessionError.NoSession
-            | error -> return unavailable error
-        }
+                Error SessionError.NoSession
+            | error -> unavailable error
+
+        // A store in this process answers at once: no state machine then.
+        try
+            let loading = store.Load(id, cancel)
+
+            if loading.IsCompletedSuccessfully then
+                ValueTask<_>(found loading.Result)
+            else
+                ValueTask<Result<Snapshot, SessionError>>(
+                    task =
+                        task {
+                            try
+                                let! record = loading
+                                return found record
+                            with error ->
+                                return failed error
+                        }
+                )
+        with error ->
+            ValueTask<_>(failed error)
+
+    /// Decides on the record under `id`: with one load where nothing is to be stored, else as `Change`.
+    member loop.Open
+        (id: string, keys: BearerKeys | null, decide: Decision, cancel: CancellationToken)
+        : ValueTask<Result<Change, SessionError>> =
+        let answer (loaded: Result<Snapshot, SessionError>) : ValueTask<Result<Change, SessionError>> =
+            match loaded with
+            | Error error -> ValueTask<_>(Error error)
+            | Ok before ->
+                match answerAtOnce before decide with
+                | ValueSome answer -> ValueTask<_>(answer)
+                | ValueNone ->
+                    ValueTask<_>(task = loop.Change(id, ValueSome before, keys, TimeSpan.Zero, decide, cancel))
+
+        let loading = loop.Load(id, keys, cancel)
+
+        if loading.IsCompletedSuccessfully then
+            answer loading.Result
+        else
+            ValueTask<_>(
+                task =
+                    task {
+                        let! loaded = loading
+                        return! answer loaded
+                    }
+            )
 
     /// Stores what `events` made of an absent session. `Refused Exists` when the id is taken.
     member _.Insert
@@ -309,7 +386,7 @@ type Loop(store: ISessionStore, settings: EngineSettings, clock: TimeProvider, l
 
                     let! current =
                         match known with
-                        | ValueSome snapshot -> Task.FromResult(Ok snapshot)
+                        | ValueSome snapshot -> ValueTask<_>(Ok snapshot)
                         | ValueNone -> loop.Load(id, keys, (if attempt = 1 then cancel else CancellationToken.None))
 
                     known <- ValueNone

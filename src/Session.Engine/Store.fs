@@ -51,12 +51,15 @@ type StoredRecord
     /// replicas acknowledges it only when they have it (as far as its settings say so).
     member _.IsDurable = isDurable
 
+    /// What the engine has read out of the body, for a store that hands the same object out again.
+    member val internal Decoded: obj | null = null with get, set
+
     /// The same record, seen later (or the same one, when it was seen later already).
     member record.SeenAt(at: DateTimeOffset) =
         if at <= lastSeen then
             record
         else
-            StoredRecord(id, version, kind, at, dueAt, subject, operation, body, isDurable)
+            StoredRecord(id, version, kind, at, dueAt, subject, operation, body, isDurable, Decoded = record.Decoded)
 
     /// The same record with another place in the due index.
     member _.Due(at: DateTimeOffset) =
