@@ -505,7 +505,9 @@ type SessionEngine
     member _.Sweep(limit: int, cancel: CancellationToken) : Task<int> =
         task {
             let lease = TimeSpan.FromMinutes 2L
-            let! claimed = store.ClaimOverdue(loop.Now, lease, limit, cancel)
+            // The time before the records are read: what is over by it can have been seen by no request that came after.
+            let asOf = loop.Now
+            let! claimed = store.ClaimOverdue(asOf, lease, limit, cancel)
 
             let tell (snapshot: Snapshot) =
                 Decision(fun now state -> refused (Lifecycle.decide policy now Tell state)), snapshot
@@ -551,17 +553,16 @@ type SessionEngine
                     | Error _ ->
                         do! store.Reschedule(record.Id, record.Version, loop.Now + TimeSpan.FromHours 1, cancel)
                     | Ok snapshot ->
-                        let now = loop.Now
                         let due = Lifecycle.due policy snapshot.State
 
                         match snapshot.State with
                         | Destroyed _
-                        | Expired(_, _, _, true) when due <= now -> do! store.Remove(record.Id, CancellationToken.None)
+                        | Expired(_, _, _, true) when due <= asOf -> do! store.Remove(record.Id, CancellationToken.None)
                         | Expired(_, _, _, false) -> do! told snapshot
                         | Created _
                         | Active _
-                        | Regenerated _ when due <= now ->
-                            let expire = Decision(fun now state -> refused (Lifecycle.decide policy now Expire state))
+                        | Regenerated _ when due <= asOf ->
+                            let expire = Decision(fun _ state -> refused (Lifecycle.decide policy asOf Expire state))
 
                             match!
                                 loop.Change(record.Id, ValueSome snapshot, null, lease, expire, CancellationToken.None)

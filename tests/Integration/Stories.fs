@@ -900,7 +900,7 @@ let private restart =
 let all =
     testList
         "stories"
-        [ for kind in [ Memory; Sqlite; Protected; Sealed ] do
+        [ for kind in [ Memory; Sqlite; Redis; Protected; Sealed ] do
               testList
                   (string kind)
                   (List.concat

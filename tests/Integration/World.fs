@@ -14,11 +14,13 @@ open Integration.App
 open Integration.Http
 open Session.CSharp
 open Session.Engine
+open Session.Stores.Redis
 open Session.Stores.Sqlite
 
 type StoreKind =
     | Memory
     | Sqlite
+    | Redis
     /// Memory, with every record under Data Protection keys.
     | Protected
     /// Sqlite, with the data sealed to its bearer.
@@ -28,7 +30,8 @@ type StoreKind =
 let protection kind (sessions: SessionBuilder) =
     match kind with
     | Memory
-    | Sqlite -> ()
+    | Sqlite
+    | Redis -> ()
     | Protected ->
         // Keys of this run, and none in the folder of whoever runs it.
         sessions.Services.AddSingleton<IDataProtectionProvider>(EphemeralDataProtectionProvider()) |> ignore
@@ -39,6 +42,14 @@ let protection kind (sessions: SessionBuilder) =
 let temporaryFolder () = Directory.CreateTempSubdirectory("session-integration-").FullName
 
 let openSqlite folder = new SqliteStore(SqliteStoreOptions(Path = Path.Combine(folder, "sessions.db")))
+
+let openRedisAt (address: string) (prefix: string) configure =
+    let options = RedisStoreOptions(Configuration = address, KeyPrefix = prefix)
+    configure options
+    new RedisStore(options)
+
+/// A place of its own on the server that the tests share.
+let openRedis () = openRedisAt (RedisServer.shared.Force().Address) (Guid.NewGuid().ToString("N") + ":") ignore
 
 let minutes (n: float) = TimeSpan.FromMinutes n
 
@@ -138,6 +149,13 @@ let withStore kind (body: ISessionStore -> Task<unit>) =
         match kind with
         | Memory
         | Protected -> do! body (MemoryStore())
+        | Redis ->
+            let store = openRedis ()
+
+            try
+                do! body store
+            finally
+                (store :> IAsyncDisposable).DisposeAsync().AsTask().GetAwaiter().GetResult()
         | Sqlite
         | Sealed ->
             let folder = temporaryFolder ()

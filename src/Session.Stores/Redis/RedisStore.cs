@@ -1,0 +1,570 @@
+using System.Globalization;
+using System.Runtime.CompilerServices;
+using Session.Engine;
+using StackExchange.Redis;
+
+namespace Session.Stores.Redis;
+
+/// <summary>
+/// Sessions in Redis: one node, Sentinel or Cluster. One key per record, and each change of it one atomic script.
+/// The indexes (by subject, by time, of all) live in keys of their own: entries come first and the record second, so that
+/// an entry may be stale, and none is ever missing.
+/// </summary>
+public sealed class RedisStore : ISessionStore, IAsyncDisposable
+{
+    private const int Shards = 16;
+
+    // Scores are ticks since then: doubles hold them exactly until 2048, and to a few ticks for ever.
+    private static readonly long Epoch = new DateTime(2020, 1, 1, 0, 0, 0, DateTimeKind.Utc).Ticks;
+    private static readonly TimeSpan Longest = TimeSpan.FromDays(3650);
+
+    private readonly RedisStoreOptions _options;
+    private readonly SemaphoreSlim _connecting = new(1, 1);
+    private IConnectionMultiplexer? _connection;
+    private volatile IDatabase? _database;
+    private bool _ownsConnection;
+    private bool _isCluster;
+    private volatile bool _disposed;
+
+    /// <summary>Checks the settings; <c>Prepare</c>, or the first use, connects.</summary>
+    /// <param name="options">The settings. Later changes of them have no effect.</param>
+    /// <exception cref="ArgumentException">A setting is out of range.</exception>
+    public RedisStore(RedisStoreOptions options)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        Require(
+            options.Connect is not null || !string.IsNullOrWhiteSpace(options.Configuration),
+            "RedisStoreOptions.Configuration must be a connection string, such as localhost:6379."
+        );
+        Require(
+            options.KeyPrefix is { Length: <= 100 },
+            "RedisStoreOptions.KeyPrefix must have at most 100 characters."
+        );
+        Require(
+            options.OperationTimeout > TimeSpan.Zero && options.OperationTimeout <= TimeSpan.FromMinutes(10),
+            "RedisStoreOptions.OperationTimeout must be more than zero and at most ten minutes."
+        );
+        Require(options.WaitForReplicas >= 0, "RedisStoreOptions.WaitForReplicas must not be negative.");
+        Require(
+            options.WaitTimeout > TimeSpan.Zero && options.WaitTimeout <= TimeSpan.FromMinutes(10),
+            "RedisStoreOptions.WaitTimeout must be more than zero and at most ten minutes."
+        );
+        Require(
+            options.JanitorMargin >= TimeSpan.FromMinutes(10) && options.JanitorMargin <= Longest,
+            "RedisStoreOptions.JanitorMargin must be between ten minutes and ten years."
+        );
+        _options = options;
+
+        static void Require(bool isRight, string sentence)
+        {
+            if (!isRight)
+                throw new ArgumentException(sentence, nameof(options));
+        }
+    }
+
+    async ValueTask<StoreReport> ISessionStore.Prepare(CancellationToken cancellationToken)
+    {
+        var connection = await Connection(cancellationToken).ConfigureAwait(false);
+        var notes = await ServerProbe.RunAsync(connection, _options, cancellationToken).ConfigureAwait(false);
+        var places = connection
+            .GetEndPoints(configuredOnly: true)
+            .Select(e => e.ToString())
+            .Order(StringComparer.Ordinal);
+        var database = connection.GetDatabase(_options.Database).Database;
+        return new StoreReport($"redis:{string.Join(',', places)}/{database}/{_options.KeyPrefix}", true, true, notes);
+    }
+
+    async ValueTask<WriteResult> ISessionStore.Insert(StoredRecord record, CancellationToken cancellationToken)
+    {
+        ArgumentNullException.ThrowIfNull(record);
+        var db = await Ready(cancellationToken).ConfigureAwait(false);
+        var indexed = Enter(db, record);
+        if (_isCluster)
+            await Within(indexed).ConfigureAwait(false);
+
+        var result = await Write(
+                db.StringSetAsync(Key(record.Id), RecordLayout.Write(record), TimeToLive(record), When.NotExists),
+                static written => written ? WriteResult.Written : WriteResult.Conflict
+            )
+            .ConfigureAwait(false);
+        await Within(indexed).ConfigureAwait(false);
+
+        if (result == WriteResult.Written)
+        {
+            // Once more: a listing or a sweep may have found the entries before the record was there, and dropped them.
+            if (record.Subject is not null || record.DueAt <= record.LastSeen + TimeSpan.FromMinutes(1))
+                await Within(Enter(db, record)).ConfigureAwait(false);
+            await Last(db, record).ConfigureAwait(false);
+        }
+        else if (result == WriteResult.Conflict && await Fetch(db, record.Id).ConfigureAwait(false) is { } taken)
+            await Within(Leave(db, taken)).ConfigureAwait(false);
+
+        return result;
+    }
+
+    async ValueTask<StoredRecord?> ISessionStore.Load(string id, CancellationToken cancellationToken)
+    {
+        ArgumentNullException.ThrowIfNull(id);
+        var db = await Ready(cancellationToken).ConfigureAwait(false);
+        return await Fetch(db, id).ConfigureAwait(false);
+    }
+
+    async ValueTask<WriteResult> ISessionStore.Replace(
+        StoredRecord record,
+        long expected,
+        CancellationToken cancellationToken
+    )
+    {
+        ArgumentNullException.ThrowIfNull(record);
+        var db = await Ready(cancellationToken).ConfigureAwait(false);
+        var value = RecordLayout.Write(record);
+
+        // What ends or elevates a session changes the indexes as a rule, what else is written does not.
+        var isIndexed = record.IsDurable || record.Kind == RecordKind.Ended;
+        while (true)
+        {
+            var indexed = isIndexed ? Enter(db, record) : Task.CompletedTask;
+            if (isIndexed && _isCluster)
+                await Within(indexed).ConfigureAwait(false);
+
+            string? left = null;
+            var needsIndex = false;
+            var result = await Write(
+                    db.ScriptEvaluateAsync(
+                        Scripts.Replace,
+                        [Key(record.Id)],
+                        [RecordLayout.Number(expected), value, Milliseconds(TimeToLive(record)), isIndexed ? 1 : 0]
+                    ),
+                    answer =>
+                    {
+                        var parts = (RedisResult[])answer!;
+                        left = parts.Length > 1 ? (string?)parts[1] : null;
+                        needsIndex = (int)parts[0] == 3;
+                        return needsIndex ? WriteResult.Conflict : (WriteResult)(int)parts[0];
+                    }
+                )
+                .ConfigureAwait(false);
+            await Within(indexed).ConfigureAwait(false);
+
+            if (needsIndex && !isIndexed)
+            {
+                isIndexed = true;
+                continue;
+            }
+
+            if (result == WriteResult.Written && isIndexed)
+            {
+                if (record.Subject is not null)
+                    await Within(EnterSubject(db, record)).ConfigureAwait(false);
+                if (left is not null)
+                    await Within(db.SortedSetRemoveAsync(SubjectKey(left), record.Id)).ConfigureAwait(false);
+                await Within(Leave(db, record)).ConfigureAwait(false);
+            }
+
+            if (result == WriteResult.Written)
+                await Last(db, record).ConfigureAwait(false);
+            return result;
+        }
+    }
+
+    async ValueTask ISessionStore.Touch(string id, DateTimeOffset at, CancellationToken cancellationToken)
+    {
+        ArgumentNullException.ThrowIfNull(id);
+        var db = await Ready(cancellationToken).ConfigureAwait(false);
+
+        // Not awaited: a lost touch ends a session a little early, and nothing worse.
+        var touching = db.ScriptEvaluateAsync(Scripts.Touch, [Key(id)], [RecordLayout.Number(at.UtcTicks)]);
+        _ = touching.ContinueWith(
+            static failed => _ = failed.Exception,
+            CancellationToken.None,
+            TaskContinuationOptions.OnlyOnFaulted | TaskContinuationOptions.ExecuteSynchronously,
+            TaskScheduler.Default
+        );
+    }
+
+    async ValueTask ISessionStore.Remove(string id, CancellationToken cancellationToken)
+    {
+        ArgumentNullException.ThrowIfNull(id);
+        var db = await Ready(cancellationToken).ConfigureAwait(false);
+        var subject = (string?)await Within(db.ScriptEvaluateAsync(Scripts.Remove, [Key(id)])).ConfigureAwait(false);
+        await Within(
+                Task.WhenAll(
+                    subject is null ? Task.CompletedTask : db.SortedSetRemoveAsync(SubjectKey(subject), id),
+                    Forget(db, id)
+                )
+            )
+            .ConfigureAwait(false);
+    }
+
+    async ValueTask<StoredPage> ISessionStore.BySubject(
+        string subject,
+        string? after,
+        int limit,
+        CancellationToken cancellationToken
+    )
+    {
+        ArgumentNullException.ThrowIfNull(subject);
+        ArgumentOutOfRangeException.ThrowIfLessThan(limit, 1);
+        var db = await Ready(cancellationToken).ConfigureAwait(false);
+        var ids = Texts(await Within(IdsAfter(db, SubjectKey(subject), after, limit)).ConfigureAwait(false));
+        var page = ids.Take(limit).ToArray();
+        var records = await FetchAll(db, page).ConfigureAwait(false);
+
+        // An entry whose record is gone, or somebody else's by now. A sign-in that is under way enters itself again.
+        var stale = page.Where((_, i) => records[i]?.Subject != subject).Select(id => (RedisValue)id).ToArray();
+        if (stale.Length > 0)
+            await Within(db.SortedSetRemoveAsync(SubjectKey(subject), stale)).ConfigureAwait(false);
+
+        return new StoredPage(
+            [.. records.Where(record => record?.Subject == subject).Select(record => record!)],
+            ids.Length > limit ? page[^1] : null
+        );
+    }
+
+    async ValueTask<StoredPage> ISessionStore.Enumerate(string? after, int limit, CancellationToken cancellationToken)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(limit, 1);
+        var db = await Ready(cancellationToken).ConfigureAwait(false);
+        var found = await Within(
+                Task.WhenAll(
+                    Enumerable
+                        .Range(0, Shards)
+                        .SelectMany(shard =>
+                            new[]
+                            {
+                                IdsAfter(db, LiveKey(shard), after, limit),
+                                IdsAfter(db, EndedKey(shard), after, limit),
+                            }
+                        )
+                )
+            )
+            .ConfigureAwait(false);
+        var ids = found.SelectMany(Texts).Distinct().Order(StringComparer.Ordinal).Take(limit + 1).ToArray();
+        var page = ids.Take(limit).ToArray();
+        var records = await FetchAll(db, page).ConfigureAwait(false);
+        return new StoredPage([.. records.OfType<StoredRecord>()], ids.Length > limit ? page[^1] : null);
+    }
+
+    async ValueTask<long> ISessionStore.Count(CancellationToken cancellationToken)
+    {
+        var db = await Ready(cancellationToken).ConfigureAwait(false);
+        var counts = await Within(
+                Task.WhenAll(Enumerable.Range(0, Shards).Select(shard => db.SortedSetLengthAsync(LiveKey(shard))))
+            )
+            .ConfigureAwait(false);
+        return counts.Sum();
+    }
+
+    async ValueTask<IReadOnlyList<StoredRecord>> ISessionStore.ClaimOverdue(
+        DateTimeOffset now,
+        TimeSpan lease,
+        int limit,
+        CancellationToken cancellationToken
+    )
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(limit, 1);
+        var db = await Ready(cancellationToken).ConfigureAwait(false);
+        var claimed = new List<StoredRecord>();
+        var until = Score(now + lease);
+
+        while (claimed.Count < limit)
+        {
+            var overdue = await Within(
+                    Task.WhenAll(
+                        Enumerable
+                            .Range(0, Shards)
+                            .Select(shard =>
+                                db.SortedSetRangeByScoreWithScoresAsync(
+                                    DueKey(shard),
+                                    double.NegativeInfinity,
+                                    Score(now),
+                                    take: limit - claimed.Count
+                                )
+                            )
+                    )
+                )
+                .ConfigureAwait(false);
+            var wanted = overdue
+                .SelectMany((entries, shard) => entries.Select(entry => (shard, entry)))
+                .OrderBy(due => due.entry.Score)
+                .Take(limit - claimed.Count)
+                .ToArray();
+            if (wanted.Length == 0)
+                break;
+
+            var taken = await Within(
+                    Task.WhenAll(
+                        wanted
+                            .GroupBy(due => due.shard)
+                            .Select(group =>
+                                db.ScriptEvaluateAsync(
+                                    Scripts.Claim,
+                                    [DueKey(group.Key)],
+                                    [
+                                        Text(until),
+                                        .. group.SelectMany(due =>
+                                            new RedisValue[] { due.entry.Element, Text(due.entry.Score) }
+                                        ),
+                                    ]
+                                )
+                            )
+                    )
+                )
+                .ConfigureAwait(false);
+            var ours = taken.SelectMany(ids => (string[])ids!).ToHashSet(StringComparer.Ordinal);
+            foreach (var id in wanted.Select(due => (string)due.entry.Element!).Where(ours.Contains))
+                if (await Take(db, id, now).ConfigureAwait(false) is { } record)
+                    claimed.Add(record);
+        }
+
+        return claimed;
+    }
+
+    async ValueTask ISessionStore.Reschedule(
+        string id,
+        long version,
+        DateTimeOffset dueAt,
+        CancellationToken cancellationToken
+    )
+    {
+        ArgumentNullException.ThrowIfNull(id);
+        var db = await Ready(cancellationToken).ConfigureAwait(false);
+        var isThere = (int)
+            await Within(
+                    db.ScriptEvaluateAsync(
+                        Scripts.Reschedule,
+                        [Key(id)],
+                        [
+                            RecordLayout.Number(version),
+                            dueAt.UtcTicks / TimeSpan.TicksPerMillisecond,
+                            Milliseconds(_options.JanitorMargin),
+                        ]
+                    )
+                )
+                .ConfigureAwait(false);
+        if (isThere == 1)
+            await Within(db.SortedSetUpdateAsync(DueKey(Shard(id)), id, Score(dueAt))).ConfigureAwait(false);
+    }
+
+    /// <summary>Closes the connection, if the store made it.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        _disposed = true;
+        _database = null;
+        if (_ownsConnection && _connection is { } connection)
+            await connection.DisposeAsync().ConfigureAwait(false);
+        _connection = null;
+    }
+
+    // -- one record
+
+    private async Task<StoredRecord?> Fetch(IDatabase db, string id)
+    {
+        // From the primary: a replica may not have heard of a logout yet.
+        var value = (byte[]?)await Within(db.StringGetAsync(Key(id), CommandFlags.DemandMaster)).ConfigureAwait(false);
+        return value is null ? null : RecordLayout.Read(id, value);
+    }
+
+    private Task<StoredRecord?[]> FetchAll(IDatabase db, string[] ids) => Task.WhenAll(ids.Select(id => Fetch(db, id)));
+
+    private async Task<StoredRecord?> Take(IDatabase db, string id, DateTimeOffset now)
+    {
+        var value = (byte[]?)
+            await Within(db.ScriptEvaluateAsync(Scripts.Take, [Key(id)], [RecordLayout.Number(now.UtcTicks)]))
+                .ConfigureAwait(false);
+        switch (value)
+        {
+            case null:
+                await Within(Forget(db, id)).ConfigureAwait(false);
+                return null;
+            case { Length: 8 }:
+                var due = new DateTimeOffset(
+                    System.Buffers.Binary.BinaryPrimitives.ReadInt64BigEndian(value),
+                    TimeSpan.Zero
+                );
+                await Within(db.SortedSetUpdateAsync(DueKey(Shard(id)), id, Score(due))).ConfigureAwait(false);
+                return null;
+            default:
+                return RecordLayout.Read(id, value);
+        }
+    }
+
+    /// <summary>The janitor's: the lifecycle's time, counted from when the session was last seen, and a margin.</summary>
+    private TimeSpan TimeToLive(StoredRecord record)
+    {
+        var rest = record.DueAt - record.LastSeen;
+        return (
+                rest < TimeSpan.Zero ? TimeSpan.Zero
+                : rest > Longest ? Longest
+                : rest
+            ) + _options.JanitorMargin;
+    }
+
+    // -- indexes
+
+    private Task Enter(IDatabase db, StoredRecord record)
+    {
+        var shard = Shard(record.Id);
+        var ended = record.Kind == RecordKind.Ended;
+        return Task.WhenAll(
+            // Never later than it was: a sweep that comes early looks at the record, and one that comes late cannot.
+            db.SortedSetAddAsync(DueKey(shard), record.Id, Score(record.DueAt), SortedSetWhen.LessThan),
+            db.SortedSetAddAsync(ended ? EndedKey(shard) : LiveKey(shard), record.Id, 0),
+            EnterSubject(db, record)
+        );
+    }
+
+    private Task EnterSubject(IDatabase db, StoredRecord record) =>
+        record.Subject is null ? Task.CompletedTask : db.SortedSetAddAsync(SubjectKey(record.Subject), record.Id, 0);
+
+    /// <summary>Takes a tombstone out of the list of the living.</summary>
+    private static Task LeaveLiving(IDatabase db, RedisKey living, StoredRecord record) =>
+        record.Kind == RecordKind.Ended ? db.SortedSetRemoveAsync(living, record.Id) : Task.CompletedTask;
+
+    private Task Leave(IDatabase db, StoredRecord record) => LeaveLiving(db, LiveKey(Shard(record.Id)), record);
+
+    private Task<bool[]> Forget(IDatabase db, string id)
+    {
+        var shard = Shard(id);
+        return Task.WhenAll(
+            db.SortedSetRemoveAsync(DueKey(shard), id),
+            db.SortedSetRemoveAsync(LiveKey(shard), id),
+            db.SortedSetRemoveAsync(EndedKey(shard), id)
+        );
+    }
+
+    private static Task<RedisValue[]> IdsAfter(IDatabase db, RedisKey key, string? after, int limit) =>
+        db.SortedSetRangeByValueAsync(
+            key,
+            after is null ? RedisValue.Null : after,
+            RedisValue.Null,
+            after is null ? Exclude.None : Exclude.Start,
+            Order.Ascending,
+            0,
+            limit + 1L
+        );
+
+    private static string[] Texts(RedisValue[] values) => Array.ConvertAll(values, value => (string)value!);
+
+    private RedisKey Key(string id) => string.Concat(_options.KeyPrefix, "r:", id);
+
+    private RedisKey SubjectKey(string subject) => string.Concat(_options.KeyPrefix, "s:", subject);
+
+    private RedisKey DueKey(int shard) => $"{_options.KeyPrefix}d:{shard}";
+
+    private RedisKey LiveKey(int shard) => $"{_options.KeyPrefix}l:{shard}";
+
+    private RedisKey EndedKey(int shard) => $"{_options.KeyPrefix}e:{shard}";
+
+    /// <summary>FNV-1a of the id: the same on every node and in every version.</summary>
+    private static int Shard(string id)
+    {
+        var hash = 2166136261u;
+        foreach (var c in id)
+            hash = unchecked((hash ^ c) * 16777619u);
+        return (int)(hash % Shards);
+    }
+
+    private static double Score(DateTimeOffset at) => at.UtcTicks - Epoch;
+
+    private static string Text(double score) => score.ToString("R", CultureInfo.InvariantCulture);
+
+    private static long Milliseconds(TimeSpan span) => (long)span.TotalMilliseconds;
+
+    // -- the connection
+
+    private async ValueTask<IDatabase> Ready(CancellationToken cancellationToken)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        if (_database is { } database)
+            return database;
+        await Connection(cancellationToken).ConfigureAwait(false);
+        return _database!;
+    }
+
+    private async Task<IConnectionMultiplexer> Connection(CancellationToken cancellationToken)
+    {
+        ObjectDisposedException.ThrowIf(_disposed, this);
+        await _connecting.WaitAsync(cancellationToken).ConfigureAwait(false);
+        try
+        {
+            if (_connection is null)
+            {
+                _ownsConnection = _options.Connect is null;
+                _connection = await (_options.Connect?.Invoke() ?? Open()).ConfigureAwait(false);
+            }
+
+            // Known once a server was reached: until then the answers come one after the other, which is always right.
+            _isCluster = !_connection
+                .GetServers()
+                .Any(server => server.IsConnected && server.ServerType != ServerType.Cluster);
+            _database = _connection.GetDatabase(_options.Database);
+            return _connection;
+        }
+        finally
+        {
+            _connecting.Release();
+        }
+    }
+
+    private async Task<IConnectionMultiplexer> Open()
+    {
+        var configuration = ConfigurationOptions.Parse(_options.Configuration);
+        configuration.AbortOnConnectFail = false;
+        // A request waits for its own deadline, not in a queue for a server that is away.
+        configuration.BacklogPolicy = BacklogPolicy.FailFast;
+        configuration.AsyncTimeout = (int)_options.OperationTimeout.TotalMilliseconds;
+        configuration.ClientName ??= "session-store";
+        return await ConnectionMultiplexer.ConnectAsync(configuration).ConfigureAwait(false);
+    }
+
+    private Task Within(Task work) => work.WaitAsync(_options.OperationTimeout);
+
+    private Task<T> Within<T>(Task<T> work) => work.WaitAsync(_options.OperationTimeout);
+
+    /// <summary>A write: unknown, once it may have been sent and no answer came.</summary>
+    private async Task<WriteResult> Write<T>(Task<T> work, Func<T, WriteResult> read)
+    {
+        try
+        {
+            return read(await Within(work).ConfigureAwait(false));
+        }
+        catch (TimeoutException error)
+            when (error
+                    is not RedisTimeoutException
+                    {
+                        Commandstatus: CommandStatus.WaitingToBeSent or CommandStatus.WaitingInBacklog
+                    }
+            )
+        {
+            return WriteResult.Unknown;
+        }
+        catch (RedisConnectionException error)
+            when (error.CommandStatus is not (CommandStatus.WaitingToBeSent or CommandStatus.WaitingInBacklog)
+                && error.FailureType is not ConnectionFailureType.UnableToConnect
+            )
+        {
+            return WriteResult.Unknown;
+        }
+    }
+
+    /// <summary>Waits for the replicas, where the write must last.</summary>
+    private async Task Last(IDatabase db, StoredRecord record)
+    {
+        if (!record.IsDurable || _options.WaitForReplicas == 0)
+            return;
+
+        // WAIT asks for the writes of its own connection: the one that the driver has to the primary of this key.
+        var primary =
+            await Within(db.IdentifyEndpointAsync(Key(record.Id), CommandFlags.DemandMaster)).ConfigureAwait(false)
+            ?? throw new RedisReplicationException(0, _options.WaitForReplicas);
+        var reached = (long)
+            await db
+                .Multiplexer.GetServer(primary)
+                .ExecuteAsync("WAIT", _options.WaitForReplicas, Milliseconds(_options.WaitTimeout))
+                .WaitAsync(_options.WaitTimeout + _options.OperationTimeout)
+                .ConfigureAwait(false);
+        if (reached < _options.WaitForReplicas)
+            throw new RedisReplicationException(reached, _options.WaitForReplicas);
+    }
+}

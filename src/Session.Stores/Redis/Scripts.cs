@@ -1,0 +1,131 @@
+namespace Session.Stores.Redis;
+
+/// <summary>
+/// Constant text, so that the driver can send hashes and come back with the text when a server has forgotten it. Each
+/// touches one key: that of a record, or one shard of the due index.
+/// </summary>
+internal static class Scripts
+{
+    // Bytes, and not the order of strings: that depends on the server's locale.
+    private const string Before = """
+        local function before(a, b)
+          for i = 1, 8 do
+            local x, y = string.byte(a, i), string.byte(b, i)
+            if x ~= y then return x < y end
+          end
+          return false
+        end
+
+        """;
+
+    /// <summary>
+    /// KEYS 1 the record; ARGV 1 the expected version, 2 the new value, 3 its time to live in ms, 4 '1': the index has
+    /// the entries of the new value already. Answers 0 and the subject before when it changed, 1 conflict, 2 absent,
+    /// 3 the index has to be changed first; nothing is written then.
+    /// </summary>
+    public const string Replace =
+        Before
+        + """
+            local old = redis.call('GETRANGE', KEYS[1], 0, 35)
+            if #old < 36 then return {2} end
+            if string.sub(old, 3, 10) ~= ARGV[1] then return {1} end
+            local new = ARGV[2]
+            local moved = string.byte(old, 2) >= 128
+            local wasEnded = string.byte(old, 2) % 128 == 2
+            local isEnded = string.byte(new, 2) == 2
+            local subject = false
+            local length = string.byte(old, 35) * 256 + string.byte(old, 36)
+            if length < 65535 then subject = redis.call('GETRANGE', KEYS[1], 36, 35 + length) end
+            local newSubject = false
+            local newLength = string.byte(new, 35) * 256 + string.byte(new, 36)
+            if newLength < 65535 then newSubject = string.sub(new, 37, 36 + newLength) end
+            if length == 0 then subject = '' end
+            if ARGV[4] ~= '1' and (moved or wasEnded ~= isEnded or subject ~= newSubject
+                or before(string.sub(new, 19, 26), string.sub(old, 19, 26))) then return {3} end
+            if before(string.sub(new, 11, 18), string.sub(old, 11, 18)) then
+              new = string.sub(new, 1, 10) .. string.sub(old, 11, 18) .. string.sub(new, 19)
+            end
+            redis.call('SET', KEYS[1], new, 'PX', ARGV[3])
+            if subject and subject ~= newSubject then return {0, subject} end
+            return {0}
+            """;
+
+    /// <summary>KEYS 1 the record; ARGV 1 the time seen. Only forward, and not on a tombstone.</summary>
+    public const string Touch =
+        Before
+        + """
+            local old = redis.call('GETRANGE', KEYS[1], 0, 17)
+            if #old < 18 or string.byte(old, 2) % 128 == 2 then return 0 end
+            if before(string.sub(old, 11, 18), ARGV[1]) then redis.call('SETRANGE', KEYS[1], 10, ARGV[1]) end
+            return 1
+            """;
+
+    /// <summary>KEYS 1 the record. Answers with its subject, if it had one.</summary>
+    public const string Remove = """
+        local old = redis.call('GETRANGE', KEYS[1], 34, 35)
+        if #old < 2 then return false end
+        local length = string.byte(old, 1) * 256 + string.byte(old, 2)
+        local subject = false
+        if length < 65535 then subject = redis.call('GETRANGE', KEYS[1], 36, 35 + length) end
+        if length == 0 then subject = '' end
+        redis.call('DEL', KEYS[1])
+        return subject
+        """;
+
+    /// <summary>
+    /// KEYS 1 a shard of the due index; ARGV 1 the score at the end of the lease, then pairs of id and score: each is
+    /// taken only if its score still is the one that was read. Answers with the ids that are taken.
+    /// </summary>
+    public const string Claim = """
+        local taken = {}
+        for i = 2, #ARGV, 2 do
+          local score = redis.call('ZSCORE', KEYS[1], ARGV[i])
+          if score and tonumber(score) == tonumber(ARGV[i + 1]) then
+            redis.call('ZADD', KEYS[1], ARGV[1], ARGV[i])
+            taken[#taken + 1] = ARGV[i]
+          end
+        end
+        return taken
+        """;
+
+    /// <summary>
+    /// KEYS 1 the record; ARGV 1 now. Answers with the record, marked as moved in the due index, when its time has come
+    /// or it was moved there before; with its due time (8 bytes) when the index was early; with nothing when it is gone.
+    /// </summary>
+    public const string Take =
+        Before
+        + """
+            local value = redis.call('GET', KEYS[1])
+            if not value then return false end
+            local kind = string.byte(value, 2)
+            local due = string.sub(value, 19, 26)
+            if kind < 128 then
+              if before(ARGV[1], due) then return due end
+              redis.call('SETRANGE', KEYS[1], 1, string.char(kind + 128))
+            end
+            return value
+            """;
+
+    /// <summary>KEYS 1 the record; ARGV 1 its version, 2 the new due time in ms since the year 1, 3 the margin in ms.</summary>
+    public const string Reschedule = """
+        local old = redis.call('GETRANGE', KEYS[1], 0, 17)
+        if #old < 18 or string.sub(old, 3, 10) ~= ARGV[1] then return 0 end
+        local kind = string.byte(old, 2)
+        if kind < 128 then redis.call('SETRANGE', KEYS[1], 1, string.char(kind + 128)) end
+        local seen = 0
+        for i = 11, 18 do seen = seen * 256 + string.byte(old, i) end
+        local rest = math.max(tonumber(ARGV[2]) - seen / 10000, 0) + tonumber(ARGV[3])
+        if rest > redis.call('PTTL', KEYS[1]) then redis.call('PEXPIRE', KEYS[1], string.format('%.0f', rest)) end
+        return 1
+        """;
+
+    /// <summary>KEYS 1 any; ARGV 1 a number of steps: 0 when the script ran alone, else how often it was interrupted.</summary>
+    public const string Atomic = """
+        local torn = 0
+        for i = 1, tonumber(ARGV[1]) do
+          local before = redis.call('INCR', KEYS[1])
+          if redis.call('INCR', KEYS[1]) ~= before + 1 then torn = torn + 1 end
+        end
+        return torn
+        """;
+}

@@ -1,0 +1,225 @@
+/// Real Redis servers on free ports: one node, a Sentinel set-up, a Cluster of six. Each is stopped by its own id.
+module Integration.RedisServer
+
+open System
+open System.Diagnostics
+open System.IO
+open System.Net
+open System.Net.Sockets
+open System.Threading.Tasks
+open StackExchange.Redis
+
+let freePort () =
+    let listener = new TcpListener(IPAddress.Loopback, 0)
+    listener.Start()
+    let port = (listener.LocalEndpoint :?> IPEndPoint).Port
+    listener.Stop()
+    port
+
+let private launch (program: string) (arguments: string list) =
+    let info = ProcessStartInfo(program, arguments, RedirectStandardOutput = true, RedirectStandardError = true)
+
+    let started = nonNull (Process.Start info)
+    // Read, so that a full pipe stops nobody.
+    started.OutputDataReceived.Add ignore
+    started.ErrorDataReceived.Add ignore
+    started.BeginOutputReadLine()
+    started.BeginErrorReadLine()
+    started
+
+let private run program arguments =
+    use started = launch program arguments
+    started.WaitForExit 30_000 |> ignore
+    started.ExitCode
+
+/// One redis-server with a folder of its own.
+[<Sealed>]
+type RedisServer(settings: (string * string) list) =
+    let folder = Directory.CreateTempSubdirectory("session-redis-").FullName
+    let port = freePort ()
+
+    let arguments =
+        [ "--port", string port
+          "--bind", "127.0.0.1"
+          "--dir", folder
+          "--save", ""
+          "--enable-debug-command", "yes" ]
+        @ settings
+        |> List.collect (fun (name, value) ->
+            (if name.StartsWith "--" then name else "--" + name)
+            :: (if value = "" then [ "" ] else List.ofArray (value.Split ' ')))
+
+    let mutable running: Process | null = null
+    member _.Port = port
+    member _.Folder = folder
+    member _.Address = $"127.0.0.1:{port}"
+
+    member server.Start() =
+        running <- launch "redis-server" arguments
+        let mutable tries = 0
+        let mutable isUp = false
+
+        while not isUp do
+            tries <- tries + 1
+
+            if tries > 300 then
+                failwithf "redis-server does not answer on port %d" port
+
+            try
+                use client = new TcpClient()
+                client.Connect(IPAddress.Loopback, port)
+                let stream = client.GetStream()
+                stream.Write(ReadOnlySpan<byte>("PING\r\n"B))
+                let answer = Array.zeroCreate<byte> 64
+                let length = stream.Read(answer, 0, 64)
+                isUp <- Text.Encoding.ASCII.GetString(answer, 0, length).StartsWith "+PONG"
+            with :? SocketException ->
+                ()
+
+            if not isUp then
+                Threading.Thread.Sleep 20
+
+    /// As kill -9 does: nothing is written any more.
+    member _.Kill() =
+        match running with
+        | null -> ()
+        | started ->
+            started.Kill()
+            started.WaitForExit()
+            started.Dispose()
+            running <- null
+
+    /// The process stops where it is, and goes on later.
+    member private _.Signal(name: string) =
+        match running with
+        | null -> ()
+        | started -> run "kill" [ "-" + name; string started.Id ] |> ignore
+
+    member server.Freeze() = server.Signal "STOP"
+    member server.Thaw() = server.Signal "CONT"
+
+    interface IDisposable with
+        member server.Dispose() =
+            server.Kill()
+
+            if Directory.Exists folder then
+                Directory.Delete(folder, true)
+
+let startOne settings =
+    let server = new RedisServer(settings)
+    server.Start()
+    server
+
+/// One for all tests that need no more than a server: each test has a prefix of its own.
+let shared =
+    lazy
+        (let server = startOne []
+         AppDomain.CurrentDomain.ProcessExit.Add(fun _ -> (server :> IDisposable).Dispose())
+         server)
+
+let connect (configuration: string) : Task<ConnectionMultiplexer> =
+    ConnectionMultiplexer.ConnectAsync(configuration + ",allowAdmin=true,abortConnect=false")
+
+/// Six nodes: three primaries with a replica each. Every write is on disk before its answer.
+[<Sealed>]
+type RedisCluster(nodeTimeout: int) =
+    let nodes =
+        [ for _ in 1..6 ->
+              new RedisServer(
+                  [ "cluster-enabled", "yes"
+                    "cluster-node-timeout", string nodeTimeout
+                    "cluster-replica-validity-factor", "0"
+                    "appendonly", "yes"
+                    "appendfsync", "always" ]
+              ) ]
+
+    member _.Nodes = nodes
+    member _.Addresses = String.Join(",", nodes |> List.map _.Address)
+
+    member _.Start() =
+        for node in nodes do
+            node.Start()
+
+        let create =
+            [ "--cluster"; "create" ]
+            @ (nodes |> List.map _.Address)
+            @ [ "--cluster-replicas"; "1"; "--cluster-yes" ]
+
+        let code = run "redis-cli" create
+
+        if code <> 0 then
+            failwithf "redis-cli --cluster create ended with %d" code
+
+        // Until every node knows that all slots are served, and each primary has its replica.
+        let isReady (node: RedisServer) =
+            use cli =
+                nonNull (
+                    Process.Start(
+                        ProcessStartInfo(
+                            "redis-cli",
+                            [ "-p"; string node.Port; "cluster"; "info" ],
+                            RedirectStandardOutput = true
+                        )
+                    )
+                )
+
+            let text = cli.StandardOutput.ReadToEnd()
+            text.Contains "cluster_state:ok" && text.Contains "cluster_known_nodes:6"
+
+        let mutable tries = 0
+
+        while not (List.forall isReady nodes) do
+            tries <- tries + 1
+
+            if tries > 200 then
+                failwith "the cluster does not come up"
+
+            Threading.Thread.Sleep 100
+
+    interface IDisposable with
+        member _.Dispose() =
+            for node in nodes do
+                (node :> IDisposable).Dispose()
+
+/// A primary, a replica, and three Sentinels that watch them.
+[<Sealed>]
+type RedisSentinels() =
+    let settings = [ "appendonly", "yes"; "appendfsync", "always" ]
+    let primary = startOne settings
+    let replica = startOne (settings @ [ "replicaof", $"127.0.0.1 {primary.Port}" ])
+    let folder = Directory.CreateTempSubdirectory("session-sentinel-").FullName
+
+    let sentinels =
+        [ for i in 1..3 do
+              let port = freePort ()
+              let file = Path.Combine(folder, $"sentinel-{i}.conf")
+
+              File.WriteAllLines(
+                  file,
+                  [ $"port {port}"
+                    "bind 127.0.0.1"
+                    $"dir {folder}"
+                    $"sentinel monitor sessions 127.0.0.1 {primary.Port} 2"
+                    "sentinel down-after-milliseconds sessions 1000"
+                    "sentinel failover-timeout sessions 5000" ]
+              )
+
+              port, launch "redis-sentinel" [ file ] ]
+
+    member _.Primary = primary
+    member _.Replica = replica
+
+    member _.Configuration =
+        String.Join(",", sentinels |> List.map (fun (port, _) -> $"127.0.0.1:{port}"))
+        + ",serviceName=sessions"
+
+    interface IDisposable with
+        member _.Dispose() =
+            for _, started in sentinels do
+                started.Kill()
+                started.WaitForExit()
+                started.Dispose()
+
+            (replica :> IDisposable).Dispose()
+            (primary :> IDisposable).Dispose()
+            Directory.Delete(folder, true)
