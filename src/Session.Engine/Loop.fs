@@ -69,12 +69,14 @@ type Loop(store: ISessionStore, settings: EngineSettings, clock: TimeProvider, l
         | Absent -> RecordKind.Ended
 
     /// What must not come back when a node of the store is lost: an ended session, and a token that an elevation killed.
+    /// And what must not go: a sign-in.
     let mustLast event =
         match event with
         | WasDestroyed _
         | WasElevated _
-        | WasSignedIn _ -> true
-        | WasCreated _
+        | WasSignedIn _
+        | WasCreated(_, Some _, _, _) -> true
+        | WasCreated(_, None, _, _)
         | RenewalConfirmed _
         | WasReplayed _
         | HasExpired _

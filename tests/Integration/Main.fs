@@ -16,6 +16,7 @@ let main args =
             testList
                 "integration"
                 [ Stories.all
+                  Redis.all
                   Config.all
                   Versions.all
                   Surface.all

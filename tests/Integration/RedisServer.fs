@@ -43,6 +43,7 @@ type RedisServer(settings: (string * string) list) =
           "--bind", "127.0.0.1"
           "--dir", folder
           "--save", ""
+          "--repl-diskless-sync-delay", "0"
           "--enable-debug-command", "yes" ]
         @ settings
         |> List.collect (fun (name, value) ->
@@ -72,7 +73,8 @@ type RedisServer(settings: (string * string) list) =
                 stream.Write(ReadOnlySpan<byte>("PING\r\n"B))
                 let answer = Array.zeroCreate<byte> 64
                 let length = stream.Read(answer, 0, 64)
-                isUp <- Text.Encoding.ASCII.GetString(answer, 0, length).StartsWith "+PONG"
+                let said = Text.Encoding.ASCII.GetString(answer, 0, length)
+                isUp <- said.StartsWith "+PONG" || said.StartsWith "-NOAUTH"
             with :? SocketException ->
                 ()
 
@@ -212,6 +214,26 @@ type RedisSentinels() =
     member _.Configuration =
         String.Join(",", sentinels |> List.map (fun (port, _) -> $"127.0.0.1:{port}"))
         + ",serviceName=sessions"
+
+    /// Until a write reaches the replica, and the Sentinels know of both.
+    member _.Settled() : Task<unit> =
+        task {
+            use! admin = connect primary.Address
+            let mutable reached = 0L
+            let mutable tries = 0
+
+            while reached < 1L do
+                tries <- tries + 1
+
+                if tries > 100 then
+                    failwith "the replica takes no writes"
+
+                let! _ = admin.GetDatabase().StringSetAsync(RedisKey "settled", RedisValue tries)
+                let! answer = admin.GetServer(primary.Address).ExecuteAsync("WAIT", 1, 200)
+                reached <- RedisResult.op_Explicit answer
+
+            do! Task.Delay 2000
+        }
 
     interface IDisposable with
         member _.Dispose() =

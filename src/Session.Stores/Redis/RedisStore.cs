@@ -21,9 +21,14 @@ public sealed class RedisStore : ISessionStore, IAsyncDisposable
     private readonly RedisStoreOptions _options;
     private readonly SemaphoreSlim _connecting = new(1, 1);
     private IConnectionMultiplexer? _connection;
+
+    // WAIT holds up whatever else goes over its connection: writes that wait have one of their own.
+    private IConnectionMultiplexer? _waiting;
     private volatile IDatabase? _database;
+    private volatile IDatabase? _waitingDatabase;
     private bool _ownsConnection;
     private bool _isCluster;
+    private long _lookedAt;
     private volatile bool _disposed;
 
     /// <summary>Checks the settings; <c>Prepare</c>, or the first use, connects.</summary>
@@ -77,7 +82,7 @@ public sealed class RedisStore : ISessionStore, IAsyncDisposable
     async ValueTask<WriteResult> ISessionStore.Insert(StoredRecord record, CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(record);
-        var db = await Ready(cancellationToken).ConfigureAwait(false);
+        var db = await Ready(cancellationToken, record.IsDurable).ConfigureAwait(false);
         var indexed = Enter(db, record);
         if (_isCluster)
             await Within(indexed).ConfigureAwait(false);
@@ -116,7 +121,7 @@ public sealed class RedisStore : ISessionStore, IAsyncDisposable
     )
     {
         ArgumentNullException.ThrowIfNull(record);
-        var db = await Ready(cancellationToken).ConfigureAwait(false);
+        var db = await Ready(cancellationToken, record.IsDurable).ConfigureAwait(false);
         var value = RecordLayout.Write(record);
 
         // What ends or elevates a session changes the indexes as a rule, what else is written does not.
@@ -173,13 +178,7 @@ public sealed class RedisStore : ISessionStore, IAsyncDisposable
         var db = await Ready(cancellationToken).ConfigureAwait(false);
 
         // Not awaited: a lost touch ends a session a little early, and nothing worse.
-        var touching = db.ScriptEvaluateAsync(Scripts.Touch, [Key(id)], [RecordLayout.Number(at.UtcTicks)]);
-        _ = touching.ContinueWith(
-            static failed => _ = failed.Exception,
-            CancellationToken.None,
-            TaskContinuationOptions.OnlyOnFaulted | TaskContinuationOptions.ExecuteSynchronously,
-            TaskScheduler.Default
-        );
+        Ignore(db.ScriptEvaluateAsync(Scripts.Touch, [Key(id)], [RecordLayout.Number(at.UtcTicks)]));
     }
 
     async ValueTask ISessionStore.Remove(string id, CancellationToken cancellationToken)
@@ -351,9 +350,12 @@ public sealed class RedisStore : ISessionStore, IAsyncDisposable
     {
         _disposed = true;
         _database = null;
+        _waitingDatabase = null;
         if (_ownsConnection && _connection is { } connection)
             await connection.DisposeAsync().ConfigureAwait(false);
-        _connection = null;
+        if (_waiting is { } waiting)
+            await waiting.DisposeAsync().ConfigureAwait(false);
+        (_connection, _waiting) = (null, null);
     }
 
     // -- one record
@@ -473,13 +475,14 @@ public sealed class RedisStore : ISessionStore, IAsyncDisposable
 
     // -- the connection
 
-    private async ValueTask<IDatabase> Ready(CancellationToken cancellationToken)
+    private async ValueTask<IDatabase> Ready(CancellationToken cancellationToken, bool isDurable = false)
     {
         cancellationToken.ThrowIfCancellationRequested();
-        if (_database is { } database)
+        var waits = isDurable && _options.WaitForReplicas > 0;
+        if ((waits ? _waitingDatabase : _database) is { } database)
             return database;
         await Connection(cancellationToken).ConfigureAwait(false);
-        return _database!;
+        return waits ? _waitingDatabase! : _database!;
     }
 
     private async Task<IConnectionMultiplexer> Connection(CancellationToken cancellationToken)
@@ -491,13 +494,20 @@ public sealed class RedisStore : ISessionStore, IAsyncDisposable
             if (_connection is null)
             {
                 _ownsConnection = _options.Connect is null;
-                _connection = await (_options.Connect?.Invoke() ?? Open()).ConfigureAwait(false);
+                _connection = await (_options.Connect?.Invoke() ?? Open(_options.Configuration)).ConfigureAwait(false);
             }
 
             // Known once a server was reached: until then the answers come one after the other, which is always right.
             _isCluster = !_connection
                 .GetServers()
                 .Any(server => server.IsConnected && server.ServerType != ServerType.Cluster);
+            if (_options.WaitForReplicas > 0)
+            {
+                _waiting ??= await Open(_options.Connect is null ? _options.Configuration : _connection.Configuration)
+                    .ConfigureAwait(false);
+                _waitingDatabase = _waiting.GetDatabase(_options.Database);
+            }
+
             _database = _connection.GetDatabase(_options.Database);
             return _connection;
         }
@@ -507,9 +517,9 @@ public sealed class RedisStore : ISessionStore, IAsyncDisposable
         }
     }
 
-    private async Task<IConnectionMultiplexer> Open()
+    private async Task<IConnectionMultiplexer> Open(string connectionString)
     {
-        var configuration = ConfigurationOptions.Parse(_options.Configuration);
+        var configuration = ConfigurationOptions.Parse(connectionString);
         configuration.AbortOnConnectFail = false;
         // A request waits for its own deadline, not in a queue for a server that is away.
         configuration.BacklogPolicy = BacklogPolicy.FailFast;
@@ -518,9 +528,47 @@ public sealed class RedisStore : ISessionStore, IAsyncDisposable
         return await ConnectionMultiplexer.ConnectAsync(configuration).ConfigureAwait(false);
     }
 
-    private Task Within(Task work) => work.WaitAsync(_options.OperationTimeout);
+    private Task<bool> Within(Task work) => Within(Result(work));
 
-    private Task<T> Within<T>(Task<T> work) => work.WaitAsync(_options.OperationTimeout);
+    private static async Task<bool> Result(Task work)
+    {
+        await work.ConfigureAwait(false);
+        return true;
+    }
+
+    private async Task<T> Within<T>(Task<T> work)
+    {
+        try
+        {
+            return await work.WaitAsync(_options.OperationTimeout).ConfigureAwait(false);
+        }
+        catch (Exception error) when (error is RedisConnectionException or TimeoutException)
+        {
+            LookAround();
+            throw;
+        }
+    }
+
+    /// <summary>After a failure: who is the primary now? The driver asks by itself once a minute only.</summary>
+    private void LookAround()
+    {
+        var now = Environment.TickCount64;
+        var last = Interlocked.Read(ref _lookedAt);
+        if (now - last < 500 || Interlocked.CompareExchange(ref _lookedAt, now, last) != last)
+            return;
+
+        foreach (var connection in (ReadOnlySpan<IConnectionMultiplexer?>)[_connection, _waiting])
+            if (connection is not null)
+                Ignore(connection.ConfigureAsync());
+    }
+
+    private static void Ignore(Task work) =>
+        _ = work.ContinueWith(
+            static failed => _ = failed.Exception,
+            CancellationToken.None,
+            TaskContinuationOptions.OnlyOnFaulted | TaskContinuationOptions.ExecuteSynchronously,
+            TaskScheduler.Default
+        );
 
     /// <summary>A write: unknown, once it may have been sent and no answer came.</summary>
     private async Task<WriteResult> Write<T>(Task<T> work, Func<T, WriteResult> read)

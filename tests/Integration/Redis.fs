@@ -1,0 +1,653 @@
+/// The Redis store on real servers: what it costs, what it survives, and what it says at start.
+module Integration.Redis
+
+open System
+open System.Collections.Concurrent
+open System.Diagnostics
+open System.IO
+open System.Text
+open System.Threading
+open System.Threading.Tasks
+open Expecto
+open Microsoft.Extensions.Logging.Abstractions
+open Microsoft.Extensions.Time.Testing
+open StackExchange.Redis
+open Integration.RedisServer
+open Integration.World
+open Session.Domain
+open Session.Engine
+open Session.Stores.Redis
+
+let private none = CancellationToken.None
+
+let private silent =
+    { new INoticeBoard with
+        member _.Post _ = ValueTask.CompletedTask }
+
+let private settings: EngineSettings =
+    { Policy =
+        { Idle = TimeSpan.FromMinutes 30L
+          Absolute = TimeSpan.FromHours 8
+          Confirm = TimeSpan.FromMinutes 10L
+          RotateEvery = None
+          Grace = TimeSpan.FromSeconds 30L
+          Retention = TimeSpan.FromHours 1
+          OnReplay = DestroySession }
+      MaxDataBytes = 65536
+      MaxSessionsPerSubject = None
+      WhenLimitReached = EndOldest
+      ServerKey = null
+      SealsToBearer = false
+      Protector = null }
+
+let private engineOn (store: ISessionStore) (clock: TimeProvider) board =
+    SessionEngine(store, settings, clock, NullLogger.Instance, board)
+
+let private engine store = engineOn store TimeProvider.System silent
+
+let private ok (answer: Result<'a, SessionError>) =
+    match answer with
+    | Ok value -> value
+    | Error error -> failtestf "refused: %A" error
+
+let private withStore configure (body: RedisStore -> string -> Task<unit>) =
+    task {
+        let prefix = Guid.NewGuid().ToString("N") + ":"
+        let store = openRedisAt (shared.Force().Address) prefix configure
+
+        try
+            do! body store prefix
+        finally
+            (store :> IAsyncDisposable).DisposeAsync().AsTask().GetAwaiter().GetResult()
+    }
+
+let private present (engine: SessionEngine) (token: string) =
+    engine.Present((Token.tryParse engine.Hasher (token.AsSpan())).Value, true, none)
+
+/// How often the server ran each command since the last reset: its own statistics.
+let private commands (server: IServer) =
+    task {
+        let! text = server.InfoRawAsync "commandstats"
+
+        return
+            [ for line in (string text).Split '\n' do
+                  if line.StartsWith "cmdstat_" then
+                      let name = line.Substring(8, line.IndexOf ':' - 8)
+                      let calls = line.Substring(line.IndexOf "calls=" + 6)
+                      let calls = int (calls.Substring(0, calls.IndexOf ','))
+
+                      // What the test and the driver's heartbeat ask for, and what runs inside scripts.
+                      if
+                          not (List.contains name [ "info"; "config|resetstat"; "ping"; "client|id"; "echo"; "config" ])
+                      then
+                          name, calls ]
+            |> Map.ofList
+    }
+
+let private costs =
+    testCaseTask "a read is one command, a write two round trips, and nothing is nothing" (fun () ->
+        task {
+            // A server of its own: its statistics count whoever talks to it.
+            use server = startOne []
+            let! admin = connect server.Address
+            use admin = admin
+            let stats = admin.GetServer(server.Address)
+            let store = openRedisAt server.Address "costs:" ignore
+            let! w = start store ignore
+            let! token = w.SignIn "ann"
+
+            // Once more: the driver hands each script over once.
+            let! _ = w.Post("/cart/x", token)
+
+            let counted (request: unit -> Task<Http.Answer>) =
+                task {
+                    do! stats.ConfigResetStatisticsAsync()
+                    let! answer = request ()
+                    Expect.equal answer.Status 200 "answered"
+                    return! commands stats
+                }
+
+            let! read = counted (fun () -> w.Get("/cart", token))
+            Expect.equal read (Map.ofList [ "get", 1 ]) "a read"
+            let! untouched = counted (fun () -> w.Get("/plain", token))
+            Expect.equal untouched Map.empty "an endpoint without a session"
+            let! anonymous = counted (fun () -> w.Get "/cart")
+            Expect.equal anonymous Map.empty "no token"
+            let! write = counted (fun () -> w.Post("/cart/y", token))
+
+            // Inside the script: GETRANGE for the head and the subject, SET.
+            Expect.equal
+                (write |> Map.remove "getrange" |> Map.remove "set")
+                (Map.ofList [ "get", 1; "evalsha", 1 ])
+                "a write: one load, one script"
+
+            let! guess = commands stats
+            Expect.isFalse (guess.ContainsKey "eval") "the text of a script goes over once"
+            do! stop w
+            do! (store :> IAsyncDisposable).DisposeAsync()
+        })
+
+let private faults =
+    [ testCaseTask "scripts survive SCRIPT FLUSH" (fun () ->
+          withStore ignore (fun store _ ->
+              task {
+                  let engine = engine store
+                  let! created = engine.Create(Token.newId, Some "ann", [| 1uy |], none)
+                  let! admin = connect (shared.Force().Address)
+                  use admin = admin
+                  do! admin.GetServer(shared.Force().Address).ScriptFlushAsync()
+                  let! updated = engine.Update(ok created, (fun _ -> Ok [| 2uy |]), none)
+                  Expect.equal (ok updated).Live.Data [| 2uy |] "written"
+              }))
+
+      testCaseTask "a server that answers no more is an error within the deadline, and nothing is lost" (fun () ->
+          task {
+              use server = startOne []
+
+              let store =
+                  openRedisAt server.Address "frozen:" (fun o -> o.OperationTimeout <- TimeSpan.FromMilliseconds 500L)
+
+              let engine = engine store
+              let! created = engine.Create(Token.newId, Some "ann", [| 1uy |], none)
+              let created = ok created
+              let token = created.Issued.Value.Reveal()
+              server.Freeze()
+              let clock = Stopwatch.StartNew()
+              let! read = present engine token
+              let! write = engine.Update(created, (fun _ -> Ok [| 2uy |]), none)
+              let! ended = engine.SignOut(created, none)
+              server.Thaw()
+
+              for what, isUnavailable in
+                  [ "a read",
+                    (match read with
+                     | Error(SessionError.Unavailable _) -> true
+                     | _ -> false)
+                    "a write",
+                    (match write with
+                     | Error(SessionError.Unavailable _) -> true
+                     | _ -> false)
+                    "a logout",
+                    (match ended with
+                     | Error(SessionError.Unavailable _) -> true
+                     | _ -> false) ] do
+                  Expect.isTrue isUnavailable (what + " is unavailable")
+
+              Expect.isLessThan clock.Elapsed (TimeSpan.FromSeconds 10L) "bounded"
+
+              // What was sent may have taken effect, or not; either way the answers agree from now on.
+              let! first = present engine token
+              let! second = present engine token
+
+              Expect.equal (Result.isOk first) (Result.isOk second) "one truth after the server went on"
+
+              do! (store :> IAsyncDisposable).DisposeAsync()
+          })
+
+      testCaseTask
+          "a server that is not there: start goes on with a note, requests are errors, and it is found later"
+          (fun () ->
+              task {
+                  use server = new RedisServer([])
+
+                  let store =
+                      openRedisAt (server.Address + ",connectTimeout=300,connectRetry=1") "later:" (fun o ->
+                          o.OperationTimeout <- TimeSpan.FromSeconds 1L)
+
+                  let! report = (store :> ISessionStore).Prepare none
+                  Expect.exists report.Notes (fun note -> note.Contains "No Redis primary") "the note"
+                  let engine = engine store
+                  let! refused = engine.Create(Token.newId, None, [||], none)
+                  Expect.isError refused "no server"
+                  server.Start()
+                  let clock = Stopwatch.StartNew()
+                  let mutable isUp = false
+
+                  while not isUp && clock.Elapsed < TimeSpan.FromSeconds 20L do
+                      let! created = engine.Create(Token.newId, None, [||], none)
+                      isUp <- created.IsOk
+
+                  Expect.isTrue isUp "found without a restart"
+                  do! (store :> IAsyncDisposable).DisposeAsync()
+              })
+
+      testCaseTask "with appendonly a killed server loses no logout" (fun () ->
+          task {
+              use server = startOne [ "appendonly", "yes"; "appendfsync", "always" ]
+              let store = openRedisAt (server.Address + ",connectRetry=3") "aof:" ignore
+              let engine = engine store
+              let! live = engine.Create(Token.newId, Some "ann", [| 1uy |], none)
+              let! ended = engine.Create(Token.newId, Some "ann", [| 1uy |], none)
+              let! _ = engine.SignOut(ok ended, none)
+              server.Kill()
+              server.Start()
+              let clock = Stopwatch.StartNew()
+              let mutable found = Error SessionError.NoSession
+
+              while found.IsError && clock.Elapsed < TimeSpan.FromSeconds 20L do
+                  let! answer = present engine ((ok live).Issued.Value.Reveal())
+                  found <- answer
+
+              Expect.isOk found "the live one lives"
+              let! over = present engine ((ok ended).Issued.Value.Reveal())
+
+              match over with
+              | Error(SessionError.Ended(OnPurpose SignedOut, _)) -> ()
+              | other -> failtestf "%A" other
+
+              do! (store :> IAsyncDisposable).DisposeAsync()
+          }) ]
+
+let private probes =
+    let notes settings configure =
+        task {
+            use server = startOne settings
+            let store = openRedisAt server.Address "probe:" configure
+
+            try
+                try
+                    let! report = (store :> ISessionStore).Prepare none
+                    return Ok(List.ofSeq report.Notes)
+                with :? InvalidOperationException as refusal ->
+                    return Error refusal.Message
+            finally
+                (store :> IAsyncDisposable).DisposeAsync().AsTask().GetAwaiter().GetResult()
+        }
+
+    let says name settings configure (words: string) =
+        testCaseTask name (fun () ->
+            task {
+                match! notes settings configure with
+                | Ok found -> Expect.exists found _.Contains(words) "the note"
+                | Error refusal -> failtest refusal
+            })
+
+    [ testCaseTask "start: a durable server needs no note" (fun () ->
+          task {
+              let! found = notes [ "appendonly", "yes" ] ignore
+              Expect.equal found (Ok []) "nothing to say"
+          })
+      testCaseTask "start: an evicting server is refused" (fun () ->
+          task {
+              match! notes [ "maxmemory", "100mb"; "maxmemory-policy", "allkeys-lru" ] ignore with
+              | Error sentence -> Expect.stringContains sentence "noeviction" "and says what to change"
+              | Ok found -> failtestf "started with %A" found
+          })
+      says
+          "start: a policy that would evict once there is a limit"
+          [ "maxmemory-policy", "volatile-lru" ]
+          ignore
+          "noeviction"
+      says "start: nothing on disk" [] ignore "keeps nothing on disk"
+      says "start: snapshots only" [ "save", "60 1000" ] ignore "snapshots only"
+      says "start: more replicas asked for than there are" [] (fun o -> o.WaitForReplicas <- 1) "WaitForReplicas"
+      testCaseTask "start: the place has no password in it" (fun () ->
+          task {
+              use server = startOne [ "requirepass", "top-secret" ]
+              let store = openRedisAt (server.Address + ",password=top-secret") "place:" ignore
+              let! report = (store :> ISessionStore).Prepare none
+              Expect.stringContains report.Location "place:" "the prefix"
+              Expect.isFalse (report.Location.Contains "top-secret") "no password"
+              do! (store :> IAsyncDisposable).DisposeAsync()
+          }) ]
+
+let private contents =
+    [ testCaseTask "the layout of a value, read by another program" (fun () ->
+          withStore ignore (fun store prefix ->
+              task {
+                  let at = DateTimeOffset(2026, 5, 4, 3, 2, 1, TimeSpan.Zero)
+
+                  let record =
+                      StoredRecord(
+                          "an-id",
+                          1L,
+                          RecordKind.Live,
+                          at,
+                          at.AddMinutes 30.0,
+                          "Zoë",
+                          -5L,
+                          ReadOnlyMemory "body"B
+                      )
+
+                  let! _ = (store :> ISessionStore).Insert(record, none)
+                  let! admin = connect (shared.Force().Address)
+                  use admin = admin
+                  let db = admin.GetDatabase()
+                  let! value = db.StringGetAsync(RedisKey(prefix + "r:an-id"))
+                  let value = nonNull (RedisValue.op_Implicit value: byte[] | null)
+
+                  let number start =
+                      Buffers.Binary.BinaryPrimitives.ReadInt64BigEndian(ReadOnlySpan<byte>(value, start, 8))
+
+                  Expect.equal (value[0], value[1]) (1uy, 1uy) "format and kind"
+                  Expect.equal (number 2) 1L "version"
+                  Expect.equal (number 10) at.UtcTicks "last seen"
+                  Expect.equal (number 18) (at.AddMinutes 30.0).UtcTicks "due"
+                  Expect.equal (number 26) -5L "operation"
+                  Expect.equal (int value[34] * 256 + int value[35]) 4 "length of the subject"
+                  Expect.equal (Encoding.UTF8.GetString(value, 36, 4)) "Zoë" "subject"
+                  Expect.equal value[40..] "body"B "body"
+                  let! left = db.KeyTimeToLiveAsync(RedisKey(prefix + "r:an-id"))
+                  Expect.isGreaterThan left.Value (TimeSpan.FromHours 24.4) "a time to live well past its time"
+              }))
+
+      testCaseTask "indexes do not grow: a thousand sessions come and go, and no key is left" (fun () ->
+          withStore ignore (fun store prefix ->
+              task {
+                  let clock = FakeTimeProvider(DateTimeOffset(2026, 1, 1, 0, 0, 0, TimeSpan.Zero))
+                  let engine = engineOn store clock silent
+
+                  for round in 1..10 do
+                      let! created =
+                          [ for i in 1..100 -> engine.Create(Token.newId, Some $"user-{i % 7}", [||], none) ]
+                          |> Task.WhenAll
+
+                      let! _ =
+                          [ for opened in created[..49] -> engine.SignIn(ok opened, $"other-{round}", [||], none) ]
+                          |> Task.WhenAll
+
+                      let! _ = engine.DestroyAll("user-3", None, Revoked, none)
+                      ()
+
+                  for _ in 1..4 do
+                      clock.Advance(TimeSpan.FromHours 2.0)
+                      let mutable handled = 100
+
+                      while handled = 100 do
+                          let! count = engine.Sweep(100, none)
+                          handled <- count
+
+                  let! admin = connect (shared.Force().Address)
+                  use admin = admin
+                  let server = admin.GetServer(shared.Force().Address)
+                  let left = [ for key in server.Keys(pattern = RedisValue(prefix + "*")) -> string key ]
+                  Expect.equal left [] "nothing is left"
+              }))
+
+      testCaseTask "a listing prunes entries whose record is gone" (fun () ->
+          withStore ignore (fun store prefix ->
+              task {
+                  let engine = engine store
+                  let! created = engine.Create(Token.newId, Some "ann", [||], none)
+                  let! admin = connect (shared.Force().Address)
+                  use admin = admin
+                  let db = admin.GetDatabase()
+                  // As the janitor does, or an operator.
+                  let! _ = db.KeyDeleteAsync(RedisKey(prefix + "r:" + (ok created).Snapshot.Id))
+                  let! found = engine.List("ann", none)
+                  Expect.isEmpty (ok found) "not listed"
+                  let! length = db.SortedSetLengthAsync(RedisKey(prefix + "s:ann"))
+                  Expect.equal length 0L "and gone from the index"
+              }))
+
+      testCaseTask "no token is in the server, at no time" (fun () ->
+          withStore ignore (fun store prefix ->
+              task {
+                  let engine = engine store
+                  let! created = engine.Create(Token.newId, Some "ann", "data"B, none)
+                  let token = (ok created).Issued.Value.Reveal()
+                  let secret = token.Substring(token.IndexOf '.' + 1)
+                  let! admin = connect (shared.Force().Address)
+                  use admin = admin
+                  let db = admin.GetDatabase()
+                  let server = admin.GetServer(shared.Force().Address)
+
+                  for key in server.Keys(pattern = RedisValue(prefix + "*")) do
+                      let! dump = db.KeyDumpAsync key
+                      let text = Encoding.Latin1.GetString(nonNull dump)
+                      Expect.isFalse (text.Contains secret) (string key)
+              })) ]
+
+/// Counts the ends that it is told of.
+type private Counting() =
+    let told = ConcurrentQueue<string>()
+    member _.Told = List.ofSeq told
+
+    interface INoticeBoard with
+        member _.Post notice =
+            match notice.Kind with
+            | ExpiredNotice _ -> told.Enqueue notice.Id
+            | _ -> ()
+
+            ValueTask.CompletedTask
+
+let private sweepers =
+    [ testCaseTask "three sweepers tell of each of 300 ends exactly once" (fun () ->
+          task {
+              let prefix = Guid.NewGuid().ToString("N") + ":"
+              let clock = FakeTimeProvider(DateTimeOffset(2026, 1, 1, 0, 0, 0, TimeSpan.Zero))
+              let board = Counting()
+              let stores = [ for _ in 1..3 -> openRedisAt (shared.Force().Address) prefix ignore ]
+              let nodes = [ for store in stores -> engineOn store clock board ]
+
+              for i in 1..300 do
+                  let! created = nodes[i % 3].Create(Token.newId, Some "ann", [||], none)
+                  ok created |> ignore
+
+              clock.Advance(TimeSpan.FromMinutes 31.0)
+
+              let! _ =
+                  [ for node in nodes do
+                        for _ in 1..3 ->
+                            task {
+                                let mutable handled = 20
+
+                                while handled > 0 do
+                                    let! count = node.Sweep(20, none)
+                                    handled <- count
+                            } ]
+                  |> Task.WhenAll
+
+              Expect.equal board.Told.Length 300 "each is told"
+              Expect.equal (List.distinct board.Told).Length 300 "once"
+
+              for store in stores do
+                  do! (store :> IAsyncDisposable).DisposeAsync()
+          })
+
+      testCaseTask "a sweeper that dies between claim and removal: another tells, when the lease is over" (fun () ->
+          withStore ignore (fun store _ ->
+              task {
+                  let clock = FakeTimeProvider(DateTimeOffset(2026, 1, 1, 0, 0, 0, TimeSpan.Zero))
+                  let board = Counting()
+                  let other = engineOn store clock board
+
+                  for _ in 1..10 do
+                      let! created = other.Create(Token.newId, Some "ann", [||], none)
+                      ok created |> ignore
+
+                  clock.Advance(TimeSpan.FromMinutes 31.0)
+                  // The first node claims, and is never heard of again.
+                  let! claimed =
+                      (store :> ISessionStore).ClaimOverdue(clock.GetUtcNow(), TimeSpan.FromMinutes 2L, 6, none)
+
+                  Expect.equal claimed.Count 6 "claimed"
+                  let! _ = other.Sweep(100, none)
+                  Expect.equal board.Told.Length 4 "the others"
+                  clock.Advance(TimeSpan.FromMinutes 2.0)
+                  let! _ = other.Sweep(100, none)
+                  Expect.equal (List.distinct board.Told).Length 10 "and then those"
+                  Expect.equal board.Told.Length 10 "once"
+              })) ]
+
+/// Sign-ins and logouts under load while `disturb` runs; the logouts that were acknowledged, and how long nothing worked.
+let private underLoad (store: ISessionStore) (disturb: unit -> Task<unit>) =
+    task {
+        let engine = engine store
+        use stop = new CancellationTokenSource()
+        let loggedOut = ConcurrentQueue<string>()
+        let kept = ConcurrentQueue<string>()
+        let failures = ConcurrentQueue<SessionError>()
+        let mutable lastGood = Stopwatch.GetTimestamp()
+        let mutable longest = TimeSpan.Zero
+        let gate = Lock()
+
+        let good () =
+            lock gate (fun () ->
+                longest <- max longest (Stopwatch.GetElapsedTime lastGood)
+                lastGood <- Stopwatch.GetTimestamp())
+
+        let client n =
+            task {
+                let mutable i = 0
+
+                while not stop.IsCancellationRequested do
+                    i <- i + 1
+                    let! created = engine.Create(Token.newId, Some $"user-{n}-{i}", [| 1uy |], none)
+
+                    match created with
+                    | Error error ->
+                        failures.Enqueue error
+                        do! Task.Delay 20
+                    | Ok opened ->
+                        let token = opened.Issued.Value.Reveal()
+
+                        if i % 2 = 0 then
+                            let! ended = engine.SignOut(opened, none)
+
+                            match ended with
+                            | Ok _ ->
+                                loggedOut.Enqueue token
+                                good ()
+                            | Error error -> failures.Enqueue error
+                        else
+                            kept.Enqueue token
+            }
+
+        let running = [ for n in 1..8 -> Task.Run<unit>(fun () -> client n) ]
+        do! Task.Delay 1000
+        do! disturb ()
+        // Until work is done again, and a little more.
+        do! Task.Delay 3000
+        stop.Cancel()
+        let! _ = Task.WhenAll running
+        return engine, List.ofSeq loggedOut, List.ofSeq kept, List.ofSeq failures, longest
+    }
+
+let private isUnavailable error =
+    match error with
+    | SessionError.Unavailable _ -> true
+    | _ -> false
+
+let private judge (engine: SessionEngine) (loggedOut: string list) =
+    task {
+        let mutable undead = 0
+
+        for token in loggedOut do
+            let mutable answer = Error(SessionError.Unavailable(TimeoutException()))
+            let mutable tries = 0
+
+            while (match answer with
+                   | Error error -> isUnavailable error
+                   | Ok _ -> false)
+                  && tries < 50 do
+                tries <- tries + 1
+                let! found = present engine token
+                answer <- found
+
+            if answer.IsOk then
+                undead <- undead + 1
+
+        return undead
+    }
+
+let private failovers =
+    [ testCaseTask "Sentinel: a failover under load loses no acknowledged logout" (fun () ->
+          task {
+              use sentinels = new RedisSentinels()
+              do! sentinels.Settled()
+
+              let store =
+                  openRedisAt (sentinels.Configuration + ",connectRetry=3,connectTimeout=1000") "sentinel:" (fun o ->
+                      o.WaitForReplicas <- 1
+                      o.OperationTimeout <- TimeSpan.FromSeconds 1L)
+
+              let! engine, loggedOut, _, failures, outage =
+                  underLoad store (fun () ->
+                      task {
+                          sentinels.Primary.Kill()
+                          do! Task.Delay 8000
+                      })
+
+              // One replica is all there was: what is written from now on can wait for none, and says so.
+              Expect.isNonEmpty loggedOut "logouts before the failover"
+              Expect.all failures isUnavailable "errors are 503"
+              let! undead = judge engine loggedOut
+
+              printfn
+                  "Sentinel failover: %d acknowledged logouts, %d undone; longest silence %.1f s"
+                  loggedOut.Length
+                  undead
+                  outage.TotalSeconds
+
+              Expect.equal undead 0 "none is undone"
+              let! found = present engine loggedOut.Head
+
+              match found with
+              | Error error when isUnavailable error -> failtest "the new primary is not used"
+              | _ -> ()
+
+              do! (store :> IAsyncDisposable).DisposeAsync()
+          })
+
+      testCaseTask
+          "Cluster: a killed primary under load: no acknowledged logout is lost, and it is over soon"
+          (fun () ->
+              task {
+                  let nodeTimeout = 2000
+                  use cluster = new RedisCluster(nodeTimeout)
+                  cluster.Start()
+
+                  let store =
+                      openRedisAt (cluster.Addresses + ",connectRetry=3,connectTimeout=1000") "cluster:" (fun o ->
+                          o.WaitForReplicas <- 1
+                          o.OperationTimeout <- TimeSpan.FromSeconds 1L)
+
+                  let! report = (store :> ISessionStore).Prepare none
+                  Expect.isTrue report.ComparesAndSwaps "prepared"
+                  let mutable killedAt = 0L
+
+                  let! engine, loggedOut, kept, failures, outage =
+                      underLoad store (fun () ->
+                          task {
+                              cluster.Nodes.Head.Kill()
+                              killedAt <- Stopwatch.GetTimestamp()
+                              do! Task.Delay(nodeTimeout + 4000)
+                          })
+
+                  Expect.isNonEmpty loggedOut "logouts"
+                  Expect.all failures isUnavailable "errors are 503"
+                  let! undead = judge engine loggedOut
+                  let! alive = judge engine kept
+                  let gone = kept.Length - alive
+
+                  printfn
+                      "Cluster failover (node timeout %d ms): %d acknowledged logouts, %d undone; %d sessions kept, %d lost; longest silence %.1f s; %d requests got 503"
+                      nodeTimeout
+                      loggedOut.Length
+                      undead
+                      kept.Length
+                      gone
+                      outage.TotalSeconds
+                      failures.Length
+
+                  Expect.equal undead 0 "no logout is undone"
+                  Expect.equal gone 0 "and nobody is logged out"
+
+                  Expect.isLessThan
+                      outage
+                      (TimeSpan.FromMilliseconds(float nodeTimeout + 3000.0))
+                      "over within node timeout + 3 s"
+
+                  do! (store :> IAsyncDisposable).DisposeAsync()
+              }) ]
+
+let all =
+    testList
+        "Redis"
+        [ costs
+          testList "faults" faults
+          testList "probes" probes
+          testList "contents" contents
+          testList "sweepers" sweepers
+          testList "failover" failovers ]
