@@ -23,7 +23,8 @@ _ = (Environment.GetEnvironmentVariable("SHOP_STORE") ?? "sqlite") switch
 {
     "sqlite" => sessions.UseSqlite(Path.Combine(builder.Environment.ContentRootPath, "sessions.db")),
     "memory" => sessions.UseMemory(),
-    var other => throw new InvalidOperationException($"SHOP_STORE is '{other}': set it to sqlite or memory."),
+    "redis" => sessions.UseRedis(Environment.GetEnvironmentVariable("SHOP_REDIS") ?? "localhost:6379"),
+    var other => throw new InvalidOperationException($"SHOP_STORE is '{other}': set it to sqlite, memory or redis."),
 };
 
 var app = builder.Build();

@@ -228,7 +228,7 @@ type RedisSentinels() =
                 if tries > 100 then
                     failwith "the replica takes no writes"
 
-                let! _ = admin.GetDatabase().StringSetAsync(RedisKey "settled", RedisValue tries)
+                let! _ = admin.GetDatabase().StringSetAsync(RedisKey "settled", RedisValue(string tries))
                 let! answer = admin.GetServer(primary.Address).ExecuteAsync("WAIT", 1, 200)
                 reached <- RedisResult.op_Explicit answer
 
