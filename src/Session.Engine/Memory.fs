@@ -117,7 +117,9 @@ type MemoryStore(options: MemoryStoreOptions) =
     interface ISessionStore with
         member _.Prepare _ = ValueTask.FromResult(StoreReport(location, true, true, [||]))
 
-        member _.Insert(record, _) =
+        member _.Insert(record, cancel) =
+            cancel.ThrowIfCancellationRequested()
+
             lock gate (fun () ->
                 if records.ContainsKey record.Id then
                     ValueTask.FromResult WriteResult.Conflict
@@ -132,7 +134,9 @@ type MemoryStore(options: MemoryStoreOptions) =
             | true, record -> ValueTask.FromResult<StoredRecord | null> record
             | false, _ -> ValueTask.FromResult<StoredRecord | null> null
 
-        member _.Replace(record, expected, _) =
+        member _.Replace(record, expected, cancel) =
+            cancel.ThrowIfCancellationRequested()
+
             lock gate (fun () ->
                 match records.TryGetValue record.Id with
                 | false, _ -> ValueTask.FromResult WriteResult.Absent
@@ -152,7 +156,9 @@ type MemoryStore(options: MemoryStoreOptions) =
 
             ValueTask.CompletedTask
 
-        member _.Remove(id, _) =
+        member _.Remove(id, cancel) =
+            cancel.ThrowIfCancellationRequested()
+
             lock gate (fun () ->
                 match records.TryGetValue id with
                 | true, stored -> remove stored

@@ -39,7 +39,8 @@ type StoredRecord
     member _.Kind = kind
     /// Moved by touch and by replace, and only forward.
     member _.LastSeen = lastSeen
-    /// When the record has to be looked at next: the key of the due index.
+    /// When the record has to be looked at next: the key of the due index. On a loaded record it is as written, or
+    /// where a claim or `Reschedule` has moved it to.
     member _.DueAt = dueAt
     /// Whose session it is, or null. The key of the subject index.
     member _.Subject = subject

@@ -16,6 +16,7 @@ let main args =
             testList
                 "integration"
                 [ Stories.all
+                  Contract.all
                   Redis.all
                   Config.all
                   Versions.all
@@ -37,6 +38,7 @@ let main args =
         evalTests { ExpectoConfig.defaultConfig with colour = Logging.Colour0 } wanted
         |> Async.RunSynchronously
 
+    Contract.clean ()
     let mutable passed, failed, skipped = 0, 0, 0
 
     let show (text: string) =

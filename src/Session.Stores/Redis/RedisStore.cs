@@ -128,7 +128,7 @@ public sealed class RedisStore : ISessionStore, IAsyncDisposable
         var isIndexed = record.IsDurable || record.Kind == RecordKind.Ended;
         while (true)
         {
-            var indexed = isIndexed ? Enter(db, record) : Task.CompletedTask;
+            var indexed = isIndexed ? EnterLists(db, record) : Task.CompletedTask;
             if (isIndexed && _isCluster)
                 await Within(indexed).ConfigureAwait(false);
 
@@ -159,8 +159,19 @@ public sealed class RedisStore : ISessionStore, IAsyncDisposable
 
             if (result == WriteResult.Written && isIndexed)
             {
-                if (record.Subject is not null)
-                    await Within(EnterSubject(db, record)).ConfigureAwait(false);
+                // Never later than it was: a sweep that comes early looks at the record, and one that comes late cannot.
+                await Within(
+                        Task.WhenAll(
+                            EnterSubject(db, record),
+                            db.SortedSetAddAsync(
+                                DueKey(Shard(record.Id)),
+                                record.Id,
+                                Score(record.DueAt),
+                                SortedSetWhen.LessThan
+                            )
+                        )
+                    )
+                    .ConfigureAwait(false);
                 if (left is not null)
                     await Within(db.SortedSetRemoveAsync(SubjectKey(left), record.Id)).ConfigureAwait(false);
                 await Within(Leave(db, record)).ConfigureAwait(false);
@@ -311,8 +322,8 @@ public sealed class RedisStore : ISessionStore, IAsyncDisposable
                 )
                 .ConfigureAwait(false);
             var ours = taken.SelectMany(ids => (string[])ids!).ToHashSet(StringComparer.Ordinal);
-            foreach (var id in wanted.Select(due => (string)due.entry.Element!).Where(ours.Contains))
-                if (await Take(db, id, now).ConfigureAwait(false) is { } record)
+            foreach (var (_, entry) in wanted.Where(due => ours.Contains((string)due.entry.Element!)))
+                if (await Take(db, (string)entry.Element!, entry.Score).ConfigureAwait(false) is { } record)
                     claimed.Add(record);
         }
 
@@ -369,10 +380,10 @@ public sealed class RedisStore : ISessionStore, IAsyncDisposable
 
     private Task<StoredRecord?[]> FetchAll(IDatabase db, string[] ids) => Task.WhenAll(ids.Select(id => Fetch(db, id)));
 
-    private async Task<StoredRecord?> Take(IDatabase db, string id, DateTimeOffset now)
+    private async Task<StoredRecord?> Take(IDatabase db, string id, double score)
     {
         var value = (byte[]?)
-            await Within(db.ScriptEvaluateAsync(Scripts.Take, [Key(id)], [RecordLayout.Number(now.UtcTicks)]))
+            await Within(db.ScriptEvaluateAsync(Scripts.Take, [Key(id)], [RecordLayout.Number(IndexedDue(score))]))
                 .ConfigureAwait(false);
         switch (value)
         {
@@ -406,14 +417,19 @@ public sealed class RedisStore : ISessionStore, IAsyncDisposable
 
     private Task Enter(IDatabase db, StoredRecord record)
     {
-        var shard = Shard(record.Id);
-        var ended = record.Kind == RecordKind.Ended;
+        // An entry that is there already belongs to the record as it is, and this write may be refused.
+        var due = DueKey(Shard(record.Id));
         return Task.WhenAll(
-            // Never later than it was: a sweep that comes early looks at the record, and one that comes late cannot.
-            db.SortedSetAddAsync(DueKey(shard), record.Id, Score(record.DueAt), SortedSetWhen.LessThan),
-            db.SortedSetAddAsync(ended ? EndedKey(shard) : LiveKey(shard), record.Id, 0),
-            EnterSubject(db, record)
+            db.SortedSetAddAsync(due, record.Id, Score(record.DueAt), SortedSetWhen.NotExists),
+            EnterLists(db, record)
         );
+    }
+
+    private Task EnterLists(IDatabase db, StoredRecord record)
+    {
+        var shard = Shard(record.Id);
+        var list = record.Kind == RecordKind.Ended ? EndedKey(shard) : LiveKey(shard);
+        return Task.WhenAll(db.SortedSetAddAsync(list, record.Id, 0), EnterSubject(db, record));
     }
 
     private Task EnterSubject(IDatabase db, StoredRecord record) =>
@@ -468,6 +484,10 @@ public sealed class RedisStore : ISessionStore, IAsyncDisposable
     }
 
     private static double Score(DateTimeOffset at) => at.UtcTicks - Epoch;
+
+    /// <summary>The due time of a score, and as many ticks as a double may have lost of it.</summary>
+    private static long IndexedDue(double score) =>
+        (long)Math.Clamp(score, -Epoch, DateTime.MaxValue.Ticks - Epoch - 1000) + Epoch + 64;
 
     private static string Text(double score) => score.ToString("R", CultureInfo.InvariantCulture);
 

@@ -89,8 +89,8 @@ internal static class Scripts
         """;
 
     /// <summary>
-    /// KEYS 1 the record; ARGV 1 now. Answers with the record, marked as moved in the due index, when its time has come
-    /// or it was moved there before; with its due time (8 bytes) when the index was early; with nothing when it is gone.
+    /// KEYS 1 the record; ARGV 1 its due time by the index. Answers with the record, marked as moved in the due index, when
+    /// the index was right; with its due time (8 bytes) when the index was early; with nothing when it is gone.
     /// </summary>
     public const string Take =
         Before

@@ -1,0 +1,312 @@
+/// Moving from one store to another while the application runs: no session is lost, and no end is undone.
+///
+/// Sessions that were begun before stay where they are until they are written to. The move of one record, in steps
+/// that any node may take up where another one was stopped:
+///   1. fence: in the source its version becomes negative, by compare-and-swap. Nobody writes to it from here on, not
+///      even an application that does not know of the move: it finds a record that it cannot read.
+///   2. stage: a placeholder in the target, under a random negative version.
+///   3. commit: the record takes the place of the placeholder, if this very one still is there. Who commits has found
+///      the record in the source after the placeholder in the target, and removal goes through the source first: so
+///      a mover that slept through the life of a session finds no record, and its placeholder never becomes one.
+///   4. the source lets go of it. Only then the target's record is written to: as long as the source has a record, the
+///      target has none, or the same.
+namespace Session.Engine
+
+open System
+open System.Collections.Generic
+open System.Threading
+open System.Threading.Tasks
+
+/// Registered where sessions move already.
+[<Sealed>]
+type internal Moving() = class end
+
+/// Sessions in `target`, and those begun before in `source` until they are moved or over.
+[<Sealed>]
+type MigratingStore(target: ISessionStore, source: ISessionStore) =
+    let maxSteps = 64
+
+    /// Whether a record of the target is one, and no placeholder.
+    let isReal (record: StoredRecord) = record.Version > 0L
+
+    let withVersion version isDurable (record: StoredRecord) =
+        StoredRecord(
+            record.Id,
+            version,
+            record.Kind,
+            record.LastSeen,
+            record.DueAt,
+            record.Subject,
+            record.Operation,
+            record.Body,
+            isDurable
+        )
+
+    /// A record of the source as it was before it was fenced.
+    let original (record: StoredRecord) =
+        if record.Version < 0L then
+            withVersion -record.Version false record
+        else
+            record
+
+    let placeholder (record: StoredRecord) =
+        StoredRecord(
+            record.Id,
+            -(Random.Shared.NextInt64(1L, Int64.MaxValue)),
+            RecordKind.Ended,
+            record.LastSeen,
+            record.DueAt,
+            null,
+            Random.Shared.NextInt64(),
+            ReadOnlyMemory [| 0uy |]
+        )
+
+    /// Removes a placeholder that nobody can commit any more. Replaced first: it may have become a record meanwhile.
+    let discard (staged: StoredRecord) (cancel: CancellationToken) =
+        task {
+            match! target.Replace(placeholder staged, staged.Version, cancel) with
+            | WriteResult.Written -> do! target.Remove(staged.Id, cancel)
+            | _ -> ()
+        }
+
+    /// Until the record is in the target and not in the source. False: there is none any more.
+    let move (id: string) (cancel: CancellationToken) =
+        task {
+            let mutable answer = ValueNone
+            let mutable step = 0
+
+            // Each round looks again and takes one step: whoever was stopped anywhere, this goes on from there.
+            while answer.IsNone do
+                step <- step + 1
+
+                if step > maxSteps then
+                    raise (TimeoutException("A session could not be moved to its new store: too many others tried."))
+
+                match! target.Load(id, cancel) with
+                | null ->
+                    match! source.Load(id, cancel) with
+                    | null -> answer <- ValueSome false
+                    | record ->
+                        let! _ = target.Insert(placeholder record, cancel)
+                        ()
+                | found when isReal found ->
+                    do! source.Remove(id, cancel)
+                    answer <- ValueSome true
+                | staged ->
+                    match! source.Load(id, cancel) with
+                    | null ->
+                        match! target.Load(id, cancel) with
+                        | null -> answer <- ValueSome false
+                        | found when isReal found -> ()
+                        | staged -> do! discard staged cancel
+                    | record when record.Version > 0L ->
+                        let! _ = source.Replace(withVersion -record.Version true record, record.Version, cancel)
+                        ()
+                    | fenced ->
+                        // Durable: the source's record, the only other one, goes next.
+                        let copy = withVersion -fenced.Version true fenced
+                        let! _ = target.Replace(copy, staged.Version, cancel)
+                        ()
+
+            return answer.Value
+        }
+
+    /// What the target did not have: the source's, or what was moved between the two looks.
+    let loadOld (id: string) (cancel: CancellationToken) : Task<StoredRecord | null> =
+        task {
+            let mutable answer: StoredRecord | null = null
+
+            match! source.Load(id, cancel) with
+            | null ->
+                match! target.Load(id, cancel) with
+                | null -> ()
+                | found -> answer <- if isReal found then found else null
+            | record -> answer <- original record
+
+            return answer
+        }
+
+    /// Two pages as one, in the order of ids, each once. The source is read first: a session that is moved meanwhile is
+    /// found in one of them.
+    let merge (read: ISessionStore -> ValueTask<StoredPage>) limit =
+        task {
+            let! old = read source
+            let! current = read target
+            let records = SortedDictionary<string, StoredRecord>(StringComparer.Ordinal)
+
+            for record in old.Records do
+                records[record.Id] <- original record
+
+            for record in current.Records do
+                if isReal record || not (records.ContainsKey record.Id) then
+                    records[record.Id] <- record
+
+            // Behind the end of the shorter page the other one is not yet known.
+            let isKnown (id: string) =
+                let within (next: string | null) = isNull next || String.CompareOrdinal(id, next) <= 0
+                within old.Next && within current.Next
+
+            let ids = records.Keys |> Seq.filter isKnown |> Seq.truncate limit |> Array.ofSeq
+            let isLast = ids.Length = records.Count && isNull old.Next && isNull current.Next
+
+            let next: string | null =
+                if isLast then
+                    null
+                elif ids.Length > 0 then
+                    ids[ids.Length - 1]
+                else
+                    // Pages may be empty, and go on.
+                    match old.Next, current.Next with
+                    | null, next
+                    | next, null -> next
+                    | one, other -> if String.CompareOrdinal(one, other) < 0 then one else other
+
+            let found = ids |> Array.map (fun id -> records[id]) |> Array.filter isReal
+            return StoredPage(found, next)
+        }
+
+    interface ISessionStore with
+        member _.Prepare cancel =
+            ValueTask<StoreReport>(
+                task =
+                    task {
+                        let! old = source.Prepare cancel
+                        let! current = target.Prepare cancel
+
+                        if old.Location = current.Location then
+                            invalidOp
+                                "MigrateFrom names the store that the sessions move to: give it the one that they were in before."
+
+                        if not current.ComparesAndSwaps then
+                            invalidOp
+                                "Sessions cannot move to a store without compare-and-swap: choose UseRedis, UseMongo or UseSqlite before MigrateFrom."
+
+                        let notes = List<string>(current.Notes)
+                        notes.AddRange old.Notes
+
+                        notes.Add(
+                            String.Concat(
+                                "Sessions move from ",
+                                old.Location,
+                                " to " + current.Location,
+                                " as they are written to. The old store is needed until AbsoluteTimeout has passed since the last application without MigrateFrom was stopped: then remove MigrateFrom."
+                            )
+                        )
+
+                        if not old.ComparesAndSwaps then
+                            notes.Add
+                                "The store that sessions move from has no compare-and-swap: stop every application without MigrateFrom first, else a logout taken there can be undone."
+
+                        return StoreReport(current.Location, true, current.Lists && old.Lists, notes)
+                    }
+            )
+
+        member _.Insert(record, cancel) =
+            ValueTask<WriteResult>(
+                task =
+                    task {
+                        match! source.Load(record.Id, cancel) with
+                        | null -> return! target.Insert(record, cancel)
+                        | _ -> return WriteResult.Conflict
+                    }
+            )
+
+        member _.Load(id, cancel) =
+            ValueTask<StoredRecord | null>(
+                task =
+                    task {
+                        match! target.Load(id, cancel) with
+                        | null -> return! loadOld id cancel
+                        | found when isReal found -> return found
+                        | _ -> return! loadOld id cancel
+                    }
+            )
+
+        member _.Replace(record, expected, cancel) =
+            ValueTask<WriteResult>(
+                task =
+                    task {
+                        match! source.Load(record.Id, cancel) with
+                        | null -> return! target.Replace(record, expected, cancel)
+                        | old when (original old).Version <> expected -> return WriteResult.Conflict
+                        | _ ->
+                            match! move record.Id cancel with
+                            | true -> return! target.Replace(record, expected, cancel)
+                            | false -> return WriteResult.Absent
+                    }
+            )
+
+        member _.Touch(id, at, cancel) =
+            ValueTask(
+                task =
+                    task {
+                        do! source.Touch(id, at, cancel)
+                        do! target.Touch(id, at, cancel)
+                    }
+            )
+
+        member _.Remove(id, cancel) =
+            ValueTask(
+                task =
+                    task {
+                        do! source.Remove(id, cancel)
+                        do! target.Remove(id, cancel)
+                    }
+            )
+
+        member _.BySubject(subject, after, limit, cancel) =
+            ValueTask<StoredPage>(
+                task = merge (fun store -> store.BySubject(subject, after, limit, cancel)) limit
+            )
+
+        member _.Enumerate(after, limit, cancel) =
+            ValueTask<StoredPage>(task = merge (fun store -> store.Enumerate(after, limit, cancel)) limit)
+
+        member _.Count cancel =
+            ValueTask<int64>(
+                task =
+                    task {
+                        let! old = source.Count cancel
+                        let! current = target.Count cancel
+                        return old + current
+                    }
+            )
+
+        member _.ClaimOverdue(now, lease, limit, cancel) =
+            ValueTask<IReadOnlyList<StoredRecord>>(
+                task =
+                    task {
+                        let claimed = List<StoredRecord>()
+                        let! current = target.ClaimOverdue(now, lease, limit, cancel)
+
+                        for record in current do
+                            if isReal record then
+                                claimed.Add record
+                            else
+                                // Left by a mover that was stopped: the claim of the source's record goes on from it.
+                                match! source.Load(record.Id, cancel) with
+                                | null -> do! discard record cancel
+                                | _ -> ()
+
+                        if claimed.Count < limit then
+                            let! old = source.ClaimOverdue(now, lease, limit - claimed.Count, cancel)
+
+                            for record in old do
+                                match! target.Load(record.Id, cancel) with
+                                | null -> claimed.Add(original record)
+                                | found when isReal found -> do! source.Remove(record.Id, cancel)
+                                | _ -> claimed.Add(original record)
+
+                        return claimed :> IReadOnlyList<StoredRecord>
+                    }
+            )
+
+        member _.Reschedule(id, version, dueAt, cancel) =
+            ValueTask(
+                task =
+                    task {
+                        do! source.Reschedule(id, version, dueAt, cancel)
+                        do! source.Reschedule(id, -version, dueAt, cancel)
+                        do! target.Reschedule(id, version, dueAt, cancel)
+                    }
+            )

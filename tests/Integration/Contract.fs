@@ -1,0 +1,487 @@
+/// The contract of a store, run on ours; and on broken ones, each of which has to fail it: that is how we know that it sees.
+module Integration.Contract
+
+open System
+open System.Collections.Concurrent
+open System.Collections.Generic
+open System.IO
+open System.Threading
+open System.Threading.Tasks
+open Expecto
+open Integration.World
+open Session.Engine
+open Session.Stores.Testing
+
+/// The tests of a contract under Expecto.
+let tests (contract: StoreContract) : Test =
+    testList
+        $"{contract.Name}, seed {contract.Options.Seed}"
+        [ for test in contract.Tests do
+              testCaseTask test.Name (fun () -> task { do! test.RunAsync() }) ]
+
+/// Reopens by what the first handle was made from.
+let private places = ConcurrentDictionary<ISessionStore, unit -> ISessionStore>(HashIdentity.Reference)
+
+let private opening (make: unit -> ISessionStore) : Task<ISessionStore> =
+    let store = make ()
+    places[store] <- make
+    Task.FromResult store
+
+let private reopening =
+    Func<ISessionStore, CancellationToken, Task<ISessionStore>>(fun store _ -> Task.FromResult(places[store]()))
+
+let private on name (place: unit -> (unit -> ISessionStore)) =
+    StoreContract(name, (fun _ -> opening (place ())), StoreContractOptions(Reopen = reopening))
+
+let private folders = ConcurrentBag<string>()
+
+let memory () = StoreContract("Memory", (fun _ -> Task.FromResult<ISessionStore>(MemoryStore())))
+
+let sqlite () =
+    on "Sqlite" (fun () ->
+        let folder = temporaryFolder ()
+        folders.Add folder
+        fun () -> openSqlite folder)
+
+let redis () =
+    on "Redis" (fun () ->
+        let prefix = Guid.NewGuid().ToString("N") + ":"
+        fun () -> openRedisAt (RedisServer.shared.Force().Address) prefix ignore)
+
+// -- broken stores: the memory store with one thing wrong
+
+/// A store that hands every call on; a broken one overrides what it breaks.
+type private Faulty(inner: ISessionStore) =
+    member _.Inner = inner
+
+    abstract Insert: StoredRecord * CancellationToken -> ValueTask<WriteResult>
+    default _.Insert(record, cancel) = inner.Insert(record, cancel)
+    abstract Load: string * CancellationToken -> ValueTask<StoredRecord | null>
+    default _.Load(id, cancel) = inner.Load(id, cancel)
+    abstract Replace: StoredRecord * int64 * CancellationToken -> ValueTask<WriteResult>
+    default _.Replace(record, expected, cancel) = inner.Replace(record, expected, cancel)
+    abstract Touch: string * DateTimeOffset * CancellationToken -> ValueTask
+    default _.Touch(id, at, cancel) = inner.Touch(id, at, cancel)
+    abstract Remove: string * CancellationToken -> ValueTask
+    default _.Remove(id, cancel) = inner.Remove(id, cancel)
+    abstract BySubject: string * (string | null) * int * CancellationToken -> ValueTask<StoredPage>
+    default _.BySubject(subject, after, limit, cancel) = inner.BySubject(subject, after, limit, cancel)
+    abstract Enumerate: (string | null) * int * CancellationToken -> ValueTask<StoredPage>
+    default _.Enumerate(after, limit, cancel) = inner.Enumerate(after, limit, cancel)
+    abstract Count: CancellationToken -> ValueTask<int64>
+    default _.Count cancel = inner.Count cancel
+
+    abstract Claim: DateTimeOffset * TimeSpan * int * CancellationToken -> ValueTask<IReadOnlyList<StoredRecord>>
+
+    default _.Claim(now, lease, limit, cancel) = inner.ClaimOverdue(now, lease, limit, cancel)
+    abstract Reschedule: string * int64 * DateTimeOffset * CancellationToken -> ValueTask
+    default _.Reschedule(id, version, due, cancel) = inner.Reschedule(id, version, due, cancel)
+
+    interface ISessionStore with
+        member _.Prepare cancel = inner.Prepare cancel
+        member store.Insert(record, cancel) = store.Insert(record, cancel)
+        member store.Load(id, cancel) = store.Load(id, cancel)
+        member store.Replace(record, expected, cancel) = store.Replace(record, expected, cancel)
+        member store.Touch(id, at, cancel) = store.Touch(id, at, cancel)
+        member store.Remove(id, cancel) = store.Remove(id, cancel)
+        member store.BySubject(subject, after, limit, cancel) = store.BySubject(subject, after, limit, cancel)
+        member store.Enumerate(after, limit, cancel) = store.Enumerate(after, limit, cancel)
+        member store.Count cancel = store.Count cancel
+        member store.ClaimOverdue(now, lease, limit, cancel) = store.Claim(now, lease, limit, cancel)
+        member store.Reschedule(id, version, due, cancel) = store.Reschedule(id, version, due, cancel)
+
+let private healthy () = MemoryStore() :> ISessionStore
+
+let private copy (record: StoredRecord) version kind seen subject =
+    StoredRecord(record.Id, version, kind, seen, record.DueAt, subject, record.Operation, record.Body)
+
+/// The fault, and the store that has it.
+let private faults: (string * (unit -> Faulty)) list =
+    [ "replace creates what is absent (an upsert)",
+      (fun () ->
+          { new Faulty(healthy ()) with
+              override s.Replace(record, expected, cancel) =
+                  ValueTask<_>(
+                      task =
+                          task {
+                              match! s.Inner.Replace(record, expected, cancel) with
+                              | WriteResult.Absent -> return! s.Inner.Insert(record, cancel)
+                              | answer -> return answer
+                          }
+                  ) })
+      "replace does not look at the version",
+      (fun () ->
+          { new Faulty(healthy ()) with
+              override s.Replace(record, _, cancel) =
+                  ValueTask<_>(
+                      task =
+                          task {
+                              match! s.Inner.Load(record.Id, cancel) with
+                              | null -> return WriteResult.Absent
+                              | found -> return! s.Inner.Replace(record, found.Version, cancel)
+                          }
+                  ) })
+      "replace reads, compares and writes: not as one",
+      (fun () ->
+          { new Faulty(healthy ()) with
+              override s.Replace(record, expected, cancel) =
+                  ValueTask<_>(
+                      task =
+                          task {
+                              match! s.Inner.Load(record.Id, cancel) with
+                              | null -> return WriteResult.Absent
+                              | found when found.Version <> expected -> return WriteResult.Conflict
+                              | _ ->
+                                  do! Task.Yield()
+
+                                  match! s.Inner.Load(record.Id, cancel) with
+                                  | null -> return WriteResult.Absent
+                                  | now -> return! s.Inner.Replace(record, now.Version, cancel)
+                          }
+                  ) })
+      "the time to live is the authority",
+      (fun () ->
+          { new Faulty(healthy ()) with
+              override s.Load(id, cancel) =
+                  ValueTask<StoredRecord | null>(
+                      task =
+                          task {
+                              let! found = s.Inner.Load(id, cancel)
+
+                              let isOver =
+                                  match found with
+                                  | null -> false
+                                  | found ->
+                                      found.DueAt < DateTimeOffset.UtcNow
+                                      && found.LastSeen > DateTimeOffset.UtcNow.AddDays -1.0
+
+                              return if isOver then null else found
+                          }
+                  ) })
+      "the subject index is not moved by a replace",
+      (fun () ->
+          let first = ConcurrentDictionary<string, string | null>()
+
+          { new Faulty(healthy ()) with
+              override s.Insert(record, cancel) =
+                  first.TryAdd(record.Id, record.Subject) |> ignore
+                  s.Inner.Insert(record, cancel)
+
+              override s.BySubject(subject, after, limit, cancel) =
+                  ValueTask<_>(
+                      task =
+                          task {
+                              let! page = s.Inner.Enumerate(after, limit, cancel)
+
+                              return
+                                  StoredPage(
+                                      [| for record in page.Records do
+                                             match first.TryGetValue record.Id with
+                                             | true, known when String.Equals(known, subject) -> record
+                                             | _ -> () |],
+                                      page.Next
+                                  )
+                          }
+                  ) })
+      "an overdue record is handed out twice",
+      (fun () ->
+          { new Faulty(healthy ()) with
+              override s.Claim(now, _, limit, cancel) = s.Inner.ClaimOverdue(now, TimeSpan.Zero, limit, cancel) })
+      "a claim is for ever",
+      (fun () ->
+          { new Faulty(healthy ()) with
+              override s.Claim(now, lease, limit, cancel) =
+                  s.Inner.ClaimOverdue(now, lease + TimeSpan.FromDays 1.0, limit, cancel) })
+      "claims come shortest overdue first",
+      (fun () ->
+          { new Faulty(healthy ()) with
+              override s.Claim(now, lease, limit, cancel) =
+                  ValueTask<IReadOnlyList<StoredRecord>>(
+                      task =
+                          task {
+                              let! claimed = s.Inner.ClaimOverdue(now, lease, limit, cancel)
+                              return Array.rev (Array.ofSeq claimed) :> IReadOnlyList<StoredRecord>
+                          }
+                  ) })
+      "a claim comes before its time",
+      (fun () ->
+          { new Faulty(healthy ()) with
+              override s.Claim(now, lease, limit, cancel) = s.Inner.ClaimOverdue(now.AddTicks 1L, lease, limit, cancel) })
+      "touch goes back",
+      (fun () ->
+          { new Faulty(healthy ()) with
+              override s.Touch(id, at, cancel) =
+                  ValueTask(
+                      task =
+                          task {
+                              match! s.Inner.Load(id, cancel) with
+                              | null -> ()
+                              | found when found.Kind = RecordKind.Ended -> ()
+                              | found ->
+                                  do! s.Inner.Remove(id, cancel)
+                                  let! _ = s.Inner.Insert(copy found found.Version found.Kind at found.Subject, cancel)
+                                  ()
+                          }
+                  ) })
+      "touch moves a tombstone",
+      (fun () ->
+          { new Faulty(healthy ()) with
+              override s.Touch(id, at, cancel) =
+                  ValueTask(
+                      task =
+                          task {
+                              match! s.Inner.Load(id, cancel) with
+                              | null -> ()
+                              | found when found.Kind = RecordKind.Ended ->
+                                  do! s.Inner.Remove(id, cancel)
+                                  let! _ = s.Inner.Insert(found.SeenAt at, cancel)
+                                  ()
+                              | _ -> do! s.Inner.Touch(id, at, cancel)
+                          }
+                  ) })
+      "touch counts as a write",
+      (fun () ->
+          { new Faulty(healthy ()) with
+              override s.Touch(id, at, cancel) =
+                  ValueTask(
+                      task =
+                          task {
+                              match! s.Inner.Load(id, cancel) with
+                              | null -> ()
+                              | found when found.Kind = RecordKind.Ended || at <= found.LastSeen -> ()
+                              | found ->
+                                  let touched = copy found (found.Version + 1L) found.Kind at found.Subject
+                                  let! _ = s.Inner.Replace(touched, found.Version, cancel)
+                                  ()
+                          }
+                  ) })
+      "replace forgets a later touch",
+      (fun () ->
+          { new Faulty(healthy ()) with
+              override s.Replace(record, expected, cancel) =
+                  ValueTask<_>(
+                      task =
+                          task {
+                              match! s.Inner.Load(record.Id, cancel) with
+                              | null -> return WriteResult.Absent
+                              | found when found.Version <> expected -> return WriteResult.Conflict
+                              | _ ->
+                                  do! s.Inner.Remove(record.Id, cancel)
+                                  return! s.Inner.Insert(record, cancel)
+                          }
+                  ) })
+      "insert overwrites",
+      (fun () ->
+          { new Faulty(healthy ()) with
+              override s.Insert(record, cancel) =
+                  ValueTask<_>(
+                      task =
+                          task {
+                              do! s.Inner.Remove(record.Id, cancel)
+                              return! s.Inner.Insert(record, cancel)
+                          }
+                  ) })
+      "insert takes the id of a tombstone",
+      (fun () ->
+          { new Faulty(healthy ()) with
+              override s.Insert(record, cancel) =
+                  ValueTask<_>(
+                      task =
+                          task {
+                              match! s.Inner.Load(record.Id, cancel) with
+                              | null -> ()
+                              | found when found.Kind = RecordKind.Ended -> do! s.Inner.Remove(record.Id, cancel)
+                              | _ -> ()
+
+                              return! s.Inner.Insert(record, cancel)
+                          }
+                  ) })
+      "one write in fifty is acknowledged and lost",
+      (fun () ->
+          { new Faulty(healthy ()) with
+              override s.Replace(record, expected, cancel) =
+                  ValueTask<_>(
+                      task =
+                          task {
+                              match! s.Inner.Load(record.Id, cancel) with
+                              | null -> return WriteResult.Absent
+                              | found when found.Version = expected && Random.Shared.Next 50 = 0 ->
+                                  return WriteResult.Written
+                              | _ -> return! s.Inner.Replace(record, expected, cancel)
+                          }
+                  ) })
+      "a read is an old one, now and then",
+      (fun () ->
+          let old = ConcurrentDictionary<string, StoredRecord>()
+
+          { new Faulty(healthy ()) with
+              override s.Replace(record, expected, cancel) =
+                  ValueTask<_>(
+                      task =
+                          task {
+                              match! s.Inner.Load(record.Id, cancel) with
+                              | null -> ()
+                              | found -> old[record.Id] <- found
+
+                              return! s.Inner.Replace(record, expected, cancel)
+                          }
+                  )
+
+              override s.Load(id, cancel) =
+                  match old.TryGetValue id with
+                  | true, record when Random.Shared.Next 20 = 0 -> ValueTask<StoredRecord | null> record
+                  | _ -> s.Inner.Load(id, cancel) })
+      "remove leaves the subject's entry",
+      (fun () ->
+          let removed = ConcurrentDictionary<string, StoredRecord>()
+
+          { new Faulty(healthy ()) with
+              override s.Remove(id, cancel) =
+                  ValueTask(
+                      task =
+                          task {
+                              match! s.Inner.Load(id, cancel) with
+                              | null -> ()
+                              | found -> removed[id] <- found
+
+                              do! s.Inner.Remove(id, cancel)
+                          }
+                  )
+
+              override s.BySubject(subject, after, limit, cancel) =
+                  ValueTask<_>(
+                      task =
+                          task {
+                              let! page = s.Inner.BySubject(subject, after, limit, cancel)
+
+                              let ghosts =
+                                  removed.Values |> Seq.filter (fun record -> String.Equals(record.Subject, subject))
+
+                              return StoredPage(Array.ofSeq (Seq.append page.Records ghosts), page.Next)
+                          }
+                  ) })
+      "a page leaves one out",
+      (fun () ->
+          { new Faulty(healthy ()) with
+              override s.Enumerate(after, limit, cancel) =
+                  ValueTask<_>(
+                      task =
+                          task {
+                              let! page = s.Inner.Enumerate(after, limit, cancel)
+
+                              match page.Next with
+                              | null -> return page
+                              | next ->
+                                  let! following = s.Inner.Enumerate(next, 1, cancel)
+                                  return StoredPage(page.Records, following.Records[0].Id)
+                          }
+                  ) })
+      "pages are not in order",
+      (fun () ->
+          { new Faulty(healthy ()) with
+              override s.Enumerate(after, limit, cancel) =
+                  ValueTask<_>(
+                      task =
+                          task {
+                              let! page = s.Inner.Enumerate(after, limit, cancel)
+                              return StoredPage(Array.rev (Array.ofSeq page.Records), page.Next)
+                          }
+                  ) })
+      "tombstones count",
+      (fun () ->
+          { new Faulty(healthy ()) with
+              override s.Count cancel =
+                  ValueTask<_>(
+                      task =
+                          task {
+                              let! page = s.Inner.Enumerate(null, 100_000, cancel)
+                              return int64 page.Records.Count
+                          }
+                  ) })
+      "a cancelled call goes on",
+      (fun () ->
+          { new Faulty(healthy ()) with
+              override s.Insert(record, _) = s.Inner.Insert(record, CancellationToken.None) })
+      "ids are compared without their case",
+      (fun () ->
+          let lower (record: StoredRecord) =
+              StoredRecord(
+                  record.Id.ToLowerInvariant(),
+                  record.Version,
+                  record.Kind,
+                  record.LastSeen,
+                  record.DueAt,
+                  record.Subject,
+                  record.Operation,
+                  record.Body
+              )
+
+          { new Faulty(healthy ()) with
+              override s.Insert(record, cancel) = s.Inner.Insert(lower record, cancel)
+              override s.Load(id, cancel) = s.Inner.Load(id.ToLowerInvariant(), cancel) })
+      "reschedule does not look at the version",
+      (fun () ->
+          { new Faulty(healthy ()) with
+              override s.Reschedule(id, _, due, cancel) =
+                  ValueTask(
+                      task =
+                          task {
+                              match! s.Inner.Load(id, cancel) with
+                              | null -> ()
+                              | found -> do! s.Inner.Reschedule(id, found.Version, due, cancel)
+                          }
+                  ) }) ]
+
+/// All at once, as soon as the first is asked for: some wait for their clocks.
+let private reports =
+    lazy
+        ([ for name, broken in faults ->
+               name,
+               Task.Run<ContractReport>(fun () ->
+                   let options = StoreContractOptions(Seed = 4711, Commands = 1000, Histories = 20)
+
+                   StoreContract(name, (fun _ -> Task.FromResult<ISessionStore>(broken ())), options).RunAllAsync()) ]
+         |> Map.ofList)
+
+let private sees (name: string, _) =
+    testCaseTask name (fun () ->
+        task {
+            let running = (reports.Force())[name]
+            let! first = Task.WhenAny(running, Task.Delay 40_000)
+            Expect.isTrue (obj.ReferenceEquals(first, running)) "the contract comes to an end"
+            let! report = running
+            Expect.isNonEmpty report.Failures "the contract sees it"
+        })
+
+let all =
+    testList
+        "the contract"
+        [ tests (memory ())
+          tests (sqlite ())
+          tests (redis ())
+          testList "sees what is broken" (faults |> List.map sees)
+
+          testCaseTask "a violation tells its story, shrunk, and how to replay it" (fun () ->
+              task {
+                  let _, broken = faults.Head
+
+                  let contract =
+                      StoreContract(
+                          "Broken",
+                          (fun _ -> Task.FromResult<ISessionStore>(broken ())),
+                          StoreContractOptions(Seed = 7)
+                      )
+
+                  let! report = contract.RunAllAsync()
+                  let story = report.Failures["random commands answer as the model does"]
+                  Expect.stringContains story "SESSION_CONTRACT_SEED=7" "the replay"
+                  Expect.stringContains story "of 1 commands" "the shortest"
+                  Expect.stringContains story "model: Absent" "what was expected"
+                  Expect.stringContains story "store: Written" "what came"
+              }) ]
+
+/// After the last test: what the files left behind.
+let clean () =
+    for folder in folders do
+        if Directory.Exists folder then
+            Directory.Delete(folder, true)
