@@ -68,10 +68,16 @@ type SessionHost<'T>(service: SessionService<'T>, names: SessionNames) =
                 refuse
                     "MaxSessionsPerSubject needs a store that lists the sessions of a subject: choose another store, or leave it unset."
 
+            if service.Settings.HearsExpiry && not report.Lists then
+                refuse
+                    "OnExpired needs a store that finds the sessions that are over: choose UseRedis, UseMongo or UseSqlite, or leave OnExpired unset."
+
             for note in report.Notes do
                 log.LogWarning("Session store: {Note}", note)
 
-            do! host.StartSweeping cancel
+            // Nothing to sweep where nothing can be found: the store lets go of what is over.
+            if report.Lists then
+                do! host.StartSweeping cancel
         }
 
     override _.ExecuteAsync(stopping) =

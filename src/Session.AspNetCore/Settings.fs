@@ -69,6 +69,8 @@ type SessionSettings =
         SweepInterval: TimeSpan
         /// Default false: 503 when the store is down. True: requests that only read go on without a session.
         ContinueWithoutStore: bool
+        /// Default false. Whether OnNotice has to hear of ends by time: a store that cannot find them is refused at start.
+        HearsExpiry: bool
         /// Hears of what happened, after it is stored. What it throws is logged.
         OnNotice: IServiceProvider -> Notice -> Task
     }
@@ -101,6 +103,7 @@ module SessionSettings =
           GenerateId = None
           SweepInterval = TimeSpan.FromMinutes 1L
           ContinueWithoutStore = false
+          HearsExpiry = false
           OnNotice = fun _ _ -> Task.CompletedTask }
 
     /// The name that the cookie has.

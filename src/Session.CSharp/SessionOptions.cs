@@ -137,6 +137,7 @@ public sealed class SessionOptions<T>
                 : FSharpOption<FSharpFunc<HttpContext, string>>.Some(FuncConvert.FromFunc(GenerateId)),
             sweepInterval: SweepInterval,
             continueWithoutStore: ContinueWithoutStore,
+            hearsExpiry: Events.OnExpired is not null,
             onNotice: FuncConvert.FromFunc(
                 (IServiceProvider services, Notice notice) => Translate.RaiseAsync(Events, serializer, services, notice)
             )

@@ -12,19 +12,67 @@ type BearerSealing() = class end
 
 /// What `AddSession` returns: the sessions whose data is `DataType`, waiting for their store.
 [<Sealed>]
-type SessionBuilder(services: IServiceCollection, dataType: Type) =
+type SessionBuilder private (services: IServiceCollection, dataType: Type, key: obj) =
+    new(services: IServiceCollection, dataType: Type) = SessionBuilder(services, dataType, dataType)
+
     member _.Services = services
     /// The type of the session data: the key of everything that is registered for these sessions.
     member _.DataType = dataType
 
     /// Keeps these sessions in the store that the factory makes, once. A later call replaces an earlier one.
     member builder.UseStore(create: Func<IServiceProvider, ISessionStore>) =
-        services.RemoveAllKeyed<ISessionStore> dataType |> ignore
+        services.RemoveAllKeyed<ISessionStore> key |> ignore
+        services.RemoveAllKeyed<Moving> key |> ignore
 
-        services.AddKeyedSingleton<ISessionStore>(dataType, fun provider _ -> create.Invoke provider)
+        services.AddKeyedSingleton<ISessionStore>(key, fun provider _ -> create.Invoke provider)
         |> ignore
 
         builder
+
+    /// Moves the sessions of another store, the one that was used before, to the store that was just named:
+    /// `.UseRedis("…").MigrateFrom(fun b -> b.UseSqlite "sessions.db")`. Each moves when it is written to; nobody is
+    /// signed out. To be removed once AbsoluteTimeout has passed.
+    member builder.MigrateFrom(source: Func<SessionBuilder, SessionBuilder>) =
+        let storeOf (key: obj) =
+            services
+            |> Seq.tryFindBack (fun service ->
+                service.IsKeyedService
+                && service.ServiceType = typeof<ISessionStore>
+                && key.Equals service.ServiceKey)
+            |> Option.bind (fun service -> Option.ofObj service.KeyedImplementationFactory)
+
+        let targetKey, sourceKey = obj (), obj ()
+
+        match storeOf key with
+        | None -> invalidOp "MigrateFrom comes after the store that the sessions move to: .UseRedis(…).MigrateFrom(…)."
+        | Some _ when
+            services
+            |> Seq.exists (fun service ->
+                service.IsKeyedService && service.ServiceType = typeof<Moving> && key.Equals service.ServiceKey)
+            ->
+            invalidOp "Sessions move from one store at a time: say MigrateFrom once."
+        | Some create ->
+            // Both as services of their own: the container disposes of them.
+            services.AddKeyedSingleton<ISessionStore>(
+                targetKey,
+                fun provider key -> create.Invoke(provider, key) :?> ISessionStore
+            )
+            |> ignore
+
+            source.Invoke(SessionBuilder(services, dataType, sourceKey)) |> ignore
+
+            if (storeOf sourceKey).IsNone then
+                invalidOp "MigrateFrom needs the store that the sessions were in: MigrateFrom(b => b.UseSqlite(…))."
+
+            builder.UseStore(fun provider ->
+                MigratingStore(
+                    provider.GetRequiredKeyedService<ISessionStore> targetKey,
+                    provider.GetRequiredKeyedService<ISessionStore> sourceKey
+                ))
+            |> ignore
+
+            services.AddKeyedSingleton<Moving>(key, Moving()) |> ignore
+            builder
 
     /// Encrypts and authenticates whole records with what the factory makes, once.
     member builder.ProtectWith(create: Func<IServiceProvider, IRecordProtector>) =

@@ -350,7 +350,8 @@ type SessionEngine
             | :? OperationCanceledException when cancel.IsCancellationRequested ->
                 cancel.ThrowIfCancellationRequested()
                 return Error SessionError.NoSession
-            | error ->
+            // A store that cannot list is no store that is down: that passes, with its sentence.
+            | error when not (error :? NotSupportedException) ->
                 log.LogError(error, "The session store did not list the sessions of a subject.")
                 return Error(SessionError.Unavailable error)
         }

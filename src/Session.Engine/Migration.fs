@@ -44,10 +44,7 @@ type MigratingStore(target: ISessionStore, source: ISessionStore) =
 
     /// A record of the source as it was before it was fenced.
     let original (record: StoredRecord) =
-        if record.Version < 0L then
-            withVersion -record.Version false record
-        else
-            record
+        if record.Version < 0L then withVersion -record.Version false record else record
 
     let placeholder (record: StoredRecord) =
         StoredRecord(
@@ -255,9 +252,7 @@ type MigratingStore(target: ISessionStore, source: ISessionStore) =
             )
 
         member _.BySubject(subject, after, limit, cancel) =
-            ValueTask<StoredPage>(
-                task = merge (fun store -> store.BySubject(subject, after, limit, cancel)) limit
-            )
+            ValueTask<StoredPage>(task = merge (fun store -> store.BySubject(subject, after, limit, cancel)) limit)
 
         member _.Enumerate(after, limit, cancel) =
             ValueTask<StoredPage>(task = merge (fun store -> store.Enumerate(after, limit, cancel)) limit)

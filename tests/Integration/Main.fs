@@ -18,6 +18,8 @@ let main args =
                 [ Stories.all
                   Contract.all
                   Redis.all
+                  DistributedCache.all
+                  Moving.all
                   Config.all
                   Versions.all
                   Surface.all

@@ -897,18 +897,22 @@ let private restart =
                 Directory.Delete(folder, true)
         })
 
+/// Every story on a store of this kind.
+let on kind =
+    testList
+        (string kind)
+        (List.concat
+            [ security kind
+              renewal kind
+              time kind
+              failures kind
+              wire kind
+              combined kind ])
+
 let all =
     testList
         "stories"
         [ for kind in [ Memory; Sqlite; Redis; Protected; Sealed ] do
-              testList
-                  (string kind)
-                  (List.concat
-                      [ security kind
-                        renewal kind
-                        time kind
-                        failures kind
-                        wire kind
-                        combined kind ])
+              on kind
           testList "two nodes" nodes
           restart ]

@@ -7,13 +7,17 @@ open System.IO
 open System.Net.Http
 open System.Threading.Tasks
 open Microsoft.AspNetCore.DataProtection
+open Microsoft.Extensions.Caching.Distributed
+open Microsoft.Extensions.Caching.Memory
 open Microsoft.Extensions.DependencyInjection
+open Microsoft.Extensions.Options
 open Microsoft.Extensions.Time.Testing
 open Expecto
 open Integration.App
 open Integration.Http
 open Session.CSharp
 open Session.Engine
+open Session.Stores.DistributedCache
 open Session.Stores.Redis
 open Session.Stores.Sqlite
 
@@ -21,6 +25,8 @@ type StoreKind =
     | Memory
     | Sqlite
     | Redis
+    /// A distributed cache: no lists.
+    | Cache
     /// Memory, with every record under Data Protection keys.
     | Protected
     /// Sqlite, with the data sealed to its bearer.
@@ -31,7 +37,8 @@ let protection kind (sessions: SessionBuilder) =
     match kind with
     | Memory
     | Sqlite
-    | Redis -> ()
+    | Redis
+    | Cache -> ()
     | Protected ->
         // Keys of this run, and none in the folder of whoever runs it.
         sessions.Services.AddSingleton<IDataProtectionProvider>(EphemeralDataProtectionProvider()) |> ignore
@@ -149,6 +156,9 @@ let withStore kind (body: ISessionStore -> Task<unit>) =
         match kind with
         | Memory
         | Protected -> do! body (MemoryStore())
+        | Cache ->
+            let cache = MemoryDistributedCache(Options.Create(MemoryDistributedCacheOptions()))
+            do! body (DistributedCacheStore(cache, DistributedCacheStoreOptions()))
         | Redis ->
             let store = openRedis ()
 
@@ -168,6 +178,12 @@ let withStore kind (body: ISessionStore -> Task<unit>) =
     }
 
 let within kind configure (body: World -> Task<unit>) =
+    let configure (options: SessionOptions<Cart>) =
+        if kind = Cache then
+            options.Events.OnExpired <- null
+
+        configure options
+
     withStore kind (fun store ->
         task {
             let! world = startWith (protection kind) store configure

@@ -39,6 +39,18 @@ let private states seed =
     found
     @ (found |> List.choose Lifecycle.liveOf |> List.truncate 3 |> List.collect strange |> List.map Active)
 
+/// CRC-32C, bit by bit.
+let private checksum (bytes: byte[]) =
+    let mutable sum = 0xFFFFFFFFu
+
+    for b in bytes do
+        sum <- sum ^^^ uint32 b
+
+        for _ in 1..8 do
+            sum <- if sum &&& 1u = 1u then (sum >>> 1) ^^^ 0x82F63B78u else sum >>> 1
+
+    ~~~sum
+
 let private shape state = (Codec.encode id version state).Length, stateName state
 
 let all (seed: int) =
@@ -104,8 +116,15 @@ let all (seed: int) =
 
           testCase "16 one decoder: anything behind the end is refused" (fun () ->
               for state in shapes.Value do
-                  for extra in [ [| 0uy |]; [| 1uy |]; Array.zeroCreate 4; Codec.encode id version state ] do
-                      Expect.isError (read (Array.append (Codec.encode id version state) extra)) "trailing bytes")
+                  let bytes = Codec.encode id version state
+
+                  for extra in [ [| 0uy |]; [| 1uy |]; Array.zeroCreate 4; bytes ] do
+                      Expect.isError (read (Array.append bytes extra)) "trailing bytes"
+                      // And under a checksum that says that they belong there.
+                      let longer = Array.concat [ bytes[.. bytes.Length - 5]; extra; Array.zeroCreate 4 ]
+                      let sum = checksum longer[.. longer.Length - 5]
+                      Buffers.Binary.BinaryPrimitives.WriteUInt32LittleEndian(longer.AsSpan(longer.Length - 4), sum)
+                      Expect.equal (read longer) (Error "malformed") "trailing bytes, and the checksum of all")
 
           testCase "16 one decoder: 20,000 pieces of garbage are refused, and none throws" (fun () ->
               let random = Random seed

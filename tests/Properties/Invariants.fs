@@ -64,7 +64,7 @@ let private everyCommand step =
           Renew(fresh, under)
           Destroy(SignedOut, Some under) ]
 
-let private invariants: (string * (Step -> bool)) list =
+let invariants: (string * (Step -> bool)) list =
     [ "1 the end absorbs: no command leads from Destroyed or Expired to anything else, but for the data that goes",
       fun step ->
           let absorbs before after =
@@ -129,10 +129,19 @@ let private invariants: (string * (Step -> bool)) list =
 
       "5 no fixation: what was known before an elevation opens nothing after it, not for a moment",
       fun step ->
-          not (hasEvent isElevation step)
-          || [ for n in 0 .. step.Learnt.Minted - 1 do
-                   for minute in -3 .. 7 do
-                       opensAt (step.At + minutes minute) n step ]
+          let brought =
+              eventsOf step
+              |> List.tryPick (fun event ->
+                  match event with
+                  | WasSignedIn(_, _, secret, _)
+                  | WasElevated(secret, _) -> Some(numberOf secret)
+                  | _ -> None)
+
+          brought.IsNone
+          || [ for n in everySecret step do
+                   if Some n <> brought then
+                       for minute in -3 .. 7 do
+                           opensAt (step.At + minutes minute) n step ]
              |> List.forall not
 
       "5 no fixation: a request from before an elevation changes nothing after it",
@@ -396,7 +405,8 @@ let private ofHistories: (string * (Step list -> bool)) list =
                   )
               | _ -> true) ]
 
-let histories = 3000
+/// How many per property; --quick: fewer, for the seeded bugs, which each have to be found by few.
+let mutable histories = 3000
 
 let config (seed: int) =
     { FsCheckConfig.defaultConfig with
@@ -447,8 +457,62 @@ let ok (answer: Result<'a, SessionError>) =
 let private ada = Some "ada"
 let private none = CancellationToken.None
 
+/// A store some of whose answers never come: of each three writes one is taken and one is lost, unknown to the writer.
+type private Forgetful(store: ISessionStore) =
+    let mutable writes = 0
+
+    interface ISessionStore with
+        member _.Replace(record, expected, cancel) =
+            match Interlocked.Increment &writes % 3 with
+            | 0 ->
+                store.Replace(record, expected, cancel).AsTask().Wait()
+                ValueTask.FromResult WriteResult.Unknown
+            | 1 -> ValueTask.FromResult WriteResult.Unknown
+            | _ -> store.Replace(record, expected, cancel)
+
+        member _.Insert(record, cancel) =
+            store.Insert(record, cancel).AsTask().Wait()
+            ValueTask.FromResult WriteResult.Unknown
+
+        member _.Prepare cancel = store.Prepare cancel
+        member _.Load(id, cancel) = store.Load(id, cancel)
+        member _.Touch(id, at, cancel) = store.Touch(id, at, cancel)
+        member _.Remove(id, cancel) = store.Remove(id, cancel)
+        member _.BySubject(subject, after, limit, cancel) = store.BySubject(subject, after, limit, cancel)
+        member _.Enumerate(after, limit, cancel) = store.Enumerate(after, limit, cancel)
+        member _.Count cancel = store.Count cancel
+        member _.ClaimOverdue(now, lease, limit, cancel) = store.ClaimOverdue(now, lease, limit, cancel)
+        member _.Reschedule(id, version, dueAt, cancel) = store.Reschedule(id, version, dueAt, cancel)
+
 let private withEngine: Test list =
-    [ testTask "9 no lost update: 100 parallel updates all count" {
+    [ testTask "9 no lost update: a write whose answer is lost counts once, taken or not" {
+          let engine = engineWith (Forgetful(MemoryStore())) settings
+          let! created = engine.Create(Token.newId, ada, [| 0uy |], none)
+          let mutable opened = ok created
+
+          for _ in 1..20 do
+              let! answer = engine.Update(opened, (fun data -> Ok [| data[0] + 1uy |]), none)
+              opened <- ok answer
+
+          let! found = engine.Find(opened.Snapshot.Id, none)
+
+          match ok found |> Option.bind (fun snapshot -> Lifecycle.liveOf snapshot.State) with
+          | Some live -> Expect.equal (live.Data, live.Revision) ([| 20uy |], 21L) "each once"
+          | None -> failtest "the session is gone"
+      }
+
+      testTask "3 time and version only grow: the version grows by one with each write" {
+          let engine = engineWith (MemoryStore()) settings
+          let! created = engine.Create(Token.newId, ada, [| 0uy |], none)
+          let opened = ok created
+          Expect.equal opened.Snapshot.Version 1L "at first"
+
+          for i in 2L .. 9L do
+              let! answer = engine.Update(opened, Ok, none)
+              Expect.equal (ok answer).Snapshot.Version i "the next"
+      }
+
+      testTask "9 no lost update: 100 parallel updates all count" {
           let engine = engineWith (MemoryStore()) settings
           let! created = engine.Create(Token.newId, ada, [| 0uy |], none)
           let opened = ok created
@@ -470,7 +534,6 @@ let private withEngine: Test list =
               Expect.equal live.Revision 101L "the revision"
           | None -> failtest "the session is gone"
 
-          Expect.equal (ok found).Value.Version 101L "the version grows by one with each write"
       }
 
       testTask "9 no lost update: of two saves of the same reading one is a conflict" {
@@ -607,6 +670,10 @@ let all seed =
         [ yield! invariants |> List.map (ofEvery seed)
           yield! ofHistories |> List.map (ofAll seed)
           yield! withEngine ]
+
+/// How many histories a property was asked of; 1 for those that are asked once.
+let casesOf (name: string) =
+    if List.contains name (List.map fst invariants @ List.map fst ofHistories) then histories else 1
 
 /// A suite that never met an edge proves nothing about it.
 let coverage =

@@ -1,5 +1,5 @@
 /// Runs every test and ends with the sum, alone on the last line.
-///     ./test properties [--seed N] [--only TEXT]
+///     ./test properties [--seed N] [--only TEXT]      --quick: fewer histories, no coverage; --results FILE: as JSON
 module Properties.Main
 
 open System
@@ -12,12 +12,16 @@ let private argument name (args: string array) =
     | Some i when i + 1 < args.Length -> Some args[i + 1]
     | _ -> None
 
-[<EntryPoint>]
-let main args =
+let private properties args =
     let seed =
         argument "--seed" args
         |> Option.map int
         |> Option.defaultWith (fun () -> Random.Shared.Next 1_000_000_000)
+
+    let isQuick = Array.contains "--quick" args
+
+    if isQuick then
+        Invariants.histories <- 1000
 
     printfn "seed %d (replay: ./test properties --seed %d)" seed seed
     let clock = Stopwatch.StartNew()
@@ -29,9 +33,11 @@ let main args =
               Examples.all
               Codecs.all seed
               Tokens.all seed
+              Transports.all
               testSequenced Stores.all
               Sweeping.all
-              Sealing.all ]
+              Sealing.all
+              Migration.all seed ]
 
     let run tests =
         evalTests
@@ -44,6 +50,7 @@ let main args =
     let results =
         match argument "--only" args with
         | Some text -> run (Test.filter "/" (fun name -> String.concat "/" name |> _.Contains(text)) tests)
+        | None when isQuick -> run tests
         // Coverage comes last: it sums up what all the others met.
         | None -> run tests @ run Invariants.coverage
 
@@ -72,6 +79,11 @@ let main args =
     for name, why in failed do
         printfn "\nFAILED %s\n%s" name why
 
+    match argument "--results" args with
+    | Some file -> Results.write file seed results
+    | None when not isQuick && (argument "--only" args).IsNone -> Results.write Results.file seed results
+    | None -> ()
+
     let passed = results.Length - failed.Length - skipped.Length
     printfn "\nseed %d, %.1f s" seed clock.Elapsed.TotalSeconds
 
@@ -82,3 +94,17 @@ let main args =
         (if skipped.IsEmpty then "" else $", {skipped.Length} skipped")
 
     if failed.IsEmpty then 0 else 1
+
+[<EntryPoint>]
+let main args =
+    match List.ofArray args with
+    | "explore" :: _ ->
+        let only = argument "--scope" args
+
+        let results =
+            match argument "--results" args, only with
+            | None, None -> Some(IO.Path.Combine("artifacts", "audit", "exploration.json"))
+            | file, _ -> file
+
+        Exploration.run only (argument "--limit" args |> Option.map int) results
+    | _ -> properties args

@@ -1,0 +1,61 @@
+using System.Buffers;
+using Microsoft.Extensions.Caching.Distributed;
+
+namespace Session.Stores.DistributedCache;
+
+/// <summary>Values in a cache, with as few copies as the cache allows.</summary>
+internal sealed class CacheEntries(IDistributedCache cache)
+{
+    private const int UsualBytes = 1024;
+    private readonly IBufferDistributedCache? _buffered = cache as IBufferDistributedCache;
+
+    public async Task<ReadOnlyMemory<byte>?> Get(string key, CancellationToken cancellationToken)
+    {
+        if (_buffered is null)
+            return await cache.GetAsync(key, cancellationToken).ConfigureAwait(false) is { } bytes
+                ? new ReadOnlyMemory<byte>(bytes)
+                : null;
+
+        var writer = new ArrayBufferWriter<byte>(UsualBytes);
+        return await _buffered.TryGetAsync(key, writer, cancellationToken).ConfigureAwait(false)
+            ? writer.WrittenMemory
+            : null;
+    }
+
+    public Task Set(string key, byte[] head, ReadOnlyMemory<byte> body, TimeSpan timeToLive)
+    {
+        var entry = new DistributedCacheEntryOptions { AbsoluteExpirationRelativeToNow = timeToLive };
+        if (_buffered is not null)
+        {
+            var first = new Segment(head);
+            var last = first.Then(body);
+            return _buffered
+                .SetAsync(key, new ReadOnlySequence<byte>(first, 0, last, body.Length), entry, CancellationToken.None)
+                .AsTask();
+        }
+
+        var value = head;
+        if (!body.IsEmpty)
+        {
+            value = new byte[head.Length + body.Length];
+            head.CopyTo(value, 0);
+            body.CopyTo(value.AsMemory(head.Length));
+        }
+
+        return cache.SetAsync(key, value, entry, CancellationToken.None);
+    }
+
+    public Task Remove(string key) => cache.RemoveAsync(key, CancellationToken.None);
+
+    private sealed class Segment : ReadOnlySequenceSegment<byte>
+    {
+        public Segment(ReadOnlyMemory<byte> memory) => Memory = memory;
+
+        public Segment Then(ReadOnlyMemory<byte> next)
+        {
+            var segment = new Segment(next) { RunningIndex = Memory.Length };
+            Next = segment;
+            return segment;
+        }
+    }
+}

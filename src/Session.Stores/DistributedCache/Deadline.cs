@@ -1,0 +1,58 @@
+namespace Session.Stores.DistributedCache;
+
+/// <summary>The end of the waiting for one operation, whether the cache looks at its token or not.</summary>
+internal sealed class Deadline : IDisposable
+{
+    private readonly TimeSpan _timeout;
+    private readonly CancellationToken _caller;
+    private readonly CancellationTokenSource _source;
+
+    public Deadline(TimeSpan timeout, CancellationToken caller)
+    {
+        (_timeout, _caller) = (timeout, caller);
+        _source = CancellationTokenSource.CreateLinkedTokenSource(caller);
+        _source.CancelAfter(timeout);
+        // Kept: the source may be disposed of while an abandoned read still looks at its token.
+        Token = _source.Token;
+    }
+
+    public CancellationToken Token { get; }
+
+    /// <summary>Waits by the semaphore's own means: a turn that comes just as the time is up must not get lost.</summary>
+    public async Task Enter(SemaphoreSlim gate)
+    {
+        try
+        {
+            await gate.WaitAsync(Token).ConfigureAwait(false);
+        }
+        catch (OperationCanceledException) when (!_caller.IsCancellationRequested)
+        {
+            throw new TimeoutException(
+                $"The writes before this one to the same session took longer than {_timeout.TotalSeconds:0.###} seconds (OperationTimeout)."
+            );
+        }
+    }
+
+    private async Task Of(Task task)
+    {
+        try
+        {
+            await task.WaitAsync(Token).ConfigureAwait(false);
+        }
+        catch (OperationCanceledException) when (Token.IsCancellationRequested && !_caller.IsCancellationRequested)
+        {
+            throw Passed(_timeout);
+        }
+    }
+
+    public async Task<T> Of<T>(Task<T> task)
+    {
+        await Of((Task)task).ConfigureAwait(false);
+        return await task.ConfigureAwait(false);
+    }
+
+    public static TimeoutException Passed(TimeSpan timeout) =>
+        new($"The cache did not answer within {timeout.TotalSeconds:0.###} seconds (OperationTimeout).");
+
+    public void Dispose() => _source.Dispose();
+}

@@ -1,0 +1,445 @@
+/// Sessions in a distributed cache: what it keeps, what it says that it cannot, and what it refuses.
+module Integration.DistributedCache
+
+open System
+open System.Buffers
+open System.Collections.Concurrent
+open System.Threading
+open System.Threading.Tasks
+open Expecto
+open Microsoft.Extensions.Caching.Distributed
+open Microsoft.Extensions.Caching.Memory
+open Microsoft.Extensions.DependencyInjection
+open Microsoft.Extensions.Options
+open Integration.App
+open Integration.Http
+open Integration.World
+open Session.CSharp
+open Session.Engine
+open Session.Stores.DistributedCache
+open Session.Stores.Testing
+
+let private none = CancellationToken.None
+let private memoryCache () = MemoryDistributedCache(Options.Create(MemoryDistributedCacheOptions()))
+
+/// A cache behind a wire: it answers later, keeps what it was told about expiry, and can be held up.
+type private WireCache(inner: IDistributedCache) =
+    let expiries = ConcurrentDictionary<string, TimeSpan>()
+    /// Called before a verb is carried out.
+    member val Before: string -> Task = (fun _ -> Task.CompletedTask) with get, set
+    member _.Expiries = expiries
+    member _.Inner = inner
+
+    member wire.Answer(verb: string, send: unit -> Task<'a>) =
+        task {
+            do! Task.Yield()
+            do! wire.Before verb
+            return! send ()
+        }
+
+    member _.Note(key, options: DistributedCacheEntryOptions) =
+        if options.SlidingExpiration.HasValue || options.AbsoluteExpiration.HasValue then
+            failtest "only a time from now on"
+
+        expiries[key] <- options.AbsoluteExpirationRelativeToNow.Value
+
+    interface IDistributedCache with
+        member _.Get _ = failtest "blocks"
+        member _.Set(_: string, _: byte array, _: DistributedCacheEntryOptions) : unit = failtest "blocks"
+        member _.Refresh _ = failtest "never refreshed"
+        member _.RefreshAsync(_, _) = failtest "never refreshed"
+        member _.Remove _ = failtest "blocks"
+        member wire.GetAsync(key, cancel) = wire.Answer("get", (fun () -> inner.GetAsync(key, cancel)))
+
+        member wire.SetAsync(key, value, options, cancel) =
+            wire.Note(key, options)
+
+            wire.Answer(
+                "set",
+                fun () ->
+                    task {
+                        do! inner.SetAsync(key, Array.copy value, options, cancel)
+                        return ()
+                    }
+            )
+
+        member wire.RemoveAsync(key, cancel) =
+            wire.Answer(
+                "remove",
+                fun () ->
+                    task {
+                        do! inner.RemoveAsync(key, cancel)
+                        return ()
+                    }
+            )
+
+/// A cache with buffers; its arrays are not to be used.
+type private BufferCache() =
+    let inner = memoryCache () :> IDistributedCache
+
+    interface IDistributedCache with
+        member _.Get _ = failtest "blocks"
+        member _.Set(_, _, _) = failtest "blocks"
+        member _.Refresh _ = failtest "never refreshed"
+        member _.RefreshAsync(_, _) = failtest "never refreshed"
+        member _.Remove _ = failtest "blocks"
+        member _.GetAsync(_, _) = failtest "copies"
+
+        member _.SetAsync(_: string, _: byte array, _: DistributedCacheEntryOptions, _: CancellationToken) : Task =
+            failtest "copies"
+
+        member _.RemoveAsync(key, cancel) = inner.RemoveAsync(key, cancel)
+
+    interface IBufferDistributedCache with
+        member _.TryGet(_, _) = failtest "blocks"
+        member _.Set(_: string, _: ReadOnlySequence<byte>, _: DistributedCacheEntryOptions) : unit = failtest "blocks"
+
+        member _.TryGetAsync(key, destination, cancel) =
+            ValueTask<bool>(
+                task =
+                    task {
+                        match! inner.GetAsync(key, cancel) with
+                        | null -> return false
+                        | value ->
+                            // In pieces, as it comes from a wire.
+                            for piece in Array.chunkBySize 100 value do
+                                destination.Write(ReadOnlySpan piece)
+
+                            return true
+                    }
+            )
+
+        member _.SetAsync(key: string, value: ReadOnlySequence<byte>, options: DistributedCacheEntryOptions, cancel: CancellationToken) : ValueTask =
+            ValueTask(inner.SetAsync(key, value.ToArray(), options, cancel))
+
+let private openOn (cache: IDistributedCache) =
+    DistributedCacheStore(cache, DistributedCacheStoreOptions()) :> ISessionStore
+
+let private contract name (cache: unit -> IDistributedCache) =
+    StoreContract(
+        name,
+        (fun _ -> Task.FromResult(openOn (cache ()))),
+        StoreContractOptions(ComparesAndSwaps = false, Lists = false)
+    )
+    |> Contract.tests
+
+let private start2026 = DateTimeOffset(2026, 1, 1, 0, 0, 0, TimeSpan.Zero)
+
+let private recordOf version kind =
+    StoredRecord(
+        "a",
+        version,
+        kind,
+        start2026,
+        start2026.AddMinutes 30.0,
+        "ann",
+        Random.Shared.NextInt64(),
+        ReadOnlyMemory [| byte version |]
+    )
+
+let private live version = recordOf version RecordKind.Live
+let private ended version = recordOf version RecordKind.Ended
+
+let private load (store: ISessionStore) =
+    task {
+        let! found = store.Load("a", none)
+        return Option.ofObj found
+    }
+
+let private version (found: StoredRecord option) = found |> Option.map _.Version
+
+/// These need lists.
+let private unlisted = [ "/01b "; "/17 "; "/22 "; "/22b "; "/22c "; "/23 " ]
+
+let private stories =
+    Stories.on Cache
+    |> Test.filter "/" (fun name ->
+        let name = String.concat "/" name
+        not (List.exists (fun (part: string) -> name.Contains(part, StringComparison.Ordinal)) unlisted))
+
+let private keeps =
+    [ testCaseTask "two stores on one cache object take turns: a hundred parallel updates all count" (fun () ->
+          task {
+              let cache = WireCache(memoryCache ())
+              let silent (o: SessionOptions<Cart>) = o.Events.OnExpired <- null
+              let! a = start (openOn cache) silent
+              let! b = start (openOn cache) silent
+
+              try
+                  let! token = a.Begin "first"
+                  let! answers = all [ for i in 1..100 -> (if i % 2 = 0 then a else b).Post($"/cart/s{i}", token) ]
+                  Expect.all answers (fun answer -> answer.Status = 200) "all are 200"
+                  let! cart = b.Cart token
+                  Expect.equal (cart.Split(',').Length) 101 "none is lost"
+              finally
+                  (stop a).GetAwaiter().GetResult()
+                  (stop b).GetAwaiter().GetResult()
+          })
+
+      testCaseTask "a late write does not bring back what the cache has dropped" (fun () ->
+          task {
+              let cache = memoryCache ()
+              let store = openOn cache
+              let! _ = store.Insert(live 1L, none)
+              let! _ = store.Replace(ended 2L, 1L, none)
+              do! (cache :> IDistributedCache).RemoveAsync("session:a", none)
+              let! late = store.Replace(live 2L, 1L, none)
+              Expect.equal late WriteResult.Absent "absent"
+              do! store.Touch("a", start2026.AddMinutes 5.0, none)
+              let! found = load store
+              Expect.isNone found "and stays so"
+          })
+
+      testCaseTask "a touch cannot undo what another node does meanwhile" (fun () ->
+          task {
+              let shared = memoryCache ()
+              let here, there = WireCache shared, WireCache shared
+              let one, other = openOn here, openOn there
+              let! _ = one.Insert(live 1L, none)
+              let held, entered = TaskCompletionSource(), TaskCompletionSource()
+
+              here.Before <-
+                  fun verb ->
+                      if verb = "set" then
+                          entered.TrySetResult() |> ignore
+                          held.Task
+                      else
+                          Task.CompletedTask
+
+              let touching = one.Touch("a", start2026.AddMinutes 5.0, none).AsTask()
+              do! entered.Task
+              let! out = other.Replace(ended 2L, 1L, none)
+              Expect.equal out WriteResult.Written "the logout on the other node"
+              held.SetResult()
+              do! touching
+              let! found = load one
+              Expect.equal (found |> Option.map (fun r -> r.Version, r.Kind)) (Some(2L, RecordKind.Ended)) "still over"
+              do! other.Remove("a", none)
+              let! found = load one
+              Expect.isNone found "and gone"
+          })
+
+      testCaseTask "a write that hangs keeps its turn: it does not take effect behind a later one" (fun () ->
+          task {
+              let cache = WireCache(memoryCache ())
+
+              let store =
+                  DistributedCacheStore(
+                      cache,
+                      DistributedCacheStoreOptions(OperationTimeout = TimeSpan.FromMilliseconds 200.0)
+                  )
+                  :> ISessionStore
+
+              let! _ = store.Insert(live 1L, none)
+              let held = TaskCompletionSource()
+              cache.Before <- fun verb -> if verb = "set" then held.Task else Task.CompletedTask
+              let! hung = store.Replace(live 2L, 1L, none)
+              Expect.equal hung WriteResult.Unknown "sent, and no answer"
+
+              let! refused =
+                  task {
+                      try
+                          let! _ = store.Replace(ended 2L, 1L, none)
+                          return "written"
+                      with :? TimeoutException as error ->
+                          return error.Message
+                  }
+
+              Expect.stringContains refused "OperationTimeout" "nobody overtakes it"
+              cache.Before <- fun _ -> Task.CompletedTask
+              held.SetResult()
+              let mutable late = WriteResult.Unknown
+
+              for _ in 1..100 do
+                  if late <> WriteResult.Written then
+                      do! Task.Delay 10
+
+                      try
+                          let! answer = store.Replace(ended 3L, 2L, none)
+                          late <- answer
+                      with :? TimeoutException ->
+                          ()
+
+              Expect.equal late WriteResult.Written "behind it, on what it wrote"
+              let! found = load store
+              Expect.equal (version found) (Some 3L) "the last one"
+          })
+
+      testCaseTask "a cache that hangs is no store: the request is a 503, in time" (fun () ->
+          task {
+              let cache = WireCache(memoryCache ())
+
+              let store =
+                  DistributedCacheStore(
+                      cache,
+                      DistributedCacheStoreOptions(OperationTimeout = TimeSpan.FromMilliseconds 200.0)
+                  )
+
+              let! w = start store (fun o -> o.Events.OnExpired <- null)
+
+              try
+                  let! token = w.Begin "x"
+                  cache.Before <- fun _ -> Task.Delay Timeout.Infinite
+                  let clock = Diagnostics.Stopwatch.StartNew()
+
+                  for verb, path in [ "GET", "/guarded"; "POST", "/cart/y"; "POST", "/logout" ] do
+                      let! answer = w.Send(verb, path, [ "Cookie", "sid=" + token ])
+                      Expect.equal answer.Status 503 path
+                      Expect.isEmpty answer.SetCookies "the cookie stays"
+
+                  Expect.isLessThan clock.Elapsed (TimeSpan.FromSeconds 20L) "in time"
+                  cache.Before <- fun _ -> Task.CompletedTask
+                  let! cart = w.Cart token
+                  Expect.equal cart "x" "as if nothing had been"
+              finally
+                  (stop w).GetAwaiter().GetResult()
+          })
+
+      testCaseTask
+          "the cache keeps a live session for KeepFor, others for the rest of their time, and nothing slides"
+          (fun () ->
+              task {
+                  let cache = WireCache(memoryCache ())
+                  let store = openOn cache
+                  let! _ = store.Insert(recordOf 1L RecordKind.Unconfirmed, none)
+                  Expect.equal cache.Expiries["session:a"] (TimeSpan.FromMinutes 90.0) "unconfirmed"
+                  let! _ = store.Replace(live 2L, 1L, none)
+                  Expect.equal cache.Expiries["session:a"] (TimeSpan.FromHours 25.0) "live"
+                  do! store.Touch("a", start2026.AddMinutes 5.0, none)
+                  Expect.equal cache.Expiries["session:a:seen"] (TimeSpan.FromHours 25.0) "touched"
+                  let! _ = store.Replace(ended 3L, 2L, none)
+                  Expect.equal cache.Expiries["session:a"] (TimeSpan.FromMinutes 90.0) "ended"
+              })
+
+      testCaseTask "what another program wrote under the prefix opens nothing, and is told apart" (fun () ->
+          task {
+              let cache = memoryCache ()
+              let store = openOn cache
+
+              for value in [ [||]; [| 9uy |]; Array.create 36 2uy; Array.create 36 1uy ] do
+                  do! (cache :> IDistributedCache).SetAsync("session:a", value, DistributedCacheEntryOptions(), none)
+
+                  try
+                      let! _ = store.Load("a", none)
+                      failtestf "%A was read" value
+                  with :? IO.InvalidDataException as error ->
+                      Expect.stringContains error.Message "prefix" "says where to look"
+          }) ]
+
+/// The sentence with which the program stops.
+let private refusal (configure: SessionOptions<Cart> -> unit) (services: IServiceCollection -> unit) settings =
+    task {
+        try
+            let! app =
+                SubjectApp.StartAsync(
+                    MemoryStore(),
+                    TimeProvider.System,
+                    Action<_> configure,
+                    fun sessions ->
+                        services sessions.Services
+                        sessions.UseDistributedCache(Action<_> settings) |> ignore
+                )
+
+            do! app.DisposeAsync()
+            return "started"
+        with
+        | :? OptionsValidationException as error -> return error.Message
+        | :? InvalidOperationException as error -> return error.Message
+        | :? ArgumentException as error -> return error.Message
+    }
+
+let private withCache (services: IServiceCollection) = services.AddDistributedMemoryCache() |> ignore
+
+let private says =
+    [ testCaseTask "it starts with the application's cache" (fun () ->
+          task {
+              let! sentence = refusal ignore withCache ignore
+              Expect.equal sentence "started" "no more than that"
+          })
+
+      for what, configure, services, settings in
+          [ "MaxSessionsPerSubject",
+            (fun (o: SessionOptions<Cart>) -> o.MaxSessionsPerSubject <- Nullable 3),
+            withCache,
+            ignore
+            "OnExpired",
+            (fun (o: SessionOptions<Cart>) -> o.Events.OnExpired <- Func<_, _>(fun _ -> Task.CompletedTask)),
+            withCache,
+            ignore
+            "IDistributedCache", ignore, ignore, ignore
+            "KeyPrefix", ignore, withCache, (fun (o: DistributedCacheStoreOptions) -> o.KeyPrefix <- String('x', 101))
+            "OperationTimeout", ignore, withCache, (fun o -> o.OperationTimeout <- TimeSpan.Zero)
+            "KeepFor", ignore, withCache, (fun o -> o.KeepFor <- TimeSpan.Zero)
+            "JanitorMargin", ignore, withCache, (fun o -> o.JanitorMargin <- TimeSpan.FromMinutes 9.0) ] do
+          testCaseTask $"{what}: the program stops, and says why" (fun () ->
+              task {
+                  let! sentence = refusal configure services settings
+                  Expect.stringContains sentence what "the setting"
+              })
+
+      testCaseTask "at start it says what it cannot promise, and where it is" (fun () ->
+          task {
+              let cache = memoryCache ()
+              let! report = (openOn cache).Prepare none
+              let! same = (openOn cache).Prepare none
+              let! another = (openOn (memoryCache ())).Prepare none
+              Expect.isFalse report.ComparesAndSwaps "no compare-and-swap"
+              Expect.isFalse report.Lists "no lists"
+              let notes = String.concat "\n" report.Notes
+
+              for word in
+                  [ "undo a logout"
+                    "lose one"
+                    "UseRedis"
+                    "OnExpired"
+                    "KeepFor"
+                    "MemoryDistributedCache" ] do
+                  Expect.stringContains notes word word
+
+              Expect.equal same.Location report.Location "the same place"
+              Expect.notEqual another.Location report.Location "another place"
+              let! wire = (openOn (WireCache cache)).Prepare none
+              Expect.isFalse ((String.concat "\n" wire.Notes).Contains "MemoryDistributedCache") "only where it is one"
+          })
+
+      testCaseTask "what would have to list says so, and nothing is swept" (fun () ->
+          task {
+              let! w = start (openOn (memoryCache ())) (fun o -> o.Events.OnExpired <- null)
+
+              try
+                  let manager = w.App.Services.GetRequiredService<SessionManager<Cart>>()
+
+                  let! listing =
+                      task {
+                          try
+                              let! _ = manager.DestroyAllAsync "ann"
+                              return "done"
+                          with :? NotSupportedException as error ->
+                              return error.Message
+                      }
+
+                  Expect.stringContains listing "cannot list" "a sentence"
+                  let! token = w.Begin "x"
+                  w.Store.Reset()
+
+                  for _ in 1..5 do
+                      w.Clock.Advance(minutes 1.2)
+                      do! Task.Delay 10
+
+                  Expect.isEmpty w.Store.Counts "no sweep"
+                  w.Clock.Advance(minutes 30.0)
+                  let! over = w.Get("/guarded", token)
+                  Expect.equal over.Status 401 "and over all the same"
+              finally
+                  (stop w).GetAwaiter().GetResult()
+          }) ]
+
+let all =
+    testList
+        "distributed cache"
+        [ stories
+          contract "DistributedCache" (fun () -> memoryCache ())
+          contract "DistributedCache, arrays" (fun () -> WireCache(memoryCache ()))
+          contract "DistributedCache, buffers" (fun () -> BufferCache())
+          testList "keeps" keeps
+          testList "says" says ]

@@ -1,0 +1,342 @@
+/// An application moves to another store: its users notice nothing.
+module Integration.Moving
+
+open System
+open System.Collections.Concurrent
+open System.IO
+open System.Threading
+open System.Threading.Tasks
+open Expecto
+open Microsoft.Extensions.DependencyInjection
+open Microsoft.Extensions.Time.Testing
+open Integration.App
+open Integration.Http
+open Integration.World
+open Session.CSharp
+open Session.Engine
+open Session.Stores.Sqlite
+open Session.Stores.Testing
+
+let private none = CancellationToken.None
+
+// -- the contract, on pairs
+
+let private folders = ConcurrentBag<string>()
+
+let private sqlite name =
+    let folder = temporaryFolder ()
+    folders.Add folder
+    fun () -> new SqliteStore(SqliteStoreOptions(Path = Path.Combine(folder, name))) :> ISessionStore
+
+/// Closes both, which dependency injection does otherwise.
+[<Sealed>]
+type private Pair(target: ISessionStore, source: ISessionStore, reopen: unit -> Pair) =
+    let store = MigratingStore(target, source) :> ISessionStore
+    member _.Reopen() = reopen ()
+
+    interface IDisposable with
+        member _.Dispose() =
+            for store in [ target; source ] do
+                match box store with
+                | :? IAsyncDisposable as later -> later.DisposeAsync().AsTask().GetAwaiter().GetResult()
+                | :? IDisposable as now -> now.Dispose()
+                | _ -> ()
+
+    interface ISessionStore with
+        member _.Prepare cancel = store.Prepare cancel
+        member _.Insert(record, cancel) = store.Insert(record, cancel)
+        member _.Load(id, cancel) = store.Load(id, cancel)
+        member _.Replace(record, expected, cancel) = store.Replace(record, expected, cancel)
+        member _.Touch(id, at, cancel) = store.Touch(id, at, cancel)
+        member _.Remove(id, cancel) = store.Remove(id, cancel)
+        member _.BySubject(subject, after, limit, cancel) = store.BySubject(subject, after, limit, cancel)
+        member _.Enumerate(after, limit, cancel) = store.Enumerate(after, limit, cancel)
+        member _.Count cancel = store.Count cancel
+        member _.ClaimOverdue(now, lease, limit, cancel) = store.ClaimOverdue(now, lease, limit, cancel)
+        member _.Reschedule(id, version, dueAt, cancel) = store.Reschedule(id, version, dueAt, cancel)
+
+let private contract name (place: unit -> (unit -> ISessionStore) * (unit -> ISessionStore)) =
+    StoreContract(
+        name,
+        (fun _ ->
+            let target, source = place ()
+            let rec make () = new Pair(target (), source (), make)
+            Task.FromResult<ISessionStore>(make ())),
+        StoreContractOptions(
+            Reopen =
+                Func<_, _, _>(fun store _ ->
+                    match store with
+                    | :? Pair as pair -> Task.FromResult<ISessionStore>(pair.Reopen())
+                    | _ -> failtest "a pair")
+        )
+    )
+    |> Contract.tests
+
+// -- the application, before and after
+
+let private clock () = FakeTimeProvider(DateTimeOffset(2026, 1, 1, 0, 0, 0, TimeSpan.Zero))
+
+/// Runs the application on what `choose` says after `AddSession`.
+let private running (choose: SessionBuilder -> unit) (body: (string -> string -> string -> Task<Answer>) -> Task<unit>) =
+    task {
+        let! app = SubjectApp.StartAsync(MemoryStore(), clock (), null, Action<SessionBuilder> choose)
+        use client = newClient ()
+
+        try
+            do!
+                body (fun verb path token ->
+                    send client app.Address verb path (if token = "" then [] else [ "Cookie", "sid=" + token ]))
+        finally
+            app.DisposeAsync().AsTask().GetAwaiter().GetResult()
+    }
+
+let private expect (request: Task<Answer>) status body message =
+    task {
+        let! answer = request
+        Expect.equal (answer.Status, answer.Body) (status, body) message
+        Expect.isEmpty answer.SetCookies $"{message}: the token stays"
+    }
+
+let private signIn ask user =
+    task {
+        let! (answer: Answer) = ask "POST" $"/login?user={user}" ""
+        let token = token answer
+        // Confirms it.
+        let! (_: Answer) = ask "GET" "/cart" token
+        return token
+    }
+
+let private sorted (text: string) = text.Split ',' |> Array.sort |> List.ofArray
+
+let private story name (target: string -> SessionBuilder -> unit) (also: SessionBuilder -> unit) =
+    testCaseTask $"to {name}: nobody is signed out, and who signs out stays so" (fun () ->
+        task {
+            let folder = temporaryFolder ()
+            let oldFile = Path.Combine(folder, "old.db")
+
+            let before (sessions: SessionBuilder) =
+                sessions.UseSqlite oldFile |> ignore
+                also sessions
+
+            let moving (sessions: SessionBuilder) =
+                target folder sessions
+                sessions.MigrateFrom(fun source -> source.UseSqlite oldFile) |> ignore
+                also sessions
+
+            let after (sessions: SessionBuilder) =
+                target folder sessions
+                also sessions
+
+            try
+                let mutable ann1, ann2, bob, eve, gone, cart = "", "", "", "", "", ""
+                let mutable ann3 = ""
+
+                do!
+                    running before (fun ask ->
+                        task {
+                            let! first = signIn ask "ann"
+                            let! second = signIn ask "ann"
+                            let! third = signIn ask "bob"
+                            let! fourth = signIn ask "eve"
+                            let! fifth = signIn ask "ann"
+                            let! begun = ask "POST" "/cart/apple" ""
+                            ann1 <- first
+                            ann2 <- second
+                            bob <- third
+                            eve <- fourth
+                            gone <- fifth
+                            cart <- token begun
+                            do! expect (ask "GET" "/cart" cart) 200 "apple" "a cart"
+                            do! expect (ask "POST" "/cart/pear" ann1) 200 "pear" "ann's"
+                            let! _ = ask "POST" "/logout" gone
+                            ()
+                        })
+
+                do!
+                    running moving (fun ask ->
+                        task {
+                            do! expect (ask "GET" "/profile" ann1) 200 "ann" "ann"
+                            do! expect (ask "GET" "/profile" bob) 200 "bob" "bob"
+                            do! expect (ask "GET" "/cart" cart) 200 "apple" "the cart"
+                            do! expect (ask "GET" "/profile" gone) 401 "" "who was signed out"
+                            let! fresh = signIn ask "ann"
+                            ann3 <- fresh
+                            let! listed = ask "GET" "/sessions" ann1
+                            let ids = [ idOf ann1; idOf ann2; idOf ann3 ] |> List.sort
+                            Expect.equal (sorted listed.Body) ids "old and new, each once"
+                            do! expect (ask "POST" "/cart/plum" ann1) 200 "pear,plum" "ann writes: moved"
+                            do! expect (ask "POST" "/cart/fig" cart) 200 "apple,fig" "a write to the cart: moved"
+                            let! listed = ask "GET" "/sessions" ann2
+                            Expect.equal (sorted listed.Body) ids "moved or not, each once"
+                            let! out = ask "POST" "/logout" ann2
+                            Expect.equal out.Status 200 "ann signs out where she has not moved"
+                            do! expect (ask "GET" "/profile" ann2) 401 "" "out"
+                            let! all = ask "POST" "/logout-everywhere" bob
+                            Expect.equal all.Body "1" "bob's one"
+                        })
+
+                do!
+                    running moving (fun ask ->
+                        task {
+                            do! expect (ask "GET" "/profile" ann2) 401 "" "after a restart ann's logout stays"
+                            do! expect (ask "GET" "/profile" bob) 401 "" "and bob's"
+                            do! expect (ask "GET" "/cart" ann1) 200 "pear,plum" "and what was written"
+                            do! expect (ask "GET" "/cart" cart) 200 "apple,fig" "there, too"
+                            do! expect (ask "GET" "/profile" eve) 200 "eve" "who never wrote is signed in"
+                            let! listed = ask "GET" "/sessions" ann1
+                            Expect.equal (sorted listed.Body) (List.sort [ idOf ann1; idOf ann3 ]) "the rest"
+                        })
+
+                do!
+                    running after (fun ask ->
+                        task {
+                            do! expect (ask "GET" "/cart" ann1) 200 "pear,plum" "what moved is in the new store"
+                            do! expect (ask "GET" "/profile" ann2) 401 "" "the logout, too"
+                            do! expect (ask "GET" "/profile" eve) 401 "" "who has not moved is not"
+                        })
+
+                do!
+                    running before (fun ask ->
+                        task {
+                            do! expect (ask "GET" "/profile" eve) 200 "eve" "who has not moved is in the old one"
+
+                            for token in [ ann1; ann2; bob ] do
+                                do! expect (ask "GET" "/profile" token) 401 "" "who has moved is nowhere else"
+                        })
+            finally
+                Directory.Delete(folder, true)
+        })
+
+let private stories =
+    let newFile (folder: string) (sessions: SessionBuilder) =
+        sessions.UseSqlite(Path.Combine(folder, "new.db")) |> ignore
+
+    [ story "another Sqlite file" newFile ignore
+      story "another Sqlite file, sealed to the bearer" newFile (fun sessions -> sessions.SealToBearer() |> ignore)
+      testList
+          "Redis"
+          [ let prefix = Guid.NewGuid().ToString "N" + ":"
+
+            story
+                "Redis"
+                (fun _ sessions ->
+                    sessions.UseRedis(RedisServer.shared.Force().Address, fun options -> options.KeyPrefix <- prefix)
+                    |> ignore)
+                ignore ] ]
+
+/// A store that says when it is closed.
+[<AbstractClass>]
+type private CountedStore() =
+    let inner = MemoryStore() :> ISessionStore
+    abstract Closed: unit -> unit
+
+    interface IDisposable with
+        member store.Dispose() = store.Closed()
+
+    interface ISessionStore with
+        member _.Prepare cancel = inner.Prepare cancel
+        member _.Insert(record, cancel) = inner.Insert(record, cancel)
+        member _.Load(id, cancel) = inner.Load(id, cancel)
+        member _.Replace(record, expected, cancel) = inner.Replace(record, expected, cancel)
+        member _.Touch(id, at, cancel) = inner.Touch(id, at, cancel)
+        member _.Remove(id, cancel) = inner.Remove(id, cancel)
+        member _.BySubject(subject, after, limit, cancel) = inner.BySubject(subject, after, limit, cancel)
+        member _.Enumerate(after, limit, cancel) = inner.Enumerate(after, limit, cancel)
+        member _.Count cancel = inner.Count cancel
+        member _.ClaimOverdue(now, lease, limit, cancel) = inner.ClaimOverdue(now, lease, limit, cancel)
+        member _.Reschedule(id, version, dueAt, cancel) = inner.Reschedule(id, version, dueAt, cancel)
+
+// -- what is refused
+
+let private starts (choose: SessionBuilder -> unit) =
+    task {
+        try
+            do! running choose (fun _ -> Task.FromResult())
+            return "started"
+        with :? InvalidOperationException as error ->
+            return error.Message
+    }
+
+let private refusals =
+    let refused name (part: string) (choose: string -> SessionBuilder -> unit) =
+        testCaseTask name (fun () ->
+            task {
+                let folder = temporaryFolder ()
+
+                try
+                    let! sentence = starts (choose folder)
+                    Expect.stringContains sentence part "the program stops, and says why"
+                finally
+                    Directory.Delete(folder, true)
+            })
+
+    let at (folder: string) name = Path.Combine(folder, name)
+
+    [ refused "a move to where the sessions are" "MigrateFrom names the store" (fun folder sessions ->
+          sessions.UseSqlite(at folder "a.db").MigrateFrom(fun source -> source.UseSqlite(at folder "a.db"))
+          |> ignore)
+      refused "a move to a store without compare-and-swap" "compare-and-swap" (fun folder sessions ->
+          sessions.Services.AddDistributedMemoryCache() |> ignore
+
+          sessions.UseDistributedCache().MigrateFrom(fun source -> source.UseSqlite(at folder "a.db"))
+          |> ignore)
+      refused "two moves at once" "one store at a time" (fun folder sessions ->
+          sessions
+              .UseMemory()
+              .MigrateFrom(fun source -> source.UseSqlite(at folder "a.db"))
+              .MigrateFrom(fun source -> source.UseSqlite(at folder "b.db"))
+          |> ignore)
+      refused "a move from nowhere" "needs the store" (fun _ sessions ->
+          sessions.UseMemory().MigrateFrom(fun source -> source) |> ignore)
+
+      testCase "a move before the store is named" (fun () ->
+          let sessions = SessionBuilder(ServiceCollection(), typeof<Cart>)
+
+          Expect.throwsT<InvalidOperationException>
+              (fun () -> sessions.MigrateFrom(fun source -> source.UseMemory()) |> ignore)
+              "after the store")
+
+      testCase "each store is made once, and closed once" (fun () ->
+          let events = ConcurrentQueue<string>()
+
+          let store name =
+              events.Enqueue("made " + name)
+
+              { new CountedStore() with
+                  override _.Closed() = events.Enqueue("closed " + name) }
+
+          let services = ServiceCollection()
+
+          SessionBuilder(services, typeof<Cart>)
+              .UseStore(fun _ -> store "new")
+              .MigrateFrom(fun source -> source.UseStore(fun _ -> store "old"))
+          |> ignore
+
+          (use provider = services.BuildServiceProvider()
+           let one = provider.GetRequiredKeyedService<ISessionStore> typeof<Cart>
+           let two = provider.GetRequiredKeyedService<ISessionStore> typeof<Cart>
+           Expect.isTrue (obj.ReferenceEquals(one, two)) "one for all"
+           Expect.isTrue (one :? MigratingStore) "both in one")
+
+          Expect.equal
+              (events |> Seq.sort |> List.ofSeq)
+              [ "closed new"; "closed old"; "made new"; "made old" ]
+              "by the container") ]
+
+let private clean =
+    testCase "the folders of the contract go" (fun () ->
+        for folder in folders do
+            Directory.Delete(folder, true))
+
+let all =
+    testSequenced (
+        testList
+            "moving"
+            [ testList "stories" stories
+              testList "refusals" refusals
+              contract "Memory to Memory" (fun () ->
+                  let target, source = MemoryStore() :> ISessionStore, MemoryStore() :> ISessionStore
+                  (fun () -> target), (fun () -> source))
+              contract "Sqlite to Sqlite" (fun () -> sqlite "new.db", sqlite "old.db")
+              clean ]
+    )

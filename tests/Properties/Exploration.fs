@@ -1,0 +1,254 @@
+/// All that can happen in three small worlds, to the end of each: every state that can be reached is reached, and every
+/// invariant is required of it. Which numbers bound the worlds is said here, and printed with the result.
+///     ./test exploration [--scope TEXT] [--limit STATES]          SESSION_EXPLORE=long: larger bounds
+module Properties.Exploration
+
+open System
+open System.Text.Json.Nodes
+open Session.Domain
+open Properties.Histories
+open Properties.Worlds
+open Properties.Search
+
+let private isLong = Environment.GetEnvironmentVariable "SESSION_EXPLORE" = "long"
+let private bound short long = if isLong then long else short
+
+/// One session, its browser, a thief who has every token that ever was: renewals, lost answers, time.
+let private tokens =
+    { Name = "tokens: one session, a thief, renewals"
+      Fine = false
+      Sessions = 1
+      Begins = false
+      Goals = [ Look ]
+      Thief = true
+      Sweeper = true
+      Operator = false
+      Parallel = 2
+      Requests = bound 12 14
+      Halves = true
+      Ticks = bound 14 20
+      Faults = 0
+      Limit = None
+      RefuseNew = false }
+
+/// The same with lost answers, crashes, unknown and late writes.
+let private losses =
+    { tokens with
+        Name = "losses: one session, a thief, one fault of any kind"
+        Requests = bound 5 6
+        Halves = false
+        Ticks = bound 5 6
+        Faults = 1 }
+
+/// The same with changes of privilege and sign-out.
+let private rights =
+    { tokens with
+        Name = "rights: one session, a thief, elevations, sign-out, lost answers"
+        Goals = [ Look; ToElevate; SignOut ]
+        Requests = bound 3 4
+        Halves = false
+        Ticks = bound 3 5
+        Faults = 1 }
+
+/// The same browser one request at a time: a lost answer logs it out never.
+let private alone =
+    { tokens with
+        Name = "alone: one session, one request at a time, any answer lost"
+        Goals = [ Look; ToSignIn ]
+        Thief = false
+        Parallel = 1
+        Requests = bound 6 8
+        Halves = false
+        Ticks = bound 6 8
+        Faults = bound 2 3 }
+
+/// Requests of one session on two nodes, step by step in any order: crashes, writes that are unknown, late or twice.
+let private races =
+    { Name = "races: two nodes, step by step, crashes, unknown and late writes"
+      Fine = true
+      Sessions = 1
+      Begins = false
+      Goals = [ Update; Save; ToSignIn; SignOut ]
+      Thief = false
+      Sweeper = true
+      Operator = false
+      Parallel = 2
+      Requests = 2
+      Halves = false
+      Ticks = bound 2 3
+      Faults = bound 1 2
+      Limit = None
+      RefuseNew = false }
+
+/// Three at once.
+let private crowd =
+    { races with
+        Name = "crowd: three at once, step by step"
+        Goals = [ Update; SignOut ]
+        Sweeper = false
+        Parallel = 3
+        Requests = 3
+        Ticks = 1
+        Faults = 1 }
+
+/// Two sessions of one subject: sign-ins in parallel, a limit of one, and an operator who destroys all.
+let private subjects =
+    { Name = "subject: two sessions, destroy all, step by step"
+      Fine = true
+      Sessions = 2
+      Begins = false
+      Goals = [ ToSignIn ]
+      Thief = false
+      Sweeper = false
+      Operator = true
+      Parallel = 2
+      Requests = bound 3 4
+      Halves = false
+      Ticks = bound 3 4
+      Faults = 1
+      Limit = None
+      RefuseNew = false }
+
+let private limited refuse =
+    { subjects with
+        Name =
+            (if refuse then
+                 "limit: one session each, the second is refused"
+             else
+                 "limit: one session each, the older ends")
+        Operator = false
+        Goals = [ ToSignIn ]
+        Ticks = bound 3 4
+        Faults = bound 0 1
+        Limit = Some 1
+        RefuseNew = refuse }
+
+let private variants =
+    [ for scope in
+          [ tokens
+            losses
+            rights
+            alone
+            races
+            crowd
+            subjects
+            limited false
+            limited true ] do
+          let skews = if scope.Name.StartsWith "alone" then [ [| 0 |] ] else [ [| 0; -1 |] ]
+
+          for skews in skews do
+              for onReplay in
+                  (if scope.Name.StartsWith "tokens" then [ DestroySession; RefuseToken ] else [ DestroySession ]) do
+                  { Scope = scope
+                    Policy = { policy with OnReplay = onReplay }
+                    Skews = skews
+                    Subject = None } ]
+
+let private nameOf variant =
+    let clocks =
+        variant.Skews
+        |> Array.map (fun skew -> if skew = 0 then "right" else $"{skew} step")
+        |> String.concat ", "
+
+    $"{variant.Scope.Name} (a replay: {policyName variant.Policy.OnReplay}; clocks: {clocks})"
+
+let private numberOfInvariant (name: string) = int (name.Substring(0, name.IndexOf ' '))
+
+/// Every invariant of Invariants.fs is required of every decision that is made in any world.
+let private required step =
+    for name, holds in Invariants.invariants do
+        if not (holds step) then
+            raise (Broken(numberOfInvariant name, $"{name}\n   broken by\n   {describe step}"))
+
+let private jsonOf (outcomes: Outcome list) =
+    let scopes = JsonArray()
+
+    for outcome in outcomes do
+        let scope = outcome.Variant.Scope
+        let it = JsonObject()
+        it["name"] <- JsonValue.Create(nameOf outcome.Variant)
+        it["states"] <- JsonValue.Create outcome.States
+        it["transitions"] <- JsonValue.Create outcome.Transitions
+        it["depth"] <- JsonValue.Create outcome.Depth
+        it["decisions"] <- JsonValue.Create outcome.Decisions
+        it["seconds"] <- JsonValue.Create(Math.Round(outcome.Seconds, 2))
+        it["complete"] <- JsonValue.Create(outcome.Found.IsNone && not outcome.Truncated)
+        let bounds = JsonObject()
+        bounds["sessions"] <- JsonValue.Create scope.Sessions
+        bounds["requests"] <- JsonValue.Create scope.Requests
+        bounds["parallel"] <- JsonValue.Create scope.Parallel
+        bounds["steps"] <- JsonValue.Create scope.Ticks
+        bounds["faults"] <- JsonValue.Create scope.Faults
+        it["bounds"] <- bounds
+
+        match outcome.Found with
+        | Some found ->
+            it["invariant"] <- JsonValue.Create found.Invariant
+            it["broken"] <- JsonValue.Create found.What
+            let lines = JsonArray()
+            story outcome found |> List.iter (fun line -> lines.Add(JsonValue.Create line))
+            it["story"] <- lines
+        | None -> ()
+
+        scopes.Add it
+
+    let total = JsonObject()
+    total["mode"] <- JsonValue.Create(if isLong then "long" else "short")
+    total["states"] <- JsonValue.Create(outcomes |> List.sumBy _.States)
+    total["transitions"] <- JsonValue.Create(outcomes |> List.sumBy _.Transitions)
+    total["seconds"] <- JsonValue.Create(Math.Round(outcomes |> List.sumBy _.Seconds, 2))
+    total["scopes"] <- scopes
+    total
+
+/// The least number of states over all scopes for the default run to count as one.
+let private floor = 1_000_000
+
+let run (only: string option) (most: int option) (results: string option) =
+    let chosen = variants |> List.filter (fun variant -> (nameOf variant).Contains(defaultArg only ""))
+
+    let outcomes =
+        [ for variant in chosen do
+              let outcome = explore variant (defaultArg most Int32.MaxValue) required
+              let scope = variant.Scope
+
+              printfn
+                  "%10d states %11d transitions, depth %2d, %7d decisions, %5.1f s, peak %d%s: %s; up to %d requests (%d at once), %d steps of time, %d faults"
+                  outcome.States
+                  outcome.Transitions
+                  outcome.Depth
+                  outcome.Decisions
+                  outcome.Seconds
+                  outcome.Peak
+                  (if outcome.Truncated then " NOT COMPLETE" else "")
+                  (nameOf variant)
+                  scope.Requests
+                  scope.Parallel
+                  scope.Ticks
+                  scope.Faults
+
+              match outcome.Found with
+              | Some found ->
+                  printfn "\nFAILED %s" (nameOf variant)
+                  story outcome found |> List.iter (printfn "%s")
+                  printfn ""
+              | None -> ()
+
+              outcome ]
+
+    let states = outcomes |> List.sumBy _.States
+    let transitions = outcomes |> List.sumBy _.Transitions
+    printfn "\n%d states, %d transitions, %.1f s" states transitions (outcomes |> List.sumBy _.Seconds)
+
+    match results with
+    | Some file -> Results.save file (jsonOf outcomes)
+    | None -> ()
+
+    let failed = outcomes |> List.filter (fun outcome -> outcome.Found.IsSome || outcome.Truncated) |> List.length
+    let tooFew = only.IsNone && failed = 0 && states < floor
+
+    if tooFew then
+        printfn "FAILED fewer than %d states: the bounds are too small to prove anything" floor
+
+    let failed = failed + (if tooFew then 1 else 0)
+    printfn "%d passed, %d failed" (outcomes.Length + (if tooFew then 1 else 0) - failed) failed
+    if failed = 0 then 0 else 1

@@ -1,0 +1,753 @@
+/// Moving between stores: every place where a node can be stopped or held up is tried.
+module Properties.Migration
+
+open System
+open System.Collections.Generic
+open System.Threading
+open System.Threading.Tasks
+open Expecto
+open Session.Engine
+
+let private none = CancellationToken.None
+let private t0 = DateTimeOffset(2026, 1, 1, 0, 0, 0, TimeSpan.Zero)
+let private at (n: int) = t0.AddMinutes n
+
+let private recordOf id version kind subject due =
+    StoredRecord(id, version, kind, t0, at due, subject, Random.Shared.NextInt64(), ReadOnlyMemory [| byte version |])
+
+let private live id version = recordOf id version RecordKind.Live "ada" 30
+let private ended id version = recordOf id version RecordKind.Ended "ada" 90
+
+exception private NodeDied
+
+/// What befalls a node at its call number `Place`, counted over both stores.
+type private Mishap =
+    /// It dies before the call is sent.
+    | DiesBefore
+    /// It dies before the answer comes.
+    | DiesAfter
+    /// The call takes effect, and the answer is lost.
+    | AnswerLost
+    /// The call gets lost, and so does the answer.
+    | CallLost
+    /// It sleeps, until it is woken.
+    | Sleeps
+    /// It sleeps, is woken, makes this one call and dies.
+    | SleepsAndDies
+
+/// One node's way to both stores.
+type private Node(place: int, mishap: Mishap) =
+    let mutable calls = 0
+    let mutable dead = false
+    let asleep = TaskCompletionSource()
+    let woken = TaskCompletionSource()
+    new() = Node(-1, Sleeps)
+    member _.Calls = calls
+    /// Another node that meets the same mishap.
+    member _.Again() = Node(place, mishap)
+    /// Done when the node has fallen asleep.
+    member _.Asleep: Task = asleep.Task
+    member _.Wake() = woken.SetResult()
+
+    member private _.Call(send: unit -> ValueTask<'a>, unknown: 'a voption) : Task<'a> =
+        task {
+            if dead then
+                raise NodeDied
+
+            let isPlace = calls = place
+            calls <- calls + 1
+
+            match mishap, unknown with
+            | _ when not isPlace -> return! send ()
+            | Sleeps, _ ->
+                asleep.SetResult()
+                do! woken.Task
+                return! send ()
+            | SleepsAndDies, _ ->
+                dead <- true
+                asleep.SetResult()
+                do! woken.Task
+                let! _ = send ()
+                return raise NodeDied
+            | AnswerLost, ValueSome answer ->
+                let! _ = send ()
+                return answer
+            | CallLost, ValueSome answer -> return answer
+            | DiesAfter, _ ->
+                dead <- true
+                let! _ = send ()
+                return raise NodeDied
+            | DiesBefore, _
+            | AnswerLost, _
+            | CallLost, _ ->
+                dead <- true
+                return raise NodeDied
+        }
+
+    member private node.Do(send: unit -> ValueTask) =
+        ValueTask(
+            task =
+                task {
+                    let send () =
+                        ValueTask<unit>(
+                            task =
+                                task {
+                                    do! send ()
+                                    return ()
+                                }
+                        )
+
+                    do! node.Call(send, ValueNone)
+                }
+        )
+
+    member node.To(inner: ISessionStore) =
+        let read send = ValueTask<_>(task = node.Call(send, ValueNone))
+        let write send = ValueTask<_>(task = node.Call(send, ValueSome WriteResult.Unknown))
+
+        { new ISessionStore with
+            member _.Prepare cancel = inner.Prepare cancel
+            member _.Insert(record, cancel) = write (fun () -> inner.Insert(record, cancel))
+            member _.Load(id, cancel) = read (fun () -> inner.Load(id, cancel))
+            member _.Replace(record, expected, cancel) = write (fun () -> inner.Replace(record, expected, cancel))
+            member _.Touch(id, at, cancel) = node.Do(fun () -> inner.Touch(id, at, cancel))
+            member _.Remove(id, cancel) = node.Do(fun () -> inner.Remove(id, cancel))
+
+            member _.BySubject(subject, after, limit, cancel) =
+                read (fun () -> inner.BySubject(subject, after, limit, cancel))
+
+            member _.Enumerate(after, limit, cancel) = read (fun () -> inner.Enumerate(after, limit, cancel))
+            member _.Count cancel = read (fun () -> inner.Count cancel)
+
+            member _.ClaimOverdue(now, lease, limit, cancel) =
+                read (fun () -> inner.ClaimOverdue(now, lease, limit, cancel))
+
+            member _.Reschedule(id, version, dueAt, cancel) =
+                node.Do(fun () -> inner.Reschedule(id, version, dueAt, cancel)) }
+
+/// Two stores, and the nodes between them.
+type private Place() =
+    member val Old = MemoryStore() :> ISessionStore
+    member val New = MemoryStore() :> ISessionStore
+    member place.Through(node: Node) = MigratingStore(node.To place.New, node.To place.Old) :> ISessionStore
+    /// A node that nothing befalls.
+    member place.Store = MigratingStore(place.New, place.Old) :> ISessionStore
+
+let private load (store: ISessionStore) id =
+    task {
+        let! found = store.Load(id, none)
+        return Option.ofObj found
+    }
+
+let private show (record: StoredRecord option) =
+    match record with
+    | None -> "nothing"
+    | Some record -> $"v{record.Version} {record.Kind}"
+
+/// All that a listing holds, page by page.
+let private listed (limit: int) (read: string | null -> ValueTask<StoredPage>) =
+    task {
+        let found = List<string>()
+        let mutable after: string | null = null
+        let mutable more = true
+
+        while more do
+            let! page = read after
+
+            if page.Records.Count > limit then
+                failtestf "%d on a page of %d" page.Records.Count limit
+
+            for record in page.Records do
+                if record.Version < 1L then
+                    failtestf "a placeholder is listed: %s" record.Id
+
+                found.Add record.Id
+
+            after <- page.Next
+            more <- not (isNull after)
+
+        return List.ofSeq found
+    }
+
+let private bySubject limit (store: ISessionStore) =
+    listed limit (fun after -> store.BySubject("ada", after, limit, none))
+
+let private enumerate limit (store: ISessionStore) = listed limit (fun after -> store.Enumerate(after, limit, none))
+
+let private withVersion version (record: StoredRecord) =
+    StoredRecord(
+        record.Id,
+        version,
+        record.Kind,
+        record.LastSeen,
+        record.DueAt,
+        record.Subject,
+        record.Operation,
+        record.Body
+    )
+
+let private placeholder = StoredRecord("a", -77L, RecordKind.Ended, t0, at 30, null, 1L, ReadOnlyMemory [| 0uy |])
+
+/// What movers that were stopped can have left of a session at version 1.
+let private beginnings =
+    let place (old: StoredRecord list) (current: StoredRecord list) =
+        fun () ->
+            task {
+                let place = Place()
+
+                for record in old do
+                    let! _ = place.Old.Insert(record, none)
+                    ()
+
+                for record in current do
+                    let! _ = place.New.Insert(record, none)
+                    ()
+
+                return place
+            }
+
+    let first = live "a" 1L
+    let fenced = withVersion -1L first
+
+    [ "as it was", place [ first ] []
+      "staged", place [ first ] [ placeholder ]
+      "fenced", place [ fenced ] []
+      "fenced and staged", place [ fenced ] [ placeholder ]
+      "copied", place [ fenced ] [ first ] ]
+
+/// What a client does; true when it was told that it took effect.
+let private replace (record: StoredRecord) (store: ISessionStore) =
+    task {
+        let! answer = store.Replace(record, record.Version - 1L, none)
+        return answer = WriteResult.Written
+    }
+
+let private remove id (store: ISessionStore) =
+    task {
+        do! store.Remove(id, none)
+        return true
+    }
+
+let private operations: (string * (ISessionStore -> Task<bool>)) list =
+    [ "write", replace (live "a" 2L)
+      "logout", replace (ended "a" 2L)
+      "remove", remove "a"
+      "touch",
+      (fun store ->
+          task {
+              do! store.Touch("a", at 1, none)
+              return true
+          })
+      "insert",
+      (fun store ->
+          task {
+              let! answer = store.Insert(live "a" 1L, none)
+              Expect.notEqual answer WriteResult.Written "the id is taken"
+              return false
+          })
+      "sweep",
+      (fun store ->
+          task {
+              let! claimed = store.ClaimOverdue(at 60, TimeSpan.FromMinutes 2L, 10, none)
+
+              for record in claimed do
+                  do! store.Reschedule(record.Id, record.Version, at 61, none)
+
+              return true
+          }) ]
+
+/// Every place of an operation, with each mishap: until a node gets through without it.
+let private everywhere mishaps (attempt: Node -> string -> Task<unit>) =
+    task {
+        let mutable tried = 0
+
+        for mishap in mishaps do
+            let mutable place = 0
+            let mutable more = true
+
+            while more do
+                let node = Node(place, mishap)
+                do! attempt node $"{mishap} at call {place}"
+                tried <- tried + 1
+                more <- node.Calls > place
+                place <- place + 1
+
+        return tried
+    }
+
+let private deaths = [ DiesBefore; DiesAfter; AnswerLost; CallLost ]
+
+/// Runs until it is done, or the node has died. None: nobody was told anything.
+let private run (operation: ISessionStore -> Task<bool>) store =
+    task {
+        try
+            let! told = operation store
+            return Some told
+        with NodeDied ->
+            return None
+    }
+
+/// The session ends, is acknowledged as ended, and stays so: also when the target's own janitor clears it away.
+let private endsForGood (place: Place) why =
+    task {
+        match! load place.Store "a" with
+        | None -> ()
+        | Some found ->
+            if found.Kind <> RecordKind.Ended then
+                let! told = replace (ended "a" (found.Version + 1L)) place.Store
+                Expect.isTrue told $"{why}: the next node signs out"
+
+            let! found = load place.Store "a"
+            Expect.equal (found.Value.Kind) RecordKind.Ended $"{why}: it is over"
+
+            if found.Value.Version > 1L then
+                do! place.New.Remove("a", none)
+                let! found = load place.Store "a"
+                Expect.isNone found $"{why}: and stays so without its tombstone"
+    }
+
+let private dies (name: string, operation: ISessionStore -> Task<bool>) =
+    [ for how, begun in beginnings do
+          testCaseTask $"{name}, {how}: a node dies, or an answer is lost, at every call, twice" (fun () ->
+              task {
+                  let! tried =
+                      everywhere deaths (fun first why ->
+                          task {
+                              let! alone = begun ()
+                              let! _ = run operation (alone.Through first)
+
+                              let! _ =
+                                  everywhere deaths (fun second again ->
+                                      task {
+                                          let why = $"{name}: {why}, then {again}"
+                                          let! place = begun ()
+                                          let! told = run operation (place.Through(first.Again()))
+                                          let! again = run operation (place.Through second)
+                                          let! found = load place.Store "a"
+                                          let wasTold = List.contains (Some true) [ told; again ]
+
+                                          match name, found with
+                                          | "remove", found ->
+                                              if wasTold then
+                                                  Expect.isNone found why
+                                          | _, None -> failtestf "%s: the session is lost" why
+                                          | "write", Some found when wasTold -> Expect.equal found.Version 2L why
+                                          | "logout", Some found when wasTold ->
+                                              Expect.equal found.Kind RecordKind.Ended why
+                                          | ("write" | "logout"), _ -> ()
+                                          | _, Some found -> Expect.equal found.Version 1L why
+
+                                          let! ids = enumerate 10 place.Store
+
+                                          Expect.equal
+                                              ids
+                                              (if found.IsSome then [ "a" ] else [])
+                                              $"{why}: listed once"
+
+                                          do! endsForGood place why
+                                      })
+
+                              ()
+                          })
+
+                  Expect.isGreaterThan tried 3 "it was tried"
+              }) ]
+
+/// What others do while a node sleeps.
+let private meanwhile: (string * (Place -> Task<unit>)) list =
+    let signOut (place: Place) =
+        task {
+            let! found = load place.Store "a"
+
+            match found with
+            | Some found when found.Kind <> RecordKind.Ended ->
+                let! told = replace (ended "a" (found.Version + 1L)) place.Store
+                Expect.isTrue told "signed out"
+            | _ -> ()
+        }
+
+    [ "a logout", signOut
+      "a logout, and the end of its tombstone",
+      (fun place ->
+          task {
+              do! signOut place
+              do! place.Store.Remove("a", none)
+          })
+      "a logout, and the target's janitor",
+      (fun place ->
+          task {
+              do! signOut place
+              do! place.New.Remove("a", none)
+          })
+      "a write",
+      (fun place ->
+          task {
+              let! _ = replace (live "a" 2L) place.Store
+              ()
+          }) ]
+
+let private sleeps (name: string, operation: ISessionStore -> Task<bool>) =
+    testList
+        name
+        [ for how, begun in beginnings do
+              for what, others in meanwhile do
+                  testCaseTask $"{how}: a node sleeps at every call through {what}" (fun () ->
+                      task {
+                          let! _ =
+                              everywhere [ Sleeps ] (fun node why ->
+                                  task {
+                                      let! place = begun ()
+                                      let running = run operation (place.Through node)
+                                      let! _ = Task.WhenAny(node.Asleep, running)
+                                      do! others place
+                                      node.Wake()
+                                      let! told = running
+                                      let! found = load place.Store "a"
+
+                                      match found with
+                                      | Some found when found.Kind <> RecordKind.Ended ->
+                                          // A write that is told to its client is lost by no more than an end.
+                                          if what <> "a write" || (name = "remove" && told = Some true) then
+                                              failtestf "%s, %s: back as %s" name why (show (Some found))
+                                      | _ -> ()
+
+                                      let! ids = enumerate 10 place.Store
+
+                                      Expect.equal
+                                          ids
+                                          (if found.IsSome then [ "a" ] else [])
+                                          "what is listed is there"
+                                  })
+
+                          ()
+                      }) ]
+
+/// Two at once: one may take up what the other one left.
+let private sleepTogether =
+    [ for how, begun in beginnings do
+          for second in [ Sleeps; SleepsAndDies ] do
+              testCaseTask
+                  $"{how}: two movers sleep, each at every call, through a logout and its end: {second}"
+                  (fun () ->
+                      task {
+                          let mutable tried = 0
+
+                          for isFirst in [ true; false ] do
+                              let! _ =
+                                  everywhere [ Sleeps ] (fun one why ->
+                                      task {
+                                          let! alone = begun ()
+                                          one.Wake()
+                                          let! _ = run (replace (live "a" 2L)) (alone.Through one)
+
+                                          let! _ =
+                                              everywhere [ second ] (fun other again ->
+                                                  task {
+                                                      let one = one.Again()
+                                                      let! place = begun ()
+                                                      let first = run (replace (live "a" 2L)) (place.Through one)
+                                                      let! _ = Task.WhenAny(one.Asleep, first)
+                                                      let second = run (replace (live "a" 2L)) (place.Through other)
+                                                      let! _ = Task.WhenAny(other.Asleep, second)
+                                                      let! found = load place.Store "a"
+
+                                                      match found with
+                                                      | Some found when found.Kind <> RecordKind.Ended ->
+                                                          let last = ended "a" (found.Version + 1L)
+                                                          let! told = replace last place.Store
+                                                          Expect.isTrue told "signed out"
+                                                      | _ -> ()
+
+                                                      do! place.Store.Remove("a", none)
+
+                                                      if isFirst then
+                                                          one.Wake()
+                                                          let! _ = first
+                                                          other.Wake()
+                                                      else
+                                                          other.Wake()
+                                                          let! _ = second
+                                                          one.Wake()
+
+                                                      let! _ = first
+                                                      let! _ = second
+                                                      tried <- tried + 1
+                                                      let! found = load place.Store "a"
+                                                      Expect.isNone found $"{why}, {again}: back as {show found}"
+                                                  })
+
+                                          ()
+                                      })
+
+                              ()
+
+                          Expect.isGreaterThan tried 20 "it was tried"
+                      }) ]
+
+let private races =
+    [ testCaseTask "an application that does not know of the move: its logout sticks, wherever the mover is" (fun () ->
+          task {
+              let mutable acknowledged = 0
+              let mutable refused = 0
+
+              let! _ =
+                  everywhere [ Sleeps ] (fun node why ->
+                      task {
+                          let place = Place()
+                          let! _ = place.Old.Insert(live "a" 1L, none)
+                          let running = run (replace (live "a" 2L)) (place.Through node)
+                          let! _ = Task.WhenAny(node.Asleep, running)
+                          // It reads the body of version 1 only under version 1.
+                          let! told = replace (ended "a" 2L) place.Old
+                          node.Wake()
+                          let! moved = running
+                          let! found = load place.Store "a"
+
+                          if told then
+                              acknowledged <- acknowledged + 1
+                              Expect.notEqual moved (Some true) $"{why}: one of the two"
+                              Expect.equal (show found) "v2 Ended" why
+                          else
+                              refused <- refused + 1
+                              Expect.equal moved (Some true) $"{why}: one of the two"
+                              Expect.equal (show found) "v2 Live" why
+                      })
+
+              Expect.isGreaterThan acknowledged 0 "before the fence it is acknowledged"
+              Expect.isGreaterThan refused 0 "behind it no more"
+          })
+
+      testCaseTask "a reader that sleeps anywhere finds a session that is moved meanwhile" (fun () ->
+          task {
+              let! _ =
+                  everywhere [ Sleeps ] (fun node why ->
+                      task {
+                          let place = Place()
+                          let! _ = place.Old.Insert(live "a" 1L, none)
+                          let store = place.Through node
+                          let reading = load store "a"
+                          let! _ = Task.WhenAny(node.Asleep, reading)
+                          let! _ = replace (live "a" 2L) place.Store
+                          node.Wake()
+                          let! found = reading
+                          Expect.isSome found why
+                      })
+
+              ()
+          })
+
+      for limit in [ 1; 2; 10 ] do
+          testCaseTask $"a listing, {limit} a page, misses none that is moved meanwhile, wherever who sleeps" (fun () ->
+              task {
+                  let place () =
+                      task {
+                          let place = Place()
+
+                          for id in [ "a"; "c" ] do
+                              let! _ = place.Old.Insert(live id 1L, none)
+                              ()
+
+                          let! _ = place.New.Insert(live "b" 1L, none)
+                          return place
+                      }
+
+                  for list in [ bySubject limit; enumerate limit ] do
+                      let! _ =
+                          everywhere [ Sleeps ] (fun node why ->
+                              task {
+                                  let! place = place ()
+                                  let listing = list (place.Through node)
+                                  let! _ = Task.WhenAny(node.Asleep, listing)
+                                  let! _ = replace (live "a" 2L) place.Store
+                                  let! _ = replace (live "c" 2L) place.Store
+                                  node.Wake()
+                                  let! ids = listing
+                                  Expect.equal ids [ "a"; "b"; "c" ] $"the listing: {why}"
+                              })
+
+                      let! _ =
+                          everywhere [ Sleeps ] (fun node why ->
+                              task {
+                                  let! place = place ()
+                                  let moving = replace (live "a" 2L) (place.Through node)
+                                  let! _ = Task.WhenAny(node.Asleep, moving)
+                                  let! ids = list place.Store
+                                  Expect.equal ids [ "a"; "b"; "c" ] $"the mover: {why}"
+                                  node.Wake()
+                                  let! told = moving
+                                  Expect.isTrue told "moved"
+                              })
+
+                      ()
+              })
+
+      testCaseTask "each overdue record is claimed once, wherever a mover died, and nothing is left behind" (fun () ->
+          task {
+              let! _ =
+                  everywhere deaths (fun node why ->
+                      task {
+                          let place = Place()
+
+                          for id in [ "a"; "c" ] do
+                              let! _ = place.Old.Insert(live id 1L, none)
+                              ()
+
+                          let! _ = place.New.Insert(live "b" 1L, none)
+                          let! _ = run (replace (live "a" 2L)) (place.Through node)
+                          let! claimed = place.Store.ClaimOverdue(at 60, TimeSpan.FromMinutes 2L, 10, none)
+                          let ids = claimed |> Seq.map _.Id |> Seq.sort |> List.ofSeq
+                          Expect.equal ids [ "a"; "b"; "c" ] why
+                          let! again = place.Store.ClaimOverdue(at 61, TimeSpan.FromMinutes 2L, 10, none)
+                          Expect.isEmpty again $"{why}: until the lease is over"
+
+                          for record in claimed do
+                              do! place.Store.Remove(record.Id, none)
+
+                          // Placeholders go with the next sweeps.
+                          let! _ = place.Store.ClaimOverdue(at 90, TimeSpan.FromMinutes 2L, 10, none)
+                          let! left = place.New.Enumerate(null, 10, none)
+                          let! old = place.Old.Enumerate(null, 10, none)
+                          Expect.equal (left.Records.Count + old.Records.Count) 0 $"{why}: empty"
+                      })
+
+              ()
+          })
+
+      testCaseTask "a placeholder of a sleeper is cleared away, and the id is free again" (fun () ->
+          task {
+              let! _ =
+                  everywhere [ Sleeps ] (fun node why ->
+                      task {
+                          let place = Place()
+                          let! _ = place.Old.Insert(live "a" 1L, none)
+                          let running = run (replace (live "a" 2L)) (place.Through node)
+                          let! _ = Task.WhenAny(node.Asleep, running)
+                          do! place.Store.Remove("a", none)
+                          node.Wake()
+                          let! _ = running
+                          let! _ = place.Store.ClaimOverdue(at 60, TimeSpan.FromMinutes 2L, 10, none)
+                          let! answer = place.Store.Insert(live "a" 1L, none)
+                          Expect.equal answer WriteResult.Written why
+                      })
+
+              ()
+          })
+
+      testCaseTask "a reschedule reaches a record wherever its mover died" (fun () ->
+          task {
+              let! _ =
+                  everywhere deaths (fun node why ->
+                      task {
+                          let place = Place()
+                          let! _ = place.Old.Insert(live "a" 1L, none)
+                          let! _ = run (replace (live "a" 2L)) (place.Through node)
+                          let! claimed = place.Store.ClaimOverdue(at 60, TimeSpan.FromMinutes 2L, 10, none)
+                          let record = Seq.exactlyOne claimed
+                          do! place.Store.Reschedule("a", record.Version, at 70, none)
+                          let! early = place.Store.ClaimOverdue(at 69, TimeSpan.FromMinutes 2L, 10, none)
+                          Expect.isEmpty early why
+                          let! due = place.Store.ClaimOverdue(at 70, TimeSpan.FromMinutes 2L, 10, none)
+                          Expect.equal (due |> Seq.map _.Id |> List.ofSeq) [ "a" ] why
+                      })
+
+              ()
+          }) ]
+
+/// Parallel movers that give way at random.
+let private together seed =
+    testCaseTask
+        "parallel writers on four nodes: every acknowledged write counts, and nothing comes after the end"
+        (fun () ->
+            task {
+                for round in 1..150 do
+                    let place = Place()
+                    let! _ = place.Old.Insert(live "a" 1L, none)
+
+                    let yielding (n: int) (inner: ISessionStore) =
+                        let random = Random(seed * 31 + round * 7 + n)
+
+                        let away () =
+                            task {
+                                for _ in 1 .. random.Next 4 do
+                                    do! Task.Yield()
+                            }
+
+                        let later (send: unit -> ValueTask<'a>) =
+                            ValueTask<'a>(
+                                task =
+                                    task {
+                                        do! away ()
+                                        return! send ()
+                                    }
+                            )
+
+                        { new ISessionStore with
+                            member _.Prepare cancel = inner.Prepare cancel
+                            member _.Insert(record, cancel) = later (fun () -> inner.Insert(record, cancel))
+                            member _.Load(id, cancel) = later (fun () -> inner.Load(id, cancel))
+
+                            member _.Replace(record, expected, cancel) =
+                                later (fun () -> inner.Replace(record, expected, cancel))
+
+                            member _.Touch(id, at, cancel) = inner.Touch(id, at, cancel)
+
+                            member _.Remove(id, cancel) =
+                                ValueTask(
+                                    task =
+                                        task {
+                                            do! away ()
+                                            do! inner.Remove(id, cancel)
+                                        }
+                                )
+
+                            member _.BySubject(subject, after, limit, cancel) =
+                                inner.BySubject(subject, after, limit, cancel)
+
+                            member _.Enumerate(after, limit, cancel) = inner.Enumerate(after, limit, cancel)
+                            member _.Count cancel = inner.Count cancel
+
+                            member _.ClaimOverdue(now, lease, limit, cancel) =
+                                inner.ClaimOverdue(now, lease, limit, cancel)
+
+                            member _.Reschedule(id, version, dueAt, cancel) =
+                                inner.Reschedule(id, version, dueAt, cancel) }
+
+                    let mutable written = 0
+
+                    let client n =
+                        task {
+                            let store =
+                                MigratingStore(yielding n place.New, yielding (n + 4) place.Old) :> ISessionStore
+
+                            let mutable left = 6
+
+                            while left > 0 do
+                                match! load store "a" with
+                                | None -> failtestf "round %d: the session is lost" round
+                                | Some found when found.Kind = RecordKind.Ended -> left <- 0
+                                | Some found ->
+                                    let next = found.Version + 1L
+                                    // One of them ends it, sooner or later.
+                                    let record = if n = 0 && left = 2 then ended "a" next else live "a" next
+                                    let! told = replace record store
+
+                                    if told then
+                                        Interlocked.Increment &written |> ignore
+                                        left <- left - 1
+                        }
+
+                    do! Task.WhenAll [| for n in 0..3 -> Task.Run(fun () -> client n :> Task) |]
+                    let! found = load place.Store "a"
+                    Expect.equal (show found) $"v{1 + written} Ended" $"round {round} of seed {seed}"
+                    let! old = place.Old.Load("a", none)
+                    Expect.isNull old "and nothing is left in the source"
+            })
+
+let all seed =
+    testList
+        "moving between stores"
+        [ testList "death" (List.collect dies operations)
+          testList "sleep" (List.map sleeps (operations |> List.filter (fun (name, _) -> name <> "insert")))
+          testList "two sleepers" sleepTogether
+          testList "races" races
+          together seed ]
