@@ -24,8 +24,7 @@ type SessionBuilder private (services: IServiceCollection, dataType: Type, key: 
         services.RemoveAllKeyed<ISessionStore> key |> ignore
         services.RemoveAllKeyed<Moving> key |> ignore
 
-        services.AddKeyedSingleton<ISessionStore>(key, fun provider _ -> create.Invoke provider)
-        |> ignore
+        services.AddKeyedSingleton<ISessionStore>(key, fun provider _ -> create.Invoke provider) |> ignore
 
         builder
 

@@ -324,7 +324,7 @@ type SessionEngine
             | Error error -> return Error error
         }
 
-    /// One page of the live sessions of a subject.
+    /// One page of the sessions of a subject that were not ended, those among them that are overdue by this node's clock.
     member private _.Page(subject: string, after: string | null, cancel: CancellationToken) =
         task {
             try
@@ -338,10 +338,7 @@ type SessionEngine
                               let state = Lifecycle.settle now snapshot.State
 
                               match Lifecycle.liveOf state with
-                              | Some live when
-                                  live.Subject = Some subject && (Lifecycle.overdue policy now state).IsNone
-                                  ->
-                                  { snapshot with State = state }
+                              | Some live when live.Subject = Some subject -> { snapshot with State = state }
                               | _ -> ()
                           | _ -> () ]
 
@@ -356,8 +353,10 @@ type SessionEngine
                 return Error(SessionError.Unavailable error)
         }
 
-    /// The live sessions of a subject.
-    member engine.List(subject: string, cancel: CancellationToken) : Task<Result<Snapshot list, SessionError>> =
+    /// Those that were not ended: another node, whose clock is behind, may still open what is overdue by this one's.
+    member private engine.NotEnded
+        (subject: string, cancel: CancellationToken)
+        : Task<Result<Snapshot list, SessionError>> =
         task {
             let found = List<Snapshot>()
             let mutable failure = None
@@ -379,12 +378,46 @@ type SessionEngine
             | None -> return Ok(List.ofSeq found)
         }
 
+    /// The live sessions of a subject.
+    member engine.List(subject: string, cancel: CancellationToken) : Task<Result<Snapshot list, SessionError>> =
+        task {
+            let! found = engine.NotEnded(subject, cancel)
+            let isLive (session: Snapshot) = (Lifecycle.overdue policy loop.Now session.State).IsNone
+            return found |> Result.map (List.filter isLive)
+        }
+
+    /// Those that live; the overdue ones, which nobody has looked at since, are over on every node when it returns.
+    member private engine.ListAndExpire(subject: string) : Task<Result<Snapshot list, SessionError>> =
+        task {
+            match! engine.NotEnded(subject, CancellationToken.None) with
+            | Error error -> return Error error
+            | Ok sessions ->
+                let now = loop.Now
+
+                let over, live =
+                    sessions |> List.partition (fun session -> (Lifecycle.overdue policy now session.State).IsSome)
+
+                let mutable answer = Ok live
+
+                for session in over do
+                    let expire = Decision(fun _ state -> refused (Lifecycle.decide policy now Expire state))
+
+                    match! loop.Change(session.Id, ValueNone, null, TimeSpan.Zero, expire, CancellationToken.None) with
+                    // Seen meanwhile, on a node whose clock is behind: it lives.
+                    | Error(SessionError.Refused _) -> answer <- answer |> Result.map (fun live -> session :: live)
+                    | Error(SessionError.Unavailable _ | SessionError.Contended as error) -> answer <- Error error
+                    | Error _
+                    | Ok _ -> ()
+
+                return answer
+        }
+
     /// Ends every session of a subject but `except`. Once acknowledged, none that was begun before the call lives.
     member engine.DestroyAll
         (subject: string, except: string option, reason: DestroyReason, cancel: CancellationToken)
         : Task<Result<int, SessionError>> =
         task {
-            match! engine.List(subject, cancel) with
+            match! engine.ListAndExpire subject with
             | Error error -> return Error error
             | Ok sessions ->
                 let mutable ended = 0
@@ -450,7 +483,7 @@ type SessionEngine
         | None, _ -> Task.FromResult(Ok())
         | Some most, EndOldest ->
             task {
-                match! engine.List(subject, CancellationToken.None) with
+                match! engine.ListAndExpire subject with
                 | Error error -> return Error error
                 | Ok sessions ->
                     // The newest N are the same for whoever counts last.
@@ -477,7 +510,7 @@ type SessionEngine
                 while answer.IsNone do
                     attempt <- attempt + 1
 
-                    match! engine.List(subject, CancellationToken.None) with
+                    match! engine.ListAndExpire subject with
                     | Error error -> answer <- ValueSome(Error error)
                     | Ok sessions ->
                         let mine, others = sessions |> List.partition (fun session -> session.Id = own)

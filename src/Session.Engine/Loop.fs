@@ -378,9 +378,8 @@ type Loop(store: ISessionStore, settings: EngineSettings, clock: TimeProvider, l
             let mutable known = start
             let mutable answer = ValueNone
             let mutable attempt = 0
-            // An earlier write of this call whose outcome is unknown.
-            let mutable pending: StoredRecord | null = null
-            let mutable pendingChange = Unchecked.defaultof<Change>
+            // Earlier writes of this call whose outcome is unknown.
+            let mutable pending: (StoredRecord * Change) list = []
 
             try
                 while answer.IsNone do
@@ -442,9 +441,7 @@ type Loop(store: ISessionStore, settings: EngineSettings, clock: TimeProvider, l
                                         do! tell now change
                                         answer <- ValueSome(Ok change)
                                     | WriteResult.Absent -> answer <- ValueSome(Error SessionError.NoSession)
-                                    | WriteResult.Unknown ->
-                                        pending <- record
-                                        pendingChange <- change
+                                    | WriteResult.Unknown -> pending <- (record, change) :: pending
                                     | _ -> ()
                                 with error ->
                                     answer <- ValueSome(unavailable error)
@@ -462,24 +459,37 @@ type Loop(store: ISessionStore, settings: EngineSettings, clock: TimeProvider, l
                                 let most = min 50 (1 <<< min attempt 6)
                                 do! Task.Delay(Random.Shared.Next(1, most + 1))
 
-                            match pending with
-                            | null -> ()
-                            | sent ->
+                            if not pending.IsEmpty then
                                 try
                                     match! store.Load(id, CancellationToken.None) with
                                     | null -> answer <- ValueSome(Error SessionError.NoSession)
-                                    | found when found.Operation = sent.Operation ->
-                                        do! tell now pendingChange
-                                        answer <- ValueSome(Ok pendingChange)
                                     | found ->
-                                        // Overwritten since, or never arrived: it cannot arrive any more, its version
-                                        // is taken, unless the record still is as it was before.
-                                        if found.Version >= sent.Version then
-                                            pending <- null
+                                        let isThis (sent: StoredRecord, _) = found.Operation = sent.Operation
 
-                                        match loop.Read(found, keys) with
-                                        | Ok snapshot -> known <- ValueSome snapshot
-                                        | Error error -> answer <- ValueSome(Error error)
+                                        match List.tryFind isThis pending with
+                                        | Some(_, change) ->
+                                            do! tell now change
+                                            answer <- ValueSome(Ok change)
+                                        | None when
+                                            pending |> List.exists (fun (sent, _) -> found.Version > sent.Version)
+                                            ->
+                                            // Taken and overwritten, or never taken: nobody can tell any more, and
+                                            // to decide again might count twice.
+                                            answer <-
+                                                ValueSome(
+                                                    unavailable (
+                                                        TimeoutException
+                                                            "The store did not say whether it took a write, and another one followed."
+                                                    )
+                                                )
+                                        | None ->
+                                            // Its version is taken by another: that one cannot arrive any more.
+                                            pending <-
+                                                pending |> List.filter (fun (sent, _) -> sent.Version > found.Version)
+
+                                            match loop.Read(found, keys) with
+                                            | Ok snapshot -> known <- ValueSome snapshot
+                                            | Error error -> answer <- ValueSome(Error error)
                                 with error ->
                                     answer <- ValueSome(unavailable error)
             finally

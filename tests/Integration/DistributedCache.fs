@@ -109,7 +109,13 @@ type private BufferCache() =
                     }
             )
 
-        member _.SetAsync(key: string, value: ReadOnlySequence<byte>, options: DistributedCacheEntryOptions, cancel: CancellationToken) : ValueTask =
+        member _.SetAsync
+            (
+                key: string,
+                value: ReadOnlySequence<byte>,
+                options: DistributedCacheEntryOptions,
+                cancel: CancellationToken
+            ) : ValueTask =
             ValueTask(inner.SetAsync(key, value.ToArray(), options, cancel))
 
 let private openOn (cache: IDistributedCache) =

@@ -77,7 +77,10 @@ let private contract name (place: unit -> (unit -> ISessionStore) * (unit -> ISe
 let private clock () = FakeTimeProvider(DateTimeOffset(2026, 1, 1, 0, 0, 0, TimeSpan.Zero))
 
 /// Runs the application on what `choose` says after `AddSession`.
-let private running (choose: SessionBuilder -> unit) (body: (string -> string -> string -> Task<Answer>) -> Task<unit>) =
+let private running
+    (choose: SessionBuilder -> unit)
+    (body: (string -> string -> string -> Task<Answer>) -> Task<unit>)
+    =
     task {
         let! app = SubjectApp.StartAsync(MemoryStore(), clock (), null, Action<SessionBuilder> choose)
         use client = newClient ()

@@ -12,14 +12,18 @@ internal sealed class CacheEntries(IDistributedCache cache)
     public async Task<ReadOnlyMemory<byte>?> Get(string key, CancellationToken cancellationToken)
     {
         if (_buffered is null)
-            return await cache.GetAsync(key, cancellationToken).ConfigureAwait(false) is { } bytes
-                ? new ReadOnlyMemory<byte>(bytes)
-                : null;
+        {
+            var bytes = await cache.GetAsync(key, cancellationToken).ConfigureAwait(false);
+            return Value(bytes is not null, bytes);
+        }
 
         var writer = new ArrayBufferWriter<byte>(UsualBytes);
-        return await _buffered.TryGetAsync(key, writer, cancellationToken).ConfigureAwait(false)
-            ? writer.WrittenMemory
-            : null;
+        var isThere = await _buffered.TryGetAsync(key, writer, cancellationToken).ConfigureAwait(false);
+        return Value(isThere, writer.WrittenMemory);
+
+        // Said in so many words: a null becomes an empty memory by itself.
+        static ReadOnlyMemory<byte>? Value(bool isThere, ReadOnlyMemory<byte> value) =>
+            isThere ? new ReadOnlyMemory<byte>?(value) : default(ReadOnlyMemory<byte>?);
     }
 
     public Task Set(string key, byte[] head, ReadOnlyMemory<byte> body, TimeSpan timeToLive)
