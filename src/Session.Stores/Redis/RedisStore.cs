@@ -274,7 +274,7 @@ public sealed class RedisStore : ISessionStore, IAsyncDisposable
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(limit, 1);
         var db = await Ready(cancellationToken).ConfigureAwait(false);
-        var claimed = new List<StoredRecord>();
+        var claimed = new List<(double Score, StoredRecord Record)>();
         var until = Score(now + lease);
 
         while (claimed.Count < limit)
@@ -322,12 +322,25 @@ public sealed class RedisStore : ISessionStore, IAsyncDisposable
                 )
                 .ConfigureAwait(false);
             var ours = taken.SelectMany(ids => (string[])ids!).ToHashSet(StringComparer.Ordinal);
+            // The index may be early: then the record is put where it belongs, and what comes after that place waits.
+            var earliest = double.PositiveInfinity;
             foreach (var (_, entry) in wanted.Where(due => ours.Contains((string)due.entry.Element!)))
-                if (await Take(db, (string)entry.Element!, entry.Score).ConfigureAwait(false) is { } record)
-                    claimed.Add(record);
+            {
+                var (record, dueAt) = await Take(db, (string)entry.Element!, entry.Score).ConfigureAwait(false);
+                if (record is not null)
+                    claimed.Add((entry.Score, record));
+                else if (dueAt is { } later && later <= now)
+                    earliest = Math.Min(earliest, Score(later));
+            }
+
+            foreach (var (score, record) in claimed.Where(one => one.Score > earliest).ToArray())
+            {
+                await Within(db.SortedSetUpdateAsync(DueKey(Shard(record.Id)), record.Id, score)).ConfigureAwait(false);
+                claimed.Remove((score, record));
+            }
         }
 
-        return claimed;
+        return [.. claimed.OrderBy(one => one.Score).Select(one => one.Record)];
     }
 
     async ValueTask ISessionStore.Reschedule(
@@ -380,7 +393,7 @@ public sealed class RedisStore : ISessionStore, IAsyncDisposable
 
     private Task<StoredRecord?[]> FetchAll(IDatabase db, string[] ids) => Task.WhenAll(ids.Select(id => Fetch(db, id)));
 
-    private async Task<StoredRecord?> Take(IDatabase db, string id, double score)
+    private async Task<(StoredRecord? Record, DateTimeOffset? DueAt)> Take(IDatabase db, string id, double score)
     {
         var value = (byte[]?)
             await Within(db.ScriptEvaluateAsync(Scripts.Take, [Key(id)], [RecordLayout.Number(IndexedDue(score))]))
@@ -389,16 +402,16 @@ public sealed class RedisStore : ISessionStore, IAsyncDisposable
         {
             case null:
                 await Within(Forget(db, id)).ConfigureAwait(false);
-                return null;
+                return (null, null);
             case { Length: 8 }:
                 var due = new DateTimeOffset(
                     System.Buffers.Binary.BinaryPrimitives.ReadInt64BigEndian(value),
                     TimeSpan.Zero
                 );
                 await Within(db.SortedSetUpdateAsync(DueKey(Shard(id)), id, Score(due))).ConfigureAwait(false);
-                return null;
+                return (null, due);
             default:
-                return RecordLayout.Read(id, value);
+                return (RecordLayout.Read(id, value), null);
         }
     }
 

@@ -1,0 +1,91 @@
+/// What docs/SECURITY.md says of tests, files and names is there: a promise whose proof is gone fails here.
+module Properties.Documents
+
+open System
+open System.IO
+open System.Text.RegularExpressions
+open Expecto
+
+let rec private rootFrom (folder: DirectoryInfo | null) =
+    match folder with
+    | null -> failtest "No folder above the tests has Session.slnx."
+    | folder when File.Exists(Path.Combine(folder.FullName, "Session.slnx")) -> folder.FullName
+    | folder -> rootFrom folder.Parent
+
+let private root = lazy (rootFrom (DirectoryInfo AppContext.BaseDirectory))
+let private under (path: string) = Path.Combine(root.Force(), path)
+let private page = lazy (File.ReadAllText(under "docs/SECURITY.md"))
+
+let private sources folder =
+    [ for pattern in [ "*.fs"; "*.cs" ] do
+          yield! Directory.EnumerateFiles(under folder, pattern, SearchOption.AllDirectories) ]
+
+let private codeSpans = lazy [ for span in Regex.Matches(page.Force(), "`([^`\r\n]+)`") -> span.Groups[1].Value ]
+
+/// `File.fs: "name"`
+let private tests =
+    lazy
+        [ for span in codeSpans.Force() do
+              let reference = Regex.Match(span, "^([A-Za-z]+\\.fs): \"([^\"]+)\"$")
+
+              if reference.Success then
+                  reference.Groups[1].Value, reference.Groups[2].Value ]
+
+let private requirements =
+    [ for section, count in [ "7.1", 3; "7.2", 4; "7.3", 2; "7.4", 5; "7.5", 3; "7.6", 2; "3.3", 5 ] do
+          for i in 1..count do
+              $"{section}.{i}" ]
+
+let all =
+    testList
+        "documents"
+        [ testCase "SECURITY.md: every test that it names is there" (fun () ->
+              Expect.isGreaterThan (tests.Force().Length) 60 "it names tests"
+
+              // A reference with a slip in its form would not be looked at.
+              let slips =
+                  codeSpans.Force()
+                  |> List.filter (fun span -> span.Contains ".fs:" || span.Contains ".fs \"")
+                  |> List.length
+
+              Expect.equal slips (tests.Force().Length) "each in the form `File.fs: \"name\"`"
+              let files = sources "tests"
+
+              for file, name in List.distinct (tests.Force()) do
+                  match files |> List.filter (fun path -> Path.GetFileName path = file) with
+                  | [ path ] ->
+                      Expect.stringContains
+                          (File.ReadAllText path)
+                          (String.Concat("\"", name, "\""))
+                          $"a test in {file}"
+                  | found -> failtestf "%s is %d files under tests/" file found.Length)
+
+          testCase "SECURITY.md: every file that it names is there" (fun () ->
+              let named =
+                  [ for path in
+                        Regex.Matches(page.Force(), "\\b(?:src|tests|docs|samples|eng)/[A-Za-z0-9_./-]*[A-Za-z0-9_]") do
+                        path.Value
+                    for link in Regex.Matches(page.Force(), "\\]\\(([^)#]+)\\)") do
+                        "docs/" + link.Groups[1].Value ]
+
+              Expect.isGreaterThan named.Length 10 "it names files"
+              let missing = named |> List.filter (fun path -> not (Path.Exists(under path)))
+              Expect.isEmpty missing "they exist")
+
+          testCase "SECURITY.md: every setting and member that it names is in the source" (fun () ->
+              let named =
+                  codeSpans.Force()
+                  |> List.filter (fun span -> Regex.IsMatch(span, "^[A-Z][a-z]+([A-Z][a-z]+)+$"))
+                  |> List.distinct
+
+              Expect.isGreaterThan named.Length 20 "it names settings"
+              // Of ASP.NET Core, named as advice.
+              let foreign = [ "IAntiforgeryAdditionalDataProvider" ]
+              let text = sources "src" |> List.map File.ReadAllText |> String.concat "\n"
+              let isThere (name: string) = Regex.IsMatch(text, "\\b" + name + "\\b")
+              Expect.isEmpty (named |> List.except foreign |> List.filter (isThere >> not)) "they exist")
+
+          testCase "SECURITY.md: every requirement of ASVS V7 and V3.3 has one row" (fun () ->
+              for requirement in requirements do
+                  let rows = Regex.Matches(page.Force(), "(?m)^\\| " + Regex.Escape requirement + " \\|").Count
+                  Expect.equal rows 1 requirement) ]
