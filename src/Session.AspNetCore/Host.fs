@@ -70,7 +70,7 @@ type SessionHost<'T>(service: SessionService<'T>, names: SessionNames) =
 
             if service.Settings.HearsExpiry && not report.Lists then
                 refuse
-                    "OnExpired needs a store that finds the sessions that are over: choose UseRedis, UseMongo or UseSqlite, or leave OnExpired unset."
+                    "OnExpired needs a store that finds the sessions that are over: choose UseRedis or UseSqlite, or leave OnExpired unset."
 
             for note in report.Notes do
                 log.LogWarning("Session store: {Note}", note)

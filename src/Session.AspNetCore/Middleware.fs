@@ -83,7 +83,6 @@ type SessionMiddleware<'T>(next: RequestDelegate, service: SessionService<'T>) =
             match context.GetEndpoint() with
             | null -> pass context
             | endpoint ->
-                match endpoint.Metadata.GetMetadata<IRequireSessionMetadata>() with
-                | null -> pass context
-                | metadata when isFor metadata -> guard context
-                | _ -> pass context
+                // All of them: an endpoint may need sessions of two kinds.
+                let required = endpoint.Metadata.GetOrderedMetadata<IRequireSessionMetadata>()
+                if required.Count > 0 && Seq.exists isFor required then guard context else pass context

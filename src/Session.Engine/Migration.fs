@@ -176,7 +176,7 @@ type MigratingStore(target: ISessionStore, source: ISessionStore) =
 
                         if not current.ComparesAndSwaps then
                             invalidOp
-                                "Sessions cannot move to a store without compare-and-swap: choose UseRedis, UseMongo or UseSqlite before MigrateFrom."
+                                "Sessions cannot move to a store without compare-and-swap: choose UseRedis or UseSqlite before MigrateFrom."
 
                         let notes = List<string>(current.Notes)
                         notes.AddRange old.Notes

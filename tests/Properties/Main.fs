@@ -37,7 +37,8 @@ let private properties args =
               testSequenced Stores.all
               Sweeping.all
               Sealing.all
-              Migration.all seed ]
+              Migration.all seed
+              Documents.all ]
 
     let run tests =
         evalTests

@@ -10,7 +10,7 @@ namespace Session.Stores.DistributedCache;
 public sealed class DistributedCacheStore : ISessionStore
 {
     private const string CannotList =
-        "A distributed cache cannot list sessions: neither those of a subject nor those that are overdue. Choose UseRedis, UseMongo or UseSqlite for that.";
+        "A distributed cache cannot list sessions: neither those of a subject nor those that are overdue. Choose UseRedis or UseSqlite for that.";
 
     private static readonly TimeSpan Longest = TimeSpan.FromDays(3650);
 
@@ -67,7 +67,7 @@ public sealed class DistributedCacheStore : ISessionStore
         cancellationToken.ThrowIfCancellationRequested();
         List<string> notes =
         [
-            "A distributed cache has no compare-and-swap: parallel updates from two nodes can lose one, and a late save on one node can undo a logout on another. On one node nothing is lost. For several nodes choose UseRedis or UseMongo, for one machine UseSqlite.",
+            "A distributed cache has no compare-and-swap: parallel updates from two nodes can lose one, and a late save on one node can undo a logout on another. On one node nothing is lost. For several nodes choose UseRedis, for one machine UseSqlite.",
             "A distributed cache cannot list sessions: no list of a subject's sessions, no DestroyAllAsync, no limit of sessions, and OnExpired is never told.",
             $"A session is dropped {Words(_keepFor + _margin)} after its last write, and whenever the cache needs room: set DistributedCacheStoreOptions.KeepFor to at least AbsoluteTimeout, and give the cache enough memory.",
         ];

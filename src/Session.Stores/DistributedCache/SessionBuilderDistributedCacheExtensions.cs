@@ -29,7 +29,7 @@ public static class SessionBuilderDistributedCacheExtensions
             var cache =
                 services.GetService<IDistributedCache>()
                 ?? throw new InvalidOperationException(
-                    "UseDistributedCache() needs a registered IDistributedCache: add one, such as services.AddStackExchangeRedisCache(…), or choose UseRedis, UseMongo or UseSqlite."
+                    "UseDistributedCache() needs a registered IDistributedCache: add one, such as services.AddStackExchangeRedisCache(…), or choose UseRedis or UseSqlite."
                 );
             var options = new DistributedCacheStoreOptions();
             configure(options);
