@@ -24,7 +24,10 @@ _ = (Environment.GetEnvironmentVariable("SHOP_STORE") ?? "sqlite") switch
     "sqlite" => sessions.UseSqlite(Path.Combine(builder.Environment.ContentRootPath, "sessions.db")),
     "memory" => sessions.UseMemory(),
     "redis" => sessions.UseRedis(Environment.GetEnvironmentVariable("SHOP_REDIS") ?? "localhost:6379"),
-    var other => throw new InvalidOperationException($"SHOP_STORE is '{other}': set it to sqlite, memory or redis."),
+    "mongo" => sessions.UseMongo(Environment.GetEnvironmentVariable("SHOP_MONGO") ?? "mongodb://localhost/shop"),
+    var other => throw new InvalidOperationException(
+        $"SHOP_STORE is '{other}': set it to sqlite, memory, redis or mongo."
+    ),
 };
 
 var app = builder.Build();

@@ -48,6 +48,15 @@ let redis () =
         let prefix = Guid.NewGuid().ToString("N") + ":"
         fun () -> openRedisAt (RedisServer.shared.Force().Address) prefix ignore)
 
+/// The collections of one run, dropped at its end.
+let private mongoPlaces = ConcurrentBag<MongoServer.Place>()
+
+let mongo () =
+    on MongoServer.name (fun () ->
+        let place = new MongoServer.Place()
+        mongoPlaces.Add place
+        fun () -> openMongoAt (MongoServer.address ()) place.Collection ignore)
+
 // -- broken stores: the memory store with one thing wrong
 
 /// A store that hands every call on; a broken one overrides what it breaks.
@@ -459,6 +468,7 @@ let all =
         [ tests (memory ())
           tests (sqlite ())
           tests (redis ())
+          tests (mongo ())
           testList "sees what is broken" (faults |> List.map sees)
 
           testCaseTask "a violation tells its story, shrunk, and how to replay it" (fun () ->
@@ -482,6 +492,9 @@ let all =
 
 /// After the last test: what the files left behind.
 let clean () =
+    for place in mongoPlaces do
+        (place :> IDisposable).Dispose()
+
     for folder in folders do
         if Directory.Exists folder then
             Directory.Delete(folder, true)

@@ -18,6 +18,7 @@ let main args =
                 [ Stories.all
                   Contract.all
                   Redis.all
+                  Mongo.all
                   DistributedCache.all
                   Moving.all
                   Config.all

@@ -912,7 +912,7 @@ let on kind =
 let all =
     testList
         "stories"
-        [ for kind in [ Memory; Sqlite; Redis; Protected; Sealed ] do
+        [ for kind in [ Memory; Sqlite; Redis; Mongo; Protected; Sealed ] do
               on kind
           testList "two nodes" nodes
           restart ]

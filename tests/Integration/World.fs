@@ -18,6 +18,7 @@ open Integration.Http
 open Session.CSharp
 open Session.Engine
 open Session.Stores.DistributedCache
+open Session.Stores.Mongo
 open Session.Stores.Redis
 open Session.Stores.Sqlite
 
@@ -25,6 +26,7 @@ type StoreKind =
     | Memory
     | Sqlite
     | Redis
+    | Mongo
     /// A distributed cache: no lists.
     | Cache
     /// Memory, with every record under Data Protection keys.
@@ -38,6 +40,7 @@ let protection kind (sessions: SessionBuilder) =
     | Memory
     | Sqlite
     | Redis
+    | Mongo
     | Cache -> ()
     | Protected ->
         // Keys of this run, and none in the folder of whoever runs it.
@@ -57,6 +60,11 @@ let openRedisAt (address: string) (prefix: string) configure =
 
 /// A place of its own on the server that the tests share.
 let openRedis () = openRedisAt (RedisServer.shared.Force().Address) (Guid.NewGuid().ToString("N") + ":") ignore
+
+let openMongoAt (address: string) (collection: string) configure =
+    let options = MongoStoreOptions(ConnectionString = address, Database = "session-tests", Collection = collection)
+    configure options
+    new MongoStore(options)
 
 let minutes (n: float) = TimeSpan.FromMinutes n
 
@@ -166,6 +174,10 @@ let withStore kind (body: ISessionStore -> Task<unit>) =
                 do! body store
             finally
                 (store :> IAsyncDisposable).DisposeAsync().AsTask().GetAwaiter().GetResult()
+        | Mongo ->
+            use place = new MongoServer.Place()
+            use store = openMongoAt (MongoServer.address ()) place.Collection ignore
+            do! body store
         | Sqlite
         | Sealed ->
             let folder = temporaryFolder ()

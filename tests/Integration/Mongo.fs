@@ -1,0 +1,402 @@
+/// The MongoDB store beside its contract: what it sends, what it survives, and what it says at start. These tests look into
+/// the server and break it, so they run on the stand-in, whatever SESSION_MONGO says.
+module Integration.Mongo
+
+open System
+open System.Diagnostics
+open System.Text
+open System.Threading
+open System.Threading.Tasks
+open Expecto
+open MongoDB.Bson
+open MongoDB.Driver
+open Integration.MongoServer
+open Integration.World
+open Session.Engine
+open Session.Stores.Mongo
+
+let private none = CancellationToken.None
+let private start = DateTimeOffset(2026, 1, 1, 0, 0, 0, TimeSpan.Zero)
+
+let private record id version isDurable =
+    StoredRecord(
+        id,
+        version,
+        RecordKind.Live,
+        start,
+        start.AddHours 1.0,
+        "ada",
+        Random.Shared.NextInt64(),
+        ReadOnlyMemory(Encoding.UTF8.GetBytes "body"),
+        isDurable
+    )
+
+let private loaded (store: ISessionStore) id =
+    task {
+        match! store.Load(id, none) with
+        | null -> return failtestf "%s is gone" id
+        | found -> return found
+    }
+
+/// A server of its own, and a store on it with short deadlines.
+let private on configure (body: StandIn -> ISessionStore -> Task<unit>) =
+    task {
+        use server = new StandIn()
+
+        use store =
+            openMongoAt server.Address "sessions" (fun options ->
+                options.OperationTimeout <- TimeSpan.FromSeconds 2L
+                configure options)
+
+        do! body server store
+    }
+
+let private test name (body: StandIn -> ISessionStore -> Task<unit>) =
+    testCaseTask name (fun () ->
+        on ignore (fun server store ->
+            task {
+                let! _ = store.Prepare none
+                server.Forget()
+                do! body server store
+                Expect.isEmpty server.Refused "the stand-in knows all that was sent"
+            }))
+
+let private names (server: StandIn) = server.Commands |> List.map (fun command -> command.GetElement(0).Name)
+
+/// The first command of this name meets this fault, and no other.
+let private once (server: StandIn) name fault =
+    let mutable left = 1
+
+    server.Fault <-
+        fun command ->
+            if command.GetElement(0).Name = name && Interlocked.Exchange(&left, 0) = 1 then Some fault else None
+
+let private isMajority (command: BsonDocument) =
+    command.Contains "writeConcern"
+    && command["writeConcern"].AsBsonDocument.GetValue("w", BsonNull.Value).Equals(BsonString "majority")
+
+let private costs =
+    testList
+        "what it sends"
+        [ test "a read is one command, a write one more, and nothing is an upsert" (fun server store ->
+              task {
+                  let! _ = store.Insert(record "a" 1L false, none)
+                  Expect.equal (names server) [ "insert" ] "an insert"
+                  server.Forget()
+                  let! _ = store.Load("a", none)
+                  Expect.equal (names server) [ "find" ] "a read"
+                  server.Forget()
+                  let! written = store.Replace(record "a" 2L false, 1L, none)
+                  Expect.equal written WriteResult.Written "a write"
+                  Expect.equal (names server) [ "update" ] "a write"
+                  server.Forget()
+                  do! store.Touch("a", start.AddMinutes 1.0, none)
+                  Expect.equal (names server) [ "update" ] "a touch"
+              })
+
+          test
+              "what ends a session or changes its token asks for a majority, and routine writes do not"
+              (fun server store ->
+                  task {
+                      let! _ = store.Insert(record "a" 1L false, none)
+                      let! _ = store.Replace(record "a" 2L false, 1L, none)
+                      Expect.isFalse (List.exists isMajority server.Commands) "routine"
+                      server.Forget()
+                      let! _ = store.Insert(record "b" 1L true, none)
+                      let! _ = store.Replace(record "a" 3L true, 2L, none)
+                      Expect.equal (List.map isMajority server.Commands) [ true; true ] "what must last"
+                  })
+
+          test "no command looks at every document" (fun server store ->
+              task {
+                  for i in 1..250 do
+                      let! _ = store.Insert(record $"id-%03d{i}" 1L false, none)
+                      ()
+
+                  server.Forget()
+                  let! page = store.BySubject("ada", null, 200, none)
+                  Expect.equal (page.Records.Count, page.Next) (200, "id-200") "a page over several batches"
+                  let! page = store.BySubject("ada", page.Next, 200, none)
+                  Expect.equal (page.Records.Count, page.Next) (50, null) "the last page"
+                  let! _ = store.Enumerate(null, 10, none)
+                  let! count = store.Count none
+                  Expect.equal count 250L "the count"
+                  let! claimed = store.ClaimOverdue(start.AddHours 2.0, TimeSpan.FromMinutes 1L, 100, none)
+                  Expect.equal claimed.Count 100 "a claim"
+                  do! store.Reschedule("id-001", 1L, start.AddHours 3.0, none)
+
+                  let indexed =
+                      "_id"
+                      :: [ for index in server.Indexes "session-tests.sessions" ->
+                               (index.GetElement "key").Value.AsBsonDocument.GetElement(0).Name ]
+
+                  let isServed (filter: BsonDocument) (sort: BsonDocument) =
+                      if filter.ElementCount = 0 then
+                          sort.Names |> Seq.contains "_id"
+                      else
+                          filter.Names |> Seq.exists (fun name -> List.contains name indexed)
+
+                  for command in server.Commands do
+                      let filters =
+                          match command.GetElement(0).Name with
+                          | "find" ->
+                              let sort =
+                                  match command.TryGetValue "sort" with
+                                  | true, sort -> sort.AsBsonDocument
+                                  | _ -> BsonDocument()
+
+                              let filter =
+                                  match command.TryGetValue "filter" with
+                                  | true, filter -> filter.AsBsonDocument
+                                  | _ -> BsonDocument()
+
+                              [ filter, sort ]
+                          | "update" ->
+                              [ for one in command["updates"].AsBsonArray -> one["q"].AsBsonDocument, BsonDocument() ]
+                          | "aggregate" ->
+                              let stage: BsonDocument = (command["pipeline"].AsBsonArray[0]).AsBsonDocument
+                              [ stage.GetElement("$match").Value.AsBsonDocument, BsonDocument() ]
+                          | _ -> []
+
+                      for filter, sort in filters do
+                          Expect.isTrue (isServed filter sort) $"an index serves {command}"
+              })
+
+          test "the server's own clean-up comes long after the lifecycle's" (fun server store ->
+              task {
+                  let! _ = store.Insert(record "a" 1L false, none)
+                  // Its hour, and the margin of a day, from now on: the server's clock counts here.
+                  server.CleanUp "session-tests.sessions" (DateTime.UtcNow.AddHours 24.9)
+                  let! found = store.Load("a", none)
+                  Expect.isNotNull found "within the margin"
+                  do! store.Reschedule("a", 1L, start.AddDays 3.0, none)
+                  server.CleanUp "session-tests.sessions" (DateTime.UtcNow.AddDays 3.9)
+                  let! found = store.Load("a", none)
+                  Expect.isNotNull found "moved with the due time"
+                  server.CleanUp "session-tests.sessions" (DateTime.UtcNow.AddDays 4.1)
+                  let! found = store.Load("a", none)
+                  Expect.isNull found "after it"
+              }) ]
+
+let private faults =
+    testList
+        "what it survives"
+        [ for isDurable in [ false; true ] do
+              let kind = if isDurable then "that must last" else "of routine"
+
+              for name, fault in
+                  [ "a lost request", LostRequest
+                    "a lost answer", LostAnswer
+                    "a primary that steps down", Fault.Refused(10107, "NotWritablePrimary") ] do
+                  test
+                      $"a write {kind}, and {name}: the driver sends it again, and it takes effect once"
+                      (fun server store ->
+                          task {
+                              once server "insert" fault
+                              let! written = store.Insert(record "a" 1L isDurable, none)
+                              Expect.equal written WriteResult.Written "inserted"
+                              once server "update" fault
+                              let! written = store.Replace(record "a" 2L isDurable, 1L, none)
+                              Expect.equal written WriteResult.Written "replaced"
+                              let! found = loaded store "a"
+                              Expect.equal found.Version 2L "once"
+                          })
+
+          test
+              "a routine write without an answer is unknown, and the record shows what became of it"
+              (fun server store ->
+                  task {
+                      let! _ = store.Insert(record "a" 1L false, none)
+                      once server "update" (Late(TimeSpan.FromSeconds 3L))
+                      let ours = record "a" 2L false
+                      let clock = Stopwatch.StartNew()
+                      let! written = store.Replace(ours, 1L, none)
+                      Expect.equal written WriteResult.Unknown "unknown"
+                      Expect.isLessThan clock.Elapsed.TotalSeconds 2.9 "one deadline"
+                      do! Task.Delay 1200
+                      let! found = loaded store "a"
+                      Expect.equal found.Operation ours.Operation "it took effect, later"
+                  })
+
+          test
+              "a write that must last and has no answer is confirmed by a majority, or it is no success"
+              (fun server store ->
+                  task {
+                      let! _ = store.Insert(record "a" 1L false, none)
+                      let mutable updates = 0
+
+                      // Done, and never answered, nor is its retry; the confirmation is.
+                      server.Fault <-
+                          fun command ->
+                              if command.GetElement(0).Name = "update" && Interlocked.Increment &updates <= 2 then
+                                  Some LostAnswer
+                              else
+                                  None
+
+                      server.Forget()
+                      let! written = store.Replace(record "a" 2L true, 1L, none)
+                      Expect.equal written WriteResult.Written "confirmed"
+                      Expect.isTrue (server.Commands |> List.forall isMajority) "by a majority"
+
+                      // Done, and the primary alone has it.
+                      server.Fault <-
+                          fun command -> if command.GetElement(0).Name = "update" then Some NoMajority else None
+
+                      let! answer =
+                          Async.Catch(store.Replace(record "a" 3L true, 2L, none).AsTask() |> Async.AwaitTask)
+                          |> Async.StartAsTask
+
+                      match answer with
+                      | Choice1Of2 written -> failtestf "acknowledged: %A" written
+                      | Choice2Of2 _ -> ()
+                  })
+
+          test
+              "a server that is away is an exception within one deadline, and all goes on when it is back"
+              (fun server store ->
+                  task {
+                      let! _ = store.Insert(record "a" 1L false, none)
+                      server.Away <- true
+                      let clock = Stopwatch.StartNew()
+                      let! answer = Async.Catch(store.Load("a", none).AsTask() |> Async.AwaitTask) |> Async.StartAsTask
+
+                      match answer with
+                      | Choice1Of2 found -> failtestf "an answer: %A" found
+                      | Choice2Of2 _ -> ()
+
+                      Expect.isLessThan clock.Elapsed.TotalSeconds 4.0 "one deadline"
+                      server.Away <- false
+                      let! found = loaded store "a"
+                      Expect.equal found.Version 1L "back"
+                  })
+
+          test "a document of another program is an error that says so, and no session" (fun server store ->
+              task {
+                  use client = new MongoClient(server.Address)
+
+                  do!
+                      client
+                          .GetDatabase("session-tests")
+                          .GetCollection<BsonDocument>("sessions")
+                          .InsertOneAsync(
+                              BsonDocument([ BsonElement("_id", BsonString "a"); BsonElement("v", BsonString "1") ])
+                          )
+
+                  let! answer = Async.Catch(store.Load("a", none).AsTask() |> Async.AwaitTask) |> Async.StartAsTask
+
+                  match answer with
+                  | Choice2Of2 error -> Expect.stringContains (string error) "no record of this library" "the sentence"
+                  | Choice1Of2 found -> failtestf "opened: %A" found
+              }) ]
+
+let private notes (configure: StandIn -> unit) (address: string -> string) =
+    task {
+        use server = new StandIn()
+        configure server
+        use store = openMongoAt (address server.Address) "sessions" ignore
+        let! report = (store :> ISessionStore).Prepare none
+        return String.Join('\n', report.Notes)
+    }
+
+let private starts =
+    testList
+        "what it says at start"
+        [ testCaseTask "how many members survive" (fun () ->
+              task {
+                  let! one = notes ignore id
+                  Expect.stringContains one "one member with data" "one"
+                  let! two = notes (fun server -> server.Members <- 2) id
+                  Expect.stringContains two "no majority can confirm them" "two"
+                  let! three = notes (fun server -> server.Members <- 3) id
+                  Expect.equal three "" "three"
+              })
+
+          testCaseTask
+              "a majority that is not on disk, retries that are off, writes that nobody acknowledges"
+              (fun () ->
+                  task {
+                      let! journal =
+                          notes
+                              (fun server ->
+                                  server.Members <- 3
+
+                                  server.Settings <-
+                                      BsonDocument("writeConcernMajorityJournalDefault", BsonBoolean.False))
+                              id
+
+                      Expect.stringContains journal "writeConcernMajorityJournalDefault is false" "the journal"
+
+                      let! retries =
+                          notes (fun server -> server.Members <- 3) (fun address -> address + "&retryWrites=false")
+
+                      Expect.stringContains retries "retryWrites is false" "retries"
+                      let! blind = notes (fun server -> server.Members <- 3) (fun address -> address + "&w=0")
+                      Expect.stringContains blind "w=0" "acknowledgement"
+                  })
+
+          testCaseTask
+              "a server that is not there yet is a sentence, and no exception; the indexes come later"
+              (fun () ->
+                  on (fun options -> options.OperationTimeout <- TimeSpan.FromMilliseconds 500L) (fun server store ->
+                      task {
+                          server.Away <- true
+                          let! report = store.Prepare none
+                          Expect.stringContains (String.Join('\n', report.Notes)) "does not answer" "the sentence"
+                          Expect.stringContains report.Location "/session-tests.sessions" "the place"
+                          Expect.isFalse (report.Location.Contains '@') "no password"
+                          server.Away <- false
+                          let! _ = store.ClaimOverdue(start, TimeSpan.FromMinutes 1L, 1, none)
+                          Expect.equal (server.Indexes "session-tests.sessions").Length 4 "made by the sweeper"
+                      }))
+
+          testCaseTask "indexes of another program under our names are refused" (fun () ->
+              on ignore (fun server store ->
+                  task {
+                      use client = new MongoClient(server.Address)
+
+                      let! _ =
+                          client
+                              .GetDatabase("session-tests")
+                              .GetCollection<BsonDocument>("sessions")
+                              .Indexes.CreateOneAsync(
+                                  CreateIndexModel<BsonDocument>(
+                                      Builders<BsonDocument>.IndexKeys.Ascending "other",
+                                      CreateIndexOptions(Name = "due")
+                                  )
+                              )
+
+                      let! answer = Async.Catch(store.Prepare(none).AsTask() |> Async.AwaitTask) |> Async.StartAsTask
+
+                      match answer with
+                      | Choice2Of2 error -> Expect.stringContains (string error) "another name" "what to change"
+                      | Choice1Of2 _ -> failtest "started"
+                  }))
+
+          testCase "wrong settings are refused with a sentence, and without the password" (fun () ->
+              let refusal configure =
+                  let options = MongoStoreOptions(ConnectionString = "mongodb://localhost/app")
+                  configure options
+
+                  try
+                      (new MongoStore(options) :> IDisposable).Dispose()
+                      failtest "made"
+                  with :? ArgumentException as error ->
+                      error.Message
+
+              Expect.stringContains
+                  (refusal (fun options -> options.ConnectionString <- "mongodb://localhost"))
+                  "name of a database"
+                  "no database"
+
+              let wrong = refusal (fun options -> options.ConnectionString <- "mango://me:hunter2@localhost/app")
+              Expect.stringContains wrong "no connection string" "no connection string"
+              Expect.isFalse (wrong.Contains "hunter2") "no password"
+
+              Expect.stringContains
+                  (refusal (fun options -> options.OperationTimeout <- TimeSpan.Zero))
+                  "OperationTimeout"
+                  "the deadline"
+
+              Expect.stringContains (refusal (fun options -> options.Collection <- "")) "Collection" "the collection") ]
+
+let all = testList "MongoDB" [ costs; faults; starts ]

@@ -1,0 +1,634 @@
+/// A small server that speaks MongoDB's wire protocol (OP_MSG) for the commands that the store sends, so that the real
+/// driver, its BSON and its error paths run where no MongoDB can be installed. It refuses whatever it does not know: it never
+/// answers by guessing. `SESSION_MONGO` names a real server to run the same tests on.
+module Integration.MongoServer
+
+open System
+open System.Collections.Concurrent
+open System.Collections.Generic
+open System.IO
+open System.Net
+open System.Net.Sockets
+open System.Threading
+open System.Threading.Tasks
+open MongoDB.Bson
+open MongoDB.Bson.IO
+open MongoDB.Bson.Serialization
+open MongoDB.Bson.Serialization.Serializers
+
+/// What goes wrong with a command.
+type Fault =
+    /// The connection breaks before the server has done it.
+    | LostRequest
+    /// The server does it, and the connection breaks before the answer.
+    | LostAnswer
+    /// The server answers so, and has not done it.
+    | Refused of code: int * name: string
+    /// The server does it, and then says that no majority has it.
+    | NoMajority
+    /// The server does it after this time.
+    | Late of TimeSpan
+
+exception private Unknown of string
+
+let private unknown text = raise (Unknown text)
+
+let private doc (fields: (string * obj) list) =
+    BsonDocument([ for name, value in fields -> BsonElement(name, BsonValue.Create value) ])
+
+// -- values, filters, updates: what the store uses, by MongoDB's rules
+
+let private isNumber (value: BsonValue) = value.IsInt32 || value.IsInt64 || value.IsDouble
+
+/// Values of two kinds are not compared: a number is neither less nor more than a text.
+let private compared (a: BsonValue) (b: BsonValue) =
+    if isNumber a && isNumber b then Some(compare (a.ToInt64()) (b.ToInt64()))
+    elif a.IsString && b.IsString then Some(String.CompareOrdinal(a.AsString, b.AsString))
+    elif a.BsonType = b.BsonType then Some(a.CompareTo b)
+    else None
+
+let private meets (name: string) (operand: BsonValue) (value: BsonValue | null) =
+    let test isRight =
+        match value with
+        | null -> false
+        | value -> compared value operand |> Option.exists isRight
+
+    match name with
+    | "$eq" -> test ((=) 0)
+    | "$lt" -> test (fun c -> c < 0)
+    | "$lte" -> test (fun c -> c <= 0)
+    | "$gt" -> test (fun c -> c > 0)
+    | "$gte" -> test (fun c -> c >= 0)
+    | "$in" ->
+        match value with
+        | null -> false
+        | value -> operand.AsBsonArray |> Seq.exists (fun one -> compared value one = Some 0)
+    | "$exists" -> (not (isNull value)) = operand.ToBoolean()
+    | other -> unknown $"the filter {other}"
+
+let private matches (filter: BsonDocument) (document: BsonDocument) =
+    filter
+    |> Seq.forall (fun wanted ->
+        if wanted.Name.StartsWith '$' then
+            unknown $"the filter {wanted.Name}"
+
+        let value =
+            match document.TryGetValue wanted.Name with
+            | true, value -> value
+            | _ -> null
+
+        if wanted.Value.IsBsonDocument then
+            wanted.Value.AsBsonDocument |> Seq.forall (fun test -> meets test.Name test.Value value)
+        else
+            meets "$eq" wanted.Value value)
+
+/// Whether the document is another one now.
+let private change (update: BsonDocument) (document: BsonDocument) =
+    let before = document.DeepClone()
+
+    for part in update do
+        for field in part.Value.AsBsonDocument do
+            if field.Name = "_id" || field.Name.Contains '.' then
+                unknown $"an update of {field.Name}"
+
+            match part.Name with
+            | "$set" -> document[field.Name] <- field.Value
+            | "$unset" -> document.Remove field.Name
+            | "$max" ->
+                match document.TryGetValue field.Name with
+                | true, value when (compared value field.Value).IsNone -> unknown $"$max over two types in {field.Name}"
+                | true, value when (compared value field.Value).Value >= 0 -> ()
+                | _ -> document[field.Name] <- field.Value
+            | other -> unknown $"the update {other}"
+
+    not (before.Equals document)
+
+let private sorted (order: BsonDocument) (documents: BsonDocument seq) =
+    match List.ofSeq order with
+    | [] -> documents
+    | [ by ] when by.Value.ToInt32() = 1 ->
+        let order =
+            Comparer<BsonValue>.Create(fun a b -> compared a b |> Option.defaultWith (fun () -> unknown "a sort"))
+
+        System.Linq.Enumerable.OrderBy(documents, (fun document -> document[by.Name]), order)
+    | _ -> unknown $"the sort {order}"
+
+/// A field of a command, or nothing.
+let private part (name: string) (command: BsonDocument) =
+    match command.TryGetValue name with
+    | true, value -> value.AsBsonDocument
+    | _ -> BsonDocument()
+
+let private number (name: string) (command: BsonDocument) =
+    match command.TryGetValue name with
+    | true, value -> value.ToInt32()
+    | _ -> 0
+
+let private isSet (name: string) (command: BsonDocument) =
+    match command.TryGetValue name with
+    | true, value -> value.ToBoolean()
+    | _ -> false
+
+/// What every command may have, and what is its own.
+let private known =
+    let all =
+        [ "$db"
+          "lsid"
+          "txnNumber"
+          "writeConcern"
+          "readConcern"
+          "$readPreference"
+          "$clusterTime"
+          "maxTimeMS"
+          "ordered" ]
+
+    dict
+        [ for name, own in
+              [ "insert", [ "documents" ]
+                "update", [ "updates" ]
+                "delete", [ "deletes" ]
+                "find", [ "filter"; "sort"; "limit"; "singleBatch"; "batchSize" ]
+                "getMore", [ "collection"; "batchSize" ]
+                "killCursors", [ "cursors" ]
+                "aggregate", [ "pipeline"; "cursor" ]
+                "createIndexes", [ "indexes" ]
+                "drop", []
+                "ping", []
+                "buildInfo", []
+                "endSessions", []
+                "replSetGetConfig", [] ] do
+              name, HashSet(name :: own @ all) ]
+
+let private batch = 101
+
+/// One server: a replica set of one, as far as its client can see.
+[<Sealed>]
+type StandIn() as server =
+    let listener = new TcpListener(IPAddress.Loopback, 0)
+    let stopped = new CancellationTokenSource()
+    let collections = Dictionary<string, SortedDictionary<string, BsonDocument>>()
+    let indexes = Dictionary<string, Dictionary<string, BsonDocument>>()
+    let cursors = Dictionary<int64, Queue<BsonDocument>>()
+    // What a session was answered last: a retry of the same number is answered the same, and not done again.
+    let answered = Dictionary<string, struct (int64 * BsonDocument)>()
+    let clients = ConcurrentDictionary<TcpClient, bool>()
+    let log = ConcurrentQueue<BsonDocument>()
+    let refused = ConcurrentQueue<string>()
+    let mutable lastCursor = 0L
+    let mutable settings = doc [ "writeConcernMajorityJournalDefault", true ]
+    let mutable hosts = 1
+    let mutable fault: BsonDocument -> Fault option = fun _ -> None
+    let mutable isAway = false
+
+    do
+        listener.Start()
+        Task.Run(fun () -> server.Accept()) |> ignore
+
+    let port = (listener.LocalEndpoint :?> IPEndPoint).Port
+
+    let documents name =
+        match collections.TryGetValue name with
+        | true, found -> found
+        | _ ->
+            let made = SortedDictionary<string, BsonDocument>(StringComparer.Ordinal)
+            collections[name] <- made
+            made
+
+    let indexesOf name =
+        match indexes.TryGetValue name with
+        | true, found -> found
+        | _ ->
+            let made = Dictionary<string, BsonDocument>()
+            indexes[name] <- made
+            made
+
+    let ok () = doc [ "ok", 1.0 ]
+
+    let failed code name message = doc [ "ok", 0.0; "errmsg", message; "code", code; "codeName", name ]
+
+    let hello () =
+        doc
+            [ "ok", 1.0
+              "helloOk", true
+              "ismaster", true
+              "isWritablePrimary", true
+              "setName", "standin"
+              "setVersion", 1
+              "me", $"127.0.0.1:{port}"
+              "primary", $"127.0.0.1:{port}"
+              "hosts", BsonArray(List.replicate hosts $"127.0.0.1:{port}")
+              "maxBsonObjectSize", 16777216
+              "maxMessageSizeBytes", 48000000
+              "maxWriteBatchSize", 100000
+              "localTime", BsonDateTime DateTime.UtcNow
+              "logicalSessionTimeoutMinutes", 30
+              "minWireVersion", 0
+              "maxWireVersion", 21
+              "readOnly", false ]
+
+    let cursor ns (all: BsonDocument seq) limit single =
+        let rest = Queue all
+        let first = BsonArray()
+
+        while first.Count < batch && rest.Count > 0 do
+            first.Add(rest.Dequeue()) |> ignore
+
+        let id =
+            if rest.Count = 0 || single then
+                0L
+            else
+                lastCursor <- lastCursor + 1L
+                cursors[lastCursor] <- rest
+                lastCursor
+
+        ignore limit
+
+        doc [ "ok", 1.0; "cursor", doc [ "id", id; "ns", ns; "firstBatch", first ] ]
+
+    let run (command: BsonDocument) =
+        let name = command.GetElement(0).Name
+
+        match known.TryGetValue name with
+        | true, names ->
+            for field in command do
+                if not (names.Contains field.Name) then
+                    unknown $"{name} with {field.Name}"
+        | _ -> unknown $"the command {name}"
+
+        let ns = command["$db"].AsString + "." + string (command[0].ToString())
+
+        match name with
+        | "insert" ->
+            let errors = BsonArray()
+            let all = documents ns
+            let mutable n = 0
+
+            for document in command["documents"].AsBsonArray do
+                let document = document.AsBsonDocument
+
+                if all.TryAdd(document["_id"].AsString, document) then
+                    n <- n + 1
+                else
+                    errors.Add(
+                        doc
+                            [ "index", n
+                              "code", 11000
+                              "errmsg", $"E11000 duplicate key error collection: {ns}" ]
+                    )
+                    |> ignore
+
+            let answer = (ok ()).Add("n", BsonInt32 n)
+            if errors.Count > 0 then answer.Add("writeErrors", errors) else answer
+        | "update" ->
+            let mutable n = 0
+            let mutable modified = 0
+
+            for one in command["updates"].AsBsonArray do
+                let one = one.AsBsonDocument
+
+                if isSet "upsert" one then
+                    unknown "an upsert"
+
+                let isMany = isSet "multi" one
+                let found = (documents ns).Values |> Seq.filter (matches (part "q" one)) |> Array.ofSeq
+
+                for document in (if isMany then found else Array.truncate 1 found) do
+                    n <- n + 1
+
+                    if change (part "u" one) document then
+                        modified <- modified + 1
+
+            (ok ()).Add("n", BsonInt32 n).Add("nModified", BsonInt32 modified)
+        | "delete" ->
+            let mutable n = 0
+
+            for one in command["deletes"].AsBsonArray do
+                let one = one.AsBsonDocument
+                let found = (documents ns).Values |> Seq.filter (matches (part "q" one)) |> Array.ofSeq
+
+                for document in (if number "limit" one = 1 then Array.truncate 1 found else found) do
+                    (documents ns).Remove(document["_id"].AsString) |> ignore
+                    n <- n + 1
+
+            (ok ()).Add("n", BsonInt32 n)
+        | "find" ->
+            let limit = number "limit" command
+
+            let found =
+                (documents ns).Values
+                |> Seq.filter (matches (part "filter" command))
+                |> sorted (part "sort" command)
+                |> Seq.truncate (if limit = 0 then Int32.MaxValue else limit)
+                // As they are now: what comes later must not show in the answer.
+                |> Seq.map (fun document -> document.DeepClone().AsBsonDocument)
+                |> Array.ofSeq
+
+            cursor ns found limit (isSet "singleBatch" command)
+        | "getMore" ->
+            let id = command[0].ToInt64()
+            let rest = cursors[id]
+            let next = BsonArray()
+
+            while next.Count < batch && rest.Count > 0 do
+                next.Add(rest.Dequeue()) |> ignore
+
+            let isOver = rest.Count = 0
+
+            if isOver then
+                cursors.Remove id |> ignore
+
+            (ok ())
+                .Add(
+                    "cursor",
+                    doc
+                        [ "id", (if isOver then 0L else id)
+                          "ns", $"""{command["$db"].AsString}.{command["collection"].AsString}"""
+                          "nextBatch", next ]
+                )
+        | "killCursors" -> ok ()
+        | "aggregate" ->
+            match [ for stage in command["pipeline"].AsBsonArray -> stage.AsBsonDocument ] with
+            | [ only; group ] when only.GetElement(0).Name = "$match" && group.GetElement(0).Name = "$group" ->
+                let n = (documents ns).Values |> Seq.filter (matches (part "$match" only)) |> Seq.length
+
+                let found = if n = 0 then Seq.empty else Seq.singleton (doc [ "_id", 1; "n", n ])
+
+                cursor ns found 0 false
+            | _ -> unknown $"the pipeline {command}"
+        | "createIndexes" ->
+            let all = indexesOf ns
+
+            let another =
+                [ for index in command["indexes"].AsBsonArray do
+                      let index = index.AsBsonDocument
+
+                      match all.TryGetValue(index["name"].AsString) with
+                      | true, found when not (found.Equals index) -> index["name"].AsString
+                      | _ -> all[index["name"].AsString] <- index ]
+
+            match another with
+            | [] -> ok ()
+            | name :: _ -> failed 86 "IndexKeySpecsConflict" ("An existing index has the same name: " + name)
+        | "drop" ->
+            collections.Remove ns |> ignore
+            indexes.Remove ns |> ignore
+            ok ()
+        | "buildInfo" -> (ok ()).Add("version", BsonString "7.0.0")
+        | "replSetGetConfig" -> (ok ()).Add("config", settings)
+        | _ -> ok ()
+
+    /// Does it once: a retry is recognised by its session and number.
+    let once (command: BsonDocument) =
+        match command.TryGetValue "txnNumber" with
+        | true, txn ->
+            let session = command["lsid"].ToJson()
+
+            match answered.TryGetValue session with
+            | true, struct (last, answer) when last = txn.ToInt64() -> answer
+            | _ ->
+                let answer = run command
+                answered[session] <- struct (txn.ToInt64(), answer)
+                answer
+        | _ -> run command
+
+    let execute (command: BsonDocument) =
+        lock collections (fun () ->
+            try
+                once command
+            with Unknown what ->
+                refused.Enqueue what
+                failed 59 "CommandNotFound" $"The stand-in does not know {what}.")
+
+    member _.Address = $"mongodb://127.0.0.1:{port}/?replicaSet=standin"
+    /// The commands so far, but for what the driver says to itself.
+    member _.Commands = List.ofSeq log
+    member _.Forget() = log.Clear()
+    /// What it did not know, and refused.
+    member _.Refused = List.ofSeq refused
+
+    member _.Fault
+        with set value = fault <- value
+
+    member _.Settings
+        with set value = settings <- value
+
+    /// As many members with data, by its own word.
+    member _.Members
+        with set value = hosts <- value
+
+    /// Stops answering, as a node does that is cut off; and comes back.
+    member _.Away
+        with set value =
+            isAway <- value
+
+            if value then
+                for client in clients.Keys do
+                    client.Close()
+
+    member _.Indexes ns = lock collections (fun () -> List.ofSeq (indexesOf ns).Values)
+
+    member _.Documents ns =
+        lock collections (fun () -> [ for document in (documents ns).Values -> document.DeepClone().AsBsonDocument ])
+
+    /// Every byte of every document.
+    member _.Dump() =
+        lock collections (fun () ->
+            [| for all in collections.Values do
+                   for document in all.Values do
+                       yield! document.ToBson() |])
+
+    /// The server's own clean-up, as of this time.
+    member _.CleanUp ns (now: DateTime) =
+        lock collections (fun () ->
+            for index in (indexesOf ns).Values do
+                if index.Contains "expireAfterSeconds" then
+                    let field = index["key"].AsBsonDocument.GetElement(0).Name
+
+                    let after = index["expireAfterSeconds"].ToDouble()
+
+                    for document in List.ofSeq (documents ns).Values do
+                        if
+                            document.Contains field
+                            && document[field].IsValidDateTime
+                            && document[field].ToUniversalTime().AddSeconds after <= now
+                        then
+                            (documents ns).Remove(document["_id"].AsString) |> ignore)
+
+    member private _.Accept() =
+        task {
+            while not stopped.IsCancellationRequested do
+                try
+                    let! client = listener.AcceptTcpClientAsync stopped.Token
+
+                    if isAway then
+                        client.Dispose()
+                    else
+                        client.NoDelay <- true
+                        clients[client] <- true
+                        Task.Run<unit>(fun () -> server.Serve client) |> ignore
+                with
+                | :? OperationCanceledException
+                | :? ObjectDisposedException
+                | :? SocketException -> ()
+        }
+
+    member private _.Serve(client: TcpClient) : Task<unit> =
+        task {
+            let stream = client.GetStream()
+            let head = Array.zeroCreate<byte> 16
+            let mutable goesOn = true
+
+            try
+                try
+                    while goesOn do
+                        do! stream.ReadExactlyAsync(Memory head, stopped.Token)
+                        let body = Array.zeroCreate<byte>(BitConverter.ToInt32(head, 0) - 16)
+                        do! stream.ReadExactlyAsync(Memory body, stopped.Token)
+                        let request = BitConverter.ToInt32(head, 4)
+
+                        match BitConverter.ToInt32(head, 12) with
+                        | 2004 ->
+                            // The old form, for the first words of a connection only.
+                            let reply = BsonExtensionMethods.ToBson(hello ())
+
+                            let head =
+                                Array.concat
+                                    [ BitConverter.GetBytes(36 + reply.Length)
+                                      BitConverter.GetBytes 0
+                                      BitConverter.GetBytes request
+                                      BitConverter.GetBytes 1
+                                      BitConverter.GetBytes 8
+                                      BitConverter.GetBytes 0L
+                                      BitConverter.GetBytes 0
+                                      BitConverter.GetBytes 1 ]
+
+                            do! stream.WriteAsync(ReadOnlyMemory(Array.append head reply), stopped.Token)
+                        | 2013 ->
+                            let command: BsonDocument = server.Read body
+                            let name = command.GetElement(0).Name
+
+                            let isGreeting = name = "hello" || name = "isMaster" || name = "ismaster"
+
+                            if not isGreeting && name <> "endSessions" then
+                                log.Enqueue command
+
+                            let wrong = if isGreeting then None else fault command
+
+                            match wrong with
+                            | Some(Late span) -> do! Task.Delay(span, stopped.Token)
+                            | _ -> ()
+
+                            let answer: BsonDocument | null =
+                                match wrong with
+                                | Some LostRequest -> null
+                                | Some(Refused(code, name)) -> failed code name $"{name}, as a test wants it"
+                                | Some NoMajority ->
+                                    let concern =
+                                        doc
+                                            [ "code", 64
+                                              "codeName", "WriteConcernFailed"
+                                              "errmsg", "waiting for replication timed out" ]
+
+                                    (execute command).Clone().AsBsonDocument.Add("writeConcernError", concern)
+                                | Some LostAnswer ->
+                                    execute command |> ignore
+                                    null
+                                | _ -> if isGreeting then hello () else execute command
+
+                            match answer with
+                            | null -> goesOn <- false
+                            | answer ->
+                                let reply = BsonExtensionMethods.ToBson answer
+
+                                let head =
+                                    Array.concat
+                                        [ BitConverter.GetBytes(21 + reply.Length)
+                                          BitConverter.GetBytes 0
+                                          BitConverter.GetBytes request
+                                          BitConverter.GetBytes 2013
+                                          BitConverter.GetBytes 0
+                                          [| 0uy |] ]
+
+                                do! stream.WriteAsync(ReadOnlyMemory(Array.append head reply), stopped.Token)
+                        | other -> failwith $"the stand-in does not know the message {other}"
+                with
+                | :? IOException
+                | :? EndOfStreamException
+                | :? ObjectDisposedException
+                | :? SocketException
+                | :? OperationCanceledException -> ()
+            finally
+                clients.TryRemove client |> ignore
+                client.Dispose()
+        }
+
+    /// The command of a message: its body, and the sequences of documents beside it.
+    member private _.Read(bytes: byte array) : BsonDocument =
+        let document (from: int) =
+            let size = BitConverter.ToInt32(bytes, from)
+            BsonSerializer.Deserialize<BsonDocument>(ReadOnlySpan(bytes, from, size).ToArray()), from + size
+
+        if BitConverter.ToUInt32(bytes, 0) &&& ~~~0x10000u <> 0u then
+            failwith "the stand-in does not know these flags"
+
+        let mutable at = 4
+        let mutable command = BsonDocument()
+
+        while at < bytes.Length do
+            match bytes[at] with
+            | 0uy ->
+                let body, next = document (at + 1)
+                command <- body.Merge command
+                at <- next
+            | 1uy ->
+                let until = at + 1 + BitConverter.ToInt32(bytes, at + 1)
+                let name = Text.Encoding.UTF8.GetString(bytes, at + 5, Array.IndexOf(bytes, 0uy, at + 5) - at - 5)
+                let all = BsonArray()
+                at <- at + 5 + Text.Encoding.UTF8.GetByteCount name + 1
+
+                while at < until do
+                    let one, next = document at
+                    all.Add one |> ignore
+                    at <- next
+
+                command.Add(name, all) |> ignore
+            | other -> failwith $"the stand-in does not know a section {other}"
+
+        command
+
+    interface IDisposable with
+        member _.Dispose() =
+            stopped.Cancel()
+            listener.Stop()
+
+            for client in clients.Keys do
+                client.Close()
+
+let private outside =
+    match Environment.GetEnvironmentVariable "SESSION_MONGO" with
+    | null
+    | "" -> None
+    | address -> Some address
+
+/// One for all tests that break nothing.
+let standIn = lazy (new StandIn())
+
+/// Where the tests run that hold for every MongoDB.
+let address () = outside |> Option.defaultWith (fun () -> standIn.Force().Address)
+
+/// For names of tests and reports: which of the two it was.
+let name =
+    match outside with
+    | Some _ -> "MongoDB (the server of SESSION_MONGO)"
+    | None -> "MongoDB (the stand-in: set SESSION_MONGO for a real one)"
+
+/// A collection of its own, dropped afterwards.
+[<Sealed>]
+type Place() =
+    let collection = "sessions-" + Guid.NewGuid().ToString "N"
+    member _.Collection = collection
+
+    interface IDisposable with
+        member _.Dispose() =
+            use client = new MongoDB.Driver.MongoClient(address ())
+            client.GetDatabase("session-tests").DropCollection collection
