@@ -25,7 +25,8 @@ type SessionFailedException(statusCode: int, message: string, inner: exn | null)
 
 [<RequireQualifiedAccess>]
 module SessionFailure =
-    /// The error as a status code and a sentence. Neither says whether a guessed id exists.
+    /// The error as a status code and a sentence, without ids. Whether an id exists can still be seen: a write with a
+    /// wrong secret is a 401 on a real id, and begins a session on any other. An id is public and opens nothing.
     let describe error : struct (int * string) =
         match error with
         | SessionError.NoSession -> struct (401, "There is no session.")

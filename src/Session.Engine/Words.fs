@@ -11,7 +11,7 @@ type LimitPolicy =
     /// The sign-in is refused, and the others stay.
     | RefuseNew
 
-/// Encrypts and authenticates whole records, under keys that the store does not have (ASVS 11.3.3, 14.2.7).
+/// Encrypts and authenticates whole records, under keys that the store does not have (ASVS 11.3.3, 14.2.4).
 type IRecordProtector =
     abstract Protect: record: byte[] -> byte[]
     /// The record, or null when these bytes were not made by `Protect` under a key that is still known.
