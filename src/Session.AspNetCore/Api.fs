@@ -66,13 +66,25 @@ module Session =
 /// For Giraffe: an HttpHandler is HttpFunc -> HttpFunc, and an HttpFunc is HttpContext -> Task<HttpContext option>.
 [<RequireQualifiedAccess>]
 module Giraffe =
-    /// Goes on with a live session; else runs the first handler, which ends the pipeline.
+    /// Goes on with a live session, an anonymous one as well: it is no authentication. Else runs the first handler, which
+    /// ends the pipeline.
     let requireSession<'T>
         (missing: (HttpContext -> Task<HttpContext option>) -> HttpContext -> Task<HttpContext option>)
         : (HttpContext -> Task<HttpContext option>) -> HttpContext -> Task<HttpContext option> =
         fun next context ->
             task {
                 match! Session.tryGet<'T> context with
+                | Some _ -> return! next context
+                | None -> return! missing (fun context -> Task.FromResult(Some context)) context
+            }
+
+    /// Goes on with a live session that somebody has signed in to; else runs the first handler, which ends the pipeline.
+    let requireSignIn<'T>
+        (missing: (HttpContext -> Task<HttpContext option>) -> HttpContext -> Task<HttpContext option>)
+        : (HttpContext -> Task<HttpContext option>) -> HttpContext -> Task<HttpContext option> =
+        fun next context ->
+            task {
+                match! Session.subject<'T> context with
                 | Some _ -> return! next context
                 | None -> return! missing (fun context -> Task.FromResult(Some context)) context
             }
@@ -95,11 +107,21 @@ module Endpoint =
         context.Response.StatusCode <- StatusCodes.Status401Unauthorized
         Task.CompletedTask
 
-    /// Runs the handler with a live session; else answers 401. Also an Oxpecker EndpointMiddleware.
+    /// Runs the handler with a live session, an anonymous one as well: it is no authentication. Else answers 401. Also an
+    /// Oxpecker EndpointMiddleware. It asks by itself, wherever the middleware stands; without it the request fails.
     let requireSession<'T> (handler: HttpContext -> Task) : HttpContext -> Task =
         fun context ->
             task {
                 match! Session.tryGet<'T> context with
+                | Some _ -> do! handler context
+                | None -> do! unauthorized context
+            }
+
+    /// Runs the handler with a live session that somebody has signed in to; else answers 401.
+    let requireSignIn<'T> (handler: HttpContext -> Task) : HttpContext -> Task =
+        fun context ->
+            task {
+                match! Session.subject<'T> context with
                 | Some _ -> do! handler context
                 | None -> do! unauthorized context
             }

@@ -11,10 +11,12 @@ open Microsoft.Extensions.Options
 open Session.Domain
 open Session.Engine
 
-/// An endpoint that answers 401 without a live session.
+/// An endpoint that answers 401 without a live session: of anybody, an anonymous one as well, unless SignedIn is said.
 type IRequireSessionMetadata =
-    /// Which sessions: the type of their data, or null for every one that is used.
+    /// Which sessions: the type of their data, or null for every one whose middleware the request passes.
     abstract DataType: Type | null
+    /// Whether the session needs a subject: somebody has signed in (ASVS 8.2.1).
+    abstract SignedIn: bool
 
 /// A failed session operation as an exception: the middleware answers with its status code, if the response has not
 /// started. The cookie stays as it is.
