@@ -1,6 +1,7 @@
 /// The native F# API: curried, HttpContext last, expected failures as values.
 namespace Session.AspNetCore
 
+open System
 open System.Threading.Tasks
 open Microsoft.AspNetCore.Http
 open Session.Domain
@@ -39,7 +40,8 @@ module Session =
     let regenerate<'T> (context: HttpContext) : Task<Result<unit, SessionError>> =
         (RequestSession.find<'T> context).Regenerate context.RequestAborted
 
-    /// Ends the session and expires the cookie. Ok without a session, too.
+    /// Ends the session and expires the cookie. Ok without a token, too, and when it is over already. Error (Refused) when a
+    /// token came that does not open the session: nothing was ended.
     let destroy<'T> (context: HttpContext) : Task<Result<unit, SessionError>> =
         (RequestSession.find<'T> context).Destroy context.RequestAborted
 
@@ -50,6 +52,17 @@ module Session =
         task {
             match! request.Load context.RequestAborted with
             | Ok() -> return request.Live |> Option.bind _.Subject
+            | Error error -> return raiseIfDown error
+        }
+
+    /// When the subject last signed in; None when nobody has. Compare its age before what needs a fresh sign-in
+    /// (ASVS 7.5.1, 7.5.3).
+    let authenticatedAt<'T> (context: HttpContext) : Task<DateTimeOffset option> =
+        let request = RequestSession.find<'T> context
+
+        task {
+            match! request.Load context.RequestAborted with
+            | Ok() -> return request.Live |> Option.bind _.AuthenticatedAt
             | Error error -> return raiseIfDown error
         }
 

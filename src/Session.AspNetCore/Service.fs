@@ -87,6 +87,15 @@ type SessionService<'T>
                         "A token of session {SessionId} from before an elevation was presented, and refused.",
                         notice.Id
                     )
+                | RefusedNotice RefusalReason.Guessed ->
+                    log.LogInformation(
+                        "A token with a wrong secret was presented for session {SessionId}, and refused.",
+                        notice.Id
+                    )
+                | RefusedNotice RefusalReason.Duplicated ->
+                    log.LogInformation(
+                        "A request brought two different session tokens: it has no session. One may be planted."
+                    )
                 | _ -> ()
 
                 ValueTask(settings.OnNotice provider notice) }

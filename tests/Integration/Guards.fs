@@ -172,4 +172,60 @@ let private guards =
               (fun _ _ -> ())
               ignore) ]
 
-let all = testList "guards" guards
+let private refusal configure store =
+    task {
+        let mutable sentence = ""
+
+        try
+            let! _ = start (addTo configure store) "Production"
+            ()
+        with :? OptionsValidationException as refused ->
+            sentence <- refused.Message
+
+        return sentence
+    }
+
+let private starts =
+    [ testCaseTask "a store that does not compare and swap is warned of, and keeps no limit" (fun () ->
+          task {
+              let! log = start (addTo ignore (Weak(MemoryStore()))) "Production"
+              let isWarning (line: string) = line.StartsWith "Warning" && line.Contains "does not compare and swap"
+              Expect.equal (log |> List.filter isWarning |> List.length) 1 "a sentence at start"
+              let! quiet = start add "Production"
+              Expect.isFalse (List.exists isWarning quiet) "and none for a store that does"
+              let! sentence = refusal (fun o -> o.MaxSessionsPerSubject <- Nullable 3) (Weak(MemoryStore()))
+              Expect.stringContains sentence "MaxSessionsPerSubject" "the limit is refused"
+              Expect.stringContains sentence "compares and swaps" "and why"
+          })
+
+      testCaseTask "a cookie that is not always Secure is warned of, but in Development" (fun () ->
+          task {
+              let isWarning (line: string) = line.StartsWith "Warning" && line.Contains "Cookie.SecurePolicy"
+              let! log = start add "Production"
+              Expect.equal (log |> List.filter isWarning |> List.length) 1 "in Production"
+              let! development = start add "Development"
+              Expect.isFalse (List.exists isWarning development) "in Development"
+
+              let always (o: SessionOptions<Cart>) = o.Cookie.SecurePolicy <- CookieSecurePolicy.Always
+              let! secure = start (addTo always (MemoryStore())) "Production"
+              Expect.isFalse (List.exists isWarning secure) "always Secure"
+          })
+
+      testCaseTask "the default Set-Cookie, byte by byte" (fun () ->
+          let plain (services: IServiceCollection) =
+              SessionServiceCollectionExtensions.AddSession<Cart>(services).UseMemory() |> ignore
+
+          within plain useSession (fun _ ask ->
+              task {
+                  let! login = ask "POST" "/login" None
+                  let line = List.exactlyOne login.SetCookies
+                  let token = (parseSetCookie line).Value
+                  Expect.equal token.Length 66 "id.secret"
+
+                  Expect.equal
+                      line
+                      $"__Host-sid={token}; path=/; secure; samesite=lax; httponly"
+                      "as RFC 6265bis wants it"
+              })) ]
+
+let all = testList "guards" (guards @ starts)
