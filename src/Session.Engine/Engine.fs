@@ -51,6 +51,20 @@ type SessionEngine
     let change (from: Opened) keys decide cancel =
         loop.Change(from.Snapshot.Id, ValueSome from.Snapshot, keys, TimeSpan.Zero, decide, cancel)
 
+    // Under the current server key, or the former one that this session knows the token by.
+    let hashFor (token: PresentedToken) state =
+        match token.Former with
+        | [] -> token.Hash
+        | former ->
+            let isKnown hash = Lifecycle.standing hash state <> Unknown
+
+            if isKnown token.Hash then
+                token.Hash
+            else
+                match former |> List.tryFind (fun (struct (hash, _)) -> isKnown hash) with
+                | Some(struct (hash, _)) -> hash
+                | None -> token.Hash
+
     let keysOf (secret: Secret) (id: string) make : BearerKeys | null =
         match secret.KeyWith(hasher, id) with
         | null -> null
@@ -81,24 +95,10 @@ type SessionEngine
             | null -> null
             | key -> BearerKeys.Of(token.Hash, key, token.Former)
 
-        // Under the current server key, or the former one that this session knows the token by.
-        let hashFor state =
-            match token.Former with
-            | [] -> token.Hash
-            | former ->
-                let isKnown hash = Lifecycle.standing hash state <> Unknown
-
-                if isKnown token.Hash then
-                    token.Hash
-                else
-                    match former |> List.tryFind (fun (struct (hash, _)) -> isKnown hash) with
-                    | Some(struct (hash, _)) -> hash
-                    | None -> token.Hash
-
         let decide now state =
             next.Value <- null
 
-            match Lifecycle.decide policy now (Present(hashFor state)) state with
+            match Lifecycle.decide policy now (Present(hashFor token state)) state with
             | Error refusal -> Error(Refusals.toError refusal)
             | Ok events ->
                 let after = List.fold Lifecycle.evolve state events

@@ -670,27 +670,29 @@ let private wire kind =
               Expect.equal (w.Count "SignedIn") 2 "and without"
           })
 
-      story "30 every session of everybody ends" (fun w ->
-          task {
-              let! ann = w.SignIn "ann"
-              let! bob = w.SignIn "bob"
-              let! cart = w.Begin "x"
-              let! _ = w.Post("/logout", bob)
+      // A cache cannot list: it says so.
+      if kind <> Cache then
+          story "30 every session of everybody ends" (fun w ->
+              task {
+                  let! ann = w.SignIn "ann"
+                  let! bob = w.SignIn "bob"
+                  let! cart = w.Begin "x"
+                  let! _ = w.Post("/logout", bob)
 
-              let manager =
-                  match w.App.Services.GetService typeof<SessionManager<App.Cart>> with
-                  | :? (SessionManager<App.Cart>) as manager -> manager
-                  | _ -> failtest "no manager"
+                  let manager =
+                      match w.App.Services.GetService typeof<SessionManager<App.Cart>> with
+                      | :? (SessionManager<App.Cart>) as manager -> manager
+                      | _ -> failtest "no manager"
 
-              let! count = manager.DestroyEverySessionAsync()
-              Expect.equal count 2 "those that lived"
-              let! profile = w.Profile ann
-              Expect.equal profile 401 "ann's"
-              let! left = w.Cart cart
-              Expect.equal left "(none)" "the anonymous one"
-              let! again = manager.DestroyEverySessionAsync()
-              Expect.equal again 0 "none is left"
-          })
+                  let! count = manager.DestroyEverySessionAsync()
+                  Expect.equal count 2 "those that lived"
+                  let! profile = w.Profile ann
+                  Expect.equal profile 401 "ann's"
+                  let! left = w.Cart cart
+                  Expect.equal left "(none)" "the anonymous one"
+                  let! again = manager.DestroyEverySessionAsync()
+                  Expect.equal again 0 "none is left"
+              })
 
       storyWith
           kind
