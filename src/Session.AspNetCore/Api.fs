@@ -1,6 +1,7 @@
 /// The native F# API: curried, HttpContext last, expected failures as values.
 namespace Session.AspNetCore
 
+open System
 open System.Threading.Tasks
 open Microsoft.AspNetCore.Http
 open Session.Domain
@@ -39,7 +40,8 @@ module Session =
     let regenerate<'T> (context: HttpContext) : Task<Result<unit, SessionError>> =
         (RequestSession.find<'T> context).Regenerate context.RequestAborted
 
-    /// Ends the session and expires the cookie. Ok without a session, too.
+    /// Ends the session and expires the cookie. Ok without a token, too, and when it is over already. Error (Refused) when a
+    /// token came that does not open the session: nothing was ended.
     let destroy<'T> (context: HttpContext) : Task<Result<unit, SessionError>> =
         (RequestSession.find<'T> context).Destroy context.RequestAborted
 
@@ -50,6 +52,17 @@ module Session =
         task {
             match! request.Load context.RequestAborted with
             | Ok() -> return request.Live |> Option.bind _.Subject
+            | Error error -> return raiseIfDown error
+        }
+
+    /// When the subject last signed in; None when nobody has. Compare its age before what needs a fresh sign-in
+    /// (ASVS 7.5.1, 7.5.3).
+    let authenticatedAt<'T> (context: HttpContext) : Task<DateTimeOffset option> =
+        let request = RequestSession.find<'T> context
+
+        task {
+            match! request.Load context.RequestAborted with
+            | Ok() -> return request.Live |> Option.bind _.AuthenticatedAt
             | Error error -> return raiseIfDown error
         }
 
@@ -66,13 +79,25 @@ module Session =
 /// For Giraffe: an HttpHandler is HttpFunc -> HttpFunc, and an HttpFunc is HttpContext -> Task<HttpContext option>.
 [<RequireQualifiedAccess>]
 module Giraffe =
-    /// Goes on with a live session; else runs the first handler, which ends the pipeline.
+    /// Goes on with a live session, an anonymous one as well: it is no authentication. Else runs the first handler, which
+    /// ends the pipeline.
     let requireSession<'T>
         (missing: (HttpContext -> Task<HttpContext option>) -> HttpContext -> Task<HttpContext option>)
         : (HttpContext -> Task<HttpContext option>) -> HttpContext -> Task<HttpContext option> =
         fun next context ->
             task {
                 match! Session.tryGet<'T> context with
+                | Some _ -> return! next context
+                | None -> return! missing (fun context -> Task.FromResult(Some context)) context
+            }
+
+    /// Goes on with a live session that somebody has signed in to; else runs the first handler, which ends the pipeline.
+    let requireSignIn<'T>
+        (missing: (HttpContext -> Task<HttpContext option>) -> HttpContext -> Task<HttpContext option>)
+        : (HttpContext -> Task<HttpContext option>) -> HttpContext -> Task<HttpContext option> =
+        fun next context ->
+            task {
+                match! Session.subject<'T> context with
                 | Some _ -> return! next context
                 | None -> return! missing (fun context -> Task.FromResult(Some context)) context
             }
@@ -95,11 +120,21 @@ module Endpoint =
         context.Response.StatusCode <- StatusCodes.Status401Unauthorized
         Task.CompletedTask
 
-    /// Runs the handler with a live session; else answers 401. Also an Oxpecker EndpointMiddleware.
+    /// Runs the handler with a live session, an anonymous one as well: it is no authentication. Else answers 401. Also an
+    /// Oxpecker EndpointMiddleware. It asks by itself, wherever the middleware stands; without it the request fails.
     let requireSession<'T> (handler: HttpContext -> Task) : HttpContext -> Task =
         fun context ->
             task {
                 match! Session.tryGet<'T> context with
+                | Some _ -> do! handler context
+                | None -> do! unauthorized context
+            }
+
+    /// Runs the handler with a live session that somebody has signed in to; else answers 401.
+    let requireSignIn<'T> (handler: HttpContext -> Task) : HttpContext -> Task =
+        fun context ->
+            task {
+                match! Session.subject<'T> context with
                 | Some _ -> do! handler context
                 | None -> do! unauthorized context
             }

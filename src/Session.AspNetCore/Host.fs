@@ -72,6 +72,25 @@ type SessionHost<'T>(service: SessionService<'T>, names: SessionNames) =
                 refuse
                     "OnExpired needs a store that finds the sessions that are over: choose UseRedis or UseSqlite, or leave OnExpired unset."
 
+            if service.Settings.MaxSessionsPerSubject.IsSome && not report.ComparesAndSwaps then
+                refuse
+                    "MaxSessionsPerSubject needs a store that compares and swaps: over another one two sign-ins at once can both be let in, and an ended session can come back. Choose another store, or leave it unset."
+
+            if not report.ComparesAndSwaps then
+                log.LogWarning(
+                    "The store of the sessions of {Type} does not compare and swap: with several nodes parallel updates can lose one, and a late save can undo a logout. Choose one that does, such as UseRedis.",
+                    typeof<'T>.Name
+                )
+
+            if
+                service.Settings.SecurePolicy <> Microsoft.AspNetCore.Http.CookieSecurePolicy.Always
+                && not service.Explains
+            then
+                log.LogWarning(
+                    "Cookie.SecurePolicy of the sessions of {Type} is not Always: browsers may send the session cookie over plain HTTP, where it can be read and planted. Set it to Always, also behind a proxy that ends TLS.",
+                    typeof<'T>.Name
+                )
+
             for note in report.Notes do
                 log.LogWarning("Session store: {Note}", note)
 

@@ -64,7 +64,7 @@ type SessionMiddleware<'T>(next: RequestDelegate, service: SessionService<'T>) =
         with :? SessionFailedException as failure ->
             answer context failure
 
-    let guard (context: HttpContext) : Task =
+    let guard (context: HttpContext) (endpoint: Endpoint) (needsSubject: bool) : Task =
         task {
             let request = RequestSession.find<'T> context
 
@@ -72,8 +72,13 @@ type SessionMiddleware<'T>(next: RequestDelegate, service: SessionService<'T>) =
             | Error error ->
                 let struct (status, detail) = SessionFailure.describe error
                 do! problem context status detail
-            | Ok() when request.Live.IsSome -> do! pass context
-            | Ok() -> do! problem context 401 "There is no live session."
+            | Ok() ->
+                match request.Live with
+                | Some live when live.Subject.IsSome || not needsSubject ->
+                    SessionGuard.admit context endpoint typeof<'T>
+                    do! pass context
+                | Some _ -> do! problem context 401 "Nobody is signed in to this session."
+                | None -> do! problem context 401 "There is no live session."
         }
 
     member _.Invoke(context: HttpContext) : Task =
@@ -85,4 +90,12 @@ type SessionMiddleware<'T>(next: RequestDelegate, service: SessionService<'T>) =
             | endpoint ->
                 // All of them: an endpoint may need sessions of two kinds.
                 let required = endpoint.Metadata.GetOrderedMetadata<IRequireSessionMetadata>()
-                if required.Count > 0 && Seq.exists isFor required then guard context else pass context
+                let mutable isGuarded = false
+                let mutable needsSubject = false
+
+                for i in 0 .. required.Count - 1 do
+                    if isFor required[i] then
+                        isGuarded <- true
+                        needsSubject <- needsSubject || required[i].SignedIn
+
+                if isGuarded then guard context endpoint needsSubject else pass context

@@ -4,6 +4,7 @@ namespace Session.AspNetCore
 open System
 open System.Runtime.CompilerServices
 open Microsoft.AspNetCore.Builder
+open Microsoft.AspNetCore.Routing
 open Microsoft.Extensions.DependencyInjection
 open Microsoft.Extensions.DependencyInjection.Extensions
 open Microsoft.Extensions.Hosting
@@ -20,6 +21,7 @@ module SessionRegistration =
         : SessionBuilder =
         services.AddLogging() |> ignore
         services.TryAddSingleton<SessionNames>()
+        services.TryAddEnumerable(ServiceDescriptor.Singleton<MatcherPolicy, SessionMatcherPolicy>())
 
         services.TryAddSingleton<SessionService<'T>>(fun provider ->
             let store =

@@ -37,6 +37,12 @@ type RequestSession<'T>(service: SessionService<'T>, context: HttpContext) =
     let mutable origin = Origin.New
     // The end of what was opened or presented here.
     let mutable ended: State = Absent
+    // A session that lives, and whose data cannot be read here.
+    let mutable unreadable: Opened option = None
+    // Why a logout cannot end what came.
+    let mutable unendable: SessionError option = None
+    // Whether something came that is no token, or more than one.
+    let mutable isGarbage = false
     // Why nothing may begin here but by an explicit sign-in or create: the browser may hold a newer token by now.
     let mutable blocked: SessionError option = None
     let mutable parting = LeaveAlone
@@ -140,6 +146,7 @@ type RequestSession<'T>(service: SessionService<'T>, context: HttpContext) =
                 task {
                     do! engine.TellUnreadable(token.Id, reason)
                     origin <- Origin.Invalid
+                    unreadable <- Some presented
                     explain "no session: its data cannot be read"
                     return Ok()
                 }
@@ -181,8 +188,13 @@ type RequestSession<'T>(service: SessionService<'T>, context: HttpContext) =
             blocked <- Some error
             explain "no session: the token does not open it (superseded, or a guess); the cookie is left alone"
             nothingWrong
-        | Error(SessionError.NoSession | SessionError.Unreadable _) ->
+        | Error(SessionError.NoSession | SessionError.Unreadable _ as error) ->
             origin <- Origin.Invalid
+
+            // Nobody here can read its record; another node may.
+            if error <> SessionError.NoSession then
+                unendable <- Some error
+
             explain "no session: none is known under this token"
             nothingWrong
         | Error error -> Task.FromResult(Error error)
@@ -192,6 +204,9 @@ type RequestSession<'T>(service: SessionService<'T>, context: HttpContext) =
         data <- None
         ended <- Absent
         blocked <- None
+        unreadable <- None
+        unendable <- None
+        isGarbage <- false
 
         match service.Transport.Read context with
         | NothingCame ->
@@ -200,8 +215,20 @@ type RequestSession<'T>(service: SessionService<'T>, context: HttpContext) =
             nothingWrong
         | Garbage ->
             origin <- Origin.Invalid
+            isGarbage <- true
             explain "no session: what came under the token's name is no token, or two different ones"
-            nothingWrong
+
+            task {
+                do!
+                    engine.TellRefused(
+                        if service.Transport.IsDoubled context then
+                            RefusalReason.Duplicated
+                        else
+                            RefusalReason.Malformed
+                    )
+
+                return Ok()
+            }
         | TokenCame token ->
             let presenting = engine.Present(token, not context.Response.HasStarted, cancel)
 
@@ -212,6 +239,43 @@ type RequestSession<'T>(service: SessionService<'T>, context: HttpContext) =
                     let! presented = presenting
                     return! arrived token presented
                 }
+
+    let close (state: State) =
+        opened <- None
+        unreadable <- None
+        data <- None
+        ended <- state
+        blocked <- Some(SessionError.Ended(OnPurpose SignedOut, service.Clock.GetUtcNow()))
+        part Clear
+
+    /// The user wants to be signed out, and one of several tokens is his: ends what each of them opens. Whoever planted the
+    /// others loses sessions of his own.
+    let destroyEach (cancel: CancellationToken) : Task<Result<unit, SessionError>> =
+        task {
+            let struct (tokens, areAll) = service.Transport.AllTokens context
+            let mutable failure = if areAll then None else Some(SessionError.Refused Guess)
+
+            let fail error =
+                match failure with
+                | Some(SessionError.Unavailable _) -> failure
+                | _ -> Some error
+
+            for token in tokens do
+                match! engine.Present(token, false, cancel) with
+                | Ok session ->
+                    match! engine.SignOut(session, CancellationToken.None) with
+                    | Ok snapshot -> close snapshot.State
+                    | Error(SessionError.NoSession | SessionError.Ended _) -> ()
+                    | Error error -> failure <- fail error
+                | Error(SessionError.NoSession | SessionError.Ended _) -> ()
+                | Error error -> failure <- fail error
+
+            match failure with
+            | Some error -> return Error error
+            | None ->
+                isGarbage <- false
+                return Ok()
+        }
 
     /// Reads the session at the first call: one store call, or none without a token.
     member _.Load(cancel: CancellationToken) : Task<Result<unit, SessionError>> =
@@ -366,29 +430,30 @@ type RequestSession<'T>(service: SessionService<'T>, context: HttpContext) =
                         return Ok()
         }
 
-    /// Ends the session and expires the cookie. Without a session there is nothing to do.
+    /// Ends the session and expires the cookie. Nothing to do without a token, or when the session is over. An error when
+    /// a token came that does not open the session, which may live under another one: nothing was ended. Of two different
+    /// tokens each session is ended; what is no token ends nothing, and Origin is Invalid.
     member request.Destroy(cancel: CancellationToken) : Task<Result<unit, SessionError>> =
         task {
             match! request.Load cancel with
             | Error error -> return Error error
             | Ok() ->
-                match opened, blocked with
-                | None, Some(SessionError.Unavailable _ as error) -> return Error error
+                match Option.orElse unreadable opened, Option.orElse unendable blocked with
+                | None, Some(SessionError.Unavailable _ | SessionError.Refused _ | SessionError.Unreadable _ as error) ->
+                    return Error error
+                | None, None when isGarbage -> return! destroyEach cancel
                 | None, _ -> return Ok()
                 | Some session, _ ->
                     match! engine.SignOut(session, cancel) with
                     | Error(SessionError.NoSession | SessionError.Ended _) ->
                         opened <- None
+                        unreadable <- None
                         data <- None
                         part Clear
                         return Ok()
                     | Error error -> return lose error
                     | Ok snapshot ->
-                        opened <- None
-                        data <- None
-                        ended <- snapshot.State
-                        blocked <- Some(SessionError.Ended(OnPurpose SignedOut, service.Clock.GetUtcNow()))
-                        part Clear
+                        close snapshot.State
                         return Ok()
         }
 

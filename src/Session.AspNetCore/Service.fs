@@ -11,10 +11,12 @@ open Microsoft.Extensions.Options
 open Session.Domain
 open Session.Engine
 
-/// An endpoint that answers 401 without a live session.
+/// An endpoint that answers 401 without a live session: of anybody, an anonymous one as well, unless SignedIn is said.
 type IRequireSessionMetadata =
-    /// Which sessions: the type of their data, or null for every one that is used.
+    /// Which sessions: the type of their data, or null for every one whose middleware the request passes.
     abstract DataType: Type | null
+    /// Whether the session needs a subject: somebody has signed in (ASVS 8.2.1).
+    abstract SignedIn: bool
 
 /// A failed session operation as an exception: the middleware answers with its status code, if the response has not
 /// started. The cookie stays as it is.
@@ -25,7 +27,8 @@ type SessionFailedException(statusCode: int, message: string, inner: exn | null)
 
 [<RequireQualifiedAccess>]
 module SessionFailure =
-    /// The error as a status code and a sentence. Neither says whether a guessed id exists.
+    /// The error as a status code and a sentence, without ids. Whether an id exists can still be seen: a write with a
+    /// wrong secret is a 401 on a real id, and begins a session on any other. An id is public and opens nothing.
     let describe error : struct (int * string) =
         match error with
         | SessionError.NoSession -> struct (401, "There is no session.")
@@ -83,6 +86,15 @@ type SessionService<'T>
                     log.LogInformation(
                         "A token of session {SessionId} from before an elevation was presented, and refused.",
                         notice.Id
+                    )
+                | RefusedNotice RefusalReason.Guessed ->
+                    log.LogInformation(
+                        "A token with a wrong secret was presented for session {SessionId}, and refused.",
+                        notice.Id
+                    )
+                | RefusedNotice RefusalReason.Duplicated ->
+                    log.LogInformation(
+                        "A request brought two different session tokens: it has no session. One may be planted."
                     )
                 | _ -> ()
 

@@ -63,6 +63,9 @@ type SessionSettings =
         Upcasters: Map<int, JsonNode -> JsonNode>
         /// Default none; at least 32 bytes. Stored hashes are then worthless to whoever writes to the store.
         ServerKey: byte[] option
+        /// Default none. Keys that still open sessions, and make no new hashes. To replace ServerKey in a fleet: first the
+        /// new one here on every node, then change places, and remove the old one after AbsoluteTimeout.
+        FormerServerKeys: byte[] list
         /// Default: 128 random bits. 1 to 64 of A-Z a-z 0-9 _ -. The secret is always ours.
         GenerateId: (HttpContext -> string) option
         /// Default 1 minute, give or take a fifth.
@@ -100,6 +103,7 @@ module SessionSettings =
           DataVersion = 1
           Upcasters = Map.empty
           ServerKey = None
+          FormerServerKeys = []
           GenerateId = None
           SweepInterval = TimeSpan.FromMinutes 1L
           ContinueWithoutStore = false
@@ -278,7 +282,14 @@ module SessionSettings =
             unless
                 (key.Length >= 32)
                 "ServerKey must have at least 32 bytes: make one with RandomNumberGenerator.GetBytes(32) and keep it secret."
-        | None -> ()
+        | None ->
+            unless
+                settings.FormerServerKeys.IsEmpty
+                "FormerServerKeys without ServerKey: name the key that new sessions are hashed under as ServerKey."
+
+        unless
+            (settings.FormerServerKeys |> List.forall (fun key -> key.Length >= 32))
+            "FormerServerKeys must have at least 32 bytes each."
 
         found
 
@@ -294,6 +305,9 @@ module SessionSettings =
           MaxDataBytes = settings.MaxDataBytes
           MaxSessionsPerSubject = settings.MaxSessionsPerSubject
           WhenLimitReached = settings.WhenLimitReached
-          ServerKey = Option.toObj settings.ServerKey
+          ServerKey =
+            match settings.ServerKey with
+            | Some key -> ServerKeys(key, settings.FormerServerKeys)
+            | None -> null
           SealsToBearer = false
           Protector = null }

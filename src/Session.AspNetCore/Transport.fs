@@ -11,7 +11,7 @@ open Session.Engine
 [<Struct; NoEquality; NoComparison>]
 type Arrival =
     | NothingCame
-    /// Something under our name that is no token, or two different values.
+    /// Something under our name that is no token, or two different values, or a cookie and a header at once.
     | Garbage
     | TokenCame of PresentedToken
 
@@ -123,6 +123,8 @@ type Transport(settings: SessionSettings, hasher: SecretHasher) =
         let struct (count, value) = find context.Request.Headers.Cookie
 
         match settings.HeaderName with
+        // Whoever planted one of the two must not choose which one counts.
+        | Some header when count > 0 && context.Request.Headers.ContainsKey header -> Garbage
         | Some header when count = 0 ->
             let values = context.Request.Headers[header]
 
@@ -135,6 +137,51 @@ type Transport(settings: SessionSettings, hasher: SecretHasher) =
         | _ when count = 0 -> NothingCame
         | _ when count = 1 -> parse value
         | _ -> Garbage
+
+    /// Whether garbage is garbage because more than one value came.
+    member transport.IsDoubled(context: HttpContext) =
+        let struct (count, _) = find context.Request.Headers.Cookie
+
+        count > 1
+        || transport.IsAmbiguous context
+        || (match settings.HeaderName with
+            | Some header -> context.Request.Headers[header].Count > 1
+            | None -> false)
+
+    /// Every token that came, for a logout that cannot tell which one is the session's, and whether these are all: a
+    /// request full of them must not cost a store call for each.
+    member _.AllTokens(context: HttpContext) : struct (PresentedToken list * bool) =
+        let most = 16
+
+        let values =
+            [ for header in context.Request.Headers.Cookie do
+                  match header with
+                  | null -> ()
+                  | header ->
+                      for pair in header.Split ';' do
+                          let pair = pair.Trim([| ' '; '\t' |])
+
+                          if pair.StartsWith(String.Concat(name, "="), StringComparison.Ordinal) then
+                              pair.Substring(name.Length + 1)
+              match settings.HeaderName with
+              | Some header ->
+                  for value in context.Request.Headers[header] do
+                      match value with
+                      | null -> ()
+                      | value -> value
+              | None -> () ]
+            |> List.distinct
+
+        let tokens =
+            values
+            |> List.truncate most
+            |> List.choose (fun value ->
+                match parse value with
+                | TokenCame token -> Some token
+                | NothingCame
+                | Garbage -> None)
+
+        struct (tokens, values.Length <= most)
 
     /// Whether the client of this request keeps its token in the header.
     member private _.UsesHeader(context: HttpContext) =

@@ -1,11 +1,28 @@
+using Microsoft.AspNetCore.Mvc.Filters;
 using Session.AspNetCore;
 
 namespace Session.CSharp;
 
-/// <summary>The endpoint answers 401 without a live session (of every kind of data that the application uses).</summary>
+/// <summary>The endpoint answers 401 without a live session (of every kind of data whose <c>UseSession</c> the request passes).</summary>
+/// <remarks>
+/// An anonymous session is let in as well: this is no authentication. Set <see cref="SignedIn"/> where somebody has to have
+/// signed in. <c>app.UseSession&lt;T&gt;()</c> does the work: where it is missing, or stands before <c>UseRouting</c>, the
+/// endpoint does not run and the request fails with an <see cref="InvalidOperationException"/> that says so.
+/// </remarks>
 [AttributeUsage(AttributeTargets.Class | AttributeTargets.Method)]
-public class RequireSessionAttribute : Attribute, IRequireSessionMetadata
+public class RequireSessionAttribute : Attribute, IRequireSessionMetadata, IAuthorizationFilter
 {
     /// <summary>Which sessions: null for all.</summary>
     public virtual Type? DataType => null;
+
+    /// <summary>Whether the session needs a subject: 401 as well for an anonymous one. Default false (ASVS 8.2.1).</summary>
+    public bool SignedIn { get; set; }
+
+    /// <summary>For MVC: throws unless the session middleware has let the request in.</summary>
+    /// <exception cref="InvalidOperationException">It did not run for this endpoint: the message says where to add it.</exception>
+    public void OnAuthorization(AuthorizationFilterContext context)
+    {
+        ArgumentNullException.ThrowIfNull(context);
+        SessionGuard.verify(context.HttpContext, this);
+    }
 }

@@ -35,6 +35,9 @@ public sealed class Session<T> : IBindableFromHttpContext<Session<T>>, IEndpoint
     /// <summary>When the session was created; null without one.</summary>
     public DateTimeOffset? CreatedAt => _request.Live?.Value.CreatedAt;
 
+    /// <summary>When the subject last signed in (UTC); null when nobody has. Compare its age before what needs a fresh sign-in (ASVS 7.5.1, 7.5.3).</summary>
+    public DateTimeOffset? AuthenticatedAt => _request.Live?.Value.AuthenticatedAt?.Value;
+
     /// <summary>When it ends if nothing more happens; null without one.</summary>
     public DateTimeOffset? ExpiresAt => _request.ExpiresAt?.Value;
 
@@ -90,7 +93,13 @@ public sealed class Session<T> : IBindableFromHttpContext<Session<T>>, IEndpoint
     public async Task RegenerateAsync(CancellationToken cancellationToken = default) =>
         (await _request.Regenerate(cancellationToken).ConfigureAwait(false)).OrThrow();
 
-    /// <summary>Ends the session and expires the cookie. Without a session there is nothing to do.</summary>
+    /// <summary>Ends the session and expires the cookie (ASVS 7.4.1). Nothing to do without a token, or when the session is over already.</summary>
+    /// <remarks>
+    /// <see cref="State"/> is Destroyed once a session was ended here. Of two different cookies under the name (one may be
+    /// planted) each session is ended. What is no token at all ends nothing: <see cref="Origin"/> is Invalid then, and
+    /// <c>OnRefused</c> is told.
+    /// </remarks>
+    /// <exception cref="SessionEndedException">A token came that does not open its session (a guess, or superseded), or the session cannot be read: it may live under another token, and nothing was ended.</exception>
     /// <exception cref="SessionUnavailableException">The store did not take it: the session may still live.</exception>
     public async Task DestroyAsync(CancellationToken cancellationToken = default) =>
         (await _request.Destroy(cancellationToken).ConfigureAwait(false)).OrThrow();

@@ -14,7 +14,7 @@ public sealed class SessionEventContext<T>
         IServiceProvider services
     ) => (Id, Subject, Data, Reason, At, Services) = (id, subject, data, reason, at, services);
 
-    /// <summary>The session.</summary>
+    /// <summary>The session; empty for OnRefused, unless it was a guess.</summary>
     public SessionId Id { get; }
 
     /// <summary>Whose session it is, or null.</summary>
@@ -23,7 +23,7 @@ public sealed class SessionEventContext<T>
     /// <summary>The data as it is, or was at the end. Null when it cannot be read.</summary>
     public T? Data { get; }
 
-    /// <summary>Why: SignedOut, Revoked, Replayed or Limit; Unconfirmed, Idle or Absolute; Renewal, Elevation or SignIn; for OnUnreadable a sentence; or empty.</summary>
+    /// <summary>Why: SignedOut, Revoked, Replayed or Limit; Unconfirmed, Idle or Absolute; Renewal, Elevation or SignIn; for OnRefused Guess, Duplicate or Malformed; for OnUnreadable a sentence; or empty.</summary>
     public string Reason { get; }
 
     /// <summary>When.</summary>

@@ -11,6 +11,9 @@ public sealed class SessionEvents<T>
     /// <summary>A session has a new token: a renewal was confirmed, or an elevation. At most once.</summary>
     public Func<SessionEventContext<T>, Task>? OnRegenerated { get; set; }
 
+    /// <summary>A subject signed in, with a session before or without (ASVS 16.3.1). After OnRegenerated or OnCreated. At most once.</summary>
+    public Func<SessionEventContext<T>, Task>? OnSignedIn { get; set; }
+
     /// <summary>A session was ended on purpose. At most once.</summary>
     public Func<SessionEventContext<T>, Task>? OnDestroyed { get; set; }
 
@@ -22,6 +25,10 @@ public sealed class SessionEvents<T>
 
     /// <summary>A token from before an elevation was presented, and refused: a request in flight, or a planted token. Each time.</summary>
     public Func<SessionEventContext<T>, Task>? OnOutdated { get; set; }
+
+    /// <summary>A request that looked at its session brought what opens nothing (ASVS 16.3.3). Each time, never with the token: keep it quick.</summary>
+    /// <remarks>Reason: Guess (the id of a session, and a wrong secret), Duplicate (two different tokens: one may be planted), Malformed.</remarks>
+    public Func<SessionEventContext<T>, Task>? OnRefused { get; set; }
 
     /// <summary>A record, or the data in it, could not be read: it opens nothing and stays as it is until its time is over. Each time.</summary>
     public Func<SessionEventContext<T>, Task>? OnUnreadable { get; set; }

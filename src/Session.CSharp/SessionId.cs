@@ -44,7 +44,7 @@ public readonly record struct SessionId : IParsable<SessionId>
     /// <summary>The id of this text, if it is one.</summary>
     public static bool TryParse([NotNullWhen(true)] string? s, out SessionId result) => TryParse(s, null, out result);
 
-    internal static SessionId Of(string? value) => value is null ? default : new SessionId(value);
+    internal static SessionId Of(string? value) => string.IsNullOrEmpty(value) ? default : new SessionId(value);
 
     internal sealed class Converter : JsonConverter<SessionId>
     {

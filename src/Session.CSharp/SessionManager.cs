@@ -43,6 +43,17 @@ public sealed class SessionManager<T>
         return ended.OrThrow();
     }
 
+    /// <summary>Ends every session of every subject, and the anonymous ones, and says how many: after an incident, or a restored backup (ASVS 7.4.5).</summary>
+    /// <remarks>
+    /// Once it returns, none that was stored before the call lives; those that begin meanwhile may. It walks the whole
+    /// store, a page at a time. Records that this node cannot read are removed. Guard the page that calls it.
+    /// </remarks>
+    /// <param name="cancellationToken">Stops between two sessions; those ended so far stay ended.</param>
+    /// <exception cref="SessionUnavailableException">The store did not answer: some may still live, call it again.</exception>
+    /// <exception cref="NotSupportedException">The store cannot list its sessions.</exception>
+    public async Task<int> DestroyEverySessionAsync(CancellationToken cancellationToken = default) =>
+        (await _engine.DestroyEvery(DestroyReason.Revoked, cancellationToken).ConfigureAwait(false)).OrThrow();
+
     /// <summary>The live sessions of a subject.</summary>
     /// <exception cref="SessionUnavailableException">The store did not answer.</exception>
     public async IAsyncEnumerable<SessionInfo> ListAsync(

@@ -76,6 +76,14 @@ public sealed class SessionOptions<T>
     /// <summary>At least 32 secret bytes: stored hashes are then HMACs, and whoever writes to the store cannot mint a session. Default null.</summary>
     public byte[]? ServerKey { get; set; }
 
+    /// <summary>Keys that still open sessions and make no new hashes, at least 32 bytes each. Default none.</summary>
+    /// <remarks>
+    /// To replace <see cref="ServerKey"/> and keep the sessions: first the new key here on every node; then let them change
+    /// places; remove the old one once <see cref="AbsoluteTimeout"/> has passed (ASVS 11.2.2, 13.3.4). Sessions come
+    /// under the new key with their next renewal or sign-in. Not for a key that has leaked: its sessions have to end.
+    /// </remarks>
+    public IList<byte[]> FormerServerKeys { get; } = new List<byte[]>();
+
     /// <summary>How often overdue sessions are looked for. Default 1 minute, give or take a fifth. Expiry does not depend on it.</summary>
     public TimeSpan SweepInterval { get; set; } = TimeSpan.FromMinutes(1);
 
@@ -132,6 +140,7 @@ public sealed class SessionOptions<T>
             dataVersion: DataVersion,
             upcasters: UpcastersAsMap(),
             serverKey: Option(ServerKey),
+            formerServerKeys: ListModule.OfSeq(FormerServerKeys),
             generateId: GenerateId is null
                 ? FSharpOption<FSharpFunc<HttpContext, string>>.None
                 : FSharpOption<FSharpFunc<HttpContext, string>>.Some(FuncConvert.FromFunc(GenerateId)),

@@ -81,25 +81,60 @@ internal static class Translate
             { IsSignedInNotice: true } => (events.OnRegenerated, "SignIn"),
             { IsReplayedNotice: true } => (events.OnReplayed, ""),
             { IsOutdatedNotice: true } => (events.OnOutdated, ""),
+            NoticeKind.RefusedNotice refused => (events.OnRefused, Name(refused.reason)),
             NoticeKind.UnreadableNotice unreadable => (events.OnUnreadable, unreadable.reason),
             NoticeKind.DestroyedNotice ended => (events.OnDestroyed, Name(ended.Item)),
             NoticeKind.ExpiredNotice ended => (events.OnExpired, Name(ended.Item)),
             _ => throw new UnreachableException(),
         };
 
-        return handler is null
-            ? Task.CompletedTask
-            : handler(
-                new SessionEventContext<T>(
-                    SessionId.Of(notice.Id),
-                    notice.Subject?.Value,
-                    Read(serializer, notice.Data),
-                    reason,
-                    notice.At,
-                    services
-                )
-            );
+        var signedIn = notice.Kind switch
+        {
+            { IsSignedInNotice: true } => events.OnSignedIn,
+            { IsCreatedNotice: true } when notice.Subject is not null => events.OnSignedIn,
+            _ => null,
+        };
+        if (handler is null && signedIn is null)
+            return Task.CompletedTask;
+
+        var context = new SessionEventContext<T>(
+            SessionId.Of(notice.Id),
+            notice.Subject?.Value,
+            Read(serializer, notice.Data),
+            reason,
+            notice.At,
+            services
+        );
+        if (signedIn is null)
+            return handler!(context);
+
+        return handler is null ? signedIn(context) : BothAsync(handler, signedIn, context);
     }
+
+    private static async Task BothAsync<TContext>(
+        Func<TContext, Task> first,
+        Func<TContext, Task> second,
+        TContext context
+    )
+    {
+        try
+        {
+            await first(context).ConfigureAwait(false);
+        }
+        finally
+        {
+            await second(context).ConfigureAwait(false);
+        }
+    }
+
+    private static string Name(RefusalReason reason) =>
+        reason switch
+        {
+            { IsGuessed: true } => "Guess",
+            { IsDuplicated: true } => "Duplicate",
+            { IsMalformed: true } => "Malformed",
+            _ => throw new UnreachableException(),
+        };
 
     private static T? Read<T>(ISessionSerializer<T> serializer, byte[] data)
         where T : class

@@ -51,10 +51,24 @@ type SessionEngine
     let change (from: Opened) keys decide cancel =
         loop.Change(from.Snapshot.Id, ValueSome from.Snapshot, keys, TimeSpan.Zero, decide, cancel)
 
+    // Under the current server key, or the former one that this session knows the token by.
+    let hashFor (token: PresentedToken) state =
+        match token.Former with
+        | [] -> token.Hash
+        | former ->
+            let isKnown hash = Lifecycle.standing hash state <> Unknown
+
+            if isKnown token.Hash then
+                token.Hash
+            else
+                match former |> List.tryFind (fun (struct (hash, _)) -> isKnown hash) with
+                | Some(struct (hash, _)) -> hash
+                | None -> token.Hash
+
     let keysOf (secret: Secret) (id: string) make : BearerKeys | null =
         match secret.KeyWith(hasher, id) with
         | null -> null
-        | key -> make (secret.HashWith hasher, key)
+        | key -> make (secret.HashWith(hasher, id), key)
 
     member _.Settings = settings
     member _.Store = store
@@ -63,6 +77,9 @@ type SessionEngine
 
     /// Tells the application that the data of a session cannot be read.
     member _.TellUnreadable(id: string, reason: string) : Task = loop.Tell(UnreadableNotice reason, id)
+
+    /// Tells the application of a request with something in place of a token. It names no session.
+    member _.TellRefused(reason: RefusalReason) : Task = loop.Tell(RefusedNotice reason, "")
 
     // -- with a token
 
@@ -76,12 +93,12 @@ type SessionEngine
         let keys: BearerKeys | null =
             match token.Key with
             | null -> null
-            | key -> BearerKeys.Of(token.Hash, key)
+            | key -> BearerKeys.Of(token.Hash, key, token.Former)
 
         let decide now state =
             next.Value <- null
 
-            match Lifecycle.decide policy now (Present token.Hash) state with
+            match Lifecycle.decide policy now (Present(hashFor token state)) state with
             | Error refusal -> Error(Refusals.toError refusal)
             | Ok events ->
                 let after = List.fold Lifecycle.evolve state events
@@ -93,9 +110,11 @@ type SessionEngine
                     match keys, secret.KeyWith(hasher, token.Id) with
                     | null, _
                     | _, null -> ()
-                    | keys, key -> keys.Offer(secret.HashWith hasher, key)
+                    | keys, key -> keys.Offer(secret.HashWith(hasher, token.Id), key)
 
-                    match Lifecycle.decide policy now (Renew(secret.HashWith hasher, live.Elevations)) after with
+                    match
+                        Lifecycle.decide policy now (Renew(secret.HashWith(hasher, token.Id), live.Elevations)) after
+                    with
                     | Ok issued ->
                         next.Value <- secret
                         Ok(events @ issued)
@@ -111,6 +130,7 @@ type SessionEngine
         let conclude (answer: Result<Change, SessionError>) : Task<Result<Opened, SessionError>> =
             match answer with
             | Error(SessionError.Refused Outdated as error) -> told OutdatedNotice error
+            | Error(SessionError.Refused Guess as error) -> told (RefusedNotice RefusalReason.Guessed) error
             | Error(SessionError.Unreadable reason as error) -> told (UnreadableNotice reason) error
             | Error error -> Task.FromResult(Error error)
             | Ok change when not (Lifecycle.letsIn change.Events change.After.State) ->
@@ -158,7 +178,7 @@ type SessionEngine
                         invalidOp "GenerateId returned an id that is not 1 to 64 of A-Z a-z 0-9 _ -."
 
                     let keys = keysOf secret id BearerKeys.Create
-                    let create = Create(secret.HashWith hasher, subject, data)
+                    let create = Create(secret.HashWith(hasher, id), subject, data)
 
                     match refused (Lifecycle.decide policy loop.Now create Lifecycle.initial) with
                     | Error error -> answer <- ValueSome(Error error)
@@ -224,7 +244,7 @@ type SessionEngine
         : Task<Result<Opened, SessionError>> =
         task {
             let secret = Secret.Mint()
-            let command = command (secret.HashWith hasher)
+            let command = command (secret.HashWith(hasher, from.Snapshot.Id))
 
             let keys: BearerKeys | null =
                 match from.Keys with
@@ -433,6 +453,46 @@ type SessionEngine
                 match failure with
                 | Some error -> return Error error
                 | None -> return Ok ended
+        }
+
+    /// Ends every session of everybody, and says how many there were. None that was stored before the call lives then;
+    /// those that begin meanwhile may. A record that cannot be read here is removed: another node may read it.
+    member engine.DestroyEvery(reason: DestroyReason, cancel: CancellationToken) : Task<Result<int, SessionError>> =
+        task {
+            try
+                let mutable ended = 0
+                let mutable failure = None
+                let mutable after: string | null = null
+                let mutable more = true
+
+                while more && failure.IsNone do
+                    let! page = store.Enumerate(after, pageSize, cancel)
+
+                    for record in page.Records do
+                        if failure.IsNone && record.Kind <> RecordKind.Ended then
+                            cancel.ThrowIfCancellationRequested()
+
+                            match! engine.Destroy(record.Id, reason, CancellationToken.None) with
+                            | Ok true -> ended <- ended + 1
+                            | Ok false -> ()
+                            | Error(SessionError.Unreadable _) ->
+                                do! store.Remove(record.Id, CancellationToken.None)
+                                ended <- ended + 1
+                            | Error error -> failure <- Some error
+
+                    after <- page.Next
+                    more <- not (isNull page.Next)
+
+                match failure with
+                | Some error -> return Error error
+                | None -> return Ok ended
+            with
+            | :? OperationCanceledException when cancel.IsCancellationRequested ->
+                cancel.ThrowIfCancellationRequested()
+                return Error SessionError.NoSession
+            | error when not (error :? NotSupportedException) ->
+                log.LogError(error, "The session store did not list its sessions: some may still live.")
+                return Error(SessionError.Unavailable error)
         }
 
     // -- the limit of sessions for a subject

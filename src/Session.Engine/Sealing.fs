@@ -20,7 +20,15 @@ type BearerKeys private (dataKey: byte[] | null, nextKey: byte[] | null, tokens:
     let mutable offered: struct (SecretHash * byte[]) list = []
 
     /// Of a request that came with this token.
-    static member Of(secret: SecretHash, tokenKey: byte[]) = BearerKeys(null, null, [ struct (secret, tokenKey) ])
+    static member Of(secret: SecretHash, tokenKey: byte[], former: struct (SecretHash * (byte[] | null)) list) =
+        let known =
+            former
+            |> List.choose (fun (struct (secret, key)) ->
+                match key with
+                | null -> None
+                | key -> Some(struct (secret, key)))
+
+        BearerKeys(null, null, struct (secret, tokenKey) :: known)
 
     /// Of a new session.
     static member Create(secret: SecretHash, tokenKey: byte[]) =

@@ -8,39 +8,71 @@ open System.Security.Cryptography
 open System.Text
 open Session.Domain
 
-/// Hashes secrets: SHA-256, or HMAC-SHA-256 under the application's server key, so that whoever can write to the
-/// store, but does not have the key, cannot mint a session (ASVS 6.5.2, 11.4).
+/// Hashes secrets: SHA-256, or HMAC-SHA-256 of session id and secret under the application's server key, so that whoever
+/// can write to the store, but does not have the key, can neither mint a session nor open one with another's hash
+/// (ASVS 6.5.2, 11.4).
 [<Sealed>]
-type SecretHasher(serverKey: byte[] | null, derivesKeys: bool) =
-    new(serverKey: byte[] | null) = SecretHasher(serverKey, false)
+type SecretHasher(serverKeys: ServerKeys | null, derivesKeys: bool) =
+    // No other use of the key hashes what begins so: HKDF hashes a bare secret, and what it makes of it is a key.
+    static let domain = "session secret 1 "B
 
-    /// The key of a token that sessions sealed to their bearer wrap their data key under; null when none are sealed.
-    member internal _.TokenKey(id: string, secret: ReadOnlySpan<byte>) : byte[] | null =
-        if not derivesKeys then
-            null
-        else
-            let info = Encoding.ASCII.GetBytes(String.Concat("session sealed to bearer 1 ", id))
-            let key = Array.zeroCreate<byte> 32
+    let current: byte[] | null =
+        match serverKeys with
+        | null -> null
+        | keys -> keys.Current
 
-            let salt =
-                match serverKey with
-                | null -> ReadOnlySpan<byte>.Empty
-                | serverKey -> ReadOnlySpan<byte> serverKey
+    new(serverKeys: ServerKeys | null) = SecretHasher(serverKeys, false)
 
-            HKDF.DeriveKey(HashAlgorithmName.SHA256, secret, Span<byte> key, salt, ReadOnlySpan<byte> info)
-            key
-
-    member _.Hash(secret: ReadOnlySpan<byte>) : SecretHash =
+    static member private HashUnder(key: byte[] | null, id: string, secret: ReadOnlySpan<byte>) : SecretHash =
         let digest = Span<byte>(Array.zeroCreate<byte> 32)
 
-        match serverKey with
+        match key with
         | null -> SHA256.HashData(secret, digest) |> ignore
-        | key -> HMACSHA256.HashData(ReadOnlySpan<byte> key, secret, digest) |> ignore
+        | key ->
+            // The secret has one length only, so no two pairs of id and secret make the same message.
+            let message = Array.zeroCreate<byte>(domain.Length + id.Length + secret.Length)
+            domain.CopyTo(message, 0)
+            Encoding.ASCII.GetBytes(id, 0, id.Length, message, domain.Length) |> ignore
+            secret.CopyTo(Span<byte>(message, domain.Length + id.Length, secret.Length))
+            HMACSHA256.HashData(ReadOnlySpan<byte> key, ReadOnlySpan<byte> message, digest) |> ignore
 
         { W0 = BinaryPrimitives.ReadInt64BigEndian(digest.Slice 0)
           W1 = BinaryPrimitives.ReadInt64BigEndian(digest.Slice 8)
           W2 = BinaryPrimitives.ReadInt64BigEndian(digest.Slice 16)
           W3 = BinaryPrimitives.ReadInt64BigEndian(digest.Slice 24) }
+
+    static member private KeyUnder(serverKey: byte[] | null, id: string, secret: ReadOnlySpan<byte>) : byte[] =
+        let info = Encoding.ASCII.GetBytes(String.Concat("session sealed to bearer 1 ", id))
+        let key = Array.zeroCreate<byte> 32
+
+        let salt =
+            match serverKey with
+            | null -> ReadOnlySpan<byte>.Empty
+            | serverKey -> ReadOnlySpan<byte> serverKey
+
+        HKDF.DeriveKey(HashAlgorithmName.SHA256, secret, Span<byte> key, salt, ReadOnlySpan<byte> info)
+        key
+
+    /// The key of a token that sessions sealed to their bearer wrap their data key under; null when none are sealed.
+    member internal _.TokenKey(id: string, secret: ReadOnlySpan<byte>) : byte[] | null =
+        if derivesKeys then SecretHasher.KeyUnder(current, id, secret) else null
+
+    /// The hash under which this secret opens the session of this id.
+    member _.Hash(id: string, secret: ReadOnlySpan<byte>) : SecretHash = SecretHasher.HashUnder(current, id, secret)
+
+    /// The same under each former key; empty, and no work, without any.
+    member internal _.Former(id: string, secret: ReadOnlySpan<byte>) : struct (SecretHash * (byte[] | null)) list =
+        match serverKeys with
+        | null -> []
+        | keys ->
+            let mutable found: struct (SecretHash * (byte[] | null)) list = []
+
+            for former in keys.Former do
+                let key: byte[] | null = if derivesKeys then SecretHasher.KeyUnder(former, id, secret) else null
+
+                found <- struct (SecretHasher.HashUnder(former, id, secret), key) :: found
+
+            found
 
 /// A token as a request brought it: well-formed, and nothing is known of it yet. The secret is hashed on arrival.
 [<Struct; CustomEquality; NoComparison>]
@@ -50,6 +82,8 @@ type PresentedToken =
         Hash: SecretHash
         /// What opens data that is sealed to the bearer, or null.
         Key: byte[] | null
+        /// Hash and key under each former server key.
+        Former: struct (SecretHash * (byte[] | null)) list
     }
 
     override _.Equals(_: obj) = false
@@ -62,7 +96,7 @@ type Secret internal (bytes: byte[]) =
     /// 256 random bits. A failing generator throws: there is no weaker source to fall back to.
     static member Mint() = Secret(RandomNumberGenerator.GetBytes 32)
 
-    member _.HashWith(hasher: SecretHasher) = hasher.Hash(ReadOnlySpan<byte> bytes)
+    member _.HashWith(hasher: SecretHasher, id: string) = hasher.Hash(id, ReadOnlySpan<byte> bytes)
     member internal _.KeyWith(hasher: SecretHasher, id: string) = hasher.TokenKey(id, ReadOnlySpan<byte> bytes)
 
     /// The token `id.secret` for Set-Cookie or the token header, and for nothing else.
@@ -118,7 +152,8 @@ module Token =
 
                     ValueSome
                         { Id = id
-                          Hash = hasher.Hash(Span<byte>.op_Implicit bytes)
-                          Key = hasher.TokenKey(id, Span<byte>.op_Implicit bytes) }
+                          Hash = hasher.Hash(id, Span<byte>.op_Implicit bytes)
+                          Key = hasher.TokenKey(id, Span<byte>.op_Implicit bytes)
+                          Former = hasher.Former(id, Span<byte>.op_Implicit bytes) }
                 else
                     ValueNone

@@ -11,11 +11,20 @@ type LimitPolicy =
     /// The sign-in is refused, and the others stay.
     | RefuseNew
 
-/// Encrypts and authenticates whole records, under keys that the store does not have (ASVS 11.3.3, 14.2.7).
+/// Encrypts and authenticates whole records, under keys that the store does not have (ASVS 11.3.3, 14.2.4).
 type IRecordProtector =
     abstract Protect: record: byte[] -> byte[]
     /// The record, or null when these bytes were not made by `Protect` under a key that is still known.
     abstract Unprotect: stored: byte[] -> byte[] | null
+
+/// Keys for the hashes of secrets, each at least 32 bytes. New hashes are made under the current one; those under a former
+/// one still open their sessions, until a renewal or an elevation replaces them. Once AbsoluteTimeout has passed none is
+/// left. Not for a key that has leaked: sessions under it have to end.
+[<Sealed>]
+type ServerKeys(current: byte[], former: byte[] list) =
+    new(current: byte[]) = ServerKeys(current, [])
+    member _.Current = current
+    member _.Former = former
 
 /// A data key, wrapped for one token.
 type KeyWrap = { Label: int64; Bytes: byte[] }
@@ -29,8 +38,8 @@ type EngineSettings =
         /// How many live sessions a subject may have. None: any number (ASVS 7.1.2).
         MaxSessionsPerSubject: int option
         WhenLimitReached: LimitPolicy
-        /// At least 32 bytes, or null: secrets are hashed with HMAC-SHA-256 under it.
-        ServerKey: byte[] | null
+        /// Null: secrets are hashed with SHA-256. Else with HMAC-SHA-256, together with the session id.
+        ServerKey: ServerKeys | null
         /// Whether session data is encrypted under keys that only the session's client has.
         SealsToBearer: bool
         /// Encrypts whole records, or null.
@@ -76,8 +85,19 @@ type SessionError =
     /// The store did not answer, or failed.
     | Unavailable of exn
 
+/// What came in place of a token that opens something.
+[<RequireQualifiedAccess>]
+type RefusalReason =
+    /// The id of a session that there is or was, with a secret that it never had, or too long ago to tell.
+    | Guessed
+    /// Two different values under one name, or a cookie and a header at once: a planted cookie, perhaps.
+    | Duplicated
+    /// Not of the form of a token.
+    | Malformed
+
 /// What the application and the log hear of, once it is stored.
 type NoticeKind =
+    /// With a subject: somebody has signed in, without a session before.
     | CreatedNotice
     /// A renewal was confirmed.
     | RenewedNotice
@@ -91,6 +111,8 @@ type NoticeKind =
     | OutdatedNotice
     /// A record, or the data in it, cannot be read. It opens nothing, and stays as it is until its time is over.
     | UnreadableNotice of reason: string
+    /// Each time. Only a guess names a session.
+    | RefusedNotice of reason: RefusalReason
 
 /// Never with a secret, a token or a hash.
 type Notice =

@@ -40,6 +40,11 @@ let private cases: (string * (SessionOptions<Cart> -> unit)) list =
       "MaxDataBytes", (fun o -> o.MaxDataBytes <- 0)
       "MaxSessionsPerSubject", (fun o -> o.MaxSessionsPerSubject <- 0)
       "ServerKey", (fun o -> o.ServerKey <- Array.zeroCreate 8)
+      "FormerServerKeys", (fun o -> o.FormerServerKeys.Add(Array.zeroCreate 32))
+      "FormerServerKeys",
+      (fun o ->
+          o.ServerKey <- Array.zeroCreate 32
+          o.FormerServerKeys.Add(Array.zeroCreate 8))
       "Cookie.Path", (fun o -> o.Cookie.Path <- "/a\r\nSet-Cookie: b")
       "Cookie.Domain",
       (fun o ->

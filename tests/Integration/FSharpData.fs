@@ -100,6 +100,10 @@ let private map (app: WebApplication) =
     app.MapGet("/giraffe-skipped", run greet) |> ignore
     app.MapGet("/falco", delegated falco) |> ignore
     app.MapGet("/oxpecker", delegated (oxpecker secret)) |> ignore
+    app.MapGet("/signed-in", delegated (Endpoint.requireSignIn<Visit> secret)) |> ignore
+
+    app.MapGet("/giraffe-signed-in", run (Giraffe.requireSignIn<Visit>(setStatusCode 401 >=> text "sign in") >=> greet))
+    |> ignore
 
     app.MapPost(
         "/fill",
@@ -154,6 +158,11 @@ let private map (app: WebApplication) =
             task {
                 let! subject = Session.subject<Visit> context
                 let! id = Session.tryId<Visit> context
+                let! at = Session.authenticatedAt<Visit> context
+
+                context.Response.Headers["X-Signed-In"] <-
+                    Microsoft.Extensions.Primitives.StringValues(string at.IsSome)
+
                 do! write context (defaultArg subject "nobody" + " " + defaultArg id "-")
             })
     )
@@ -234,10 +243,21 @@ let all =
               task {
                   let! first = ask "POST" "/add" None
                   let planted = Some(token first)
+
+                  for path in [ "/signed-in"; "/giraffe-signed-in" ] do
+                      let! anonymous = ask "GET" path planted
+                      Expect.equal anonymous.Status 401 path
+
                   let! login = ask "POST" "/login" planted
                   let own = token login
                   let! who = ask "GET" "/who" (Some own)
                   Expect.equal who.Body ("ann " + idOf own) "ann"
+                  Expect.equal (who.Header "X-Signed-In") (Some "True") "and since when"
+
+                  for path in [ "/signed-in"; "/giraffe-signed-in" ] do
+                      let! signedIn = ask "GET" path (Some own)
+                      Expect.equal signedIn.Status 200 path
+
                   let! who = ask "GET" "/who" planted
                   Expect.equal who.Body "nobody -" "the old token"
                   let! elevated = ask "POST" "/elevate" (Some own)

@@ -16,6 +16,7 @@ let main args =
             testList
                 "integration"
                 [ Stories.all
+                  Guards.all
                   Contract.all
                   Redis.all
                   Mongo.all

@@ -589,6 +589,111 @@ let private wire kind =
               Expect.equal twice.Body "a" "the session"
           })
 
+      story "14b a logout with two values under the name ends both sessions" (fun w ->
+          task {
+              let! a = w.SignIn "ann"
+              let! b = w.Begin "b"
+              let! out = w.Send("POST", "/logout", [ "Cookie", $"sid={a}; sid={b}" ])
+
+              Expect.equal
+                  (out.Status, out.Header "X-Origin", out.Header "X-State")
+                  (200, Some "Invalid", Some "Destroyed")
+                  "ended, and said so"
+
+              Expect.equal (parseSetCookie (List.exactlyOne out.SetCookies)).Value "" "the cookie is expired"
+              Expect.equal (w.Count "Refused Duplicate") 1 "told"
+              Expect.equal (w.Count "Destroyed SignedOut") 2 "both"
+              let! profile = w.Profile a
+              Expect.equal profile 401 "the one"
+              let! cart = w.Cart b
+              Expect.equal cart "(none)" "and the other"
+          })
+
+      story "14c a logout that ends nothing is no success" (fun w ->
+          task {
+              let! own = w.SignIn "ann"
+              let guess = idOf own + "." + wrongSecret
+              let! refused = w.Post("/logout", guess)
+              status 401 refused "a token that does not open its session"
+              noCookie refused
+              Expect.equal (w.Count "Refused Guess") 1 "told"
+              let! planted = w.Begin "x"
+              let! _ = w.Post("/login?user=bob", planted)
+              let! outdated = w.Post("/logout", planted)
+              status 401 outdated "a token from before the sign-in"
+              noCookie outdated
+              let! garbage = w.Post("/logout", "garbage")
+
+              Expect.equal
+                  (garbage.Status, garbage.Header "X-Origin", garbage.Header "X-State")
+                  (200, Some "Invalid", Some "None")
+                  "no token at all: the program can see it"
+
+              noCookie garbage
+              Expect.equal (w.Count "Refused Malformed") 1 "told"
+              let! profile = w.Profile own
+              Expect.equal profile 200 "nobody was signed out"
+              let! mixed = w.Send("POST", "/logout", [ "Cookie", $"sid={guess}; sid={own}" ])
+              status 401 mixed "one of the two could not be ended"
+              let! profile = w.Profile own
+              Expect.equal profile 401 "the other one was"
+              let! many = w.Send("POST", "/logout", [ "Cookie", String.Join("; ", [ for i in 1..20 -> $"sid={i}" ]) ])
+              status 401 many "more than are looked at"
+              w.Store.Reset()
+              let! nothing = w.Post "/logout"
+
+              Expect.equal
+                  (nothing.Status, nothing.Header "X-Origin", nothing.Header "X-State")
+                  (200, Some "New", Some "None")
+                  "without a token there is nothing to end"
+
+              Expect.isEmpty w.Store.Counts "and no store call"
+          })
+
+      story "29 the time of the sign-in, and the events of it" (fun w ->
+          task {
+              let! token = w.Begin "x"
+              let! before = w.Get("/cart", token)
+              Expect.equal (before.Header "X-Authenticated") (Some "never") "nobody has signed in"
+              w.Clock.Advance(minutes 1.0)
+              let! login = w.Post("/login?user=ann", token)
+              w.Clock.Advance(minutes 1.0)
+              let! after = w.Get("/cart", Http.token login)
+
+              Expect.equal
+                  (after.Header "X-Authenticated")
+                  (Some((w.Clock.GetUtcNow() - minutes 1.0).ToString "O"))
+                  "the time of the sign-in"
+
+              Expect.equal (w.Count "SignedIn SignIn") 1 "told, with a session before"
+              let! _ = w.Post "/login?user=bob"
+              Expect.equal (w.Count "SignedIn") 2 "and without"
+          })
+
+      // A cache cannot list: it says so.
+      if kind <> Cache then
+          story "30 every session of everybody ends" (fun w ->
+              task {
+                  let! ann = w.SignIn "ann"
+                  let! bob = w.SignIn "bob"
+                  let! cart = w.Begin "x"
+                  let! _ = w.Post("/logout", bob)
+
+                  let manager =
+                      match w.App.Services.GetService typeof<SessionManager<App.Cart>> with
+                      | :? (SessionManager<App.Cart>) as manager -> manager
+                      | _ -> failtest "no manager"
+
+                  let! count = manager.DestroyEverySessionAsync()
+                  Expect.equal count 2 "those that lived"
+                  let! profile = w.Profile ann
+                  Expect.equal profile 401 "ann's"
+                  let! left = w.Cart cart
+                  Expect.equal left "(none)" "the anonymous one"
+                  let! again = manager.DestroyEverySessionAsync()
+                  Expect.equal again 0 "none is left"
+              })
+
       storyWith
           kind
           "15 logout expires the cookie with the same attributes"

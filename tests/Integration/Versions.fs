@@ -119,5 +119,8 @@ let all =
                   Expect.notEqual (idOf (Http.token write)) (idOf token) "under another id"
                   let! found = (store :> ISessionStore).Load(idOf token, Threading.CancellationToken.None)
                   Expect.isNotNull found "the record stays"
+                  let! out = w.Post("/logout", token)
+                  status 200 out "its client can still log out"
+                  Expect.equal (w.Count "Destroyed SignedOut") 1 "and that ends it"
                   do! stop w
               }) ]

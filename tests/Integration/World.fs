@@ -142,6 +142,8 @@ let startWith (protect: SessionBuilder -> unit) (store: ISessionStore) (configur
                     options.Events.OnReplayed <- hear "Replayed"
                     options.Events.OnOutdated <- hear "Outdated"
                     options.Events.OnUnreadable <- hear "Unreadable"
+                    options.Events.OnSignedIn <- hear "SignedIn"
+                    options.Events.OnRefused <- hear "Refused"
                     configure options
                 , Action<SessionBuilder> protect
             )

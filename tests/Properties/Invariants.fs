@@ -576,7 +576,7 @@ let private withEngine: Test list =
           Expect.equal guessed (Error(SessionError.Refused Guess)) "the secret of another session"
           let! unknown = engine.Present(parse engine.Hasher (Token.newId () + text.Substring 22), true, none)
           Expect.equal unknown (Error SessionError.NoSession) "an unknown id"
-          let keyed = engineWith store { settings with ServerKey = Array.create 32 7uy }
+          let keyed = engineWith store { settings with ServerKey = ServerKeys(Array.create 32 7uy) }
           let! foreign = keyed.Present(parse keyed.Hasher text, true, none)
           Expect.equal foreign (Error(SessionError.Refused Guess)) "under another key"
           let! mine = engine.Present(parse engine.Hasher text, true, none)
@@ -597,6 +597,30 @@ let private withEngine: Test list =
           let! found = engine.Find(id, none)
           Expect.equal (first, again, never) (Ok true, Ok false, Ok false) "the answers"
           Expect.equal (ok found) None "it is over"
+      }
+
+      testTask "everybody: every session of everybody is ended, over several pages, and stops when it is told to" {
+          let engine = engineWith (MemoryStore()) settings
+
+          for i in 1..450 do
+              let! created = engine.Create(Token.newId, (if i % 3 = 0 then None else Some $"user {i % 7}"), [||], none)
+              ok created |> ignore
+
+          let stopped = new CancellationTokenSource()
+          stopped.Cancel()
+          let mutable wasStopped = false
+
+          try
+              let! _ = engine.DestroyEvery(Revoked, stopped.Token)
+              ()
+          with :? OperationCanceledException ->
+              wasStopped <- true
+
+          Expect.isTrue wasStopped "cancelled"
+          let! ended = engine.DestroyEvery(Revoked, none)
+          Expect.equal ended (Ok 450) "all"
+          let! again = engine.DestroyEvery(Revoked, none)
+          Expect.equal again (Ok 0) "none is left"
       }
 
       testTask "15 destroy all is all: 450 sessions of a subject on two nodes, and none of another" {

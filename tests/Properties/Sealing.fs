@@ -117,7 +117,9 @@ let private isUnreadable answer =
 
 let private both =
     [ "sealed to the bearer", toBearer
-      "sealed to the bearer, with a server key", { toBearer with ServerKey = RandomNumberGenerator.GetBytes 32 }
+      "sealed to the bearer, with a server key",
+      { toBearer with
+          ServerKey = ServerKeys(RandomNumberGenerator.GetBytes 32) }
       "under the application's keys", protectedWith [ key ]
       "both", { toBearer with Protector = Keys [ key ] } ]
 
@@ -357,6 +359,82 @@ let all =
                      Expect.isGreaterThanOrEqual (count ()) 0 "wrapped for the token"
                      lab.Engine.SignIn(opened, "ada", secretData, none) |> run |> Invariants.ok |> ignore
                      Expect.equal (count ()) -1 "and not for the token before the elevation")
+
+             testCase "sealed to the bearer: with a server key, no key follows from the hash in the store" (fun () ->
+                 let serverKey = RandomNumberGenerator.GetBytes 32
+                 let lab = lab { toBearer with ServerKey = ServerKeys serverKey }
+                 let opened, token = create lab None
+                 let id = opened.Snapshot.Id
+                 let body = lab.Body id
+                 let secret = Buffers.Text.Base64Url.DecodeFromChars(token.AsSpan(token.Length - 43))
+                 // What HKDF makes of the secret before it looks at the purpose: with it every key of the token follows.
+                 let extracted = HKDF.Extract(HashAlgorithmName.SHA256, secret, serverKey)
+                 let info = Encoding.ASCII.GetBytes("session sealed to bearer 1 " + id)
+                 let wrapping = HKDF.Expand(HashAlgorithmName.SHA256, extracted, 32, info)
+
+                 match Codec.decode id 1L (ReadOnlyMemory body) with
+                 | Ok(Created live) ->
+                     let data = live.Data
+                     use aes = new AesGcm(wrapping, 16)
+                     // Throws unless it is the key.
+                     aes.Decrypt(
+                         data[10..21],
+                         data[38..69],
+                         data[22..37],
+                         Array.zeroCreate<byte> 32,
+                         Encoding.ASCII.GetBytes id
+                     )
+                 | other -> failtestf "%A" other
+
+                 Expect.equal (body.AsSpan().IndexOf(ReadOnlySpan<byte> extracted)) -1 "and the store does not hold it")
+
+             testCase "under a server key a hash copied onto another record opens nothing" (fun () ->
+                 let lab = lab { Invariants.settings with ServerKey = ServerKeys key }
+                 let own, token = create lab (Some "eve")
+                 let other, _ = create lab (Some "ada")
+                 let id = other.Snapshot.Id
+
+                 match Codec.decode id 1L (ReadOnlyMemory(lab.Body id)) with
+                 | Ok(Created live) ->
+                     lab.Forge(id, 1L, Codec.encode id 1L (Created { live with Secret = own.Live.Secret }))
+                     let forged = id + token.Substring(token.Length - 44)
+                     Expect.equal (lab.Data forged) (Error(SessionError.Refused Guess)) "not ada's session"
+                 | other -> failtestf "%A" other)
+
+             testCase "a former server key opens sessions, and a renewal brings them under the new one" (fun () ->
+                 for seals in [ false; true ] do
+                     let older, newer = RandomNumberGenerator.GetBytes 32, RandomNumberGenerator.GetBytes 32
+                     let store = MemoryStore()
+
+                     let node keys =
+                         Lab(
+                             store,
+                             { Invariants.settings with
+                                 SealsToBearer = seals
+                                 ServerKey = keys
+                                 Policy =
+                                     { Invariants.settings.Policy with
+                                         RotateEvery = Some(TimeSpan.FromMinutes 5.0) } }
+                         )
+
+                     let before = node (ServerKeys older)
+                     let rotating = node (ServerKeys(newer, [ older ]))
+                     let after = node (ServerKeys newer)
+                     let guess = Error(SessionError.Refused Guess)
+                     let _, token = create before (Some "ada")
+                     Expect.equal (after.Data token) guess "the new key alone"
+                     Expect.equal (rotating.Data token) (Ok canary) "both"
+                     let opened = rotating.Present(token, false) |> Invariants.ok
+                     rotating.Engine.Update(opened, Ok, none) |> run |> Invariants.ok |> ignore
+                     Expect.equal (before.Data token) (Ok canary) "a node that has not heard of the new one"
+
+                     for lab in [ before; rotating; after ] do
+                         lab.After(TimeSpan.FromMinutes 6.0)
+
+                     let next = (rotating.Present(token, true) |> Invariants.ok).Issued.Value.Reveal()
+                     Expect.equal (rotating.Data next) (Ok canary) "renewed"
+                     Expect.equal (after.Data next) (Ok canary) "under the new key"
+                     Expect.equal (before.Data next) guess "and not under the old one")
 
              testCase "sealed to the bearer: the end by time is told without data" (fun () ->
                  let lab = lab toBearer

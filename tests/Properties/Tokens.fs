@@ -180,10 +180,22 @@ let all (seed: int) =
           }
 
           testCase "a server key gives other hashes, another key others again" (fun () ->
-              let under key = (Token.tryParse (SecretHasher key) (good.AsSpan())).Value.Hash
-              let hashes = [ under null; under (Array.create 32 7uy); under (Array.create 32 8uy) ]
+              let hashUnder (keys: ServerKeys | null) = (Token.tryParse (SecretHasher keys) (good.AsSpan())).Value.Hash
+              let under (key: byte[]) = hashUnder (ServerKeys key)
+              let hashes = [ hashUnder null; under (Array.create 32 7uy); under (Array.create 32 8uy) ]
               Expect.equal (List.distinct (hashes |> List.map (fun hash -> hash.W0, hash.W1))).Length 3 "all differ"
               Expect.isTrue ((under (Array.create 32 7uy)).Equals hashes[1]) "the same key, the same hash")
+
+          testCase "under a server key a hash belongs to one session id" (fun () ->
+              let hashes (hasher: SecretHasher) =
+                  [ for id in [ "a"; "b"; "aa"; String('a', 64) ] do
+                        let token = (Token.tryParse hasher ((id + "." + secretText).AsSpan())).Value
+                        token.Hash.W0, token.Hash.W1, token.Hash.W2, token.Hash.W3 ]
+
+              let keyed = SecretHasher(ServerKeys(Array.create 32 7uy))
+              Expect.equal (List.distinct (hashes keyed)).Length 4 "of four ids"
+              Expect.equal (hashes keyed) (hashes keyed) "the same each time"
+              Expect.equal (List.distinct (hashes hasher)).Length 1 "without a key it is of the secret alone")
 
           testCase "hashes are equal in all of their 256 bits, or not at all" (fun () ->
               let hash = (parse good).Value.Hash

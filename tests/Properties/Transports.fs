@@ -19,7 +19,8 @@ let private readWith settings (headers: (string * string) list) =
     let context = DefaultHttpContext()
 
     for name, value in headers do
-        context.Request.Headers.Append(name, StringValues value)
+        // An empty one, too: Append leaves those out.
+        context.Request.Headers[name] <- StringValues.Concat(context.Request.Headers[name], value)
 
     Transport(settings, hasher).Read context
 
@@ -111,6 +112,47 @@ let all =
               Expect.isTrue (ambiguous [ "Cookie", "sid="; "X-Session", a ]) "both, one of them empty"
               Expect.isFalse (ambiguous [ "Cookie", $"SID={a}"; "X-Session", a ]) "another cookie"
               Expect.isFalse (ambiguous [ "Cookie", $"sid={a}" ]) "one"
+              Expect.isTrue (readWith settings [ "Cookie", $"sid={a}"; "X-Session", a ]).IsGarbage "both are no token"
+
+              Expect.isTrue
+                  (readWith settings [ "Cookie", $"sid={a}"; "X-Session", "" ]).IsGarbage
+                  "nor with an empty one"
+
               Expect.isTrue (readWith settings [ "X-Session", a ]).IsTokenCame "the header"
               Expect.isTrue (readWith settings [ "X-Session", "" ]).IsNothingCame "an empty header"
-              Expect.isTrue (readWith settings [ "X-Session", a; "X-Session", a ]).IsGarbage "two headers") ]
+              Expect.isTrue (readWith settings [ "X-Session", a; "X-Session", a ]).IsGarbage "two headers")
+
+          testCase "Set-Cookie, byte by byte" (fun () ->
+              let issued =
+                  let engine = Invariants.engineWith (MemoryStore()) Invariants.settings
+
+                  engine.Create(Token.newId, None, [||], Threading.CancellationToken.None).GetAwaiter().GetResult()
+                  |> Invariants.ok
+                  |> _.Issued.Value
+
+              let said settings (hand: Transport -> HttpContext -> unit) =
+                  let context = DefaultHttpContext()
+                  hand (Transport(settings, hasher)) context
+                  string context.Response.Headers.SetCookie
+
+              let set settings = said settings (fun transport context -> transport.Hand(context, issued))
+              let cleared settings = said settings (fun transport context -> transport.Clear context)
+              let text = issued.Reveal()
+              let plain = SessionSettings.defaults
+              let shared = { plain with CookieDomain = Some "example.com" }
+
+              let embedded = { plain with SameSite = SameSiteMode.None; Partitioned = true }
+
+              let kept = { plain with CookieMaxAge = Some(TimeSpan.FromHours 1) }
+              let gone = "=; expires=Thu, 01 Jan 1970 00:00:00 GMT; max-age=0; path=/; "
+
+              for actual, expected in
+                  [ set plain, $"__Host-sid={text}; path=/; secure; samesite=lax; httponly"
+                    set shared, $"__Secure-sid={text}; path=/; domain=example.com; secure; samesite=lax; httponly"
+                    set embedded, $"__Host-sid={text}; path=/; secure; samesite=none; httponly; partitioned"
+                    set kept, $"__Host-sid={text}; path=/; secure; samesite=lax; httponly; max-age=3600"
+                    cleared plain, $"__Host-sid{gone}secure; samesite=lax; httponly"
+                    cleared kept, $"__Host-sid{gone}secure; samesite=lax; httponly"
+                    cleared shared, $"__Secure-sid{gone}domain=example.com; secure; samesite=lax; httponly"
+                    cleared embedded, $"__Host-sid{gone}secure; samesite=none; httponly; partitioned" ] do
+                  Expect.equal actual expected "exactly") ]

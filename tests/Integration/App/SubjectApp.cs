@@ -68,6 +68,7 @@ public sealed class SubjectApp : IAsyncDisposable
             {
                 response.Headers["X-Origin"] = session.Origin.ToString();
                 response.Headers["X-State"] = session.State.ToString();
+                response.Headers["X-Authenticated"] = session.AuthenticatedAt?.ToString("O") ?? "never";
                 return session.Data?.ToString() ?? "(none)";
             }
         );
@@ -125,7 +126,15 @@ public sealed class SubjectApp : IAsyncDisposable
             "/profile",
             (Session<Cart> session) => session.Subject is { } subject ? Results.Text(subject) : Results.StatusCode(401)
         );
-        app.MapPost("/logout", async (Session<Cart> session) => await session.DestroyAsync());
+        app.MapPost(
+            "/logout",
+            async (Session<Cart> session, HttpResponse response) =>
+            {
+                await session.DestroyAsync();
+                response.Headers["X-Origin"] = session.Origin.ToString();
+                response.Headers["X-State"] = session.State.ToString();
+            }
+        );
         app.MapPost(
             "/slow-logout",
             async (Session<Cart> session) =>

@@ -1,0 +1,138 @@
+/// An endpoint that needs a session runs only when the middleware has looked at it. Where the middleware is missing, or
+/// stands where no endpoint is known yet, the request fails: a forgotten line must not open the door.
+namespace Session.AspNetCore
+
+open System
+open System.Collections.Generic
+open System.Runtime.CompilerServices
+open System.Threading.Tasks
+open Microsoft.AspNetCore.Builder
+open Microsoft.AspNetCore.Http
+open Microsoft.AspNetCore.Routing
+open Microsoft.AspNetCore.Routing.Matching
+
+/// That the middleware for this data has let the request in, and to which endpoint: a request can be routed anew.
+[<Sealed>]
+type internal SessionAdmission(endpoint: Endpoint, dataType: Type, earlier: SessionAdmission | null) =
+    member _.Is(other: Endpoint, required: Type | null) : bool =
+        obj.ReferenceEquals(endpoint, other) && (isNull required || required = dataType)
+        || (match earlier with
+            | null -> false
+            | earlier -> earlier.Is(other, required))
+
+/// `isChecked`: the endpoint's own delegate asks for the admission.
+[<Sealed>]
+type internal SessionRequirement(dataType: Type | null, signedIn: bool, isChecked: bool) =
+    member _.IsChecked = isChecked
+
+    interface IRequireSessionMetadata with
+        member _.DataType = dataType
+        member _.SignedIn = signedIn
+
+[<RequireQualifiedAccess>]
+module SessionGuard =
+    let internal admit (context: HttpContext) (endpoint: Endpoint) (dataType: Type) =
+        context.Features.Set(SessionAdmission(endpoint, dataType, context.Features.Get<SessionAdmission>()))
+
+    let private sentence (endpoint: Endpoint | null) (required: Type | null) =
+        let name =
+            match endpoint with
+            | null -> "An endpoint"
+            | endpoint -> String.Concat("Endpoint '", endpoint.DisplayName, "'")
+
+        let data, call =
+            match required with
+            | null -> "", "app.UseSession<T>()"
+            | required -> String.Concat(" of ", required.Name), String.Concat("app.UseSession<", required.Name, ">()")
+
+        String.Concat(
+            [| name
+               " needs a session"
+               data
+               ", and "
+               call
+               " did not run for it, so nobody would be kept out. Add "
+               call
+               " before the endpoints, and after app.UseRouting() if the application calls that." |]
+        )
+
+    /// Throws InvalidOperationException unless the middleware has let this request in to this endpoint.
+    let verify (context: HttpContext) (requirement: IRequireSessionMetadata) : unit =
+        let isAdmitted =
+            match context.GetEndpoint(), context.Features.Get<SessionAdmission>() with
+            | null, _
+            | _, null -> false
+            | endpoint, admission -> admission.Is(endpoint, requirement.DataType)
+
+        if not isAdmitted then
+            invalidOp (sentence (context.GetEndpoint()) requirement.DataType)
+
+    /// Marks an endpoint, and has its delegate ask for the admission.
+    let require (dataType: Type | null) (signedIn: bool) (builder: EndpointBuilder) : unit =
+        match builder.RequestDelegate with
+        | null -> builder.Metadata.Add(SessionRequirement(dataType, signedIn, false))
+        | next ->
+            let requirement = SessionRequirement(dataType, signedIn, true)
+            builder.Metadata.Add requirement
+
+            builder.RequestDelegate <-
+                RequestDelegate(fun context ->
+                    verify context requirement
+                    next.Invoke context)
+
+    /// Requirements that came as bare metadata, such as attributes on handlers, hubs and controllers.
+    let private unchecked (endpoint: Endpoint) =
+        let required = endpoint.Metadata.GetOrderedMetadata<IRequireSessionMetadata>()
+        let mutable found = false
+
+        for i in 0 .. required.Count - 1 do
+            match required[i] with
+            | :? SessionRequirement as requirement when requirement.IsChecked -> ()
+            | _ -> found <- true
+
+        found && not (isNull endpoint.RequestDelegate)
+
+    let internal needsCheck (endpoint: Endpoint) = unchecked endpoint
+
+    /// The endpoint with a delegate that asks for the admission first.
+    let internal behindCheck (endpoint: Endpoint) : Endpoint =
+        let required = endpoint.Metadata.GetOrderedMetadata<IRequireSessionMetadata>()
+        let next = endpoint.RequestDelegate
+
+        let checking =
+            RequestDelegate(fun context ->
+                for i in 0 .. required.Count - 1 do
+                    verify context required[i]
+
+                match next with
+                | null -> Task.CompletedTask
+                | next -> next.Invoke context)
+
+        match endpoint with
+        | :? RouteEndpoint as route ->
+            RouteEndpoint(checking, route.RoutePattern, route.Order, route.Metadata, route.DisplayName)
+        | other -> Endpoint(checking, other.Metadata, other.DisplayName)
+
+/// Routing hands out endpoints with bare requirements behind the check. Others are not touched, and cost nothing.
+[<Sealed>]
+type internal SessionMatcherPolicy() =
+    inherit MatcherPolicy()
+
+    let behind = ConditionalWeakTable<Endpoint, Endpoint>()
+    // After the policies that bring endpoints of their own, such as those for dynamic controllers.
+    override _.Order = Int32.MaxValue
+
+    interface IEndpointSelectorPolicy with
+        member _.AppliesToEndpoints(endpoints: IReadOnlyList<Endpoint>) =
+            MatcherPolicy.ContainsDynamicEndpoints endpoints || Seq.exists SessionGuard.needsCheck endpoints
+
+        member _.ApplyAsync(_: HttpContext, candidates: CandidateSet) =
+            for i in 0 .. candidates.Count - 1 do
+                if candidates.IsValidCandidate i then
+                    let candidate = candidates[i]
+
+                    if SessionGuard.needsCheck candidate.Endpoint then
+                        let replacement = behind.GetValue(candidate.Endpoint, SessionGuard.behindCheck)
+                        candidates.ReplaceEndpoint(i, replacement, candidate.Values)
+
+            Task.CompletedTask
