@@ -1,4 +1,4 @@
-// One server of the comparison: Web VARIANT PORT [REDIS]. The endpoints are the same in each:
+// One server of the comparison: Web VARIANT PORT [REDIS or FILE]. The endpoints are the same in each:
 //   /plain  touches no session      /read  reads the cart      /write  changes the cart      /new  begins a session
 using System.Text.Json;
 using Bench.Web;
@@ -6,7 +6,10 @@ using Session.CSharp;
 using StackExchange.Redis;
 
 var (variant, port) = (args[0], int.Parse(args[1]));
-var redis = args.Length > 2 ? args[2] : "";
+
+// The connection has the variant's name: that is how its commands are told from those of the others.
+var place = args.Length > 2 ? args[2] : "";
+var redis = $"{place},name={variant}";
 
 var builder = WebApplication.CreateSlimBuilder();
 builder.Logging.ClearProviders();
@@ -32,6 +35,12 @@ switch (variant)
         break;
     case "ours-memory":
         Ours(sessions => sessions.UseMemory());
+        break;
+    case "ours-sqlite":
+        Ours(sessions => sessions.UseSqlite(place));
+        break;
+    case "ours-redis":
+        Ours(sessions => sessions.UseRedis(redis));
         break;
     case "builtin-memory":
         builder.Services.AddDistributedMemoryCache();

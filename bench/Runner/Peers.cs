@@ -1,0 +1,143 @@
+namespace Bench.Runner;
+
+/// <summary>All servers side by side, one of them under load at a time, in rounds: what changes on the machine meets them all.</summary>
+internal sealed class Peers(Plan plan, Workshop workshop)
+{
+    private readonly List<Measurement> _measurements = [];
+    private readonly List<CommandsSent> _commands = [];
+    private readonly List<string> _missing = [];
+    private bool _isBroken;
+
+    public async Task<Results> RunAsync()
+    {
+        if (!Tool.Exists("wrk"))
+            throw new InvalidOperationException("wrk is missing: there is nothing to measure with.");
+
+        await using var redis = Tool.Exists("redis-server") ? await RedisServer.StartAsync(workshop.Scratch) : null;
+        var servers = new List<Server>();
+        try
+        {
+            foreach (var variant in Variant.All.Where(variant => IsPossible(variant, redis is not null)))
+            {
+                servers.Add(await Server.StartAsync(variant, workshop, redis));
+                await Browser.CheckAsync(servers[^1]);
+            }
+
+            await WarmUpAsync(servers, redis);
+            for (var round = 1; round <= plan.Rounds; round++)
+                await RoundAsync(round, servers, redis);
+        }
+        finally
+        {
+            foreach (var server in servers)
+                await server.DisposeAsync();
+        }
+
+        return new Results(
+            DateTime.UtcNow.ToString("yyyy-MM-dd"),
+            await Machine.DescribeAsync(),
+            plan,
+            _measurements,
+            _commands,
+            _missing,
+            !_isBroken
+        );
+    }
+
+    private bool IsPossible(Variant variant, bool hasRedis)
+    {
+        var needs =
+            variant.Keeps == Variant.Store.Redis && !hasRedis ? "redis-server"
+            : variant.OnNode && !Tool.Exists("node") ? "node"
+            : variant.OnNode && !Directory.Exists(workshop.NodeModules) ? "its npm packages (npm ci in bench/node)"
+            : null;
+        if (needs is null)
+            return true;
+
+        _missing.Add($"{variant.Name}: without {needs}");
+        Console.Error.WriteLine($"\n*** MISSING: {variant.Name} is not measured, for want of {needs}. ***\n");
+        return false;
+    }
+
+    /// <summary>Long enough that the code of each endpoint is compiled for good; and the exact count of commands, once.</summary>
+    private async Task WarmUpAsync(IReadOnlyList<Server> servers, RedisServer? redis)
+    {
+        foreach (var server in servers)
+        {
+            var cookies = await Browser.BeginSessionsAsync(server, plan.Sessions);
+            foreach (var endpoint in Plan.Endpoints)
+            {
+                Console.WriteLine($"warm-up {server.Variant.Name} /{endpoint}");
+                Note(
+                    await Load.RunAsync(workshop, server, endpoint, cookies, plan.FirstWarmUpSeconds),
+                    server,
+                    endpoint
+                );
+                if (server.Variant.Keeps == Variant.Store.Redis)
+                {
+                    var sent = await CommandCount.PerRequestAsync(server, redis!, endpoint, cookies);
+                    _commands.Add(new CommandsSent(server.Variant.Name, endpoint, sent));
+                }
+            }
+        }
+    }
+
+    private async Task RoundAsync(int round, IReadOnlyList<Server> servers, RedisServer? redis)
+    {
+        // New ones in each round: none is old enough for a renewal, which would be another thing to measure.
+        var cookies = new Dictionary<Server, IReadOnlyList<string>>();
+        foreach (var server in servers)
+            cookies[server] = await Browser.BeginSessionsAsync(server, plan.Sessions);
+
+        foreach (var endpoint in Plan.Endpoints)
+        {
+            // Forth and back, so that nobody always comes after the same one.
+            foreach (var server in round % 2 == 1 ? servers : servers.Reverse())
+            {
+                var warm = await Load.RunAsync(workshop, server, endpoint, cookies[server], plan.WarmUpSeconds);
+                Note(warm, server, endpoint);
+                var measured = await MeasureAsync(round, server, endpoint, cookies[server], redis);
+                Note(measured.Load, server, endpoint);
+                _measurements.Add(measured);
+                Console.WriteLine(
+                    $"round {round}/{plan.Rounds} {server.Variant.Name} /{endpoint}: {measured.PerSecond:F0}/s, {measured.CpuMicrosecondsPerRequest:F1} us CPU"
+                );
+            }
+        }
+    }
+
+    private async Task<Measurement> MeasureAsync(
+        int round,
+        Server server,
+        string endpoint,
+        IReadOnlyList<string> cookies,
+        RedisServer? redis
+    )
+    {
+        var usesRedis = server.Variant.Keeps == Variant.Store.Redis;
+        var commands = usesRedis ? await redis!.CommandsRunAsync() : (long?)null;
+        var allocated = await server.AllocatedAsync();
+        var (cpu, redisCpu, wrkCpu) = (server.CpuSeconds, redis?.CpuSeconds ?? 0, Cpu.SecondsOfEnded());
+        var load = await Load.RunAsync(workshop, server, endpoint, cookies, plan.Seconds);
+        return new Measurement(
+            server.Variant.Name,
+            endpoint,
+            round,
+            load,
+            server.CpuSeconds - cpu,
+            (redis?.CpuSeconds ?? 0) - redisCpu,
+            Cpu.SecondsOfEnded() - wrkCpu,
+            await server.AllocatedAsync() - allocated,
+            usesRedis ? await redis!.CommandsRunAsync() - commands : null
+        );
+    }
+
+    private void Note(Load load, Server server, string endpoint)
+    {
+        if (load.IsValid)
+            return;
+
+        _isBroken = true;
+        Console.Error.WriteLine($"\n*** INVALID: {server.Variant.Name} /{endpoint}: {load} ***\n");
+    }
+}

@@ -1,0 +1,13 @@
+namespace Bench.Runner;
+
+/// <summary>How much is measured.</summary>
+internal sealed record Plan(int Rounds, int Seconds, int WarmUpSeconds, int FirstWarmUpSeconds, int Sessions)
+{
+    public const int Connections = 32;
+
+    public static IReadOnlyList<string> Endpoints { get; } = ["plain", "read", "write"];
+
+    public static Plan Full { get; } = new(7, 5, 1, 6, 1000);
+
+    public static Plan Quick { get; } = new(2, 1, 1, 1, 200);
+}

@@ -1,0 +1,45 @@
+// Runner peers [--quick] [--rounds N] [--seconds N]   measures the peers, writes their figures, text and chart
+// Runner render [--quick]                             text and chart again, from the figures that are there
+// Runner assemble [--quick]                           RESULTS.md from the fragments
+using System.Globalization;
+using Bench.Runner;
+
+CultureInfo.CurrentCulture = CultureInfo.InvariantCulture;
+var quick = args.Contains("--quick");
+var plan = quick ? Plan.Quick : Plan.Full;
+for (var i = 1; i < args.Length; i++)
+{
+    if (args[i] == "--rounds")
+        plan = plan with { Rounds = int.Parse(args[++i]) };
+    else if (args[i] == "--seconds")
+        plan = plan with { Seconds = int.Parse(args[++i]) };
+    else if (args[i] != "--quick")
+    {
+        Console.Error.WriteLine($"Unknown: {args[i]}");
+        return 2;
+    }
+}
+
+using var workshop = new Workshop(quick);
+var figures = Path.Combine(workshop.Fragments, "peers.json");
+switch (args.FirstOrDefault())
+{
+    case "peers":
+        var results = await new Peers(plan, workshop).RunAsync();
+        results.Write(figures);
+        Report.Render(results, workshop);
+        foreach (var target in Target.All(results))
+            Console.WriteLine($"{target.Verdict, -12} {target.What}: {target.Measured:0.###} ({target.Bound})");
+        if (!results.IsValid)
+            Console.Error.WriteLine("*** INVALID: requests failed, the figures mean nothing. ***");
+        return results.IsValid ? 0 : 1;
+    case "render":
+        Report.Render(Results.Read(figures), workshop);
+        return 0;
+    case "assemble":
+        Console.WriteLine(Report.Assemble(workshop));
+        return 0;
+    default:
+        Console.Error.WriteLine("Runner peers|render|assemble [--quick] [--rounds N] [--seconds N]");
+        return 2;
+}

@@ -1,0 +1,45 @@
+using System.Text;
+
+namespace Bench.Runner;
+
+/// <summary>RESULTS.md: the fragments one behind the other, each as its tool has written it.</summary>
+internal static class Report
+{
+    private static readonly string[] s_parts = ["peers", "micro", "growth", "simulation", "notes"];
+
+    public static void Render(Results results, Workshop workshop)
+    {
+        File.WriteAllText(Path.Combine(workshop.Fragments, "peers.md"), Fragment.Of(results));
+        File.WriteAllText(Path.Combine(workshop.Output, "peers.svg"), Chart.Of(results));
+    }
+
+    public static string Assemble(Workshop workshop)
+    {
+        var text = new StringBuilder(
+            """
+            # Results
+
+            Made by `./bench.sh`, which measures everything again and writes this page (`./bench.sh peers`, `micro`, `growth` or
+            `simulation`: one part; the others stay as they were; `--quick`: short rounds that check the tool and leave this
+            page alone). The parts are in [results](results).
+
+
+            """
+        );
+        foreach (var part in s_parts)
+        {
+            var file = Find(workshop, part);
+            if (file is not null)
+                text.Append(File.ReadAllText(file).Trim()).Append("\n\n");
+        }
+        var page = Path.Combine(workshop.Output, "RESULTS.md");
+        File.WriteAllText(page, text.ToString().TrimEnd() + "\n");
+        return page;
+    }
+
+    // Short rounds write elsewhere: what they did not make is taken from where it is published.
+    private static string? Find(Workshop workshop, string part) =>
+        new[] { workshop.Fragments, workshop.PublishedFragments }
+            .Select(folder => Path.Combine(folder, part + ".md"))
+            .FirstOrDefault(File.Exists);
+}
