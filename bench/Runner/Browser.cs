@@ -43,7 +43,7 @@ internal static class Browser
             request.Headers.Add("Cookie", cookie);
         using var response = await server.Client.SendAsync(request);
         var text = await response.Content.ReadAsStringAsync();
-        if (!response.IsSuccessStatusCode)
+        if (!response.IsSuccessStatusCode || text.Length == 0)
             throw new InvalidOperationException(
                 $"{server.Variant.Name}: /{endpoint} answers {(int)response.StatusCode}: {text}"
             );

@@ -114,7 +114,8 @@ else if (database is not null)
             return await Store(key, Cart.New);
         }
     );
-    app.MapGet("/read", async (HttpContext http) => Of(await Fetch(http.Request.Cookies["sid"]!)));
+    // With its type said, or it would be a RequestDelegate, whose answer nobody writes.
+    app.MapGet("/read", async Task<Answer> (HttpContext http) => Of(await Fetch(http.Request.Cookies["sid"]!)));
     app.MapGet(
         "/write",
         async (HttpContext http) =>

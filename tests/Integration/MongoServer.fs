@@ -163,7 +163,7 @@ let private batch = 101
 
 /// One server: a replica set of one, as far as its client can see.
 [<Sealed>]
-type StandIn() as server =
+type StandIn() =
     let listener = new TcpListener(IPAddress.Loopback, 0)
     let stopped = new CancellationTokenSource()
     let collections = Dictionary<string, SortedDictionary<string, BsonDocument>>()
@@ -180,9 +180,7 @@ type StandIn() as server =
     let mutable fault: BsonDocument -> Fault option = fun _ -> None
     let mutable isAway = false
 
-    do
-        listener.Start()
-        Task.Run(fun () -> server.Accept()) |> ignore
+    do listener.Start()
 
     let port = (listener.LocalEndpoint :?> IPEndPoint).Port
 
@@ -399,6 +397,158 @@ type StandIn() as server =
                 refused.Enqueue what
                 failed 59 "CommandNotFound" $"The stand-in does not know {what}.")
 
+    /// The command of a message: its body, and the sequences of documents beside it.
+    let read (bytes: byte array) : BsonDocument =
+        let document (from: int) =
+            let size = BitConverter.ToInt32(bytes, from)
+            BsonSerializer.Deserialize<BsonDocument>(ReadOnlySpan(bytes, from, size).ToArray()), from + size
+
+        if BitConverter.ToUInt32(bytes, 0) &&& ~~~0x10000u <> 0u then
+            failwith "the stand-in does not know these flags"
+
+        let mutable at = 4
+        let mutable command = BsonDocument()
+
+        while at < bytes.Length do
+            match bytes[at] with
+            | 0uy ->
+                let body, next = document (at + 1)
+                command <- body.Merge command
+                at <- next
+            | 1uy ->
+                let until = at + 1 + BitConverter.ToInt32(bytes, at + 1)
+                let name = Text.Encoding.UTF8.GetString(bytes, at + 5, Array.IndexOf(bytes, 0uy, at + 5) - at - 5)
+                let all = BsonArray()
+                at <- at + 5 + Text.Encoding.UTF8.GetByteCount name + 1
+
+                while at < until do
+                    let one, next = document at
+                    all.Add one |> ignore
+                    at <- next
+
+                command.Add(name, all) |> ignore
+            | other -> failwith $"the stand-in does not know a section {other}"
+
+        command
+
+    let serve (client: TcpClient) : Task<unit> =
+        task {
+            let stream = client.GetStream()
+            let head = Array.zeroCreate<byte> 16
+            let mutable goesOn = true
+
+            try
+                try
+                    while goesOn do
+                        do! stream.ReadExactlyAsync(Memory head, stopped.Token)
+                        let body = Array.zeroCreate<byte>(BitConverter.ToInt32(head, 0) - 16)
+                        do! stream.ReadExactlyAsync(Memory body, stopped.Token)
+                        let request = BitConverter.ToInt32(head, 4)
+
+                        match BitConverter.ToInt32(head, 12) with
+                        | 2004 ->
+                            // The old form, for the first words of a connection only.
+                            let reply = BsonExtensionMethods.ToBson(hello ())
+
+                            let head =
+                                Array.concat
+                                    [ BitConverter.GetBytes(36 + reply.Length)
+                                      BitConverter.GetBytes 0
+                                      BitConverter.GetBytes request
+                                      BitConverter.GetBytes 1
+                                      BitConverter.GetBytes 8
+                                      BitConverter.GetBytes 0L
+                                      BitConverter.GetBytes 0
+                                      BitConverter.GetBytes 1 ]
+
+                            do! stream.WriteAsync(ReadOnlyMemory(Array.append head reply), stopped.Token)
+                        | 2013 ->
+                            let command: BsonDocument = read body
+                            let name = command.GetElement(0).Name
+
+                            let isGreeting = name = "hello" || name = "isMaster" || name = "ismaster"
+
+                            if not isGreeting && name <> "endSessions" then
+                                log.Enqueue command
+
+                            let wrong = if isGreeting then None else fault command
+
+                            match wrong with
+                            | Some(Late span) -> do! Task.Delay(span, stopped.Token)
+                            | _ -> ()
+
+                            let answer: BsonDocument | null =
+                                match wrong with
+                                | Some LostRequest -> null
+                                | Some(Refused(code, name)) ->
+                                    let answer = failed code name $"{name}, as a test wants it"
+
+                                    // As servers since 4.4 say it: drivers retry by this label, not by the code.
+                                    if command.Contains "txnNumber" then
+                                        answer.Add("errorLabels", BsonArray [ "RetryableWriteError" ])
+                                    else
+                                        answer
+                                | Some NoMajority ->
+                                    let concern =
+                                        doc
+                                            [ "code", 64
+                                              "codeName", "WriteConcernFailed"
+                                              "errmsg", "waiting for replication timed out" ]
+
+                                    (execute command).Clone().AsBsonDocument.Add("writeConcernError", concern)
+                                | Some LostAnswer ->
+                                    execute command |> ignore
+                                    null
+                                | _ -> if isGreeting then hello () else execute command
+
+                            match answer with
+                            | null -> goesOn <- false
+                            | answer ->
+                                let reply = BsonExtensionMethods.ToBson answer
+
+                                let head =
+                                    Array.concat
+                                        [ BitConverter.GetBytes(21 + reply.Length)
+                                          BitConverter.GetBytes 0
+                                          BitConverter.GetBytes request
+                                          BitConverter.GetBytes 2013
+                                          BitConverter.GetBytes 0
+                                          [| 0uy |] ]
+
+                                do! stream.WriteAsync(ReadOnlyMemory(Array.append head reply), stopped.Token)
+                        | other -> failwith $"the stand-in does not know the message {other}"
+                with
+                | :? IOException
+                | :? EndOfStreamException
+                | :? ObjectDisposedException
+                | :? SocketException
+                | :? OperationCanceledException -> ()
+            finally
+                clients.TryRemove client |> ignore
+                client.Dispose()
+        }
+
+    let accept () =
+        task {
+            while not stopped.IsCancellationRequested do
+                try
+                    let! client = listener.AcceptTcpClientAsync stopped.Token
+
+                    if isAway then
+                        client.Dispose()
+                    else
+                        client.NoDelay <- true
+                        clients[client] <- true
+                        Task.Run<unit>(fun () -> serve client) |> ignore
+                with
+                | :? OperationCanceledException
+                | :? ObjectDisposedException
+                | :? SocketException -> ()
+        }
+
+    // Last: whoever connects finds all of the server.
+    do Task.Run<unit>(accept) |> ignore
+
     member _.Address = $"mongodb://127.0.0.1:{port}/?replicaSet=standin"
     /// The commands so far, but for what the driver says to itself.
     member _.Commands = List.ofSeq log
@@ -453,148 +603,6 @@ type StandIn() as server =
                             && document[field].ToUniversalTime().AddSeconds after <= now
                         then
                             (documents ns).Remove(document["_id"].AsString) |> ignore)
-
-    member private _.Accept() =
-        task {
-            while not stopped.IsCancellationRequested do
-                try
-                    let! client = listener.AcceptTcpClientAsync stopped.Token
-
-                    if isAway then
-                        client.Dispose()
-                    else
-                        client.NoDelay <- true
-                        clients[client] <- true
-                        Task.Run<unit>(fun () -> server.Serve client) |> ignore
-                with
-                | :? OperationCanceledException
-                | :? ObjectDisposedException
-                | :? SocketException -> ()
-        }
-
-    member private _.Serve(client: TcpClient) : Task<unit> =
-        task {
-            let stream = client.GetStream()
-            let head = Array.zeroCreate<byte> 16
-            let mutable goesOn = true
-
-            try
-                try
-                    while goesOn do
-                        do! stream.ReadExactlyAsync(Memory head, stopped.Token)
-                        let body = Array.zeroCreate<byte>(BitConverter.ToInt32(head, 0) - 16)
-                        do! stream.ReadExactlyAsync(Memory body, stopped.Token)
-                        let request = BitConverter.ToInt32(head, 4)
-
-                        match BitConverter.ToInt32(head, 12) with
-                        | 2004 ->
-                            // The old form, for the first words of a connection only.
-                            let reply = BsonExtensionMethods.ToBson(hello ())
-
-                            let head =
-                                Array.concat
-                                    [ BitConverter.GetBytes(36 + reply.Length)
-                                      BitConverter.GetBytes 0
-                                      BitConverter.GetBytes request
-                                      BitConverter.GetBytes 1
-                                      BitConverter.GetBytes 8
-                                      BitConverter.GetBytes 0L
-                                      BitConverter.GetBytes 0
-                                      BitConverter.GetBytes 1 ]
-
-                            do! stream.WriteAsync(ReadOnlyMemory(Array.append head reply), stopped.Token)
-                        | 2013 ->
-                            let command: BsonDocument = server.Read body
-                            let name = command.GetElement(0).Name
-
-                            let isGreeting = name = "hello" || name = "isMaster" || name = "ismaster"
-
-                            if not isGreeting && name <> "endSessions" then
-                                log.Enqueue command
-
-                            let wrong = if isGreeting then None else fault command
-
-                            match wrong with
-                            | Some(Late span) -> do! Task.Delay(span, stopped.Token)
-                            | _ -> ()
-
-                            let answer: BsonDocument | null =
-                                match wrong with
-                                | Some LostRequest -> null
-                                | Some(Refused(code, name)) -> failed code name $"{name}, as a test wants it"
-                                | Some NoMajority ->
-                                    let concern =
-                                        doc
-                                            [ "code", 64
-                                              "codeName", "WriteConcernFailed"
-                                              "errmsg", "waiting for replication timed out" ]
-
-                                    (execute command).Clone().AsBsonDocument.Add("writeConcernError", concern)
-                                | Some LostAnswer ->
-                                    execute command |> ignore
-                                    null
-                                | _ -> if isGreeting then hello () else execute command
-
-                            match answer with
-                            | null -> goesOn <- false
-                            | answer ->
-                                let reply = BsonExtensionMethods.ToBson answer
-
-                                let head =
-                                    Array.concat
-                                        [ BitConverter.GetBytes(21 + reply.Length)
-                                          BitConverter.GetBytes 0
-                                          BitConverter.GetBytes request
-                                          BitConverter.GetBytes 2013
-                                          BitConverter.GetBytes 0
-                                          [| 0uy |] ]
-
-                                do! stream.WriteAsync(ReadOnlyMemory(Array.append head reply), stopped.Token)
-                        | other -> failwith $"the stand-in does not know the message {other}"
-                with
-                | :? IOException
-                | :? EndOfStreamException
-                | :? ObjectDisposedException
-                | :? SocketException
-                | :? OperationCanceledException -> ()
-            finally
-                clients.TryRemove client |> ignore
-                client.Dispose()
-        }
-
-    /// The command of a message: its body, and the sequences of documents beside it.
-    member private _.Read(bytes: byte array) : BsonDocument =
-        let document (from: int) =
-            let size = BitConverter.ToInt32(bytes, from)
-            BsonSerializer.Deserialize<BsonDocument>(ReadOnlySpan(bytes, from, size).ToArray()), from + size
-
-        if BitConverter.ToUInt32(bytes, 0) &&& ~~~0x10000u <> 0u then
-            failwith "the stand-in does not know these flags"
-
-        let mutable at = 4
-        let mutable command = BsonDocument()
-
-        while at < bytes.Length do
-            match bytes[at] with
-            | 0uy ->
-                let body, next = document (at + 1)
-                command <- body.Merge command
-                at <- next
-            | 1uy ->
-                let until = at + 1 + BitConverter.ToInt32(bytes, at + 1)
-                let name = Text.Encoding.UTF8.GetString(bytes, at + 5, Array.IndexOf(bytes, 0uy, at + 5) - at - 5)
-                let all = BsonArray()
-                at <- at + 5 + Text.Encoding.UTF8.GetByteCount name + 1
-
-                while at < until do
-                    let one, next = document at
-                    all.Add one |> ignore
-                    at <- next
-
-                command.Add(name, all) |> ignore
-            | other -> failwith $"the stand-in does not know a section {other}"
-
-        command
 
     interface IDisposable with
         member _.Dispose() =
