@@ -658,7 +658,11 @@ let private routines subject =
       renewed @ [ Upto(GraceOver, 0), ToPresent(Current, 0) ]
       renewed @ [ Upto(GraceOver, 0), ToPresent(Predecessor, 0) ]
       renewing @ again
-      renewing @ again @ again @ again @ again ]
+      renewing @ again @ again @ again @ again
+      // The deadlines, a tick to each side: by chance alone a run may miss one.
+      for ticks in [ -1; 0; 1 ] do
+          now (ToCreate subject) :: [ Upto(TheEnd, ticks), ToPresent(Current, 0) ]
+          begun @ [ Upto(TheEnd, ticks), ToPresent(Current, 0) ] ]
 
 let private history =
     gen {
