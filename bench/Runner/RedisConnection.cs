@@ -28,7 +28,7 @@ internal sealed class RedisConnection : IDisposable
     {
         await _client.GetStream().WriteAsync(Encoding.Latin1.GetBytes(command + "\r\n"));
         var head = await ReadLineAsync();
-        if (!head.StartsWith('$'))
+        if (!head.StartsWith('$') || head == "$-1")
             return head;
 
         var text = new char[int.Parse(head[1..], CultureInfo.InvariantCulture) + 2];

@@ -462,13 +462,13 @@ let private sees (name: string, _) =
             Expect.isNonEmpty report.Failures "the contract sees it"
         })
 
+/// Ours, each with what it has counted.
+let ours = [ memory (); sqlite (); redis (); mongo () ]
+
 let all =
     testList
         "the contract"
-        [ tests (memory ())
-          tests (sqlite ())
-          tests (redis ())
-          tests (mongo ())
+        [ yield! List.map tests ours
           testList "sees what is broken" (faults |> List.map sees)
 
           testCaseTask "a violation tells its story, shrunk, and how to replay it" (fun () ->

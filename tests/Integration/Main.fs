@@ -43,6 +43,10 @@ let main args =
         |> Async.RunSynchronously
 
     Contract.clean ()
+
+    if not (Array.contains "--only" args) then
+        Audit.write (IO.Path.Combine("artifacts", "audit", "integration.json")) Contract.ours results
+
     let mutable passed, failed, skipped = 0, 0, 0
 
     let show (text: string) =

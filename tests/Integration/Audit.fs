@@ -1,0 +1,74 @@
+/// The results as JSON, for the audit page.
+module Integration.Audit
+
+open System
+open System.ComponentModel
+open System.Diagnostics
+open System.IO
+open System.Runtime.InteropServices
+open System.Text.Json
+open System.Text.Json.Nodes
+open Expecto.Impl
+
+let private versionOf (command: string) =
+    try
+        match
+            Process.Start(
+                ProcessStartInfo(command, "--version", RedirectStandardOutput = true, RedirectStandardError = true)
+            )
+        with
+        | null -> "not there"
+        | started ->
+            use started = started
+            let said = started.StandardOutput.ReadToEnd().Trim()
+            started.WaitForExit()
+            said.Split('\n')[0]
+    with :? Win32Exception ->
+        "not there"
+
+let private contractOf (contract: Session.Stores.Testing.StoreContract) results =
+    let own =
+        results
+        |> List.filter (fun (test: Expecto.FlatTest, _) ->
+            List.contains $"{contract.Name}, seed {contract.Options.Seed}" test.name)
+
+    let failed = own |> List.filter (fun (_, summary: TestSummary) -> not summary.result.isPassed)
+    let it = JsonObject()
+    it["store"] <- JsonValue.Create contract.Name
+    it["seed"] <- JsonValue.Create contract.Options.Seed
+    it["commands"] <- JsonValue.Create contract.Commands
+    it["histories"] <- JsonValue.Create contract.Histories
+    it["passed"] <- JsonValue.Create(own.Length - failed.Length)
+    it["failed"] <- JsonValue.Create failed.Length
+    it
+
+let write (file: string) contracts (results: (Expecto.FlatTest * TestSummary) list) =
+    let tests = JsonArray()
+
+    for test, summary in results do
+        let it = JsonObject()
+        it["name"] <- JsonValue.Create(String.concat " / " test.name)
+        it["passed"] <- JsonValue.Create summary.result.isPassed
+        it["skipped"] <- JsonValue.Create summary.result.isIgnored
+        it["seconds"] <- JsonValue.Create(Math.Round(summary.duration.TotalSeconds, 3))
+
+        match summary.result with
+        | TestResult.Failed why -> it["why"] <- JsonValue.Create why
+        | TestResult.Error error -> it["why"] <- JsonValue.Create(string error)
+        | _ -> ()
+
+        tests.Add it
+
+    let servers = JsonObject()
+    servers[".NET"] <- JsonValue.Create RuntimeInformation.FrameworkDescription
+
+    for command in [ "redis-server"; "redis-sentinel"; "chromium" ] do
+        servers[command] <- JsonValue.Create(versionOf command)
+
+    servers["MongoDB"] <- JsonValue.Create MongoServer.name
+    let all = JsonObject()
+    all["tests"] <- tests
+    all["contracts"] <- JsonArray [| for contract in contracts -> contractOf contract results :> JsonNode |]
+    all["servers"] <- servers
+    Directory.CreateDirectory(nonNull (Path.GetDirectoryName file)) |> ignore
+    File.WriteAllText(file, all.ToJsonString(JsonSerializerOptions(WriteIndented = true)) + "\n")
