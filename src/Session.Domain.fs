@@ -208,6 +208,9 @@ type Standing =
 [<RequireQualifiedAccess>]
 module Lifecycle =
 
+    // Instants and numbers are compared as such: the general operators allocate for each comparison.
+    open NonStructuralComparison
+
     let initial = Absent
 
     /// How many superseded secrets a record remembers, and how many issued ones can wait for their confirmation.
@@ -224,28 +227,32 @@ module Lifecycle =
 
     // -- time
 
+    let private deadlineOf policy isUnconfirmed live =
+        let idle = live.LastSeen + policy.Idle
+        let absolute = defaultArg live.AuthenticatedAt live.CreatedAt + policy.Absolute
+        let struct (kind, at) = if absolute <= idle then struct (Absolute, absolute) else struct (Idle, idle)
+        let confirm = live.CreatedAt + policy.Confirm
+
+        if isUnconfirmed && live.Subject.IsNone && confirm < at then
+            struct (Unconfirmed, confirm)
+        else
+            struct (kind, at)
+
     /// The first instant at which a live session is over, and by which limit.
     let deadline policy state =
-        let ofLive unconfirmed live =
-            let idle = live.LastSeen + policy.Idle
-            let absolute = defaultArg live.AuthenticatedAt live.CreatedAt + policy.Absolute
-            let kind, at = if absolute <= idle then Absolute, absolute else Idle, idle
-            let confirm = live.CreatedAt + policy.Confirm
-            if unconfirmed && live.Subject.IsNone && confirm < at then Unconfirmed, confirm else kind, at
-
         match state with
-        | Created live -> Some(ofLive true live)
+        | Created live -> ValueSome(deadlineOf policy true live)
         | Active live
-        | Regenerated(live, _) -> Some(ofLive false live)
+        | Regenerated(live, _) -> ValueSome(deadlineOf policy false live)
         | Absent
         | Destroyed _
-        | Expired _ -> None
+        | Expired _ -> ValueNone
 
     /// The end that time has brought to a live session. A deadline is exclusive: at exactly the deadline it is over.
     let overdue policy (now: DateTimeOffset) state =
         match deadline policy state with
-        | Some(kind, at) when at <= now -> Some(kind, at)
-        | _ -> None
+        | ValueSome(struct (_, at)) as over when at <= now -> over
+        | _ -> ValueNone
 
     /// When time next has something to say about a record: its deadline, or the end of its tombstone.
     let due policy state =
@@ -258,14 +265,18 @@ module Lifecycle =
         | Active _
         | Regenerated _ ->
             match deadline policy state with
-            | Some(_, at) -> at
-            | None -> DateTimeOffset.MaxValue
+            | ValueSome(struct (_, at)) -> at
+            | ValueNone -> DateTimeOffset.MaxValue
 
     /// A session's own clock never runs backwards: a request whose node is behind is judged at the time of the last one.
     let private ownTime (now: DateTimeOffset) state =
-        match liveOf state with
-        | Some live when live.LastSeen > now -> live.LastSeen
-        | _ -> now
+        match state with
+        | Created live
+        | Active live
+        | Regenerated(live, _) -> if live.LastSeen > now then live.LastSeen else now
+        | Absent
+        | Destroyed _
+        | Expired _ -> now
 
     // -- secrets
 
@@ -422,16 +433,16 @@ module Lifecycle =
         | Predecessor
         | Stolen _ as standing ->
             match overdue policy now state, standing with
-            | Some(kind, _), _ -> Ok [ HasExpired(kind, now) ]
-            | None, Stolen true -> Error Outdated
-            | None, Stolen false ->
+            | ValueSome(struct (kind, _)), _ -> Ok [ HasExpired(kind, now) ]
+            | ValueNone, Stolen true -> Error Outdated
+            | ValueNone, Stolen false ->
                 match policy.OnReplay with
                 | DestroySession -> Ok [ WasReplayed secret; WasDestroyed(Replayed, now) ]
                 | RefuseToken -> Ok [ WasReplayed secret ]
-            | None, Offered -> Ok [ RenewalConfirmed(secret, now, now + policy.Grace); WasSeen now ]
+            | ValueNone, Offered -> Ok [ RenewalConfirmed(secret, now, now + policy.Grace); WasSeen now ]
             // The predecessor may read and write; it moves no deadline, and gets no token.
-            | None, Predecessor -> Ok []
-            | None, (Current | Dead | Unknown) ->
+            | ValueNone, Predecessor -> Ok []
+            | ValueNone, (Current | Dead | Unknown) ->
                 match state with
                 | Created _ -> Ok [ WasConfirmed; WasSeen now ]
                 | Absent
@@ -443,9 +454,9 @@ module Lifecycle =
     /// For whoever was let in before: the session has to live still, under the same elevation.
     let private asOpened policy now under state live events =
         match overdue policy now state with
-        | Some(kind, at) -> Error(Over(ByTime kind, at))
-        | None when live.Elevations <> under -> Error Outdated
-        | None -> Ok events
+        | ValueSome(struct (kind, at)) -> Error(Over(ByTime kind, at))
+        | ValueNone when live.Elevations <> under -> Error Outdated
+        | ValueNone -> Ok events
 
     /// Whether the presenter of the confirmed secret is to be issued the next one.
     let isRenewalDue policy (now: DateTimeOffset) state =
@@ -483,11 +494,11 @@ module Lifecycle =
         | (Created _ | Active _ | Regenerated _), Destroy(reason, _) -> Ok [ WasDestroyed(reason, now) ]
         | (Created _ | Active _ | Regenerated _), Expire ->
             match overdue policy now state with
-            | Some(kind, _) -> Ok [ HasExpired(kind, now) ]
-            | None -> Error NotDue
+            | ValueSome(struct (kind, _)) -> Ok [ HasExpired(kind, now) ]
+            | ValueNone -> Error NotDue
         | (Created _ | Active _ | Regenerated _), Tell -> Error NotDue
 
-        | (Destroyed _ | Expired _), Present secret when standing secret state = Unknown -> Error Guess
+        | (Destroyed _ | Expired _), Present secret when (standing secret state).IsUnknown -> Error Guess
         | Expired(_, _, _, told), Tell -> if told then Ok [] else Ok [ WasTold ]
         | (Destroyed _ | Expired _), Destroy _ -> Ok []
         | Destroyed(_, reason, at), (Present _ | Write _ | SignIn _ | Elevate _ | Renew _ | Expire | Tell) ->

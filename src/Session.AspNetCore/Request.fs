@@ -32,13 +32,13 @@ type private Parting =
 type RequestSession<'T>(service: SessionService<'T>, context: HttpContext) =
     let engine = service.Engine
     let mutable isLoaded = false
-    let mutable opened: Opened option = None
+    let mutable opened: Opened voption = ValueNone
     let mutable data: 'T option = None
     let mutable origin = Origin.New
     // The end of what was opened or presented here.
     let mutable ended: State = Absent
     // A session that lives, and whose data cannot be read here.
-    let mutable unreadable: Opened option = None
+    let mutable unreadable: Opened voption = ValueNone
     // Why a logout cannot end what came.
     let mutable unendable: SessionError option = None
     // Whether something came that is no token, or more than one.
@@ -68,7 +68,7 @@ type RequestSession<'T>(service: SessionService<'T>, context: HttpContext) =
                 Task.CompletedTask)
 
     let accept (now: Opened) value =
-        opened <- Some now
+        opened <- ValueSome now
         data <- value
         blocked <- None
 
@@ -82,7 +82,7 @@ type RequestSession<'T>(service: SessionService<'T>, context: HttpContext) =
         | SessionError.Ended _
         | SessionError.Refused _
         | SessionError.NoSession ->
-            opened <- None
+            opened <- ValueNone
             data <- None
             blocked <- Some error
         | _ -> ()
@@ -146,7 +146,7 @@ type RequestSession<'T>(service: SessionService<'T>, context: HttpContext) =
                 task {
                     do! engine.TellUnreadable(token.Id, reason)
                     origin <- Origin.Invalid
-                    unreadable <- Some presented
+                    unreadable <- ValueSome presented
                     explain "no session: its data cannot be read"
                     return Ok()
                 }
@@ -199,12 +199,23 @@ type RequestSession<'T>(service: SessionService<'T>, context: HttpContext) =
             nothingWrong
         | Error error -> Task.FromResult(Error error)
 
+    let loaded (loading: Task<Result<unit, SessionError>>) : Task<Result<unit, SessionError>> =
+        if loading.IsCompletedSuccessfully then
+            isLoaded <- loading.Result.IsOk
+            loading
+        else
+            task {
+                let! answer = loading
+                isLoaded <- answer.IsOk
+                return answer
+            }
+
     let load (cancel: CancellationToken) : Task<Result<unit, SessionError>> =
-        opened <- None
+        opened <- ValueNone
         data <- None
         ended <- Absent
         blocked <- None
-        unreadable <- None
+        unreadable <- ValueNone
         unendable <- None
         isGarbage <- false
 
@@ -212,37 +223,39 @@ type RequestSession<'T>(service: SessionService<'T>, context: HttpContext) =
         | NothingCame ->
             origin <- Origin.New
             explain "no session: the request has no token"
-            nothingWrong
+            loaded nothingWrong
         | Garbage ->
             origin <- Origin.Invalid
             isGarbage <- true
             explain "no session: what came under the token's name is no token, or two different ones"
 
-            task {
-                do!
-                    engine.TellRefused(
-                        if service.Transport.IsDoubled context then
-                            RefusalReason.Duplicated
-                        else
-                            RefusalReason.Malformed
-                    )
+            loaded (
+                task {
+                    do!
+                        engine.TellRefused(
+                            if service.Transport.IsDoubled context then
+                                RefusalReason.Duplicated
+                            else
+                                RefusalReason.Malformed
+                        )
 
-                return Ok()
-            }
+                    return Ok()
+                }
+            )
         | TokenCame token ->
             let presenting = engine.Present(token, not context.Response.HasStarted, cancel)
 
             if presenting.IsCompletedSuccessfully then
-                arrived token presenting.Result
+                loaded (arrived token presenting.Result)
             else
                 task {
                     let! presented = presenting
-                    return! arrived token presented
+                    return! loaded (arrived token presented)
                 }
 
     let close (state: State) =
-        opened <- None
-        unreadable <- None
+        opened <- ValueNone
+        unreadable <- ValueNone
         data <- None
         ended <- state
         blocked <- Some(SessionError.Ended(OnPurpose SignedOut, service.Clock.GetUtcNow()))
@@ -279,20 +292,7 @@ type RequestSession<'T>(service: SessionService<'T>, context: HttpContext) =
 
     /// Reads the session at the first call: one store call, or none without a token.
     member _.Load(cancel: CancellationToken) : Task<Result<unit, SessionError>> =
-        if isLoaded then
-            nothingWrong
-        else
-            let loading = load cancel
-
-            if loading.IsCompletedSuccessfully then
-                isLoaded <- loading.Result.IsOk
-                loading
-            else
-                task {
-                    let! answer = loading
-                    isLoaded <- answer.IsOk
-                    return answer
-                }
+        if isLoaded then nothingWrong else load cancel
 
     member _.Service = service
     member _.Origin = origin
@@ -301,23 +301,36 @@ type RequestSession<'T>(service: SessionService<'T>, context: HttpContext) =
     /// The state at this moment. Absent: there is no session.
     member _.State =
         match opened with
-        | Some session -> Lifecycle.settle (service.Clock.GetUtcNow()) session.Snapshot.State
-        | None -> ended
+        | ValueSome session -> Lifecycle.settle (service.Clock.GetUtcNow()) session.Snapshot.State
+        | ValueNone -> ended
 
-    member _.Id = opened |> Option.map _.Snapshot.Id
-    member _.Live = opened |> Option.map _.Live
+    member _.Id =
+        match opened with
+        | ValueSome session -> Some session.Snapshot.Id
+        | ValueNone -> None
+
+    member _.Live =
+        match opened with
+        | ValueSome session -> Some session.Live
+        | ValueNone -> None
 
     member _.ExpiresAt =
-        opened
-        |> Option.bind (fun session -> Lifecycle.deadline engine.Settings.Policy session.Snapshot.State)
-        |> Option.map snd
+        match opened with
+        | ValueSome session ->
+            match Lifecycle.deadline engine.Settings.Policy session.Snapshot.State with
+            | ValueSome(struct (_, at)) -> Some at
+            | ValueNone -> None
+        | ValueNone -> None
+
+    /// What a face of this session for another language keeps here: one for the whole request.
+    member val Face: obj | null = null with get, set
 
     /// Reads the session again.
     member request.Reload(cancel: CancellationToken) : Task<Result<unit, SessionError>> =
         task {
             match opened with
-            | None when isLoaded && parting <> LeaveAlone -> return Ok()
-            | Some session when parting <> LeaveAlone || session.Issued.IsSome ->
+            | ValueNone when isLoaded && parting <> LeaveAlone -> return Ok()
+            | ValueSome session when parting <> LeaveAlone || session.Issued.IsSome ->
                 // The client does not have the new token yet: read by id, on the authority of this request.
                 match! engine.Reload(session, cancel) with
                 | Error error -> return Error error
@@ -326,7 +339,7 @@ type RequestSession<'T>(service: SessionService<'T>, context: HttpContext) =
                     match deserialize fresh.Live.Data with
                     | Error error -> return Error error
                     | Ok value ->
-                        opened <- Some fresh
+                        opened <- ValueSome fresh
                         data <- value
                         return Ok()
             | _ ->
@@ -341,7 +354,7 @@ type RequestSession<'T>(service: SessionService<'T>, context: HttpContext) =
             | Error error -> return Error error
             | Ok() ->
                 match opened with
-                | Some session when not context.Response.HasStarted ->
+                | ValueSome session when not context.Response.HasStarted ->
                     match! engine.SignOut(session, cancel) with
                     | Error(SessionError.Unavailable _ as error) -> return Error error
                     | _ -> return! create None value cancel
@@ -356,9 +369,9 @@ type RequestSession<'T>(service: SessionService<'T>, context: HttpContext) =
             | Error error -> return Error error
             | Ok() ->
                 match opened, blocked with
-                | None, Some error -> return Error error
-                | None, None -> return! create None (update None) cancel
-                | Some session, _ ->
+                | ValueNone, Some error -> return Error error
+                | ValueNone, None -> return! create None (update None) cancel
+                | ValueSome session, _ ->
                     let mutable result = Unchecked.defaultof<'T>
 
                     let change bytes =
@@ -381,9 +394,9 @@ type RequestSession<'T>(service: SessionService<'T>, context: HttpContext) =
             | Error error -> return Error error
             | Ok() ->
                 match opened, blocked with
-                | None, Some error -> return Error error
-                | None, None -> return! create None value cancel
-                | Some session, _ ->
+                | ValueNone, Some error -> return Error error
+                | ValueNone, None -> return! create None value cancel
+                | ValueSome session, _ ->
                     match! engine.Save(session, service.Serializer.Serialize value, cancel) with
                     | Error error -> return lose error
                     | Ok saved ->
@@ -402,9 +415,9 @@ type RequestSession<'T>(service: SessionService<'T>, context: HttpContext) =
             | Ok() when context.Response.HasStarted -> return Error SessionError.ResponseStarted
             | Ok() ->
                 match opened, blocked with
-                | None, Some(SessionError.Unavailable _ as error) -> return Error error
-                | None, _ -> return! create (Some subject) value cancel
-                | Some session, _ ->
+                | ValueNone, Some(SessionError.Unavailable _ as error) -> return Error error
+                | ValueNone, _ -> return! create (Some subject) value cancel
+                | ValueSome session, _ ->
                     match! engine.SignIn(session, subject, service.Serializer.Serialize value, cancel) with
                     | Error error -> return lose error
                     | Ok signedIn ->
@@ -421,8 +434,8 @@ type RequestSession<'T>(service: SessionService<'T>, context: HttpContext) =
             | Ok() when context.Response.HasStarted -> return Error SessionError.ResponseStarted
             | Ok() ->
                 match opened with
-                | None -> return Error(defaultArg blocked SessionError.NoSession)
-                | Some session ->
+                | ValueNone -> return Error(defaultArg blocked SessionError.NoSession)
+                | ValueSome session ->
                     match! engine.Regenerate(session, cancel) with
                     | Error error -> return lose error
                     | Ok regenerated ->
@@ -438,16 +451,17 @@ type RequestSession<'T>(service: SessionService<'T>, context: HttpContext) =
             match! request.Load cancel with
             | Error error -> return Error error
             | Ok() ->
-                match Option.orElse unreadable opened, Option.orElse unendable blocked with
-                | None, Some(SessionError.Unavailable _ | SessionError.Refused _ | SessionError.Unreadable _ as error) ->
+                match ValueOption.orElse unreadable opened, Option.orElse unendable blocked with
+                | ValueNone,
+                  Some(SessionError.Unavailable _ | SessionError.Refused _ | SessionError.Unreadable _ as error) ->
                     return Error error
-                | None, None when isGarbage -> return! destroyEach cancel
-                | None, _ -> return Ok()
-                | Some session, _ ->
+                | ValueNone, None when isGarbage -> return! destroyEach cancel
+                | ValueNone, _ -> return Ok()
+                | ValueSome session, _ ->
                     match! engine.SignOut(session, cancel) with
                     | Error(SessionError.NoSession | SessionError.Ended _) ->
-                        opened <- None
-                        unreadable <- None
+                        opened <- ValueNone
+                        unreadable <- ValueNone
                         data <- None
                         part Clear
                         return Ok()
@@ -463,7 +477,12 @@ module RequestSession =
     let find<'T> (context: HttpContext) : RequestSession<'T> =
         match context.Features.Get<RequestSession<'T>>() with
         | null ->
-            match context.RequestServices.GetService<SessionService<'T>>() with
+            let service =
+                match context.Features.Get<SessionService<'T>>() with
+                | null -> context.RequestServices.GetService<SessionService<'T>>()
+                | service -> service
+
+            match service with
             | null ->
                 invalidOp (
                     String.Concat(

@@ -61,9 +61,9 @@ type Transport(settings: SessionSettings, hasher: SecretHasher) =
 
     // RFC 6265bis 5.4 and 5.7: the framework's own collection ignores the case of names, decodes percent signs and
     // takes the last of several values, each of which lets an attacker's cookie stand in for ours.
-    let find (headers: StringValues) : struct (int * string) =
+    let find (headers: StringValues) : struct (int * ReadOnlyMemory<char>) =
         let mutable count = 0
-        let mutable found = ""
+        let mutable found = ReadOnlyMemory<char>.Empty
 
         for i in 0 .. headers.Count - 1 do
             match headers[i] with
@@ -92,20 +92,20 @@ type Transport(settings: SessionSettings, hasher: SecretHasher) =
                         && header[first + name.Length] = '='
                         && String.CompareOrdinal(header, first, name, 0, name.Length) = 0
                     then
-                        let value = header.AsSpan(first + name.Length + 1, last - first - name.Length - 1)
+                        let value = header.AsMemory(first + name.Length + 1, last - first - name.Length - 1)
 
                         if count = 0 then
-                            found <- String value
+                            found <- value
                             count <- 1
-                        elif not (value.SequenceEqual(found.AsSpan())) then
+                        elif not (value.Span.SequenceEqual found.Span) then
                             count <- count + 1
 
                     start <- stop + 1
 
         struct (count, found)
 
-    let parse (text: string) =
-        match Token.tryParse hasher (text.AsSpan()) with
+    let parse (text: ReadOnlySpan<char>) =
+        match Token.tryParse hasher text with
         | ValueSome token -> TokenCame token
         | ValueNone -> Garbage
 
@@ -132,10 +132,10 @@ type Transport(settings: SessionSettings, hasher: SecretHasher) =
             | 0 -> NothingCame
             // An empty header: a client that keeps its token there, and has none yet.
             | 1 when String.IsNullOrEmpty(string values) -> NothingCame
-            | 1 -> parse (string values)
+            | 1 -> parse ((string values).AsSpan())
             | _ -> Garbage
         | _ when count = 0 -> NothingCame
-        | _ when count = 1 -> parse value
+        | _ when count = 1 -> parse value.Span
         | _ -> Garbage
 
     /// Whether garbage is garbage because more than one value came.
@@ -176,7 +176,7 @@ type Transport(settings: SessionSettings, hasher: SecretHasher) =
             values
             |> List.truncate most
             |> List.choose (fun value ->
-                match parse value with
+                match parse (value.AsSpan()) with
                 | TokenCame token -> Some token
                 | NothingCame
                 | Garbage -> None)

@@ -4,6 +4,7 @@ using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.Metadata;
 using Microsoft.FSharp.Core;
 using Session.AspNetCore;
+using Session.Engine;
 
 namespace Session.CSharp;
 
@@ -111,10 +112,10 @@ public sealed class Session<T> : IBindableFromHttpContext<Session<T>>, IEndpoint
 
 #pragma warning disable CA1000 // the framework's interfaces for parameters ask for static members
     /// <summary>The session of this request, read from the store on the first call. For parameter binding.</summary>
-    public static async ValueTask<Session<T>?> BindAsync(HttpContext context, ParameterInfo parameter)
+    public static ValueTask<Session<T>?> BindAsync(HttpContext context, ParameterInfo parameter)
     {
         ArgumentNullException.ThrowIfNull(context);
-        return await OfAsync(context, context.RequestAborted).ConfigureAwait(false);
+        return OfAsync(context, context.RequestAborted)!;
     }
 
     /// <summary>Marks the endpoint as one that uses these sessions.</summary>
@@ -125,15 +126,33 @@ public sealed class Session<T> : IBindableFromHttpContext<Session<T>>, IEndpoint
     }
 #pragma warning restore CA1000
 
-    internal static async ValueTask<Session<T>> OfAsync(HttpContext context, CancellationToken cancellationToken)
+    internal static ValueTask<Session<T>> OfAsync(HttpContext context, CancellationToken cancellationToken)
     {
         var request = RequestSession.find<T>(context);
-        (await request.Load(cancellationToken).ConfigureAwait(false)).OrThrow();
-        if (context.Features.Get<Session<T>>() is { } known)
+        var loading = request.Load(cancellationToken);
+        if (!loading.IsCompletedSuccessfully)
+            return Later(loading, request);
+
+        loading.Result.OrThrow();
+        return new ValueTask<Session<T>>(Of(request));
+
+        static async ValueTask<Session<T>> Later(
+            Task<FSharpResult<Unit, SessionError>> loading,
+            RequestSession<T> request
+        )
+        {
+            (await loading.ConfigureAwait(false)).OrThrow();
+            return Of(request);
+        }
+    }
+
+    private static Session<T> Of(RequestSession<T> request)
+    {
+        if (request.Face is Session<T> known)
             return known;
 
         var session = new Session<T>(request);
-        context.Features.Set(session);
+        request.Face = session;
         return session;
     }
 }

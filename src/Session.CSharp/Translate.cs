@@ -61,7 +61,7 @@ internal static class Translate
             live.CreatedAt,
             live.AuthenticatedAt?.Value,
             live.LastSeen,
-            Lifecycle.deadline(policy, snapshot.State)!.Value.Item2
+            Lifecycle.deadline(policy, snapshot.State).Value.Item2
         );
     }
 

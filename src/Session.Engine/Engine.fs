@@ -9,6 +9,7 @@ open Microsoft.Extensions.Logging
 open Session.Domain
 
 /// A session that a token opened, or that was just created or elevated: what a request works with.
+[<Struct; NoComparison>]
 type Opened =
     {
         Snapshot: Snapshot
@@ -20,9 +21,13 @@ type Opened =
 
     /// The living part.
     member opened.Live =
-        match Lifecycle.liveOf opened.Snapshot.State with
-        | Some live -> live
-        | None -> invalidOp "This session is over."
+        match opened.Snapshot.State with
+        | Created live
+        | Active live
+        | Regenerated(live, _) -> live
+        | Absent
+        | Destroyed _
+        | Expired _ -> invalidOp "This session is over."
 
 [<Sealed>]
 type SessionEngine
@@ -65,6 +70,29 @@ type SessionEngine
                 | Some(struct (hash, _)) -> hash
                 | None -> token.Hash
 
+    /// The session of a token that only reads: the record as it was loaded, and nothing to store or to issue.
+    let read (loaded: Result<Snapshot, SessionError>) (token: PresentedToken) mayIssue keys : Opened voption =
+        match loaded with
+        | Error _ -> ValueNone
+        | Ok before ->
+            let now = loop.Now
+
+            match Lifecycle.decide policy now (Present(hashFor token before.State)) before.State with
+            | Ok events when loop.IsRead(before, events) ->
+                // What a touch would store is not due, so the session ends when the record says, and not later.
+                let after =
+                    match events with
+                    | []
+                    | [ WasSeen _ ] -> before
+                    | events -> { before with State = List.fold Lifecycle.evolve before.State events }
+
+                if mayIssue && Lifecycle.isRenewalDue policy now after.State then
+                    ValueNone
+                else
+                    ValueSome { Snapshot = after; Issued = None; Keys = keys }
+            | Ok _
+            | Error _ -> ValueNone
+
     let keysOf (secret: Secret) (id: string) make : BearerKeys | null =
         match secret.KeyWith(hasher, id) with
         | null -> null
@@ -85,15 +113,58 @@ type SessionEngine
 
     /// Opens the session of a token, confirms it on its first use, and issues the next token when a renewal is due and
     /// the response can still carry one. A guess costs one load and changes nothing.
-    member _.Present
+    member engine.Present
         (token: PresentedToken, mayIssue: bool, cancel: CancellationToken)
-        : Task<Result<Opened, SessionError>> =
-        let next = ref<Secret | null> null
-
+        : ValueTask<Result<Opened, SessionError>> =
         let keys: BearerKeys | null =
             match token.Key with
             | null -> null
             | key -> BearerKeys.Of(token.Hash, key, token.Former)
+
+        let loading = loop.Begin(token.Id, cancel)
+
+        // A store in this process answers at once: no state machine then.
+        if not loading.IsCompletedSuccessfully then
+            ValueTask<_>(task = engine.PresentLater(token, mayIssue, loading, keys, cancel))
+        else
+            let loaded = loop.Found(token.Id, loading.Result, keys)
+
+            match read loaded token mayIssue keys with
+            | ValueSome opened -> ValueTask<_>(Ok opened)
+            | ValueNone -> ValueTask<_>(task = engine.PresentTo(loaded, token, mayIssue, keys, cancel))
+
+    member private engine.PresentLater
+        (
+            token: PresentedToken,
+            mayIssue: bool,
+            loading: ValueTask<StoredRecord | null>,
+            keys: BearerKeys | null,
+            cancel: CancellationToken
+        ) : Task<Result<Opened, SessionError>> =
+        task {
+            let mutable loaded = Error SessionError.NoSession
+
+            try
+                let! record = loading
+                loaded <- loop.Found(token.Id, record, keys)
+            with error ->
+                loaded <- loop.NotLoaded(error, cancel)
+
+            match read loaded token mayIssue keys with
+            | ValueSome opened -> return Ok opened
+            | ValueNone -> return! engine.PresentTo(loaded, token, mayIssue, keys, cancel)
+        }
+
+    /// Where there is something to store, or to refuse.
+    member private _.PresentTo
+        (
+            loaded: Result<Snapshot, SessionError>,
+            token: PresentedToken,
+            mayIssue: bool,
+            keys: BearerKeys | null,
+            cancel: CancellationToken
+        ) : Task<Result<Opened, SessionError>> =
+        let next = ref<Secret | null> null
 
         let decide now state =
             next.Value <- null
@@ -121,39 +192,35 @@ type SessionEngine
                     | Error _ -> Ok events
                 | _ -> Ok events
 
-        let told (kind: NoticeKind) error : Task<Result<Opened, SessionError>> =
-            task {
-                do! loop.Tell(kind, token.Id)
-                return Error error
-            }
+        task {
+            let! answer =
+                match loaded with
+                | Error error -> Task.FromResult(Error error)
+                | Ok before ->
+                    let decide = Decision(fun now state -> decide now state)
+                    loop.Change(token.Id, ValueSome before, keys, TimeSpan.Zero, decide, cancel)
 
-        let conclude (answer: Result<Change, SessionError>) : Task<Result<Opened, SessionError>> =
             match answer with
-            | Error(SessionError.Refused Outdated as error) -> told OutdatedNotice error
-            | Error(SessionError.Refused Guess as error) -> told (RefusedNotice RefusalReason.Guessed) error
-            | Error(SessionError.Unreadable reason as error) -> told (UnreadableNotice reason) error
-            | Error error -> Task.FromResult(Error error)
+            | Error error ->
+                match error with
+                | SessionError.Refused Outdated -> do! loop.Tell(OutdatedNotice, token.Id)
+                | SessionError.Refused Guess -> do! loop.Tell(RefusedNotice RefusalReason.Guessed, token.Id)
+                | SessionError.Unreadable reason -> do! loop.Tell(UnreadableNotice reason, token.Id)
+                | _ -> ()
+
+                return Error error
             | Ok change when not (Lifecycle.letsIn change.Events change.After.State) ->
                 match change.After.State with
-                | Expired(_, kind, at, _) -> Task.FromResult(Error(SessionError.Ended(ByTime kind, at)))
-                | _ -> Task.FromResult(Error(SessionError.Refused Outdated))
+                | Expired(_, kind, at, _) -> return Error(SessionError.Ended(ByTime kind, at))
+                | _ -> return Error(SessionError.Refused Outdated)
             | Ok change ->
                 let issued =
                     match next.Value with
                     | null -> None
                     | secret -> Some(IssuedToken(token.Id, secret))
 
-                Task.FromResult(Ok(opened issued keys change))
-
-        let opening = loop.Open(token.Id, keys, Decision(fun now state -> decide now state), cancel)
-
-        if opening.IsCompletedSuccessfully then
-            conclude opening.Result
-        else
-            task {
-                let! answer = opening
-                return! conclude answer
-            }
+                return Ok(opened issued keys change)
+        }
 
     /// A new session under an id of `nextId`, of a subject (a sign-in) or anonymous.
     member engine.Create

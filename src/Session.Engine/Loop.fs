@@ -45,6 +45,12 @@ type Loop(store: ISessionStore, settings: EngineSettings, clock: TimeProvider, l
         | GraceEnded -> false
         | _ -> true
 
+    /// Whether what a request saw is so much later than what the store knows that it has to hear of it.
+    let isTouchDue (before: Snapshot) event =
+        match event with
+        | WasSeen at -> (at - before.StoredLastSeen).Ticks >= touchStep.Ticks
+        | _ -> false
+
     let unavailable (error: exn) =
         log.LogError(error, "The session store failed. Nothing was changed; requests that need a session get 503.")
         Error(SessionError.Unavailable error)
@@ -113,7 +119,7 @@ type Loop(store: ISessionStore, settings: EngineSettings, clock: TimeProvider, l
                 version,
                 kindOf state,
                 live.LastSeen,
-                (if due < notBefore then notBefore else due),
+                (if due.UtcTicks < notBefore.UtcTicks then notBefore else due),
                 subject,
                 Random.Shared.NextInt64(),
                 body,
@@ -138,24 +144,6 @@ type Loop(store: ISessionStore, settings: EngineSettings, clock: TimeProvider, l
         | RenewalIssued _
         | GraceEnded
         | WasTold -> ValueNone
-
-    /// The answer to a decision that stores nothing; ValueNone where there is something to store, or to look at again.
-    let answerAtOnce (before: Snapshot) (decide: Decision) =
-        match decide.Invoke(clock.GetUtcNow(), before.State) with
-        | Error error -> ValueSome(Error error)
-        | Ok events when not before.IsOpen || List.exists isStored events -> ValueNone
-        | Ok events ->
-            let state = List.fold Lifecycle.evolve before.State events
-
-            if not events.IsEmpty && (anyLive state).LastSeen - before.StoredLastSeen >= touchStep then
-                ValueNone
-            else
-                ValueSome(
-                    Ok
-                        { Before = before
-                          After = { before with State = state }
-                          Events = events }
-                )
 
     let post (notice: Notice) =
         task {
@@ -194,25 +182,19 @@ type Loop(store: ISessionStore, settings: EngineSettings, clock: TimeProvider, l
     let decode (record: StoredRecord) =
         match settings.Protector with
         | null ->
-            // Nothing is known of a body that was changed in the store's memory: that would be this process itself.
             match record.Decoded with
-            | :? State as state -> Ok state
-            | _ ->
-                let decoded = Codec.decode record.Id record.Version record.Body
-
-                match decoded with
-                | Ok state -> record.Decoded <- state
-                | Error _ -> ()
-
-                decoded
+            // Touched since: what it says of its last seen is another thing, the rest is the same.
+            | :? Snapshot as known -> Ok known.State
+            | _ -> Codec.decode record.Id record.Version record.Body
         | protector ->
             match protector.Unprotect(record.Body.ToArray()) with
             | null -> Error "not protected under a key of this application"
             | body -> Codec.decode record.Id record.Version (ReadOnlyMemory body)
 
-    /// The record as a snapshot, with its data as far as the keys open it. An unreadable record opens nothing, and
-    /// stays as it is.
-    member _.Read(record: StoredRecord, keys: BearerKeys | null) : Result<Snapshot, SessionError> =
+    /// What is read of a record depends on the record alone, and on no key: a store in this process keeps it.
+    let isPlain = isNull settings.Protector && not settings.SealsToBearer
+
+    let read (record: StoredRecord) (keys: BearerKeys | null) : Result<Snapshot, SessionError> =
         match decode record with
         | Ok state ->
             let struct (state, wraps, isOpen) =
@@ -223,16 +205,21 @@ type Loop(store: ISessionStore, settings: EngineSettings, clock: TimeProvider, l
                     | Some live -> Bearer.openState record.Id record.Version keys live.Data state
                     | None -> struct (Bearer.withData [||] state, [], true)
 
-            Ok
+            let snapshot =
                 { Id = record.Id
                   Version = record.Version
                   State =
                     match Lifecycle.liveOf state with
-                    | Some live when live.LastSeen >= record.LastSeen -> state
+                    | Some live when live.LastSeen.UtcTicks >= record.LastSeen.UtcTicks -> state
                     | _ -> Lifecycle.evolve state (WasSeen record.LastSeen)
                   StoredLastSeen = record.LastSeen
                   IsOpen = isOpen
                   Wraps = wraps }
+
+            if isPlain then
+                record.Decoded <- snapshot
+
+            Ok snapshot
         | Error reason ->
             log.LogError(
                 "The record of session {SessionId} cannot be read: {Reason}. It opens nothing.",
@@ -242,7 +229,21 @@ type Loop(store: ISessionStore, settings: EngineSettings, clock: TimeProvider, l
 
             Error(SessionError.Unreadable reason)
 
+    /// The record as a snapshot, with its data as far as the keys open it. An unreadable record opens nothing, and
+    /// stays as it is.
+    member _.Read(record: StoredRecord, keys: BearerKeys | null) : Result<Snapshot, SessionError> =
+        match record.Decoded with
+        | :? Snapshot as known when isPlain && known.StoredLastSeen.Equals record.LastSeen -> Ok known
+        | _ -> read record keys
+
     member _.Now = clock.GetUtcNow()
+
+    /// Whether an answer needs nothing stored: it only says when the session was seen, and that is not due yet.
+    member _.IsRead(before: Snapshot, events: Event list) : bool =
+        match events with
+        | [] -> before.IsOpen
+        | [ event ] -> before.IsOpen && not (isStored event) && not (isTouchDue before event)
+        | events -> before.IsOpen && not (List.exists isStored events) && not (List.exists (isTouchDue before) events)
 
     /// Tells of something that is not an event of the lifecycle.
     member _.Tell(kind: NoticeKind, id: string) : Task =
@@ -253,74 +254,47 @@ type Loop(store: ISessionStore, settings: EngineSettings, clock: TimeProvider, l
               Data = [||]
               At = clock.GetUtcNow() }
 
+    /// Asks the store for a record. The answer is for `Found`, and what it throws for `NotLoaded`: a read awaits the store
+    /// by itself, with no state machine in between.
+    member internal _.Begin(id: string, cancel: CancellationToken) : ValueTask<StoredRecord | null> =
+        try
+            store.Load(id, cancel)
+        with error ->
+            ValueTask.FromException<StoredRecord | null> error
+
+    member internal _.NotLoaded(error: exn, cancel: CancellationToken) : Result<Snapshot, SessionError> =
+        match error with
+        | :? OperationCanceledException when cancel.IsCancellationRequested ->
+            cancel.ThrowIfCancellationRequested()
+            Error SessionError.NoSession
+        | error -> unavailable error
+
+    /// Absent when there is no record.
+    member internal loop.Found
+        (id: string, record: StoredRecord | null, keys: BearerKeys | null)
+        : Result<Snapshot, SessionError> =
+        match record with
+        | null ->
+            Ok
+                { Id = id
+                  Version = 0L
+                  State = Absent
+                  StoredLastSeen = DateTimeOffset.MinValue
+                  IsOpen = true
+                  Wraps = [] }
+        | record -> loop.Read(record, keys)
+
     /// The record under this id as it is now; Absent when there is none.
     member loop.Load
         (id: string, keys: BearerKeys | null, cancel: CancellationToken)
-        : ValueTask<Result<Snapshot, SessionError>> =
-        let found (record: StoredRecord | null) =
-            match record with
-            | null ->
-                Ok
-                    { Id = id
-                      Version = 0L
-                      State = Absent
-                      StoredLastSeen = DateTimeOffset.MinValue
-                      IsOpen = true
-                      Wraps = [] }
-            | record -> loop.Read(record, keys)
-
-        let failed (error: exn) =
-            match error with
-            | :? OperationCanceledException when cancel.IsCancellationRequested ->
-                cancel.ThrowIfCancellationRequested()
-                Error SessionError.NoSession
-            | error -> unavailable error
-
-        // A store in this process answers at once: no state machine then.
-        try
-            let loading = store.Load(id, cancel)
-
-            if loading.IsCompletedSuccessfully then
-                ValueTask<_>(found loading.Result)
-            else
-                ValueTask<Result<Snapshot, SessionError>>(
-                    task =
-                        task {
-                            try
-                                let! record = loading
-                                return found record
-                            with error ->
-                                return failed error
-                        }
-                )
-        with error ->
-            ValueTask<_>(failed error)
-
-    /// Decides on the record under `id`: with one load where nothing is to be stored, else as `Change`.
-    member loop.Open
-        (id: string, keys: BearerKeys | null, decide: Decision, cancel: CancellationToken)
-        : ValueTask<Result<Change, SessionError>> =
-        let answer (loaded: Result<Snapshot, SessionError>) : ValueTask<Result<Change, SessionError>> =
-            match loaded with
-            | Error error -> ValueTask<_>(Error error)
-            | Ok before ->
-                match answerAtOnce before decide with
-                | ValueSome answer -> ValueTask<_>(answer)
-                | ValueNone ->
-                    ValueTask<_>(task = loop.Change(id, ValueSome before, keys, TimeSpan.Zero, decide, cancel))
-
-        let loading = loop.Load(id, keys, cancel)
-
-        if loading.IsCompletedSuccessfully then
-            answer loading.Result
-        else
-            ValueTask<_>(
-                task =
-                    task {
-                        let! loaded = loading
-                        return! answer loaded
-                    }
-            )
+        : Task<Result<Snapshot, SessionError>> =
+        task {
+            try
+                let! record = loop.Begin(id, cancel)
+                return loop.Found(id, record, keys)
+            with error ->
+                return loop.NotLoaded(error, cancel)
+        }
 
     /// Stores what `events` made of an absent session. `Refused Exists` when the id is taken.
     member _.Insert
@@ -387,7 +361,7 @@ type Loop(store: ISessionStore, settings: EngineSettings, clock: TimeProvider, l
 
                     let! current =
                         match known with
-                        | ValueSome snapshot -> ValueTask<_>(Ok snapshot)
+                        | ValueSome snapshot -> Task.FromResult(Ok snapshot)
                         | ValueNone -> loop.Load(id, keys, (if attempt = 1 then cancel else CancellationToken.None))
 
                     known <- ValueNone
@@ -408,7 +382,7 @@ type Loop(store: ISessionStore, settings: EngineSettings, clock: TimeProvider, l
                                 let after = { before with State = state }
                                 let seen = (anyLive state).LastSeen
 
-                                if not events.IsEmpty && seen - before.StoredLastSeen >= touchStep then
+                                if List.exists (isTouchDue before) events then
                                     try
                                         do! store.Touch(id, seen, CancellationToken.None)
                                     with error ->

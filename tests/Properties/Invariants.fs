@@ -84,7 +84,8 @@ let invariants: (string * (Step -> bool)) list =
       "2 no deadline past absolute: only a sign-in moves the absolute deadline",
       fun step ->
           match Lifecycle.deadline step.Policy step.After, step.Learnt.Life with
-          | Some(_, ending), Some life -> ending <= defaultArg life.SignedInAt life.Born + step.Policy.Absolute
+          | ValueSome(struct (_, ending)), Some life ->
+              ending <= defaultArg life.SignedInAt life.Born + step.Policy.Absolute
           | _ -> true
 
       "2 no deadline past absolute: a sign-in, and nothing else, moves the time of the sign-in, with a new secret",

@@ -312,7 +312,7 @@ let checkSlot world (slot: Slot) =
                 (Lifecycle.decide policy now (Destroy(SignedOut, None)) ended = Ok [])
 
         match Lifecycle.deadline policy slot.State, slot.Known.Life with
-        | Some(_, ending), Some life ->
+        | ValueSome(struct (_, ending)), Some life ->
             require
                 2
                 "a deadline past the absolute one"

@@ -107,11 +107,14 @@ public sealed class RedisStore : ISessionStore, IAsyncDisposable
         return result;
     }
 
-    async ValueTask<StoredRecord?> ISessionStore.Load(string id, CancellationToken cancellationToken)
+    ValueTask<StoredRecord?> ISessionStore.Load(string id, CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(id);
-        var db = await Ready(cancellationToken).ConfigureAwait(false);
-        return await Fetch(db, id).ConfigureAwait(false);
+        cancellationToken.ThrowIfCancellationRequested();
+        return _database is { } db ? Fetch(db, id) : LoadLater(id, cancellationToken);
+
+        async ValueTask<StoredRecord?> LoadLater(string id, CancellationToken cancellationToken) =>
+            await Fetch(await Ready(cancellationToken).ConfigureAwait(false), id).ConfigureAwait(false);
     }
 
     async ValueTask<WriteResult> ISessionStore.Replace(
@@ -384,14 +387,17 @@ public sealed class RedisStore : ISessionStore, IAsyncDisposable
 
     // -- one record
 
-    private async Task<StoredRecord?> Fetch(IDatabase db, string id)
+    // The path of every request: its state machines come from a pool.
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
+    private async ValueTask<StoredRecord?> Fetch(IDatabase db, string id)
     {
         // From the primary: a replica may not have heard of a logout yet.
         var value = (byte[]?)await Within(db.StringGetAsync(Key(id), CommandFlags.DemandMaster)).ConfigureAwait(false);
         return value is null ? null : RecordLayout.Read(id, value);
     }
 
-    private Task<StoredRecord?[]> FetchAll(IDatabase db, string[] ids) => Task.WhenAll(ids.Select(id => Fetch(db, id)));
+    private Task<StoredRecord?[]> FetchAll(IDatabase db, string[] ids) =>
+        Task.WhenAll(ids.Select(id => Fetch(db, id).AsTask()));
 
     private async Task<(StoredRecord? Record, DateTimeOffset? DueAt)> Take(IDatabase db, string id, double score)
     {
@@ -561,7 +567,7 @@ public sealed class RedisStore : ISessionStore, IAsyncDisposable
         return await ConnectionMultiplexer.ConnectAsync(configuration).ConfigureAwait(false);
     }
 
-    private Task<bool> Within(Task work) => Within(Result(work));
+    private ValueTask<bool> Within(Task work) => Within(Result(work));
 
     private static async Task<bool> Result(Task work)
     {
@@ -569,7 +575,8 @@ public sealed class RedisStore : ISessionStore, IAsyncDisposable
         return true;
     }
 
-    private async Task<T> Within<T>(Task<T> work)
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
+    private async ValueTask<T> Within<T>(Task<T> work)
     {
         try
         {
