@@ -260,7 +260,7 @@ module Lifecycle =
         | Destroyed(_, _, at)
         | Expired(_, _, at, true) -> at + policy.Retention
         | Expired(_, _, at, false) -> at
-        | Absent -> DateTimeOffset.MaxValue
+        | Absent
         | Created _
         | Active _
         | Regenerated _ ->
@@ -308,16 +308,11 @@ module Lifecycle =
         let old = secrets |> List.map (fun secret -> { Secret = secret; ByRenewal = byRenewal; Reported = false })
         List.truncate remembered (old @ live.Superseded)
 
-    /// Every secret that this state knows besides the superseded ones.
-    let private known state =
-        match state with
-        | Created live
-        | Active live -> [ live.Secret ]
-        | Regenerated(live, Issued(secrets, _)) -> live.Secret :: secrets
-        | Regenerated(live, Confirmed(predecessor, _)) -> [ live.Secret; predecessor ]
-        | Absent
-        | Destroyed _
-        | Expired _ -> []
+    /// The secrets that work in a renewal besides the confirmed one.
+    let private others renewal =
+        match renewal with
+        | Issued(secrets, _) -> secrets
+        | Confirmed(predecessor, _) -> [ predecessor ]
 
     // -- evolve: copies facts and never thinks
 
@@ -335,24 +330,28 @@ module Lifecycle =
     // After an elevation an older token is only refused: whoever planted it must not be able to end the session with it.
     let private outdated (old: Superseded) = { old with ByRenewal = false }
 
-    /// A new secret in place of every one that is known: what makes fixation impossible.
-    let private elevated secret at state live =
+    /// A new secret in place of every one that works: what makes fixation impossible.
+    let private elevated secret at others live =
         { live with
             Secret = secret
             SecretSince = at
             LastSeen = later live.LastSeen at
             Elevations = live.Elevations + 1
-            Superseded = supersede false (known state) { live with Superseded = List.map outdated live.Superseded } }
+            Superseded =
+                supersede false (live.Secret :: others) { live with Superseded = List.map outdated live.Superseded } }
 
     /// Nobody has presented the new token of a Created session, either; any other renewal under way is over.
     let private afterElevation change state =
         match state with
-        | Created live -> Created(change live)
-        | Active live
-        | Regenerated(live, _) -> Active(change live)
+        | Created live -> Created(change [] live)
+        | Active live -> Active(change [] live)
+        | Regenerated(live, renewal) -> Active(change (others renewal) live)
         | Absent
         | Destroyed _
         | Expired _ -> state
+
+    let private ended others live = { live with Superseded = supersede false others live }
+    let private buried others live = { ended others live with Data = [||] }
 
     let evolve state event =
         match state, event with
@@ -379,13 +378,13 @@ module Lifecycle =
                     LastSeen = later live.LastSeen at })
         | state, WasSignedIn(subject, data, secret, at) ->
             state
-            |> afterElevation (fun live ->
-                { elevated secret at state live with
+            |> afterElevation (fun others live ->
+                { elevated secret at others live with
                     Subject = Some subject
                     AuthenticatedAt = Some at
                     Data = data
                     Revision = live.Revision + 1L })
-        | state, WasElevated(secret, at) -> state |> afterElevation (elevated secret at state)
+        | state, WasElevated(secret, at) -> state |> afterElevation (elevated secret at)
         | Active live, RenewalIssued(secret, at) -> Regenerated(live, Issued([ secret ], at))
         | Regenerated(live, Issued(secrets, _)), RenewalIssued(secret, at) ->
             Regenerated(live, Issued(secret :: List.truncate (waiting - 1) secrets, at))
@@ -405,13 +404,10 @@ module Lifecycle =
         | state, WasReplayed secret ->
             let report (old: Superseded) = if old.Secret.Equals secret then { old with Reported = true } else old
             state |> onLive (fun live -> { live with Superseded = List.map report live.Superseded })
-        | (Created live | Active live | Regenerated(live, _)), WasDestroyed(reason, at) ->
-            let others = known state |> List.filter (fun secret -> not (secret.Equals live.Secret))
-            let buried = { live with Data = [||]; Superseded = supersede false others live }
-            Destroyed(buried, reason, at)
-        | (Created live | Active live | Regenerated(live, _)), HasExpired(kind, at) ->
-            let others = known state |> List.filter (fun secret -> not (secret.Equals live.Secret))
-            Expired({ live with Superseded = supersede false others live }, kind, at, false)
+        | (Created live | Active live), WasDestroyed(reason, at) -> Destroyed(buried [] live, reason, at)
+        | Regenerated(live, renewal), WasDestroyed(reason, at) -> Destroyed(buried (others renewal) live, reason, at)
+        | (Created live | Active live), HasExpired(kind, at) -> Expired(ended [] live, kind, at, false)
+        | Regenerated(live, renewal), HasExpired(kind, at) -> Expired(ended (others renewal) live, kind, at, false)
         | Expired(live, kind, at, false), WasTold -> Expired({ live with Data = [||] }, kind, at, true)
         // Pairs that `decide` never brings together leave the state alone.
         | (Created _ | Active _ | Regenerated _ | Destroyed _ | Expired _), WasCreated _
@@ -424,7 +420,8 @@ module Lifecycle =
 
     // -- decide: one answer for every pair of state and command
 
-    let private present policy now secret state =
+    /// `seen`: what it is to a living session that the confirmed secret comes.
+    let private present policy now secret state seen =
         match standing secret state with
         | Unknown -> Error Guess
         | Dead -> Error Outdated
@@ -442,14 +439,11 @@ module Lifecycle =
             | ValueNone, Offered -> Ok [ RenewalConfirmed(secret, now, now + policy.Grace); WasSeen now ]
             // The predecessor may read and write; it moves no deadline, and gets no token.
             | ValueNone, Predecessor -> Ok []
-            | ValueNone, (Current | Dead | Unknown) ->
-                match state with
-                | Created _ -> Ok [ WasConfirmed; WasSeen now ]
-                | Absent
-                | Active _
-                | Regenerated _
-                | Destroyed _
-                | Expired _ -> Ok [ WasSeen now ]
+            | ValueNone, (Current | Dead | Unknown) -> Ok seen
+
+    /// A tombstone tells why it is one to whoever had a token of the session, and to nobody else.
+    let private presentAtTombstone secret state ending at =
+        Error(if (standing secret state).IsUnknown then Guess else Over(ending, at))
 
     /// For whoever was let in before: the session has to live still, under the same elevation.
     let private asOpened policy now under state live events =
@@ -472,7 +466,8 @@ module Lifecycle =
         | (Created _ | Active _ | Regenerated _ | Destroyed _ | Expired _), Create _ -> Error Exists
         | Absent, (Present _ | Write _ | SignIn _ | Elevate _ | Renew _ | Destroy _ | Expire | Tell) -> Error NoSession
 
-        | (Created _ | Active _ | Regenerated _), Present secret -> present policy now secret state
+        | Created _, Present secret -> present policy now secret state [ WasConfirmed; WasSeen now ]
+        | (Active _ | Regenerated _), Present secret -> present policy now secret state [ WasSeen now ]
         | (Created live | Active live | Regenerated(live, _)), Write(data, basedOn, under) ->
             match basedOn with
             | Some revision when revision <> live.Revision && live.Elevations = under ->
@@ -488,23 +483,25 @@ module Lifecycle =
                 asOpened policy now under state live [ RenewalIssued(next, now) ]
             else
                 Error NotDue
-        // A request that was opened before an elevation cannot end what came after it.
-        | (Created live | Active live | Regenerated(live, _)), Destroy(_, Some under) when live.Elevations <> under ->
-            Error Outdated
-        | (Created _ | Active _ | Regenerated _), Destroy(reason, _) -> Ok [ WasDestroyed(reason, now) ]
+        | (Created live | Active live | Regenerated(live, _)), Destroy(reason, under) ->
+            match under with
+            // A request that was opened before an elevation cannot end what came after it.
+            | Some under when live.Elevations <> under -> Error Outdated
+            | Some _
+            | None -> Ok [ WasDestroyed(reason, now) ]
         | (Created _ | Active _ | Regenerated _), Expire ->
             match overdue policy now state with
             | ValueSome(struct (kind, _)) -> Ok [ HasExpired(kind, now) ]
             | ValueNone -> Error NotDue
         | (Created _ | Active _ | Regenerated _), Tell -> Error NotDue
 
-        | (Destroyed _ | Expired _), Present secret when (standing secret state).IsUnknown -> Error Guess
+        | Destroyed(_, reason, at), Present secret -> presentAtTombstone secret state (OnPurpose reason) at
+        | Expired(_, kind, at, _), Present secret -> presentAtTombstone secret state (ByTime kind) at
         | Expired(_, _, _, told), Tell -> if told then Ok [] else Ok [ WasTold ]
         | (Destroyed _ | Expired _), Destroy _ -> Ok []
-        | Destroyed(_, reason, at), (Present _ | Write _ | SignIn _ | Elevate _ | Renew _ | Expire | Tell) ->
+        | Destroyed(_, reason, at), (Write _ | SignIn _ | Elevate _ | Renew _ | Expire | Tell) ->
             Error(Over(OnPurpose reason, at))
-        | Expired(_, kind, at, _), (Present _ | Write _ | SignIn _ | Elevate _ | Renew _ | Expire) ->
-            Error(Over(ByTime kind, at))
+        | Expired(_, kind, at, _), (Write _ | SignIn _ | Elevate _ | Renew _ | Expire) -> Error(Over(ByTime kind, at))
 
     /// What has happened by the passing of time alone, short of the end.
     let private elapsed (now: DateTimeOffset) state =
@@ -527,10 +524,8 @@ module Lifecycle =
         match elapsed now state with
         | [] -> decideSettled policy now command state
         | passed ->
-            match decideSettled policy now command (List.fold evolve state passed) with
-            | Ok [] -> Ok []
-            | Ok events -> Ok(passed @ events)
-            | Error refusal -> Error refusal
+            decideSettled policy now command (List.fold evolve state passed)
+            |> Result.map (fun events -> passed @ events)
 
     /// Whether `Present` let the presenter in: it led to a live session, and was no replay.
     let letsIn events after =

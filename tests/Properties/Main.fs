@@ -31,6 +31,7 @@ let private properties args =
             "properties"
             [ testSequenced (Invariants.all seed)
               Examples.all
+              Totality.all
               Codecs.all seed
               Tokens.all seed
               Transports.all
