@@ -1,18 +1,14 @@
-/// The sixteen invariants: sentence, formula, requirement, and where the evidence is.
+/// The sixteen invariants: sentence, formula, requirement. Where the evidence is, Evidence.fs finds.
 module Docs.Invariants
 
-open System
-open System.IO
-open System.Text.RegularExpressions
-
-type private Invariant =
+type Invariant =
     { Number: int
       Name: string
       Sentence: string
       Formula: string
       Requirement: string }
 
-let private invariants =
+let all =
     let make number name sentence formula requirement =
         { Number = number
           Name = name
@@ -116,33 +112,3 @@ let private invariants =
           "An unreadable, foreign or tampered record opens nothing; there is no second decoder."
           "decode(id, version, encode(id, version, s)) = s; any other bytes, id or version ⇒ unreadable"
           "ASVS 1.5.3, 11.3.3" ]
-
-/// The names of the tests that begin with the invariant's number and name, with their files.
-let private testsOf (invariant: Invariant) =
-    let start = Regex.Escape $"{invariant.Number} {invariant.Name}: "
-
-    [ for folder in [ "tests/Properties"; "tests/Integration" ] do
-          for file in Directory.GetFiles(Source.path folder, "*.fs") |> Array.sort do
-              for found in Regex.Matches(File.ReadAllText file, $"\"({start}[^\"]+)\"") do
-                  Path.GetFileName file, found.Groups[1].Value ]
-
-let sections () =
-    [ for invariant in invariants do
-          let tests = testsOf invariant
-
-          if tests.IsEmpty then
-              failwithf "No test is named \"%d %s: …\"." invariant.Number invariant.Name
-
-          yield $"### {invariant.Number}. {invariant.Name}"
-          yield ""
-          yield invariant.Sentence
-          yield ""
-          yield $"- formula: {invariant.Formula}"
-          yield $"- requirement: {invariant.Requirement}"
-
-          for file, test in tests do
-              yield $"- property: {test} (`{file}`)"
-
-          yield! Evidence.exploration invariant.Number
-          yield! Evidence.mutants invariant.Number
-          yield "" ]

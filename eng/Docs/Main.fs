@@ -23,11 +23,18 @@ let private lifecycle () =
           "nothing. A deadline is exclusive: at exactly the deadline the session is over. A clock that runs backwards is judged"
       yield "at the time at which the session was last seen: it revives nothing and extends nothing."
       yield ""
+      yield "How to follow one invariant in five minutes, for instance the fifth, *no fixation*:"
+      yield ""
+      yield "1. Read its sentence and its formula [below](#5-no-fixation), and the requirement that asks for it."
       yield
-          "How to follow one invariant in five minutes: take its sentence [below](#invariants), read its formula, run its"
+          "2. Read its property: it has the same number and name in `tests/Properties/Invariants.fs`, and is a predicate on one step"
+      yield "   of a history. Run it alone: `./test properties --only \"5 no fixation\"`."
       yield
-          "property (`./test properties --only \"NAME\"`), read the seeded bugs that only this property finds, and open"
-      yield "`artifacts/audit/index.html` after `./test audit` for the numbers of that run."
+          "3. Read the seeded bugs that it has to find, old text beside new, in `tests/Mutants/mutants.txt`. Run them:"
+      yield "   `./test mutants --only 05-`."
+      yield
+          "4. Run `./test audit` and open `artifacts/audit/index.html`: the same invariant with the numbers of that run, the stories"
+      yield "   that were told against the bugs, and what was not run."
       yield ""
       yield "## Words"
       yield ""
@@ -61,14 +68,38 @@ let private lifecycle () =
       yield ""
       yield "## Every state and command"
       yield ""
+      yield "In short; in each cell the states that the command can lead to:"
+      yield ""
+      yield! Pairs.overview ()
+      yield ""
       yield
-          "The answers of the code, asked when this page was made. Times: idle 30 minutes, absolute 8 hours, confirm 10 minutes,"
+          "In full: the answers of the code, asked when this page was made. Times: idle 30 minutes, absolute 8 hours, confirm 10 minutes,"
       yield "rotation 15 minutes, grace 30 seconds; a replay ends the session."
       yield! Pairs.table ()
       yield ""
       yield "## Invariants"
       yield ""
-      yield! Invariants.sections ()
+      yield
+          "In the formulas *s* is a session, *t* a token, *before* and *after* are the states around one command, *now* is its time;"
+      yield
+          "`opens` is the function of that name at the end of the file, `over` is Destroyed or Expired. ASVS is OWASP ASVS 5.0.0: row"
+      yield "by row in [SECURITY.md](SECURITY.md#owasp-asvs-500-v7-session-management), what is met by what."
+      yield ""
+      yield "Where the evidence comes from:"
+      yield ""
+      yield
+          "- *properties* (`./test properties`): those of `Invariants.fs` are asked of every step of thousands of random histories, or of"
+      yield "  many requests at once; a state, command or deadline that was never met fails the run"
+      yield
+          "- *exploration* (`./test exploration`): every world that can be reached within bounds (browsers, a thief, nodes with wrong clocks,"
+      yield
+          "  crashes, lost answers). A property marked ◆ is required of every decision in it, and the sentences quoted are how a story"
+      yield "  against an invariant would end (`Worlds.fs`)"
+      yield
+          "- *seeded bugs* (`./test mutants`; `tests/Mutants/mutants.txt`): each has to be found; for each invariant there is one that no"
+      yield "  other invariant's property finds"
+      yield ""
+      yield! Sections.invariants ()
       yield ""
       yield
           "The id and the version are not part of the state: the one loop ([Loop.fs](../src/Session.Engine/Loop.fs)) keeps them, so"
@@ -76,11 +107,12 @@ let private lifecycle () =
       yield ""
       yield "## The way through the source"
       yield ""
-      yield "| | file | lines | what it says |"
-      yield "| --- | --- | --- | --- |"
+      yield "| | file | lines | of them code | what it says |"
+      yield "| --- | --- | --- | --- | --- |"
 
       for i, (file, what) in List.indexed Source.readingOrder do
-          yield $"| {i + 1} | [{file}](../{file}) | {Source.countLines file} | {what} |" ]
+          let all, code = Source.countLines file
+          yield $"| {i + 1} | [{file}](../{file}) | {all} | {code} | {what} |" ]
 
 [<EntryPoint>]
 let main args =

@@ -49,8 +49,10 @@ let situations: (string * State * TimeSpan) list =
       "Active, past its deadline", active, minutes 30
       "Regenerated (issued)", renewing, minutes 15
       "Regenerated (confirmed)", renewed, minutes 15
+      "Regenerated (issued), not confirmed within the grace", renewing, minutes 15.5
       "Regenerated (issued), past its deadline", renewing, minutes 45
       "Regenerated (confirmed), its grace over", renewed, minutes 15.5
+      "Regenerated (confirmed), past its deadline", renewed, minutes 45
       "Destroyed", run active [ minutes 1, Destroy(SignedOut, None) ], minutes 2
       "Expired, nobody told", run active [ minutes 30, Expire ], minutes 31
       "Expired, told", run active [ minutes 30, Expire; minutes 31, Tell ], minutes 32 ]
@@ -107,7 +109,9 @@ let commands state : (string * Command) list =
       yield "sign in", SignIn("bob", [||], hash 6, under)
       yield "sign in, by a request from before an elevation", SignIn("bob", [||], hash 6, under - 1)
       yield "elevate", Elevate(hash 6, under)
+      yield "elevate, by a request from before an elevation", Elevate(hash 6, under - 1)
       yield "renew", Renew(hash 6, under)
+      yield "renew, by a request from before an elevation", Renew(hash 6, under - 1)
       yield "destroy", Destroy(SignedOut, Some under)
       yield "destroy, by a request from before an elevation", Destroy(SignedOut, Some(under - 1))
       yield "destroy, by an operator or a limit", Destroy(Revoked, None)
@@ -172,6 +176,66 @@ let answer state (at: TimeSpan) command =
     | Ok events ->
         let after = List.fold Lifecycle.evolve state events
         events |> List.map eventName |> String.concat ", ", stateName after
+
+/// The same in short: a row a command, a column a state; in a cell the states that the command can lead to.
+let overview () =
+    let states =
+        [ "Absent"
+          "Created"
+          "Active"
+          "Regenerated (issued)"
+          "Regenerated (confirmed)"
+          "Destroyed"
+          "Expired" ]
+
+    let commandNames =
+        [ "create"
+          "present"
+          "write"
+          "sign in"
+          "elevate"
+          "renew"
+          "destroy"
+          "expire"
+          "tell" ]
+
+    let isOf (name: string) (whole: string) =
+        whole = name || whole.StartsWith(name + ",") || whole.StartsWith(name + " ")
+
+    let plain (state: string) = states |> List.find (fun name -> state = name || state.StartsWith(name + " ("))
+
+    let cell command state =
+        let answers =
+            [ for _, before, at in situations |> List.filter (fun (name, _, _) -> isOf state name) do
+                  for name, asked in commands before do
+                      if isOf command name then
+                          answer before at asked ]
+
+        let accepted =
+            [ for what, after in answers do
+                  if after <> "as it was" then
+                      "→ " + plain after
+                  elif not (what.StartsWith "refused: ") then
+                      "accepted, stays" ]
+
+        let refused =
+            [ for what, _ in answers do
+                  if what.StartsWith "refused: " then
+                      what.Substring 9 ]
+            |> List.distinct
+
+        let refused =
+            if refused.IsEmpty then []
+            elif accepted.IsEmpty then [ "refused" ]
+            else [ "or refused" ]
+
+        String.Join("<br>", List.distinct accepted @ refused)
+
+    [ "| | " + String.Join(" | ", states) + " |"
+      "|" + String.replicate (states.Length + 1) " --- |"
+      for command in commandNames do
+          let cells = states |> List.map (cell command)
+          "| " + String.Join(" | ", ("**" + command + "**") :: cells) + " |" ]
 
 let table () =
     [ for name, state, at in situations do

@@ -15,7 +15,12 @@ let root =
 
 let path (name: string) = Path.Combine(root, name)
 let lines name = File.ReadAllLines(path name)
-let countLines name = (lines name).Length
+
+/// Lines in all, and lines of code: neither blank nor a comment alone.
+let countLines name =
+    let all = lines name
+    let isCode (line: string) = line.Trim() <> "" && not (line.TrimStart().StartsWith "//")
+    all.Length, (all |> Array.filter isCode).Length
 
 /// The lines of the comment at the head of a file, without the slashes, between two of its headings.
 let private head name =

@@ -45,7 +45,7 @@ let main args =
     Contract.clean ()
 
     if not (Array.contains "--only" args) then
-        Audit.write (IO.Path.Combine("artifacts", "audit", "integration.json")) Contract.ours results
+        Audit.write "integration.json" Contract.ours results
 
     let mutable passed, failed, skipped = 0, 0, 0
 

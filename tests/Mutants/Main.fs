@@ -498,7 +498,12 @@ let main args =
                     passed <- passed + 1
                     printfn "only invariant %d finds %s" n (String.concat ", " names)
 
-            let folder = Path.Combine(root, "artifacts", "audit")
+            let folder =
+                match Environment.GetEnvironmentVariable "SESSION_RESULTS" with
+                | null
+                | "" -> Path.Combine(root, "artifacts", "results")
+                | folder -> Path.Combine(root, folder)
+
             Directory.CreateDirectory folder |> ignore
 
             File.WriteAllText(

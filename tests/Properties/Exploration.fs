@@ -1,6 +1,6 @@
 /// All that can happen in three small worlds, to the end of each: every state that can be reached is reached, and every
 /// invariant is required of it. Which numbers bound the worlds is said here, and printed with the result.
-///     ./test exploration [--scope TEXT] [--limit STATES]          SESSION_EXPLORE=long: larger bounds
+///     ./test exploration [--scope TEXT] [--limit STATES]          SESSION_LONG: larger bounds
 module Properties.Exploration
 
 open System
@@ -10,7 +10,7 @@ open Properties.Histories
 open Properties.Worlds
 open Properties.Search
 
-let private isLong = Environment.GetEnvironmentVariable "SESSION_EXPLORE" = "long"
+let isLong = not (String.IsNullOrEmpty(Environment.GetEnvironmentVariable "SESSION_LONG"))
 let private bound short long = if isLong then long else short
 
 /// One session, its browser, a thief who has every token that ever was: renewals, lost answers, time.

@@ -1,4 +1,4 @@
-/// Runs every test and ends with the sum, alone on the last line.
+/// Runs every test and ends with the sum, alone on the last line. SESSION_LONG: 10 times the histories.
 ///     ./test properties [--seed N] [--only TEXT]      --quick: fewer histories, no coverage; --results FILE: as JSON
 module Properties.Main
 
@@ -22,6 +22,8 @@ let private properties args =
 
     if isQuick then
         Invariants.histories <- 1000
+    elif Exploration.isLong then
+        Invariants.histories <- 30_000
 
     printfn "seed %d (replay: ./test properties --seed %d)" seed seed
     let clock = Stopwatch.StartNew()
@@ -85,7 +87,8 @@ let private properties args =
 
     match argument "--results" args with
     | Some file -> Results.write file seed results
-    | None when not isQuick && (argument "--only" args).IsNone -> Results.write Results.file seed results
+    | None when not isQuick && (argument "--only" args).IsNone ->
+        Results.write (Results.fileOf "properties.json") seed results
     | None -> ()
 
     let passed = results.Length - failed.Length - skipped.Length
@@ -107,7 +110,7 @@ let main args =
 
         let results =
             match argument "--results" args, only with
-            | None, None -> Some(IO.Path.Combine("artifacts", "audit", "exploration.json"))
+            | None, None -> Some(Results.fileOf "exploration.json")
             | file, _ -> file
 
         Exploration.run only (argument "--limit" args |> Option.map int) results

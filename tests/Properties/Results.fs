@@ -9,7 +9,12 @@ open System.Text.Json.Nodes
 open Expecto.Impl
 open Properties.Histories
 
-let file = Path.Combine("artifacts", "audit", "properties.json")
+/// Where ./test collects what its parts have to say.
+let fileOf (name: string) =
+    match Environment.GetEnvironmentVariable "SESSION_RESULTS" with
+    | null
+    | "" -> Path.Combine("artifacts", "results", name)
+    | folder -> Path.Combine(folder, name)
 
 let save (file: string) (json: JsonNode) =
     match Path.GetDirectoryName file with
@@ -42,6 +47,13 @@ let write (file: string) (seed: int) (results: (Expecto.FlatTest * TestSummary) 
 
         it["passed"] <- JsonValue.Create summary.result.isPassed
         it["skipped"] <- JsonValue.Create summary.result.isIgnored
+
+        match summary.result with
+        | TestResult.Failed why -> it["why"] <- JsonValue.Create why
+        | TestResult.Error error -> it["why"] <- JsonValue.Create(string error)
+        | TestResult.Ignored why -> it["why"] <- JsonValue.Create why
+        | TestResult.Passed -> ()
+
         it["cases"] <- JsonValue.Create(Invariants.casesOf name)
         it["seconds"] <- JsonValue.Create(Math.Round(summary.duration.TotalSeconds, 3))
         properties.Add it
