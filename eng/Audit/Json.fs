@@ -30,3 +30,10 @@ let list name json =
 let texts name json = list name json |> List.map (fun one -> string (one.GetString()))
 let numbers name json = list name json |> List.map _.GetInt32()
 let fields (json: JsonElement) = [ for one in json.EnumerateObject() -> one.Name, one.Value ]
+
+/// A text that may be missing.
+let tryText name json =
+    tryGet name json |> Option.map (fun value -> string (value.GetString())) |> Option.defaultValue ""
+
+/// A number that may be missing: 0 then.
+let tryNumber name json = tryGet name json |> Option.map _.GetInt64() |> Option.defaultValue 0L

@@ -1,114 +1,151 @@
-/// Writes artifacts/audit/index.html: one page with the evidence of this run, which needs no other file.
+/// ./test writes its page with it: artifacts/audit/index.html, the evidence of this run, which needs no other file.
+///     Audit page          writes it, of what the run has left in SESSION_RESULTS
+///     Audit coverage      prints how much of src/Session.Domain.fs was walked through, and fails at less than all
 module Audit.Main
 
 open System
-open System.Diagnostics
 open System.IO
 open System.Runtime.InteropServices
+open System.Text.Json
+open Docs
 open Audit.Html
 open Audit.Json
-open Audit.Sections
+open Audit.Run
 
-let private root =
-    let rec up (folder: string) =
-        if File.Exists(Path.Combine(folder, "Session.slnx")) then
-            folder
-        else
-            match Path.GetDirectoryName folder with
-            | null -> failwith "not inside the repository"
-            | parent -> up parent
+let private folder =
+    match Environment.GetEnvironmentVariable "SESSION_RESULTS" with
+    | null
+    | "" -> Source.path "artifacts/audit"
+    | folder -> Source.path folder
 
-    up AppContext.BaseDirectory
-
-let private git (arguments: string) =
-    try
-        match
-            Process.Start(ProcessStartInfo("git", arguments, WorkingDirectory = root, RedirectStandardOutput = true))
-        with
-        | null -> ""
-        | started ->
-            use started = started
-            let said = started.StandardOutput.ReadToEnd().Trim()
-            started.WaitForExit()
-            said
-    with :? ComponentModel.Win32Exception ->
-        ""
-
-/// What this page never shows, because nothing runs it.
+/// What no run of these tests shows.
 let private never =
-    [ "MongoDB itself, unless SESSION_MONGO names a server: the store ran its contract on the protocol's stand-in, which has no elections."
-      "Branch coverage of Session.Domain.fs: coverage here is of states, commands, answers and deadlines, counted by the properties themselves."
-      "What no test can show: see docs/SECURITY.md for what is not defended." ]
+    [ "What no test can show: <a href=\"../../docs/SECURITY.md\">docs/SECURITY.md</a> says what is not defended."
+      "The time that an answer takes: hashes are compared without a branch, and nothing measures it." ]
 
-[<EntryPoint>]
-let main _ =
-    let folder = Path.Combine(root, "artifacts", "audit")
+let private tile (number: string) (what: string) = classed "div" "tile" (tag "b" number + escape what)
 
-    let part title command file =
-        { Title = title
-          Command = command
-          Results = read (Path.Combine(folder, file)) }
+let private tiles (run: Run) (proven: Cards.Proven list) =
+    let results (part: Part) show = part.Results |> Option.map show |> Option.defaultValue "–"
+    let hold = proven |> List.filter (fun one -> Cards.holds run one = Some true) |> List.length
 
-    let properties = part "Properties" "./test properties" "properties.json"
-    let explored = part "Exploration" "./test exploration" "exploration.json"
-    let bugs = part "Seeded bugs" "./test mutants" "mutants.json"
-    let servers = part "Stores and servers" "./test integration" "integration.json"
-    let parts = [ properties; explored; bugs; servers ]
-    let isAll = parts |> List.forall isGood
-    let missing = parts |> List.filter (fun part -> part.Results.IsNone)
+    classed
+        "div"
+        "tiles"
+        (lines
+            [ tile $"{hold} of {proven.Length}" "invariants hold, with all their evidence"
+              tile
+                  (results run.Properties (list "properties" >> List.sumBy (number "cases") >> count))
+                  "random histories and cases"
+              tile (results run.Exploration (number "states" >> count)) "distinct states explored, to the end"
+              tile
+                  (results run.Bugs (fun json ->
+                      let all = list "mutants" json
+                      let found = all |> List.filter (fun bug -> text "verdict" bug = "killed")
+                      $"{found.Length} of {all.Length}"))
+                  "seeded bugs found"
+              tile
+                  (results run.Branches (fun json ->
+                      let covered = Branches.ofJson json
+                      $"{Branches.percent covered.Taken covered.Branches} %%"))
+                  "of the lifecycle's branches taken"
+              tile
+                  (results run.Servers (fun json ->
+                      let kept = list "contracts" json |> List.filter (fun store -> number "failed" store = 0L)
+                      $"""{kept.Length} of {(list "contracts" json).Length}"""))
+                  "stores keep their contract" ])
 
-    let verdict =
-        if isAll then
-            "All evidence of this run holds."
-        elif missing.Length > 0 && parts |> List.except missing |> List.forall isGood then
-            "What ran holds, and not all of it ran."
-        else
-            "Something does not hold: see below."
+let private section (part: Part) (id: string) (show: JsonElement -> string) =
+    [ $"<h2 id=\"{id}\">{escape part.Title}</h2>"
+      tag "p" (verdict part + $" {escape (summary part)} · {again part}")
+      match part.Entry, part.Results with
+      | Some _, Some json -> show json
+      | None, _ -> classed "p" "missing" "Not run in this run."
+      | Some _, None -> classed "p" "missing" "It left no results." ]
 
-    let dirty = if git "status --porcelain" = "" then "" else ", with changes that are not committed"
+let private page () =
+    let run = load folder
+    let proven = Invariants.all |> List.map (Cards.prove run)
+    let isAll = run.Parts |> List.forall isGood && run.Missing.IsEmpty
+    let ran = run.Parts |> List.filter (fun part -> part.Entry.IsSome)
 
-    let section (part: Part) (show: Text.Json.JsonElement -> string) =
-        [ tag "h2" (escape part.Title)
-          tag "p" (escape (summary part) + $" · <code>{escape part.Command}</code>")
-          match part.Results with
-          | None -> classed "p" "missing" "Not run in this run."
-          | Some json -> show json ]
+    let verdictText =
+        if isAll then "All evidence of this run holds."
+        elif ran |> List.forall isGood then "What ran holds, and not all of it ran."
+        else "Something does not hold."
 
-    let page =
-        [ "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>Session: the evidence</title>"
+    let dirty = if run.Changed = 0L then "" else $", with {run.Changed} files changed since"
+
+    let notRun =
+        (run.Missing
+         |> List.map (fun command -> "what needs " + code command + ": it is not on this machine"))
+        @ (run.Parts |> List.collect skipped)
+
+    let form = if run.IsLong then "the long form" else "the usual form (SESSION_LONG=1: the long one)"
+
+    let origin =
+        [ $"commit {run.Commit.Substring(0, min 12 run.Commit.Length)}{dirty}"
+          run.Began.ToString "yyyy-MM-dd HH:mm" + " UTC"
+          form
+          $"{RuntimeInformation.FrameworkDescription} on {RuntimeInformation.OSDescription}, {Environment.ProcessorCount} cores" ]
+
+    let html =
+        [ "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\"><title>Session: the evidence of one run</title>"
           $"<style>{style}</style></head><body>"
           "<h1>Session: the evidence of one run</h1>"
-          tag
-              "p"
-              (escape
-                  $"""commit {git "rev-parse --short HEAD"}{dirty} · {DateTime.UtcNow.ToString "yyyy-MM-dd HH:mm"} UTC · {RuntimeInformation.FrameworkDescription} on {RuntimeInformation.OSDescription}, {Environment.ProcessorCount} cores""")
-          classed "p" (if isAll then "verdict good" else "verdict bad") (escape verdict)
+          classed "p" "soft" (escape (String.concat " · " origin))
+          classed "div" (if isAll then "verdict good" else "verdict bad") (escape verdictText)
+          tiles run proven
+          "<nav>"
+          link "invariants" "The sixteen invariants"
+          link "coverage" "What was met"
+          link "branches" "Branches"
+          link "exploration" "Exploration"
+          link "bugs" "Seeded bugs"
+          link "stores" "Stores and servers"
+          link "not-run" "What was not run"
+          "</nav>"
           table
-              [ "part"; ""; "what it was" ]
-              [ for part in parts do
+              [ "part"; ""; "what it was"; "time"; "again" ]
+              [ for part in run.Parts do
                     [ escape part.Title
-                      badge
-                          (isGood part)
-                          (if part.Results.IsNone then "not run"
-                           elif isGood part then "holds"
-                           else "FAILS")
-                      escape (summary part) ] ]
-          yield! parts |> List.collect failures
-          tag "h2" "The sixteen invariants"
-          "<p>Words, formulas, requirements and the source in reading order: <code>docs/LIFECYCLE.md</code>.</p>"
-          invariantTable root properties.Results bugs.Results
-          yield! section properties coverage
-          yield! section explored exploration
-          yield! section bugs mutants
-          yield! section servers stores
-          tag "h2" "What was not run"
+                      verdict part
+                      escape (summary part)
+                      (match part.Entry with
+                       | Some entry -> $"""{number "seconds" entry} s"""
+                       | None -> "")
+                      again part ] ]
+          yield! run.Parts |> List.collect failures
+          "<h2 id=\"invariants\">The sixteen invariants</h2>"
+          "<p>What has to be true of every session, always. Follow one in five minutes: read its sentence; its <b>properties</b> say the same as a predicate on a step of a random history; the <b>exploration</b> asks it of every world that can be reached; the <b>seeded bugs</b> show that these checks can fail: old text beside new, and who found it. Words, states and the source in reading order: <a href=\"../../docs/LIFECYCLE.md\">docs/LIFECYCLE.md</a>.</p>"
+          Cards.overview run proven
+          yield! proven |> List.map (Cards.card run)
+          yield!
+              match run.Properties.Results with
+              | Some json -> [ "<h2 id=\"coverage\">What the histories met</h2>"; Sections.coverage json ]
+              | None ->
+                  [ "<h2 id=\"coverage\">What the histories met</h2>"
+                    classed "p" "missing" "Not run in this run." ]
+          yield! section run.Branches "branches" Sections.branches
+          yield! section run.Exploration "exploration" Sections.exploration
+          yield! section run.Bugs "bugs" Sections.bugs
+          yield! section run.Servers "stores" Sections.stores
+          "<h2 id=\"not-run\">What was not run</h2>"
           "<ul>"
-          for one in (parts |> List.collect skipped) @ List.map escape never do
+          for one in notRun @ never do
               tag "li" one
           "</ul></body></html>" ]
 
-    Directory.CreateDirectory folder |> ignore
     let file = Path.Combine(folder, "index.html")
-    File.WriteAllText(file, String.concat "\n" page + "\n")
-    printfn "artifacts/audit/index.html: %s" verdict
+    File.WriteAllText(file, lines html + "\n")
+    printfn "%s: %s" (Path.GetRelativePath(Source.root, file)) verdictText
     if isAll then 0 else 1
+
+[<EntryPoint>]
+let main args =
+    match args with
+    | [| "page" |] -> page ()
+    | [| "coverage" |] -> Branches.print (Path.Combine(folder, "branches.json"))
+    | _ ->
+        eprintfn "usage: Audit page | coverage"
+        2
