@@ -1,3 +1,5 @@
+using Bench.Shared;
+
 namespace Bench.Runner;
 
 /// <summary>

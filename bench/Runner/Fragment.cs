@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text;
+using Bench.Shared;
 
 namespace Bench.Runner;
 
@@ -84,7 +85,7 @@ internal static class Fragment
         );
         text.Append("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n");
         foreach (var endpoint in Plan.Endpoints)
-        foreach (var variant in results.Variants)
+        foreach (var variant in Variant.In(results))
         {
             string Cell(Func<Measurement, double?> figure, string format) =>
                 results.Of(variant.Name, endpoint, figure) is { } spread
@@ -116,7 +117,7 @@ internal static class Fragment
     {
         var plan = results.Plan;
         text.Append("### What was measured\n\n");
-        foreach (var variant in results.Variants)
+        foreach (var variant in Variant.In(results))
             text.Append(CultureInfo.InvariantCulture, $"- `{variant.Name}`: {variant.Title}\n");
         text.Append(
             CultureInfo.InvariantCulture,

@@ -1,3 +1,5 @@
+using Bench.Shared;
+
 namespace Bench.Runner;
 
 /// <summary>All servers side by side, one of them under load at a time, in rounds: what changes on the machine meets them all.</summary>
@@ -69,7 +71,7 @@ internal sealed class Peers(Plan plan, Workshop workshop)
             {
                 Console.WriteLine($"warm-up {server.Variant.Name} /{endpoint}");
                 Note(
-                    await Load.RunAsync(workshop, server, endpoint, cookies, plan.FirstWarmUpSeconds),
+                    await Wrk.RunAsync(workshop, server, endpoint, cookies, plan.FirstWarmUpSeconds),
                     server,
                     endpoint
                 );
@@ -94,7 +96,7 @@ internal sealed class Peers(Plan plan, Workshop workshop)
             // Forth and back, so that nobody always comes after the same one.
             foreach (var server in round % 2 == 1 ? servers : servers.Reverse())
             {
-                var warm = await Load.RunAsync(workshop, server, endpoint, cookies[server], plan.WarmUpSeconds);
+                var warm = await Wrk.RunAsync(workshop, server, endpoint, cookies[server], plan.WarmUpSeconds);
                 Note(warm, server, endpoint);
                 var measured = await MeasureAsync(round, server, endpoint, cookies[server], redis);
                 Note(measured.Load, server, endpoint);
@@ -118,7 +120,7 @@ internal sealed class Peers(Plan plan, Workshop workshop)
         var commands = usesRedis ? await redis!.CommandsRunAsync() : (long?)null;
         var allocated = await server.AllocatedAsync();
         var (cpu, redisCpu, wrkCpu) = (server.CpuSeconds, redis?.CpuSeconds ?? 0, Cpu.SecondsOfEnded());
-        var load = await Load.RunAsync(workshop, server, endpoint, cookies, plan.Seconds);
+        var load = await Wrk.RunAsync(workshop, server, endpoint, cookies, plan.Seconds);
         return new Measurement(
             server.Variant.Name,
             endpoint,

@@ -3,8 +3,10 @@
 // Runner assemble [--quick]                           RESULTS.md from the fragments
 using System.Globalization;
 using Bench.Runner;
+using Bench.Shared;
 
 CultureInfo.CurrentCulture = CultureInfo.InvariantCulture;
+Leftovers.Watch();
 var quick = args.Contains("--quick");
 var plan = quick ? Plan.Quick : Plan.Full;
 for (var i = 1; i < args.Length; i++)
@@ -26,7 +28,7 @@ switch (args.FirstOrDefault())
 {
     case "peers":
         var results = await new Peers(plan, workshop).RunAsync();
-        results.Write(figures);
+        JsonFile.Write(figures, results);
         Report.Render(results, workshop);
         foreach (var target in Target.All(results))
             Console.WriteLine($"{target.Verdict, -12} {target.What}: {target.Measured:0.###} ({target.Bound})");
@@ -34,7 +36,7 @@ switch (args.FirstOrDefault())
             Console.Error.WriteLine("*** INVALID: requests failed, the figures mean nothing. ***");
         return results.IsValid ? 0 : 1;
     case "render":
-        Report.Render(Results.Read(figures), workshop);
+        Report.Render(JsonFile.Read<Results>(figures), workshop);
         return 0;
     case "assemble":
         Console.WriteLine(Report.Assemble(workshop));

@@ -1,4 +1,5 @@
 using System.Text;
+using Bench.Shared;
 
 namespace Bench.Runner;
 
@@ -28,18 +29,11 @@ internal static class Report
         );
         foreach (var part in s_parts)
         {
-            var file = Find(workshop, part);
-            if (file is not null)
+            if (workshop.Find(part + ".md") is { } file)
                 text.Append(File.ReadAllText(file).Trim()).Append("\n\n");
         }
         var page = Path.Combine(workshop.Output, "RESULTS.md");
         File.WriteAllText(page, text.ToString().TrimEnd() + "\n");
         return page;
     }
-
-    // Short rounds write elsewhere: what they did not make is taken from where it is published.
-    private static string? Find(Workshop workshop, string part) =>
-        new[] { workshop.Fragments, workshop.PublishedFragments }
-            .Select(folder => Path.Combine(folder, part + ".md"))
-            .FirstOrDefault(File.Exists);
 }

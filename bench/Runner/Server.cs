@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Globalization;
+using Bench.Shared;
 
 namespace Bench.Runner;
 
@@ -25,7 +26,7 @@ internal sealed class Server : IAsyncDisposable
 
     public static async Task<Server> StartAsync(Variant variant, Workshop workshop, RedisServer? redis)
     {
-        var port = Runner.Port.Free();
+        var port = Shared.Port.Free();
         var place = variant.Keeps switch
         {
             Variant.Store.Redis => redis!.Address,
@@ -34,7 +35,7 @@ internal sealed class Server : IAsyncDisposable
         };
         var start = Tool.Start(variant.Command(workshop, port, place));
         start.Environment["NODE_ENV"] = "production";
-        var process = Process.Start(start)!;
+        var process = Leftovers.Start(start);
         // Read, so that a full pipe stops nobody; complaints are passed on.
         process.OutputDataReceived += (_, _) => { };
         process.ErrorDataReceived += (_, line) =>
@@ -72,9 +73,6 @@ internal sealed class Server : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         Client.Dispose();
-        if (!_process.HasExited)
-            _process.Kill();
-        await _process.WaitForExitAsync();
-        _process.Dispose();
+        await Leftovers.EndAsync(_process);
     }
 }

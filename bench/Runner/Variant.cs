@@ -1,3 +1,5 @@
+using Bench.Shared;
+
 namespace Bench.Runner;
 
 /// <summary>One of those that are compared.</summary>
@@ -22,6 +24,10 @@ internal sealed record Variant(string Name, string Title, Variant.Store Keeps, b
         new("builtin-redis", "Microsoft.AspNetCore.Session, Redis", Store.Redis),
         new("express", "express-session and connect-redis on Node", Store.Redis, OnNode: true),
     ];
+
+    /// <summary>Those that were measured.</summary>
+    public static IEnumerable<Variant> In(Results results) =>
+        All.Where(variant => results.Measurements.Any(m => m.Variant == variant.Name));
 
     public bool HasSessions => Keeps != Store.Nothing;
 

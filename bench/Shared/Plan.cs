@@ -1,7 +1,7 @@
-namespace Bench.Runner;
+namespace Bench.Shared;
 
 /// <summary>How much is measured.</summary>
-internal sealed record Plan(int Rounds, int Seconds, int WarmUpSeconds, int FirstWarmUpSeconds, int Sessions)
+public sealed record Plan(int Rounds, int Seconds, int WarmUpSeconds, int FirstWarmUpSeconds, int Sessions)
 {
     public const int Connections = 32;
 

@@ -1,9 +1,9 @@
 using System.Net;
 using System.Net.Sockets;
 
-namespace Bench.Runner;
+namespace Bench.Shared;
 
-internal static class Port
+public static class Port
 {
     public static int Free()
     {

@@ -1,10 +1,10 @@
 using System.Globalization;
 using System.Runtime.InteropServices;
 
-namespace Bench.Runner;
+namespace Bench.Shared;
 
 /// <summary>What the figures belong to.</summary>
-internal static class Machine
+public static class Machine
 {
     public static async Task<IReadOnlyDictionary<string, string>> DescribeAsync()
     {
@@ -17,12 +17,29 @@ internal static class Machine
                 + " GiB",
             ["system"] = RuntimeInformation.OSDescription,
             ["kernel"] = File.ReadAllText("/proc/sys/kernel/osrelease").Trim(),
-            [".NET"] = RuntimeInformation.FrameworkDescription + ", server GC",
+            ["runtime"] = RuntimeInformation.FrameworkDescription,
             ["redis-server"] = Word(await Tool.FirstLineAsync("redis-server", "--version"), "v="),
             ["wrk"] = (await Tool.FirstLineAsync("wrk", "-v")).Replace("wrk ", "").Split(" Copyright")[0],
             ["node"] = await Tool.FirstLineAsync("node", "--version"),
         };
         return about.Where(line => line.Value.Length > 0).ToDictionary(line => line.Key, line => line.Value);
+    }
+
+    /// <summary>The same in one line, with the date.</summary>
+    public static async Task<string> SayAsync()
+    {
+        var about = await DescribeAsync();
+        var parts = new[] { "CPU", "memory", "system", "kernel", "runtime", "redis-server" }
+            .Where(about.ContainsKey)
+            .Select(name =>
+                name switch
+                {
+                    "CPU" => $"{about["cores"]} cores of {about[name]}",
+                    "kernel" or "redis-server" => $"{name} {about[name]}",
+                    _ => about[name],
+                }
+            );
+        return $"Measured {DateTime.UtcNow:yyyy-MM-dd} on {string.Join(", ", parts)}.";
     }
 
     private static string Line(string file, string name) =>

@@ -3,10 +3,10 @@ using System.Net;
 using System.Net.Sockets;
 using System.Text;
 
-namespace Bench.Runner;
+namespace Bench.Shared;
 
 /// <summary>As much of the protocol as is needed to ask for statistics.</summary>
-internal sealed class RedisConnection : IDisposable
+public sealed class RedisConnection : IDisposable
 {
     private readonly TcpClient _client;
     private readonly StreamReader _reader;

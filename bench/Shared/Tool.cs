@@ -1,9 +1,9 @@
 using System.Diagnostics;
 
-namespace Bench.Runner;
+namespace Bench.Shared;
 
 /// <summary>Programs of the system.</summary>
-internal static class Tool
+public static class Tool
 {
     public static bool Exists(string name) =>
         (Environment.GetEnvironmentVariable("PATH") ?? "")
@@ -16,9 +16,10 @@ internal static class Tool
     /// <summary>Runs it to its end; what it said, errors included.</summary>
     public static async Task<string> SayAsync(ProcessStartInfo start)
     {
-        using var process = Process.Start(start)!;
+        var process = Leftovers.Start(start);
         var (said, complained) = (process.StandardOutput.ReadToEndAsync(), process.StandardError.ReadToEndAsync());
         await process.WaitForExitAsync();
+        await Leftovers.EndAsync(process);
         return await said + await complained;
     }
 

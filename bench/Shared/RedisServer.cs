@@ -2,10 +2,10 @@ using System.Diagnostics;
 using System.Globalization;
 using System.Net.Sockets;
 
-namespace Bench.Runner;
+namespace Bench.Shared;
 
 /// <summary>A redis-server of this run alone, without persistence.</summary>
-internal sealed class RedisServer : IAsyncDisposable
+public sealed class RedisServer : IAsyncDisposable
 {
     private readonly Process _process;
     private readonly int _port;
@@ -39,7 +39,7 @@ internal sealed class RedisServer : IAsyncDisposable
     {
         var port = Port.Free();
         string[] command = ["redis-server", "--port", $"{port}", "--bind", "127.0.0.1", "--dir", folder];
-        var process = Process.Start(Tool.Start([.. command, "--save", "", "--appendonly", "no"]))!;
+        var process = Leftovers.Start(Tool.Start([.. command, "--save", "", "--appendonly", "no"]));
         process.OutputDataReceived += (_, _) => { };
         process.ErrorDataReceived += (_, _) => { };
         process.BeginOutputReadLine();
@@ -86,11 +86,15 @@ internal sealed class RedisServer : IAsyncDisposable
         return sum;
     }
 
-    public async ValueTask DisposeAsync()
+    /// <summary>What its data takes, the allocator's overhead included.</summary>
+    public async Task<long> UsedBytesAsync()
     {
-        if (!_process.HasExited)
-            _process.Kill();
-        await _process.WaitForExitAsync();
-        _process.Dispose();
+        using var connection = await ConnectAsync();
+        var line = (await connection.AskAsync("INFO memory"))
+            .Split('\n')
+            .Single(line => line.StartsWith("used_memory:", StringComparison.Ordinal));
+        return long.Parse(line.Split(':')[1], CultureInfo.InvariantCulture);
     }
+
+    public async ValueTask DisposeAsync() => await Leftovers.EndAsync(_process);
 }

@@ -1,7 +1,7 @@
-namespace Bench.Runner;
+namespace Bench.Shared;
 
 /// <summary>One run of one endpoint of one variant.</summary>
-internal sealed record Measurement(
+public sealed record Measurement(
     string Variant,
     string Endpoint,
     int Round,
@@ -16,6 +16,8 @@ internal sealed record Measurement(
     public double Seconds => Load.Microseconds / 1e6;
     public double PerSecond => Load.Requests / Seconds;
     public double CpuMicrosecondsPerRequest => ServerCpuSeconds * 1e6 / Load.Requests;
+    public double RedisCpuMicrosecondsPerRequest => RedisCpuSeconds * 1e6 / Load.Requests;
+    public double WrkCpuMicrosecondsPerRequest => WrkCpuSeconds * 1e6 / Load.Requests;
     public double? BytesPerRequest => (double?)AllocatedBytes / Load.Requests;
     public double? CommandsRunPerRequest => (double?)RedisCommandsRun / Load.Requests;
 

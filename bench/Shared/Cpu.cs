@@ -1,9 +1,9 @@
 using System.Globalization;
 
-namespace Bench.Runner;
+namespace Bench.Shared;
 
 /// <summary>Processor time by /proc, where one tick is 10 ms on every Linux.</summary>
-internal static class Cpu
+public static class Cpu
 {
     private const double TicksPerSecond = 100;
 

@@ -1,9 +1,7 @@
-using System.Text.Json;
-
-namespace Bench.Runner;
+namespace Bench.Shared;
 
 /// <summary>All raw figures of one run: what the text and the chart are made of, now or later.</summary>
-internal sealed record Results(
+public sealed record Results(
     string Date,
     IReadOnlyDictionary<string, string> Machine,
     Plan Plan,
@@ -13,15 +11,6 @@ internal sealed record Results(
     bool IsValid
 )
 {
-    private static readonly JsonSerializerOptions s_json = new(JsonSerializerDefaults.Web) { WriteIndented = true };
-
-    [System.Text.Json.Serialization.JsonIgnore]
-    public IEnumerable<Variant> Variants => Variant.All.Where(v => Measurements.Any(m => m.Variant == v.Name));
-
-    public static Results Read(string file) => JsonSerializer.Deserialize<Results>(File.ReadAllText(file), s_json)!;
-
-    public void Write(string file) => File.WriteAllText(file, JsonSerializer.Serialize(this, s_json) + "\n");
-
     /// <summary>One figure of a variant and endpoint, round by round; null where it was not measured.</summary>
     public Spread? Of(string variant, string endpoint, Func<Measurement, double?> figure)
     {

@@ -1,20 +1,11 @@
 using System.Text.Json;
+using Bench.Shared;
 
 namespace Bench.Runner;
 
-/// <summary>What one run of wrk says. Times in microseconds.</summary>
-internal sealed record Load(
-    long Requests,
-    long Microseconds,
-    long P50,
-    long P99,
-    long Refused,
-    long SocketErrors,
-    long Timeouts
-)
+/// <summary>The load generator.</summary>
+internal static class Wrk
 {
-    public bool IsValid => Requests > 0 && Refused + SocketErrors + Timeouts == 0;
-
     public static async Task<Load> RunAsync(
         Workshop workshop,
         Server server,

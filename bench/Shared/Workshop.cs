@@ -1,7 +1,7 @@
-namespace Bench.Runner;
+namespace Bench.Shared;
 
 /// <summary>Where things are: everything by the folder of the repository.</summary>
-internal sealed class Workshop : IDisposable
+public sealed class Workshop : IDisposable
 {
     private readonly string _root;
 
@@ -11,10 +11,11 @@ internal sealed class Workshop : IDisposable
         while (folder is not null && !File.Exists(Path.Combine(folder.FullName, "Session.slnx")))
             folder = folder.Parent;
         _root = folder?.FullName ?? throw new InvalidOperationException("The repository is not above this program.");
-        Scratch = Directory.CreateTempSubdirectory("session-bench-").FullName;
+        Scratch = Leftovers.NewFolder();
         // Short rounds are for checking the tool: they leave the published figures alone.
         Output = quick ? Path.Combine(_root, "artifacts", "bench") : Path.Combine(_root, "bench");
         Directory.CreateDirectory(Fragments);
+        Directory.CreateDirectory(Artifacts);
     }
 
     /// <summary>For this run only.</summary>
@@ -24,7 +25,16 @@ internal sealed class Workshop : IDisposable
     public string Output { get; }
 
     public string Fragments => Path.Combine(Output, "results");
-    public string PublishedFragments => Path.Combine(_root, "bench", "results");
+
+    /// <summary>For logs, and for what the measuring tools leave behind.</summary>
+    public string Artifacts => Path.Combine(_root, "artifacts", "bench");
+
+    /// <summary>A file of a part: of this run, or the published one where a short run has made none; null: of neither.</summary>
+    public string? Find(string name) =>
+        new[] { Fragments, Path.Combine(_root, "bench", "results") }
+            .Select(folder => Path.Combine(folder, name))
+            .FirstOrDefault(File.Exists);
+
     public string CookiesScript => Path.Combine(_root, "bench", "cookies.lua");
     public string NodeServer => Path.Combine(_root, "bench", "node", "server.js");
     public string NodeModules => Path.Combine(_root, "bench", "node", "node_modules");
@@ -39,5 +49,5 @@ internal sealed class Workshop : IDisposable
         }
     }
 
-    public void Dispose() => Directory.Delete(Scratch, recursive: true);
+    public void Dispose() => Leftovers.Remove(Scratch);
 }
