@@ -128,7 +128,7 @@ type Loop(store: ISessionStore, settings: EngineSettings, clock: TimeProvider, l
 
         struct (record, wraps)
 
-    let noticeOf (before: State) (after: State) event =
+    let noticeOf event =
         match event with
         | WasCreated _ -> ValueSome CreatedNotice
         | RenewalConfirmed _ -> ValueSome RenewedNotice
@@ -155,10 +155,10 @@ type Loop(store: ISessionStore, settings: EngineSettings, clock: TimeProvider, l
                 return false
         }
 
-    let tell now change =
+    let tellAll now change : Task =
         task {
             for event in change.Events do
-                match noticeOf change.Before.State change.After.State event with
+                match noticeOf event with
                 | ValueNone -> ()
                 | ValueSome kind ->
                     // The end has no data any more: tell of the data that ended.
@@ -178,6 +178,12 @@ type Loop(store: ISessionStore, settings: EngineSettings, clock: TimeProvider, l
 
                     ()
         }
+
+    let tell now change : Task =
+        if List.exists (fun event -> (noticeOf event).IsSome) change.Events then
+            tellAll now change
+        else
+            Task.CompletedTask
 
     let decode (record: StoredRecord) =
         match settings.Protector with
@@ -214,7 +220,8 @@ type Loop(store: ISessionStore, settings: EngineSettings, clock: TimeProvider, l
                     | _ -> Lifecycle.evolve state (WasSeen record.LastSeen)
                   StoredLastSeen = record.LastSeen
                   IsOpen = isOpen
-                  Wraps = wraps }
+                  Wraps = wraps
+                  Record = record }
 
             if isPlain then
                 record.Decoded <- snapshot
@@ -281,7 +288,8 @@ type Loop(store: ISessionStore, settings: EngineSettings, clock: TimeProvider, l
                   State = Absent
                   StoredLastSeen = DateTimeOffset.MinValue
                   IsOpen = true
-                  Wraps = [] }
+                  Wraps = []
+                  Record = null }
         | record -> loop.Read(record, keys)
 
     /// The record under this id as it is now; Absent when there is none.
@@ -312,7 +320,8 @@ type Loop(store: ISessionStore, settings: EngineSettings, clock: TimeProvider, l
                   State = state
                   StoredLastSeen = record.LastSeen
                   IsOpen = true
-                  Wraps = wraps }
+                  Wraps = wraps
+                  Record = record }
 
             let stored () =
                 task {
@@ -405,9 +414,12 @@ type Loop(store: ISessionStore, settings: EngineSettings, clock: TimeProvider, l
                                       State = state
                                       StoredLastSeen = record.LastSeen
                                       IsOpen = true
-                                      Wraps = wraps }
+                                      Wraps = wraps
+                                      Record = record }
 
                                 let change = { Before = before; After = after; Events = events }
+
+                                record.Basis <- before.Record
 
                                 try
                                     match! store.Replace(record, before.Version, CancellationToken.None) with
@@ -419,6 +431,9 @@ type Loop(store: ISessionStore, settings: EngineSettings, clock: TimeProvider, l
                                     | _ -> ()
                                 with error ->
                                     answer <- ValueSome(unavailable error)
+
+                                // Or each record would keep every one before it.
+                                record.Basis <- null
 
                     if answer.IsNone then
                         // The decision is made again on the record as it is now: a conflict is not an error.

@@ -52,6 +52,10 @@ type StoredRecord
     /// replicas acknowledges it only when they have it (as far as its settings say so).
     member _.IsDurable = isDurable
 
+    /// Not stored, and null as a rule. For the length of one replace: the record that this one was decided on, as it was
+    /// loaded. A store that finds just that one does not need to look at what has changed.
+    member val Basis: StoredRecord | null = null with get, set
+
     /// What the engine has read out of the body, for a store that hands the same object out again.
     member val internal Decoded: obj | null = null with get, set
 

@@ -58,6 +58,8 @@ type Snapshot =
         IsOpen: bool
         /// The wrapped keys of sealed data.
         Wraps: KeyWrap list
+        /// What it was read from, or written as; null when there is none.
+        Record: StoredRecord | null
     }
 
 /// Why an operation on a session did not take place. Nothing was changed.
