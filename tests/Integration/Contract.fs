@@ -12,12 +12,35 @@ open Integration.World
 open Session.Engine
 open Session.Stores.Testing
 
-/// The tests of a contract under Expecto.
+/// How much each store has to go through here. SESSION_CONTRACT_COMMANDS and SESSION_CONTRACT_HISTORIES say otherwise.
+let private sized (options: StoreContractOptions) =
+    let wanted (name: string) usual =
+        match Int32.TryParse(Environment.GetEnvironmentVariable name) with
+        | true, number -> number
+        | _ -> usual
+
+    options.Commands <- wanted "SESSION_CONTRACT_COMMANDS" 100_000
+    options.Histories <- wanted "SESSION_CONTRACT_HISTORIES" 1_000
+    options
+
+/// The tests of a contract under Expecto, and what they have tried.
 let tests (contract: StoreContract) : Test =
+    let options = contract.Options
+
     testList
-        $"{contract.Name}, seed {contract.Options.Seed}"
+        $"{contract.Name}, seed {options.Seed}"
         [ for test in contract.Tests do
-              testCaseTask test.Name (fun () -> task { do! test.RunAsync() }) ]
+              testCaseTask test.Name (fun () -> task { do! test.RunAsync() })
+
+          testCase "all of it was tried" (fun () ->
+              printfn "contract: %O" contract
+              Expect.isGreaterThanOrEqual contract.Commands (int64 options.Commands) "commands"
+              Expect.isGreaterThanOrEqual contract.Histories (int64 options.Histories) "histories"
+
+              Expect.equal
+                  (contract.Divergences, contract.Violations, contract.Undecided)
+                  (0L, 0L, 0L)
+                  "divergences, violations, undecided") ]
 
 /// Reopens by what the first handle was made from.
 let private places = ConcurrentDictionary<ISessionStore, unit -> ISessionStore>(HashIdentity.Reference)
@@ -31,11 +54,12 @@ let private reopening =
     Func<ISessionStore, CancellationToken, Task<ISessionStore>>(fun store _ -> Task.FromResult(places[store]()))
 
 let private on name (place: unit -> (unit -> ISessionStore)) =
-    StoreContract(name, (fun _ -> opening (place ())), StoreContractOptions(Reopen = reopening))
+    StoreContract(name, (fun _ -> opening (place ())), sized (StoreContractOptions(Reopen = reopening)))
 
 let private folders = ConcurrentBag<string>()
 
-let memory () = StoreContract("Memory", (fun _ -> Task.FromResult<ISessionStore>(MemoryStore())))
+let memory () =
+    StoreContract("Memory", (fun _ -> Task.FromResult<ISessionStore>(MemoryStore())), sized (StoreContractOptions()))
 
 let sqlite () =
     on "Sqlite" (fun () ->

@@ -179,6 +179,7 @@ type StandIn() =
     let mutable hosts = 1
     let mutable fault: BsonDocument -> Fault option = fun _ -> None
     let mutable isAway = false
+    let mutable remembers = true
 
     do listener.Start()
 
@@ -191,6 +192,27 @@ type StandIn() =
             let made = SortedDictionary<string, BsonDocument>(StringComparer.Ordinal)
             collections[name] <- made
             made
+
+    /// The documents that a filter meets: by their ids where it has them, as a server finds them.
+    let found ns (filter: BsonDocument) =
+        let all = documents ns
+
+        let byId (id: string) =
+            match all.TryGetValue id with
+            | true, document -> Seq.singleton document
+            | _ -> Seq.empty
+
+        let candidates =
+            match filter.TryGetValue "_id" with
+            | true, id when id.IsBsonDocument && id.AsBsonDocument.Contains "$in" ->
+                id.AsBsonDocument["$in"].AsBsonArray
+                |> Seq.map _.AsString
+                |> Seq.distinct
+                |> Seq.collect byId
+            | true, id when id.IsString -> byId id.AsString
+            | _ -> all.Values
+
+        Seq.filter (matches filter) candidates
 
     let indexesOf name =
         match indexes.TryGetValue name with
@@ -288,7 +310,7 @@ type StandIn() =
                     unknown "an upsert"
 
                 let isMany = isSet "multi" one
-                let found = (documents ns).Values |> Seq.filter (matches (part "q" one)) |> Array.ofSeq
+                let found = Array.ofSeq (found ns (part "q" one))
 
                 for document in (if isMany then found else Array.truncate 1 found) do
                     n <- n + 1
@@ -302,7 +324,7 @@ type StandIn() =
 
             for one in command["deletes"].AsBsonArray do
                 let one = one.AsBsonDocument
-                let found = (documents ns).Values |> Seq.filter (matches (part "q" one)) |> Array.ofSeq
+                let found = Array.ofSeq (found ns (part "q" one))
 
                 for document in (if number "limit" one = 1 then Array.truncate 1 found else found) do
                     (documents ns).Remove(document["_id"].AsString) |> ignore
@@ -313,8 +335,7 @@ type StandIn() =
             let limit = number "limit" command
 
             let found =
-                (documents ns).Values
-                |> Seq.filter (matches (part "filter" command))
+                found ns (part "filter" command)
                 |> sorted (part "sort" command)
                 |> Seq.truncate (if limit = 0 then Int32.MaxValue else limit)
                 // As they are now: what comes later must not show in the answer.
@@ -347,7 +368,7 @@ type StandIn() =
         | "aggregate" ->
             match [ for stage in command["pipeline"].AsBsonArray -> stage.AsBsonDocument ] with
             | [ only; group ] when only.GetElement(0).Name = "$match" && group.GetElement(0).Name = "$group" ->
-                let n = (documents ns).Values |> Seq.filter (matches (part "$match" only)) |> Seq.length
+                let n = Seq.length (found ns (part "$match" only))
 
                 let found = if n = 0 then Seq.empty else Seq.singleton (doc [ "_id", 1; "n", n ])
 
@@ -468,7 +489,7 @@ type StandIn() =
 
                             let isGreeting = name = "hello" || name = "isMaster" || name = "ismaster"
 
-                            if not isGreeting && name <> "endSessions" then
+                            if remembers && not isGreeting && name <> "endSessions" then
                                 log.Enqueue command
 
                             let wrong = if isGreeting then None else fault command
@@ -553,6 +574,11 @@ type StandIn() =
     /// The commands so far, but for what the driver says to itself.
     member _.Commands = List.ofSeq log
     member _.Forget() = log.Clear()
+
+    /// Whether it keeps the commands.
+    member _.Remembers
+        with set value = remembers <- value
+
     /// What it did not know, and refused.
     member _.Refused = List.ofSeq refused
 
@@ -619,7 +645,7 @@ let private outside =
     | address -> Some address
 
 /// One for all tests that break nothing.
-let standIn = lazy (new StandIn())
+let standIn = lazy (new StandIn(Remembers = false))
 
 /// Where the tests run that hold for every MongoDB.
 let address () = outside |> Option.defaultWith (fun () -> standIn.Force().Address)

@@ -12,7 +12,20 @@ internal static class Linearizability
         long Returned,
         string Text,
         Func<Register, (bool IsPossible, Register After)[]> Steps
-    );
+    )
+    {
+        /// <summary>Why the store answered with an exception, if it did.</summary>
+        public string? Failed { get; init; }
+    }
+
+    internal enum Verdict
+    {
+        Holds,
+        Violated,
+
+        /// <summary>Too many orders to try: no violation is claimed that is not proved.</summary>
+        Undecided,
+    }
 
     /// <summary>The state of the key: absent, or a version written by an operation.</summary>
     internal readonly record struct Register(long Version, long Operation)
@@ -22,8 +35,9 @@ internal static class Linearizability
     }
 
     /// <summary>At most 64 operations.</summary>
-    public static bool Holds(IReadOnlyList<Operation> history)
+    public static Verdict Check(IReadOnlyList<Operation> history)
     {
+        var gaveUp = false;
         var tried = new HashSet<(ulong Done, Register State)>();
         var all = history.Count == 64 ? ulong.MaxValue : (1UL << history.Count) - 1;
         var open = 0UL;
@@ -36,9 +50,8 @@ internal static class Linearizability
             // What never returned need not have happened.
             if ((done | open) == all)
                 return true;
-            // Undecided after so many: no violation is claimed that is not proved.
             if (tried.Count > 500_000)
-                return true;
+                return gaveUp = true;
             if (!tried.Add((done, state)))
                 return false;
 
@@ -58,6 +71,8 @@ internal static class Linearizability
             return false;
         }
 
-        return Search(0, Register.Absent);
+        return !Search(0, Register.Absent) ? Verdict.Violated
+            : gaveUp ? Verdict.Undecided
+            : Verdict.Holds;
     }
 }

@@ -4,7 +4,7 @@ using static Session.Stores.Testing.Sample;
 namespace Session.Stores.Testing;
 
 /// <summary>A store and the model, side by side.</summary>
-internal sealed class ModelRun(ISessionStore store, TimeSpan patience, CancellationToken cancel)
+internal sealed class ModelRun(ISessionStore store, bool lists, TimeSpan patience, CancellationToken cancel)
 {
     private readonly Model _model = new();
     private readonly List<string> _story = [];
@@ -23,6 +23,42 @@ internal sealed class ModelRun(ISessionStore store, TimeSpan patience, Cancellat
                 : $"{command}\n       model: {expected}\n       store: {actual}"
         );
         return expected == actual;
+    }
+
+    /// <summary>Removes all that is there, for the next sequence. False when something is left.</summary>
+    public async Task<bool> Clears()
+    {
+        foreach (var id in _model.All().ToArray())
+        {
+            _model.Remove(id);
+            await store.Remove(id, cancel).ConfigureAwait(false);
+            _story.Add($"remove {id}");
+            if (await store.Load(id, cancel).ConfigureAwait(false) is { } left)
+                return Left($"load {id}", Show(left));
+        }
+        if (!lists)
+            return true;
+
+        var count = await store.Count(cancel).ConfigureAwait(false);
+        if (count != 0)
+            return Left("count", $"{count}");
+        foreach (var subject in (string[])["ada", "bob"])
+            if (
+                await Pages(after => store.BySubject(subject, after, 5, cancel)).ConfigureAwait(false)
+                is not "[]"
+                    and var some
+            )
+                return Left($"by subject {subject}", some);
+        if (await Pages(after => store.Enumerate(after, 5, cancel)).ConfigureAwait(false) is not "[]" and var all)
+            return Left("enumerate", all);
+        var overdue = await store.ClaimOverdue(_now.AddYears(1), Lease, 10, cancel).ConfigureAwait(false);
+        return overdue.Count == 0 || Left("claim", Join(overdue.Select(record => record.Id)));
+
+        bool Left(string what, string answer)
+        {
+            _story.Add($"{what}, after everything was removed\n       store: {answer}");
+            return false;
+        }
     }
 
     private async Task<(string Expected, string Actual)> Answers(Command command)

@@ -7,6 +7,7 @@ namespace Session.Stores.Testing;
 internal static class ModelTests
 {
     private const int Batch = 250;
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(2);
 
     public static IEnumerable<ContractTest> Of(StoreContract contract)
     {
@@ -17,22 +18,45 @@ internal static class ModelTests
         );
     }
 
-    private static async Task Run(StoreContract contract, CancellationToken cancel)
+    private static Task Run(StoreContract contract, CancellationToken cancel)
+    {
+        var next = -1;
+        return contract.OnPlaces(
+            1,
+            async (stores, stop) =>
+            {
+                while (!stop.IsCancellationRequested)
+                {
+                    var from = (long)Interlocked.Increment(ref next) * Batch;
+                    if (from >= contract.Options.Commands)
+                        return;
+                    await One(contract, stores[0], (int)from, cancel).ConfigureAwait(false);
+                }
+            },
+            cancel
+        );
+    }
+
+    /// <summary>One sequence on an empty place, which it leaves empty.</summary>
+    private static async Task One(StoreContract contract, ISessionStore store, int from, CancellationToken cancel)
     {
         var options = contract.Options;
-        for (var done = 0; done < options.Commands; done += Batch)
+        var random = new Random(unchecked(options.Seed * 31 + from));
+        var commands = Enumerable
+            .Range(0, Math.Min(Batch, options.Commands - from))
+            .Select(_ => Command.Random(random, options.Lists, options.Touches))
+            .ToArray();
+        if (await Try(contract, store, commands, Patience, cancel).ConfigureAwait(false) is not { } divergence)
         {
-            cancel.ThrowIfCancellationRequested();
-            var random = new Random(unchecked(options.Seed * 31 + done));
-            var commands = Enumerable
-                .Range(0, Math.Min(Batch, options.Commands - done))
-                .Select(_ => Command.Random(random, options.Lists, options.Touches))
-                .ToArray();
-            var divergence = await Try(contract, commands, TimeSpan.FromSeconds(2), cancel).ConfigureAwait(false);
-            if (divergence is not null)
-                throw contract.Violated(await Shrink(contract, commands, divergence, cancel).ConfigureAwait(false));
-            contract.Count(commands.Length, 0);
+            contract.Count(commands: commands.Length);
+            return;
         }
+
+        contract.Count(divergences: 1);
+        // Does it also on a place that nobody has used before?
+        if (await TryAnew(contract, commands, Patience, cancel).ConfigureAwait(false) is { } again)
+            throw contract.Violated(await Shrink(contract, commands, again, cancel).ConfigureAwait(false));
+        throw contract.Violated($"On a place that other sequences had used, and emptied:\n{divergence}");
     }
 
     /// <summary>Leaves out as much as it can, as long as something still diverges.</summary>
@@ -51,7 +75,7 @@ internal static class ModelTests
             {
                 Command[] fewer = [.. commands[..start], .. commands[Math.Min(start + size, commands.Length)..]];
                 if (
-                    await Try(contract, fewer, TimeSpan.FromMilliseconds(30), cancel).ConfigureAwait(false)
+                    await TryAnew(contract, fewer, TimeSpan.FromMilliseconds(30), cancel).ConfigureAwait(false)
                     is not { } still
                 )
                     continue;
@@ -67,6 +91,22 @@ internal static class ModelTests
     /// <summary>Null, or the story up to where the store's answer is another than the model's.</summary>
     private static async Task<string?> Try(
         StoreContract contract,
+        ISessionStore store,
+        Command[] commands,
+        TimeSpan patience,
+        CancellationToken cancel
+    )
+    {
+        var run = new ModelRun(store, contract.Options.Lists, patience, cancel);
+        foreach (var command in commands)
+            if (!await run.Does(command).ConfigureAwait(false))
+                return run.Story;
+        return await run.Clears().ConfigureAwait(false) ? null : run.Story;
+    }
+
+    /// <summary>The same on an empty place of its own.</summary>
+    private static async Task<string?> TryAnew(
+        StoreContract contract,
         Command[] commands,
         TimeSpan patience,
         CancellationToken cancel
@@ -76,15 +116,7 @@ internal static class ModelTests
         await contract
             .On(
                 async store =>
-                {
-                    var run = new ModelRun(store, patience, cancel);
-                    foreach (var command in commands)
-                        if (!await run.Does(command).ConfigureAwait(false))
-                        {
-                            divergence = run.Story;
-                            return;
-                        }
-                },
+                    divergence = await Try(contract, store, commands, patience, cancel).ConfigureAwait(false),
                 cancel
             )
             .ConfigureAwait(false);

@@ -10,7 +10,10 @@ public sealed class StoreContract
 {
     private readonly Func<CancellationToken, Task<ISessionStore>> _open;
     private long _commands;
+    private long _divergences;
     private long _histories;
+    private long _violations;
+    private long _undecided;
 
     /// <summary>A contract for the stores that <paramref name="open"/> makes.</summary>
     /// <param name="name">The name of the store, for messages.</param>
@@ -40,8 +43,21 @@ public sealed class StoreContract
     /// <summary>How many commands were compared with the model so far.</summary>
     public long Commands => Interlocked.Read(ref _commands);
 
+    /// <summary>How many sequences of commands got another answer than the model gives.</summary>
+    public long Divergences => Interlocked.Read(ref _divergences);
+
     /// <summary>How many histories were checked so far.</summary>
     public long Histories => Interlocked.Read(ref _histories);
+
+    /// <summary>How many histories cannot be put in any order.</summary>
+    public long Violations => Interlocked.Read(ref _violations);
+
+    /// <summary>On how many keys of histories the search gave up.</summary>
+    public long Undecided => Interlocked.Read(ref _undecided);
+
+    /// <summary>What was tried so far and what was found, as one line.</summary>
+    public override string ToString() =>
+        $"{Name}: {Commands} commands, {Divergences} divergences from the model; {Histories} histories of {Options.Clients} parallel clients, {Violations} violations of linearizability, {Undecided} undecided; seed {Options.Seed}";
 
     /// <summary>Runs every test, one after the other.</summary>
     public async Task<ContractReport> RunAllAsync(CancellationToken cancellationToken = default)
@@ -60,13 +76,22 @@ public sealed class StoreContract
                 failures[test.Name] = error is ContractViolationException ? error.Message : error.ToString();
             }
         }
-        return new ContractReport(Name, Options.Seed, Commands, Histories, passed, failures);
+        return new ContractReport(Name, Options.Seed, Commands, Divergences, Histories, Violations, passed, failures);
     }
 
-    internal void Count(long commands, long histories)
+    internal void Count(
+        long commands = 0,
+        long divergences = 0,
+        long histories = 0,
+        long violations = 0,
+        long undecided = 0
+    )
     {
         Interlocked.Add(ref _commands, commands);
+        Interlocked.Add(ref _divergences, divergences);
         Interlocked.Add(ref _histories, histories);
+        Interlocked.Add(ref _violations, violations);
+        Interlocked.Add(ref _undecided, undecided);
     }
 
     /// <summary>Runs on an empty place.</summary>
@@ -113,6 +138,32 @@ public sealed class StoreContract
             },
             cancellationToken
         );
+
+    /// <summary>Runs on several empty places at once. What fails on one stops the others.</summary>
+    internal async Task OnPlaces(
+        int handles,
+        Func<ISessionStore[], CancellationToken, Task> body,
+        CancellationToken cancellationToken
+    )
+    {
+        using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+
+        async Task OnOne()
+        {
+            try
+            {
+                await OnMany(handles, stores => body(stores, stop.Token), cancellationToken).ConfigureAwait(false);
+            }
+            catch
+            {
+                await stop.CancelAsync().ConfigureAwait(false);
+                throw;
+            }
+        }
+
+        await Task.WhenAll(Enumerable.Range(0, Options.Places).Select(_ => Task.Run(OnOne, cancellationToken)))
+            .ConfigureAwait(false);
+    }
 
     internal ContractViolationException Violated(string story) =>
         new($"{Name} does not keep the contract. Replay: SESSION_CONTRACT_SEED={Options.Seed}\n{story}");

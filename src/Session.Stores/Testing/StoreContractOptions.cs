@@ -14,8 +14,11 @@ public sealed class StoreContractOptions
     /// <summary>How many histories of parallel clients are checked. Default 40, or <c>SESSION_CONTRACT_HISTORIES</c>.</summary>
     public int Histories { get; set; } = Variable("SESSION_CONTRACT_HISTORIES") ?? 40;
 
-    /// <summary>How many clients run in parallel. Default 8.</summary>
+    /// <summary>How many clients run in parallel in each history. Default 8.</summary>
     public int Clients { get; set; } = 8;
+
+    /// <summary>On how many places, each of its own, sequences of commands and histories run at once. Default 4.</summary>
+    public int Places { get; set; } = 4;
 
     /// <summary>False: <c>replace</c> is atomic in this process only. Then only one handle is used. Default true.</summary>
     public bool ComparesAndSwaps { get; set; } = true;
