@@ -13,7 +13,7 @@ open Session.Engine
 open Session.Stores.Testing
 
 /// How much each store has to go through here. SESSION_CONTRACT_COMMANDS and SESSION_CONTRACT_HISTORIES say otherwise.
-let private sized (options: StoreContractOptions) =
+let sized (options: StoreContractOptions) =
     let wanted (name: string) usual =
         match Int32.TryParse(Environment.GetEnvironmentVariable name) with
         | true, number -> number
@@ -53,7 +53,7 @@ let private opening (make: unit -> ISessionStore) : Task<ISessionStore> =
 let private reopening =
     Func<ISessionStore, CancellationToken, Task<ISessionStore>>(fun store _ -> Task.FromResult(places[store]()))
 
-let private on name (place: unit -> (unit -> ISessionStore)) =
+let on name (place: unit -> (unit -> ISessionStore)) =
     StoreContract(name, (fun _ -> opening (place ())), sized (StoreContractOptions(Reopen = reopening)))
 
 let private folders = ConcurrentBag<string>()

@@ -125,7 +125,7 @@ let private contract name (cache: unit -> IDistributedCache) =
     StoreContract(
         name,
         (fun _ -> Task.FromResult(openOn (cache ()))),
-        StoreContractOptions(ComparesAndSwaps = false, Lists = false)
+        Contract.sized (StoreContractOptions(ComparesAndSwaps = false, Lists = false))
     )
     |> Contract.tests
 

@@ -205,10 +205,7 @@ type StandIn() =
         let candidates =
             match filter.TryGetValue "_id" with
             | true, id when id.IsBsonDocument && id.AsBsonDocument.Contains "$in" ->
-                id.AsBsonDocument["$in"].AsBsonArray
-                |> Seq.map _.AsString
-                |> Seq.distinct
-                |> Seq.collect byId
+                id.AsBsonDocument["$in"].AsBsonArray |> Seq.map _.AsString |> Seq.distinct |> Seq.collect byId
             | true, id when id.IsString -> byId id.AsString
             | _ -> all.Values
 

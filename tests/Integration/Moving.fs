@@ -62,12 +62,14 @@ let private contract name (place: unit -> (unit -> ISessionStore) * (unit -> ISe
             let target, source = place ()
             let rec make () = new Pair(target (), source (), make)
             Task.FromResult<ISessionStore>(make ())),
-        StoreContractOptions(
-            Reopen =
-                Func<_, _, _>(fun store _ ->
-                    match store with
-                    | :? Pair as pair -> Task.FromResult<ISessionStore>(pair.Reopen())
-                    | _ -> failtest "a pair")
+        Contract.sized (
+            StoreContractOptions(
+                Reopen =
+                    Func<_, _, _>(fun store _ ->
+                        match store with
+                        | :? Pair as pair -> Task.FromResult<ISessionStore>(pair.Reopen())
+                        | _ -> failtest "a pair")
+            )
         )
     )
     |> Contract.tests
@@ -341,5 +343,9 @@ let all =
                   let target, source = MemoryStore() :> ISessionStore, MemoryStore() :> ISessionStore
                   (fun () -> target), (fun () -> source))
               contract "Sqlite to Sqlite" (fun () -> sqlite "new.db", sqlite "old.db")
+              contract "Sqlite to Redis" (fun () ->
+                  let prefix = Guid.NewGuid().ToString "N" + ":"
+                  let redis () = openRedisAt (RedisServer.shared.Force().Address) prefix ignore :> ISessionStore
+                  redis, sqlite "old.db")
               clean ]
     )

@@ -64,6 +64,32 @@ let private withStore configure (body: RedisStore -> string -> Task<unit>) =
 let private present (engine: SessionEngine) (token: string) =
     engine.Present((Token.tryParse engine.Hasher (token.AsSpan())).Value, true, none)
 
+/// What a token leads to.
+type private Truth =
+    | Lives of byte array
+    | Ended of DestroyReason
+    | Other of SessionError
+
+/// The answer of a server that may have to be found again first.
+let private answered engine token =
+    task {
+        let clock = Stopwatch.StartNew()
+        let mutable answer = ValueNone
+
+        while answer.IsNone do
+            match! present engine token with
+            | Error(SessionError.Unavailable error) ->
+                if clock.Elapsed > TimeSpan.FromSeconds 20L then
+                    failtestf "not found again: %O" error
+
+                do! Task.Delay 20
+            | Ok opened -> answer <- ValueSome(Lives opened.Live.Data)
+            | Error(SessionError.Ended(OnPurpose reason, _)) -> answer <- ValueSome(Ended reason)
+            | Error error -> answer <- ValueSome(Other error)
+
+        return answer.Value
+    }
+
 /// How often the server ran each command since the last reset: its own statistics.
 let private commands (server: IServer) =
     task {
@@ -175,12 +201,24 @@ let private faults =
 
               Expect.isLessThan clock.Elapsed (TimeSpan.FromSeconds 10L) "bounded"
 
-              // What was sent may have taken effect, or not; either way the answers agree from now on.
-              let! first = present engine token
-              let! second = present engine token
+              // What was sent before may have taken effect, or not. Once the server has read all of it, and the driver has
+              // found the server again, every answer is the same one: on this node, and on one that starts now.
+              do! server.Drained()
+              let! first = answered engine token
+              let later = openRedisAt server.Address "frozen:" ignore
+              let nodes = [ engine; engineOn later TimeProvider.System silent ]
 
-              Expect.equal (Result.isOk first) (Result.isOk second) "one truth after the server went on"
+              for node in nodes @ nodes @ nodes do
+                  let! again = answered node token
+                  Expect.equal again first "one truth after the server went on"
 
+              match first with
+              | Lives [| 1uy |]
+              | Lives [| 2uy |]
+              | Ended SignedOut -> ()
+              | other -> failtestf "neither before nor after: %A" other
+
+              do! (later :> IAsyncDisposable).DisposeAsync()
               do! (store :> IAsyncDisposable).DisposeAsync()
           })
 
@@ -651,10 +689,30 @@ let private failovers =
                   do! (store :> IAsyncDisposable).DisposeAsync()
               }) ]
 
+/// The contract where index and record are on different nodes.
+let private cluster = lazy (new RedisCluster(5000))
+
+let private onCluster =
+    let contract =
+        Contract.on "Redis Cluster" (fun () ->
+            if not cluster.IsValueCreated then
+                cluster.Force().Start()
+
+            let prefix = Guid.NewGuid().ToString "N" + ":"
+            fun () -> openRedisAt (cluster.Value.Addresses) prefix ignore)
+
+    testList
+        "six nodes"
+        [ Contract.tests contract
+          testCase "the nodes stop" (fun () ->
+              if cluster.IsValueCreated then
+                  (cluster.Value :> IDisposable).Dispose()) ]
+
 let all =
     testList
         "Redis"
         [ costs
+          onCluster
           testList "faults" faults
           testList "probes" probes
           testList "contents" contents

@@ -100,6 +100,33 @@ type RedisServer(settings: (string * string) list) =
     member server.Freeze() = server.Signal "STOP"
     member server.Thaw() = server.Signal "CONT"
 
+    /// Until the server has read all that was sent to it before: it looks at every connection before it answers one
+    /// that came later, and says how much of each it has not yet carried out.
+    member server.Drained() : Task<unit> =
+        task {
+            use! admin = ConnectionMultiplexer.ConnectAsync(server.Address + ",allowAdmin=true")
+            let asked = admin.GetServer server.Address
+            let mutable tries = 0
+            let mutable isQuiet = 0
+
+            while isQuiet < 3 do
+                tries <- tries + 1
+
+                if tries > 1000 then
+                    failwith "the server does not come to rest"
+
+                let! own = asked.ExecuteAsync("CLIENT", "ID")
+                let! list = asked.ExecuteAsync("CLIENT", "LIST")
+
+                let waits =
+                    (string list).Split '\n'
+                    |> Array.exists (fun line ->
+                        line <> "" && not (line.StartsWith $"id={own} ") && not (line.Contains " qbuf=0 "))
+
+                isQuiet <- if waits then 0 else isQuiet + 1
+                do! Task.Delay 10
+        }
+
     interface IDisposable with
         member server.Dispose() =
             server.Kill()
