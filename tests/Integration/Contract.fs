@@ -8,7 +8,9 @@ open System.IO
 open System.Threading
 open System.Threading.Tasks
 open Expecto
+open Integration
 open Integration.World
+open StackExchange.Redis
 open Session.Engine
 open Session.Stores.Testing
 
@@ -42,19 +44,57 @@ let tests (contract: StoreContract) : Test =
                   (0L, 0L, 0L)
                   "divergences, violations, undecided") ]
 
-/// Reopens by what the first handle was made from.
-let private places = ConcurrentDictionary<ISessionStore, unit -> ISessionStore>(HashIdentity.Reference)
+/// Where stores of one contract are opened: how, how over a wire that breaks after so many requests, and how many
+/// entries there are in all.
+type Place =
+    { Open: unit -> ISessionStore
+      OpenBreaking: (int -> Wire.Wire * ISessionStore) option
+      Entries: (unit -> Task<int64>) option }
 
-let private opening (make: unit -> ISessionStore) : Task<ISessionStore> =
-    let store = make ()
-    places[store] <- make
-    Task.FromResult store
+/// By the first handle on it.
+let private places = ConcurrentDictionary<ISessionStore, Place>(HashIdentity.Reference)
 
-let private reopening =
-    Func<ISessionStore, CancellationToken, Task<ISessionStore>>(fun store _ -> Task.FromResult(places[store]()))
+/// Over a wire that breaks. Closed with it, once the server has carried out what came through.
+[<Sealed>]
+type private Breaking(wire: Wire.Wire, store: ISessionStore) =
+    inherit ForwardingStore(store)
+
+    interface IAsyncDisposable with
+        member _.DisposeAsync() =
+            ValueTask(
+                task =
+                    task {
+                        match box store with
+                        | :? IAsyncDisposable as store -> do! store.DisposeAsync()
+                        | :? IDisposable as store -> store.Dispose()
+                        | _ -> ()
+
+                        do! wire.Ended()
+                    }
+            )
+
+let private onPlaces name isBreakable (place: unit -> Place) =
+    let options = sized (StoreContractOptions())
+    options.Reopen <- fun store _ -> Task.FromResult(places[store].Open())
+
+    if isBreakable then
+        options.Crashing <-
+            fun store requests _ -> Task.FromResult<ISessionStore>(Breaking(places[store].OpenBreaking.Value requests))
+
+        options.Entries <- fun store _ -> places[store].Entries.Value()
+
+    StoreContract(
+        name,
+        (fun _ ->
+            let place = place ()
+            let store = place.Open()
+            places[store] <- place
+            Task.FromResult store),
+        options
+    )
 
 let on name (place: unit -> (unit -> ISessionStore)) =
-    StoreContract(name, (fun _ -> opening (place ())), sized (StoreContractOptions(Reopen = reopening)))
+    onPlaces name false (fun () -> { Open = place (); OpenBreaking = None; Entries = None })
 
 let private folders = ConcurrentBag<string>()
 
@@ -68,60 +108,59 @@ let sqlite () =
         fun () -> openSqlite folder)
 
 let redis () =
-    on "Redis" (fun () ->
-        let prefix = Guid.NewGuid().ToString("N") + ":"
-        fun () -> openRedisAt (RedisServer.shared.Force().Address) prefix ignore)
+    onPlaces "Redis" true (fun () ->
+        let prefix = Guid.NewGuid().ToString "N" + ":"
+        let server = RedisServer.shared.Force()
+
+        { Open = fun () -> openRedisAt server.Address prefix ignore
+          OpenBreaking =
+            Some(fun requests ->
+                let wire = Wire.Wire(server.Port, Wire.redis prefix, requests)
+                wire, openRedisAt $"127.0.0.1:{wire.Port}" prefix ignore)
+          Entries =
+            Some(fun () ->
+                task {
+                    use! admin = RedisServer.connect server.Address
+                    let db = admin.GetDatabase()
+                    let mutable count = 0L
+
+                    for key in admin.GetServer(server.Address).Keys(pattern = RedisValue(prefix + "*")) do
+                        let! kind = db.KeyTypeAsync key
+
+                        match kind with
+                        | RedisType.SortedSet ->
+                            let! length = db.SortedSetLengthAsync key
+                            count <- count + length
+                        | _ -> count <- count + 1L
+
+                    return count
+                }) })
 
 /// The collections of one run, dropped at its end.
 let private mongoPlaces = ConcurrentBag<MongoServer.Place>()
 
 let mongo () =
-    on MongoServer.name (fun () ->
+    // On a wire between, an outside server may want what the stand-in does not.
+    onPlaces MongoServer.name MongoServer.isStandIn (fun () ->
         let place = new MongoServer.Place()
         mongoPlaces.Add place
-        fun () -> openMongoAt (MongoServer.address ()) place.Collection ignore)
+
+        { Open = fun () -> openMongoAt (MongoServer.address ()) place.Collection ignore
+          OpenBreaking =
+            Some(fun requests ->
+                let wire = Wire.Wire(MongoServer.standIn.Force().Port, Wire.mongo, requests)
+                // Not the members that it names: they would be beside the wire.
+                let address = $"mongodb://127.0.0.1:{wire.Port}/?directConnection=true"
+
+                wire,
+                openMongoAt address place.Collection (fun o -> o.OperationTimeout <- TimeSpan.FromMilliseconds 300L))
+          Entries =
+            Some(fun () ->
+                Task.FromResult(
+                    int64 (MongoServer.standIn.Value.Documents("session-tests." + place.Collection)).Length
+                )) })
 
 // -- broken stores: the memory store with one thing wrong
-
-/// A store that hands every call on; a broken one overrides what it breaks.
-type private Faulty(inner: ISessionStore) =
-    member _.Inner = inner
-
-    abstract Insert: StoredRecord * CancellationToken -> ValueTask<WriteResult>
-    default _.Insert(record, cancel) = inner.Insert(record, cancel)
-    abstract Load: string * CancellationToken -> ValueTask<StoredRecord | null>
-    default _.Load(id, cancel) = inner.Load(id, cancel)
-    abstract Replace: StoredRecord * int64 * CancellationToken -> ValueTask<WriteResult>
-    default _.Replace(record, expected, cancel) = inner.Replace(record, expected, cancel)
-    abstract Touch: string * DateTimeOffset * CancellationToken -> ValueTask
-    default _.Touch(id, at, cancel) = inner.Touch(id, at, cancel)
-    abstract Remove: string * CancellationToken -> ValueTask
-    default _.Remove(id, cancel) = inner.Remove(id, cancel)
-    abstract BySubject: string * (string | null) * int * CancellationToken -> ValueTask<StoredPage>
-    default _.BySubject(subject, after, limit, cancel) = inner.BySubject(subject, after, limit, cancel)
-    abstract Enumerate: (string | null) * int * CancellationToken -> ValueTask<StoredPage>
-    default _.Enumerate(after, limit, cancel) = inner.Enumerate(after, limit, cancel)
-    abstract Count: CancellationToken -> ValueTask<int64>
-    default _.Count cancel = inner.Count cancel
-
-    abstract Claim: DateTimeOffset * TimeSpan * int * CancellationToken -> ValueTask<IReadOnlyList<StoredRecord>>
-
-    default _.Claim(now, lease, limit, cancel) = inner.ClaimOverdue(now, lease, limit, cancel)
-    abstract Reschedule: string * int64 * DateTimeOffset * CancellationToken -> ValueTask
-    default _.Reschedule(id, version, due, cancel) = inner.Reschedule(id, version, due, cancel)
-
-    interface ISessionStore with
-        member _.Prepare cancel = inner.Prepare cancel
-        member store.Insert(record, cancel) = store.Insert(record, cancel)
-        member store.Load(id, cancel) = store.Load(id, cancel)
-        member store.Replace(record, expected, cancel) = store.Replace(record, expected, cancel)
-        member store.Touch(id, at, cancel) = store.Touch(id, at, cancel)
-        member store.Remove(id, cancel) = store.Remove(id, cancel)
-        member store.BySubject(subject, after, limit, cancel) = store.BySubject(subject, after, limit, cancel)
-        member store.Enumerate(after, limit, cancel) = store.Enumerate(after, limit, cancel)
-        member store.Count cancel = store.Count cancel
-        member store.ClaimOverdue(now, lease, limit, cancel) = store.Claim(now, lease, limit, cancel)
-        member store.Reschedule(id, version, due, cancel) = store.Reschedule(id, version, due, cancel)
 
 let private healthy () = MemoryStore() :> ISessionStore
 
@@ -129,10 +168,10 @@ let private copy (record: StoredRecord) version kind seen subject =
     StoredRecord(record.Id, version, kind, seen, record.DueAt, subject, record.Operation, record.Body)
 
 /// The fault, and the store that has it.
-let private faults: (string * (unit -> Faulty)) list =
+let private faults: (string * (unit -> ForwardingStore)) list =
     [ "replace creates what is absent (an upsert)",
       (fun () ->
-          { new Faulty(healthy ()) with
+          { new ForwardingStore(healthy ()) with
               override s.Replace(record, expected, cancel) =
                   ValueTask<_>(
                       task =
@@ -144,7 +183,7 @@ let private faults: (string * (unit -> Faulty)) list =
                   ) })
       "replace does not look at the version",
       (fun () ->
-          { new Faulty(healthy ()) with
+          { new ForwardingStore(healthy ()) with
               override s.Replace(record, _, cancel) =
                   ValueTask<_>(
                       task =
@@ -156,7 +195,7 @@ let private faults: (string * (unit -> Faulty)) list =
                   ) })
       "replace reads, compares and writes: not as one",
       (fun () ->
-          { new Faulty(healthy ()) with
+          { new ForwardingStore(healthy ()) with
               override s.Replace(record, expected, cancel) =
                   ValueTask<_>(
                       task =
@@ -174,7 +213,7 @@ let private faults: (string * (unit -> Faulty)) list =
                   ) })
       "the time to live is the authority",
       (fun () ->
-          { new Faulty(healthy ()) with
+          { new ForwardingStore(healthy ()) with
               override s.Load(id, cancel) =
                   ValueTask<StoredRecord | null>(
                       task =
@@ -195,7 +234,7 @@ let private faults: (string * (unit -> Faulty)) list =
       (fun () ->
           let first = ConcurrentDictionary<string, string | null>()
 
-          { new Faulty(healthy ()) with
+          { new ForwardingStore(healthy ()) with
               override s.Insert(record, cancel) =
                   first.TryAdd(record.Id, record.Subject) |> ignore
                   s.Inner.Insert(record, cancel)
@@ -218,16 +257,16 @@ let private faults: (string * (unit -> Faulty)) list =
                   ) })
       "an overdue record is handed out twice",
       (fun () ->
-          { new Faulty(healthy ()) with
+          { new ForwardingStore(healthy ()) with
               override s.Claim(now, _, limit, cancel) = s.Inner.ClaimOverdue(now, TimeSpan.Zero, limit, cancel) })
       "a claim is for ever",
       (fun () ->
-          { new Faulty(healthy ()) with
+          { new ForwardingStore(healthy ()) with
               override s.Claim(now, lease, limit, cancel) =
                   s.Inner.ClaimOverdue(now, lease + TimeSpan.FromDays 1.0, limit, cancel) })
       "claims come shortest overdue first",
       (fun () ->
-          { new Faulty(healthy ()) with
+          { new ForwardingStore(healthy ()) with
               override s.Claim(now, lease, limit, cancel) =
                   ValueTask<IReadOnlyList<StoredRecord>>(
                       task =
@@ -238,11 +277,11 @@ let private faults: (string * (unit -> Faulty)) list =
                   ) })
       "a claim comes before its time",
       (fun () ->
-          { new Faulty(healthy ()) with
+          { new ForwardingStore(healthy ()) with
               override s.Claim(now, lease, limit, cancel) = s.Inner.ClaimOverdue(now.AddTicks 1L, lease, limit, cancel) })
       "touch goes back",
       (fun () ->
-          { new Faulty(healthy ()) with
+          { new ForwardingStore(healthy ()) with
               override s.Touch(id, at, cancel) =
                   ValueTask(
                       task =
@@ -258,7 +297,7 @@ let private faults: (string * (unit -> Faulty)) list =
                   ) })
       "touch moves a tombstone",
       (fun () ->
-          { new Faulty(healthy ()) with
+          { new ForwardingStore(healthy ()) with
               override s.Touch(id, at, cancel) =
                   ValueTask(
                       task =
@@ -274,7 +313,7 @@ let private faults: (string * (unit -> Faulty)) list =
                   ) })
       "touch counts as a write",
       (fun () ->
-          { new Faulty(healthy ()) with
+          { new ForwardingStore(healthy ()) with
               override s.Touch(id, at, cancel) =
                   ValueTask(
                       task =
@@ -290,7 +329,7 @@ let private faults: (string * (unit -> Faulty)) list =
                   ) })
       "replace forgets a later touch",
       (fun () ->
-          { new Faulty(healthy ()) with
+          { new ForwardingStore(healthy ()) with
               override s.Replace(record, expected, cancel) =
                   ValueTask<_>(
                       task =
@@ -305,7 +344,7 @@ let private faults: (string * (unit -> Faulty)) list =
                   ) })
       "insert overwrites",
       (fun () ->
-          { new Faulty(healthy ()) with
+          { new ForwardingStore(healthy ()) with
               override s.Insert(record, cancel) =
                   ValueTask<_>(
                       task =
@@ -316,7 +355,7 @@ let private faults: (string * (unit -> Faulty)) list =
                   ) })
       "insert takes the id of a tombstone",
       (fun () ->
-          { new Faulty(healthy ()) with
+          { new ForwardingStore(healthy ()) with
               override s.Insert(record, cancel) =
                   ValueTask<_>(
                       task =
@@ -331,7 +370,7 @@ let private faults: (string * (unit -> Faulty)) list =
                   ) })
       "one write in fifty is acknowledged and lost",
       (fun () ->
-          { new Faulty(healthy ()) with
+          { new ForwardingStore(healthy ()) with
               override s.Replace(record, expected, cancel) =
                   ValueTask<_>(
                       task =
@@ -347,7 +386,7 @@ let private faults: (string * (unit -> Faulty)) list =
       (fun () ->
           let old = ConcurrentDictionary<string, StoredRecord>()
 
-          { new Faulty(healthy ()) with
+          { new ForwardingStore(healthy ()) with
               override s.Replace(record, expected, cancel) =
                   ValueTask<_>(
                       task =
@@ -368,7 +407,7 @@ let private faults: (string * (unit -> Faulty)) list =
       (fun () ->
           let removed = ConcurrentDictionary<string, StoredRecord>()
 
-          { new Faulty(healthy ()) with
+          { new ForwardingStore(healthy ()) with
               override s.Remove(id, cancel) =
                   ValueTask(
                       task =
@@ -395,7 +434,7 @@ let private faults: (string * (unit -> Faulty)) list =
                   ) })
       "a page leaves one out",
       (fun () ->
-          { new Faulty(healthy ()) with
+          { new ForwardingStore(healthy ()) with
               override s.Enumerate(after, limit, cancel) =
                   ValueTask<_>(
                       task =
@@ -411,7 +450,7 @@ let private faults: (string * (unit -> Faulty)) list =
                   ) })
       "pages are not in order",
       (fun () ->
-          { new Faulty(healthy ()) with
+          { new ForwardingStore(healthy ()) with
               override s.Enumerate(after, limit, cancel) =
                   ValueTask<_>(
                       task =
@@ -422,7 +461,7 @@ let private faults: (string * (unit -> Faulty)) list =
                   ) })
       "tombstones count",
       (fun () ->
-          { new Faulty(healthy ()) with
+          { new ForwardingStore(healthy ()) with
               override s.Count cancel =
                   ValueTask<_>(
                       task =
@@ -433,7 +472,7 @@ let private faults: (string * (unit -> Faulty)) list =
                   ) })
       "a cancelled call goes on",
       (fun () ->
-          { new Faulty(healthy ()) with
+          { new ForwardingStore(healthy ()) with
               override s.Insert(record, _) = s.Inner.Insert(record, CancellationToken.None) })
       "ids are compared without their case",
       (fun () ->
@@ -449,12 +488,12 @@ let private faults: (string * (unit -> Faulty)) list =
                   record.Body
               )
 
-          { new Faulty(healthy ()) with
+          { new ForwardingStore(healthy ()) with
               override s.Insert(record, cancel) = s.Inner.Insert(lower record, cancel)
               override s.Load(id, cancel) = s.Inner.Load(id.ToLowerInvariant(), cancel) })
       "reschedule does not look at the version",
       (fun () ->
-          { new Faulty(healthy ()) with
+          { new ForwardingStore(healthy ()) with
               override s.Reschedule(id, _, due, cancel) =
                   ValueTask(
                       task =

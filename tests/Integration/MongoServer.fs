@@ -568,6 +568,7 @@ type StandIn() =
     do Task.Run<unit>(accept) |> ignore
 
     member _.Address = $"mongodb://127.0.0.1:{port}/?replicaSet=standin"
+    member _.Port = port
     /// The commands so far, but for what the driver says to itself.
     member _.Commands = List.ofSeq log
     member _.Forget() = log.Clear()
@@ -646,6 +647,8 @@ let standIn = lazy (new StandIn(Remembers = false))
 
 /// Where the tests run that hold for every MongoDB.
 let address () = outside |> Option.defaultWith (fun () -> standIn.Force().Address)
+
+let isStandIn = outside.IsNone
 
 /// For names of tests and reports: which of the two it was.
 let name =

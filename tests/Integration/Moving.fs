@@ -11,6 +11,7 @@ open Microsoft.Extensions.DependencyInjection
 open Microsoft.Extensions.Time.Testing
 open Integration.App
 open Integration.Http
+open Integration
 open Integration.World
 open Session.CSharp
 open Session.Engine
@@ -31,7 +32,7 @@ let private sqlite name =
 /// Closes both, which dependency injection does otherwise.
 [<Sealed>]
 type private Pair(target: ISessionStore, source: ISessionStore, reopen: unit -> Pair) =
-    let store = MigratingStore(target, source) :> ISessionStore
+    inherit ForwardingStore(MigratingStore(target, source))
     member _.Reopen() = reopen ()
 
     interface IDisposable with
@@ -41,19 +42,6 @@ type private Pair(target: ISessionStore, source: ISessionStore, reopen: unit -> 
                 | :? IAsyncDisposable as later -> later.DisposeAsync().AsTask().GetAwaiter().GetResult()
                 | :? IDisposable as now -> now.Dispose()
                 | _ -> ()
-
-    interface ISessionStore with
-        member _.Prepare cancel = store.Prepare cancel
-        member _.Insert(record, cancel) = store.Insert(record, cancel)
-        member _.Load(id, cancel) = store.Load(id, cancel)
-        member _.Replace(record, expected, cancel) = store.Replace(record, expected, cancel)
-        member _.Touch(id, at, cancel) = store.Touch(id, at, cancel)
-        member _.Remove(id, cancel) = store.Remove(id, cancel)
-        member _.BySubject(subject, after, limit, cancel) = store.BySubject(subject, after, limit, cancel)
-        member _.Enumerate(after, limit, cancel) = store.Enumerate(after, limit, cancel)
-        member _.Count cancel = store.Count cancel
-        member _.ClaimOverdue(now, lease, limit, cancel) = store.ClaimOverdue(now, lease, limit, cancel)
-        member _.Reschedule(id, version, dueAt, cancel) = store.Reschedule(id, version, dueAt, cancel)
 
 let private contract name (place: unit -> (unit -> ISessionStore) * (unit -> ISessionStore)) =
     StoreContract(
@@ -232,24 +220,11 @@ let private stories =
 /// A store that says when it is closed.
 [<AbstractClass>]
 type private CountedStore() =
-    let inner = MemoryStore() :> ISessionStore
+    inherit ForwardingStore(MemoryStore())
     abstract Closed: unit -> unit
 
     interface IDisposable with
         member store.Dispose() = store.Closed()
-
-    interface ISessionStore with
-        member _.Prepare cancel = inner.Prepare cancel
-        member _.Insert(record, cancel) = inner.Insert(record, cancel)
-        member _.Load(id, cancel) = inner.Load(id, cancel)
-        member _.Replace(record, expected, cancel) = inner.Replace(record, expected, cancel)
-        member _.Touch(id, at, cancel) = inner.Touch(id, at, cancel)
-        member _.Remove(id, cancel) = inner.Remove(id, cancel)
-        member _.BySubject(subject, after, limit, cancel) = inner.BySubject(subject, after, limit, cancel)
-        member _.Enumerate(after, limit, cancel) = inner.Enumerate(after, limit, cancel)
-        member _.Count cancel = inner.Count cancel
-        member _.ClaimOverdue(now, lease, limit, cancel) = inner.ClaimOverdue(now, lease, limit, cancel)
-        member _.Reschedule(id, version, dueAt, cancel) = inner.Reschedule(id, version, dueAt, cancel)
 
 // -- what is refused
 

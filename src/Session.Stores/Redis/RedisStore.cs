@@ -18,6 +18,9 @@ public sealed class RedisStore : ISessionStore, IAsyncDisposable
     private static readonly long Epoch = new DateTime(2020, 1, 1, 0, 0, 0, DateTimeKind.Utc).Ticks;
     private static readonly TimeSpan Longest = TimeSpan.FromDays(3650);
 
+    // Than any operation takes.
+    private static readonly TimeSpan Longer = TimeSpan.FromMinutes(10);
+
     private readonly RedisStoreOptions _options;
     private readonly SemaphoreSlim _connecting = new(1, 1);
     private IConnectionMultiplexer? _connection;
@@ -83,7 +86,7 @@ public sealed class RedisStore : ISessionStore, IAsyncDisposable
     {
         ArgumentNullException.ThrowIfNull(record);
         var db = await Ready(cancellationToken, record.IsDurable).ConfigureAwait(false);
-        var indexed = Enter(db, record);
+        var indexed = Task.WhenAll(EnterLists(db, record), EnterSubject(db, record));
         if (_isCluster)
             await Within(indexed).ConfigureAwait(false);
 
@@ -93,16 +96,22 @@ public sealed class RedisStore : ISessionStore, IAsyncDisposable
             )
             .ConfigureAwait(false);
         await Within(indexed).ConfigureAwait(false);
+        if (result == WriteResult.Unknown)
+            result = await Confirm(db, record).ConfigureAwait(false);
 
         if (result == WriteResult.Written)
         {
             // Once more: a listing or a sweep may have found the entries before the record was there, and dropped them.
             if (record.Subject is not null || record.DueAt <= record.LastSeen + TimeSpan.FromMinutes(1))
-                await Within(Enter(db, record)).ConfigureAwait(false);
+                await Within(Task.WhenAll(EnterLists(db, record), SettleSubject(db, record))).ConfigureAwait(false);
             await Last(db, record).ConfigureAwait(false);
         }
         else if (result == WriteResult.Conflict && await Fetch(db, record.Id).ConfigureAwait(false) is { } taken)
+        {
             await Within(Leave(db, taken)).ConfigureAwait(false);
+            if (record.Subject is not null && record.Subject != taken.Subject)
+                await Prune(db, record.Subject, record.Id).ConfigureAwait(false);
+        }
 
         return result;
     }
@@ -131,11 +140,14 @@ public sealed class RedisStore : ISessionStore, IAsyncDisposable
         var isIndexed = record.IsDurable || record.Kind == RecordKind.Ended;
         while (true)
         {
-            var indexed = isIndexed ? EnterLists(db, record) : Task.CompletedTask;
+            var indexed = isIndexed
+                ? Task.WhenAll(EnterList(db, record), EnterSubject(db, record))
+                : Task.CompletedTask;
             if (isIndexed && _isCluster)
                 await Within(indexed).ConfigureAwait(false);
 
             string? left = null;
+            var isNew = false;
             var needsIndex = false;
             var result = await Write(
                     db.ScriptEvaluateAsync(
@@ -146,13 +158,19 @@ public sealed class RedisStore : ISessionStore, IAsyncDisposable
                     answer =>
                     {
                         var parts = (RedisResult[])answer!;
-                        left = parts.Length > 1 ? (string?)parts[1] : null;
+                        isNew = parts.Length > 1 && (int)parts[1] == 1;
+                        left = parts.Length > 2 ? (string?)parts[2] : null;
                         needsIndex = (int)parts[0] == 3;
                         return needsIndex ? WriteResult.Conflict : (WriteResult)(int)parts[0];
                     }
                 )
                 .ConfigureAwait(false);
             await Within(indexed).ConfigureAwait(false);
+            if (result == WriteResult.Unknown && isIndexed)
+            {
+                result = await Confirm(db, record).ConfigureAwait(false);
+                isNew = true;
+            }
 
             if (needsIndex && !isIndexed)
             {
@@ -165,7 +183,7 @@ public sealed class RedisStore : ISessionStore, IAsyncDisposable
                 // Never later than it was: a sweep that comes early looks at the record, and one that comes late cannot.
                 await Within(
                         Task.WhenAll(
-                            EnterSubject(db, record),
+                            isNew ? SettleSubject(db, record) : EndIntent(db, record),
                             db.SortedSetAddAsync(
                                 DueKey(Shard(record.Id)),
                                 record.Id,
@@ -176,7 +194,7 @@ public sealed class RedisStore : ISessionStore, IAsyncDisposable
                     )
                     .ConfigureAwait(false);
                 if (left is not null)
-                    await Within(db.SortedSetRemoveAsync(SubjectKey(left), record.Id)).ConfigureAwait(false);
+                    await Prune(db, left, record.Id).ConfigureAwait(false);
                 await Within(Leave(db, record)).ConfigureAwait(false);
             }
 
@@ -199,14 +217,14 @@ public sealed class RedisStore : ISessionStore, IAsyncDisposable
     {
         ArgumentNullException.ThrowIfNull(id);
         var db = await Ready(cancellationToken).ConfigureAwait(false);
+        // Whose it is, noted first: a sweep finds the entries of what was removed by somebody who was stopped here.
+        var before = (await Fetch(db, id).ConfigureAwait(false))?.Subject;
+        if (before is not null)
+            await Within(Intend(db, id, before, 0)).ConfigureAwait(false);
         var subject = (string?)await Within(db.ScriptEvaluateAsync(Scripts.Remove, [Key(id)])).ConfigureAwait(false);
-        await Within(
-                Task.WhenAll(
-                    subject is null ? Task.CompletedTask : db.SortedSetRemoveAsync(SubjectKey(subject), id),
-                    Forget(db, id)
-                )
-            )
-            .ConfigureAwait(false);
+        foreach (var one in new[] { before, subject }.OfType<string>().Distinct(StringComparer.Ordinal))
+            await Prune(db, one, id).ConfigureAwait(false);
+        await Forget(db, id).ConfigureAwait(false);
     }
 
     async ValueTask<StoredPage> ISessionStore.BySubject(
@@ -219,19 +237,19 @@ public sealed class RedisStore : ISessionStore, IAsyncDisposable
         ArgumentNullException.ThrowIfNull(subject);
         ArgumentOutOfRangeException.ThrowIfLessThan(limit, 1);
         var db = await Ready(cancellationToken).ConfigureAwait(false);
-        var ids = Texts(await Within(IdsAfter(db, SubjectKey(subject), after, limit)).ConfigureAwait(false));
-        var page = ids.Take(limit).ToArray();
-        var records = await FetchAll(db, page).ConfigureAwait(false);
+        var members = await Within(SubjectIndex.After(db, SubjectKey(subject), after, limit + 1L))
+            .ConfigureAwait(false);
+        var ids = members.Take(limit).Select(SubjectIndex.IdOf).Distinct(StringComparer.Ordinal).ToArray();
+        var records = await FetchAll(db, ids).ConfigureAwait(false);
 
-        // An entry whose record is gone, or somebody else's by now. A sign-in that is under way enters itself again.
-        var stale = page.Where((_, i) => records[i]?.Subject != subject).Select(id => (RedisValue)id).ToArray();
+        // An entry whose record is gone, or not yet or no longer this subject's. A sign-in that is under way makes another.
+        var theirs = records.Where(record => record?.Subject == subject).Select(record => record!).ToArray();
+        var known = theirs.Select(record => record.Id).ToHashSet(StringComparer.Ordinal);
+        var stale = members.Take(limit).Where(member => !known.Contains(SubjectIndex.IdOf(member))).ToArray();
         if (stale.Length > 0)
             await Within(db.SortedSetRemoveAsync(SubjectKey(subject), stale)).ConfigureAwait(false);
 
-        return new StoredPage(
-            [.. records.Where(record => record?.Subject == subject).Select(record => record!)],
-            ids.Length > limit ? page[^1] : null
-        );
+        return new StoredPage(theirs, members.Length > limit ? ids[^1] : null);
     }
 
     async ValueTask<StoredPage> ISessionStore.Enumerate(string? after, int limit, CancellationToken cancellationToken)
@@ -329,7 +347,12 @@ public sealed class RedisStore : ISessionStore, IAsyncDisposable
             var earliest = double.PositiveInfinity;
             foreach (var (_, entry) in wanted.Where(due => ours.Contains((string)due.entry.Element!)))
             {
-                var (record, dueAt) = await Take(db, (string)entry.Element!, entry.Score).ConfigureAwait(false);
+                if (SubjectIndex.IsIntent(entry.Element, out var id, out var subject))
+                {
+                    await Prune(db, subject, id).ConfigureAwait(false);
+                    continue;
+                }
+                var (record, dueAt) = await Take(db, id, entry.Score).ConfigureAwait(false);
                 if (record is not null)
                     claimed.Add((entry.Score, record));
                 else if (dueAt is { } later && later <= now)
@@ -407,7 +430,7 @@ public sealed class RedisStore : ISessionStore, IAsyncDisposable
         switch (value)
         {
             case null:
-                await Within(Forget(db, id)).ConfigureAwait(false);
+                await Forget(db, id).ConfigureAwait(false);
                 return (null, null);
             case { Length: 8 }:
                 var due = new DateTimeOffset(
@@ -434,25 +457,55 @@ public sealed class RedisStore : ISessionStore, IAsyncDisposable
 
     // -- indexes
 
-    private Task Enter(IDatabase db, StoredRecord record)
+    private Task<bool[]> EnterLists(IDatabase db, StoredRecord record)
     {
         // An entry that is there already belongs to the record as it is, and this write may be refused.
         var due = DueKey(Shard(record.Id));
         return Task.WhenAll(
             db.SortedSetAddAsync(due, record.Id, Score(record.DueAt), SortedSetWhen.NotExists),
-            EnterLists(db, record)
+            EnterList(db, record)
         );
     }
 
-    private Task EnterLists(IDatabase db, StoredRecord record)
+    private Task<bool> EnterList(IDatabase db, StoredRecord record)
     {
         var shard = Shard(record.Id);
-        var list = record.Kind == RecordKind.Ended ? EndedKey(shard) : LiveKey(shard);
-        return Task.WhenAll(db.SortedSetAddAsync(list, record.Id, 0), EnterSubject(db, record));
+        return db.SortedSetAddAsync(record.Kind == RecordKind.Ended ? EndedKey(shard) : LiveKey(shard), record.Id, 0);
     }
 
     private Task EnterSubject(IDatabase db, StoredRecord record) =>
-        record.Subject is null ? Task.CompletedTask : db.SortedSetAddAsync(SubjectKey(record.Subject), record.Id, 0);
+        record.Subject is not { } subject
+            ? Task.CompletedTask
+            : Task.WhenAll(
+                Intend(db, record.Id, subject, Score(record.LastSeen + Longer)),
+                SubjectIndex.Enter(db, SubjectKey(subject), record.Id)
+            );
+
+    private Task SettleSubject(IDatabase db, StoredRecord record) =>
+        record.Subject is not { } subject
+            ? Task.CompletedTask
+            : Task.WhenAll(SubjectIndex.Settle(db, SubjectKey(subject), record), EndIntent(db, record));
+
+    /// <summary>A sweep shall look at this entry, if nobody says before that it is settled.</summary>
+    private Task<bool> Intend(IDatabase db, string id, string subject, double score) =>
+        db.SortedSetAddAsync(DueKey(Shard(id)), SubjectIndex.Intent(id, subject), score);
+
+    private Task EndIntent(IDatabase db, StoredRecord record) =>
+        record.Subject is not { } subject
+            ? Task.CompletedTask
+            : db.SortedSetRemoveAsync(DueKey(Shard(record.Id)), SubjectIndex.Intent(record.Id, subject));
+
+    /// <summary>Removes what the index of a subject has of a session that is not the subject's.</summary>
+    private async Task Prune(IDatabase db, string subject, string id)
+    {
+        var key = SubjectKey(subject);
+        // In this order: what is entered after the record was read stays.
+        var members = await Within(SubjectIndex.Of(db, key, id)).ConfigureAwait(false);
+        if (members.Length > 0 && (await Fetch(db, id).ConfigureAwait(false))?.Subject != subject)
+            await Within(db.SortedSetRemoveAsync(key, members)).ConfigureAwait(false);
+        await Within(db.SortedSetRemoveAsync(DueKey(Shard(id)), SubjectIndex.Intent(id, subject)))
+            .ConfigureAwait(false);
+    }
 
     /// <summary>Takes a tombstone out of the list of the living.</summary>
     private static Task LeaveLiving(IDatabase db, RedisKey living, StoredRecord record) =>
@@ -460,14 +513,17 @@ public sealed class RedisStore : ISessionStore, IAsyncDisposable
 
     private Task Leave(IDatabase db, StoredRecord record) => LeaveLiving(db, LiveKey(Shard(record.Id)), record);
 
-    private Task<bool[]> Forget(IDatabase db, string id)
+    /// <summary>The due index last: whoever is stopped before it is followed by another sweep.</summary>
+    private async Task Forget(IDatabase db, string id)
     {
         var shard = Shard(id);
-        return Task.WhenAll(
-            db.SortedSetRemoveAsync(DueKey(shard), id),
+        var lists = Task.WhenAll(
             db.SortedSetRemoveAsync(LiveKey(shard), id),
             db.SortedSetRemoveAsync(EndedKey(shard), id)
         );
+        if (_isCluster)
+            await Within(lists).ConfigureAwait(false);
+        await Within(Task.WhenAll(lists, db.SortedSetRemoveAsync(DueKey(shard), id))).ConfigureAwait(false);
     }
 
     private static Task<RedisValue[]> IdsAfter(IDatabase db, RedisKey key, string? after, int limit) =>
@@ -635,6 +691,12 @@ public sealed class RedisStore : ISessionStore, IAsyncDisposable
             return WriteResult.Unknown;
         }
     }
+
+    /// <summary>A write without an answer whose record is there: its indexes are this call's to finish.</summary>
+    private async Task<WriteResult> Confirm(IDatabase db, StoredRecord record) =>
+        (await Fetch(db, record.Id).ConfigureAwait(false))?.Operation == record.Operation
+            ? WriteResult.Written
+            : WriteResult.Unknown;
 
     /// <summary>Waits for the replicas, where the write must last.</summary>
     private async Task Last(IDatabase db, StoredRecord record)

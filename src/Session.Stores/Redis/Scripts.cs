@@ -20,8 +20,8 @@ internal static class Scripts
 
     /// <summary>
     /// KEYS 1 the record; ARGV 1 the expected version, 2 the new value, 3 its time to live in ms, 4 '1': the index has
-    /// the entries of the new value already. Answers 0 and the subject before when it changed, 1 conflict, 2 absent,
-    /// 3 the index has to be changed first; nothing is written then.
+    /// the entries of the new value already. Answers 0, whether the subject is another one and which it was, 1 conflict,
+    /// 2 absent, 3 the index has to be changed first; nothing is written then.
     /// </summary>
     public const string Replace =
         Before
@@ -46,8 +46,9 @@ internal static class Scripts
               new = string.sub(new, 1, 10) .. string.sub(old, 11, 18) .. string.sub(new, 19)
             end
             redis.call('SET', KEYS[1], new, 'PX', ARGV[3])
-            if subject and subject ~= newSubject then return {0, subject} end
-            return {0}
+            if subject == newSubject then return {0, 0} end
+            if subject then return {0, 1, subject} end
+            return {0, 1}
             """;
 
     /// <summary>KEYS 1 the record; ARGV 1 the time seen. Only forward, and not on a tombstone.</summary>
@@ -70,6 +71,13 @@ internal static class Scripts
         if length == 0 then subject = '' end
         redis.call('DEL', KEYS[1])
         return subject
+        """;
+
+    /// <summary>KEYS 1 the index of a subject; ARGV 1 an id, 2 what is behind its members: enters the id unless one is there.</summary>
+    public const string Enter = """
+        local found = redis.call('ZRANGEBYLEX', KEYS[1], '[' .. ARGV[1], '(' .. ARGV[2], 'LIMIT', 0, 1)
+        if #found == 0 then redis.call('ZADD', KEYS[1], 0, ARGV[1]) end
+        return #found
         """;
 
     /// <summary>

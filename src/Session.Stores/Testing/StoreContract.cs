@@ -14,6 +14,7 @@ public sealed class StoreContract
     private long _histories;
     private long _violations;
     private long _undecided;
+    private long _crashes;
 
     /// <summary>A contract for the stores that <paramref name="open"/> makes.</summary>
     /// <param name="name">The name of the store, for messages.</param>
@@ -28,7 +29,14 @@ public sealed class StoreContract
         ArgumentException.ThrowIfNullOrEmpty(name);
         ArgumentNullException.ThrowIfNull(open);
         (Name, _open, Options) = (name, open, options ?? new StoreContractOptions());
-        Tests = [.. Sentences.Of(this), .. ModelTests.Of(this), .. HistoryTests.Of(this), .. ClaimTests.Of(this)];
+        Tests =
+        [
+            .. Sentences.Of(this),
+            .. ModelTests.Of(this),
+            .. HistoryTests.Of(this),
+            .. ClaimTests.Of(this),
+            .. CrashTests.Of(this),
+        ];
     }
 
     /// <summary>The name of the store.</summary>
@@ -55,9 +63,12 @@ public sealed class StoreContract
     /// <summary>On how many keys of histories the search gave up.</summary>
     public long Undecided => Interlocked.Read(ref _undecided);
 
+    /// <summary>How often a process was stopped between two requests.</summary>
+    public long Crashes => Interlocked.Read(ref _crashes);
+
     /// <summary>What was tried so far and what was found, as one line.</summary>
     public override string ToString() =>
-        $"{Name}: {Commands} commands, {Divergences} divergences from the model; {Histories} histories of {Options.Clients} parallel clients, {Violations} violations of linearizability, {Undecided} undecided; seed {Options.Seed}";
+        $"{Name}: {Commands} commands, {Divergences} divergences from the model; {Histories} histories of {Options.Clients} parallel clients, {Violations} violations of linearizability, {Undecided} undecided; {Crashes} crash points; seed {Options.Seed}";
 
     /// <summary>Runs every test, one after the other.</summary>
     public async Task<ContractReport> RunAllAsync(CancellationToken cancellationToken = default)
@@ -84,7 +95,8 @@ public sealed class StoreContract
         long divergences = 0,
         long histories = 0,
         long violations = 0,
-        long undecided = 0
+        long undecided = 0,
+        long crashes = 0
     )
     {
         Interlocked.Add(ref _commands, commands);
@@ -92,6 +104,7 @@ public sealed class StoreContract
         Interlocked.Add(ref _histories, histories);
         Interlocked.Add(ref _violations, violations);
         Interlocked.Add(ref _undecided, undecided);
+        Interlocked.Add(ref _crashes, crashes);
     }
 
     /// <summary>Runs on an empty place.</summary>
@@ -168,7 +181,7 @@ public sealed class StoreContract
     internal ContractViolationException Violated(string story) =>
         new($"{Name} does not keep the contract. Replay: SESSION_CONTRACT_SEED={Options.Seed}\n{story}");
 
-    private static async ValueTask Close(ISessionStore store)
+    internal static async ValueTask Close(ISessionStore store)
     {
         if (store is IAsyncDisposable later)
             await later.DisposeAsync().ConfigureAwait(false);

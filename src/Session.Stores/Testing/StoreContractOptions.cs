@@ -32,6 +32,15 @@ public sealed class StoreContractOptions
     /// <summary>Another handle on the place of a store, as another node of the fleet has one. Default null: the same handle is used.</summary>
     public Func<ISessionStore, CancellationToken, Task<ISessionStore>>? Reopen { get; set; }
 
+    /// <summary>
+    /// Another handle on the place of a store, whose process is stopped after so many requests to the server: the next one
+    /// is not carried out, and every call from then on throws. Default null: crash points are not tried.
+    /// </summary>
+    public Func<ISessionStore, int, CancellationToken, Task<ISessionStore>>? Crashing { get; set; }
+
+    /// <summary>How many entries there are in the place of a store, records and all indexes together. Default null: nobody counts them.</summary>
+    public Func<ISessionStore, CancellationToken, Task<long>>? Entries { get; set; }
+
     private static int? Variable(string name) =>
         int.TryParse(Environment.GetEnvironmentVariable(name), out var value) ? value : null;
 }
