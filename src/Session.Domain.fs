@@ -140,16 +140,19 @@ type State =
 
 // `under`: the number of elevations under which the request that gives the command was opened.
 type Command =
+    /// The first write of a client that has no session.
     | Create of secret: SecretHash * subject: string option * data: byte[]
     /// A request arrived with this secret.
     | Present of secret: SecretHash
-    /// `basedOn`: the revision that the writer has read; None when the data was computed from what is stored now.
+    /// New data. `basedOn`: the revision that the writer has read; None when the data was computed from what is stored now.
     | Write of data: byte[] * basedOn: int64 option * under: int
+    /// An elevation with a subject, which nothing else changes.
     | SignIn of subject: string * data: byte[] * next: SecretHash * under: int
     /// A change of privilege without a sign-in.
     | Elevate of next: SecretHash * under: int
+    /// A routine new secret, if one is due.
     | Renew of next: SecretHash * under: int
-    /// `under`: None when no request but an operator, a limit or another device ends it.
+    /// An end on purpose. `under`: None when no request but an operator, a limit or another device ends it.
     | Destroy of DestroyReason * under: int option
     /// What a sweeper says: look at the clock.
     | Expire
@@ -181,7 +184,7 @@ type Refusal =
     | Guess
     /// Superseded: by an elevation, or by a renewal whose replay was reported before.
     | Outdated
-    /// Since then.
+    /// The session has ended: how, and when.
     | Over of Ending * at: DateTimeOffset
     /// Another write came first.
     | Conflict

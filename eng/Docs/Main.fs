@@ -66,6 +66,17 @@ let private lifecycle () =
           "An *elevation* (sign-in, change of role) is one step: the new token works, every older one is dead at once. A request that"
       yield "was let in before an elevation cannot write, elevate or destroy after it."
       yield ""
+      yield "## Commands and refusals"
+      yield ""
+      yield! Source.casesTable "src/Session.Domain.fs" "Command" "command"
+      yield ""
+
+      yield
+          "`under` is the number of elevations under which the request that gives the command was opened: after another elevation it is outdated."
+
+      yield ""
+      yield! Source.casesTable "src/Session.Domain.fs" "Refusal" "refusal"
+      yield ""
       yield "## Every state and command"
       yield ""
       yield "In short; in each cell the states that the command can lead to:"

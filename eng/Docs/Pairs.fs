@@ -38,6 +38,7 @@ let private presented = minutes 15, Present(hash 3)
 let private active = run Absent [ created; confirmed; signedIn ]
 let private renewing = run active [ issued ]
 let private renewed = run renewing [ presented ]
+let private afterRenewal = run renewed [ minutes 15.6, Present(hash 3) ]
 
 /// A state, the moment at which it is asked, and what each token is to it then.
 let situations: (string * State * TimeSpan) list =
@@ -46,6 +47,7 @@ let situations: (string * State * TimeSpan) list =
       "Created, past its deadline", run Absent [ created ], minutes 10
       "Active", active, minutes 1
       "Active, renewal due", active, minutes 15
+      "Active, after a renewal", afterRenewal, minutes 16
       "Active, past its deadline", active, minutes 30
       "Regenerated (issued)", renewing, minutes 15
       "Regenerated (confirmed)", renewed, minutes 15
@@ -89,6 +91,9 @@ let private tokens state =
       match state with
       | Regenerated(_, Issued(secret :: _, _)) -> yield "the issued token", secret
       | Regenerated(_, Confirmed(predecessor, _)) -> yield "the predecessor", predecessor
+      | _ -> ()
+      match state with
+      | Active { Superseded = { ByRenewal = true } :: _ } -> yield "a token from before the renewal", hash 2
       | _ -> ()
       match state with
       | Active _

@@ -59,6 +59,29 @@ let table name title =
           if i = 0 then
               yield "|" + String.replicate row.Length " --- |" ]
 
+/// The cases of a union, each with the comment above it.
+let cases name (union: string) =
+    let rec collect comment lines =
+        match lines with
+        | (line: string) :: rest when line.StartsWith "    ///" -> collect (comment + " " + line.Substring 7) rest
+        | line :: rest when line.StartsWith "    | " ->
+            let case = (line.Substring 6).Split ' ' |> Array.head
+            (case, comment.Trim()) :: collect "" rest
+        | _ -> []
+
+    lines name |> List.ofArray |> List.skipWhile ((<>) $"type {union} =") |> List.skip 1 |> collect ""
+
+/// The same as Markdown.
+let casesTable name union (title: string) =
+    [ yield $"| {title} | meaning |"
+      yield "| --- | --- |"
+
+      for case, meaning in cases name union do
+          if meaning = "" then
+              failwithf "%s.%s has no comment." union case
+
+          yield $"| {case} | {meaning} |" ]
+
 /// What is said about each file on the auditor's way.
 let readingOrder =
     [ "src/Session.Domain.fs", "words, states, commands, events, refusals; `evolve`, `decide`"
