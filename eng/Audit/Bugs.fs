@@ -29,7 +29,17 @@ let ofRun (json: JsonElement option) : Map<string, Found> =
 
 /// The old lines and the new ones; what both have stays plain.
 let change (mutant: Mutant) =
-    let old, now = mutant.Old.Split '\n', mutant.New.Split '\n'
+    let indent =
+        (mutant.Old + "\n" + mutant.New).Split '\n'
+        |> Array.filter (fun line -> line.Trim() <> "")
+        |> Array.map (fun line -> line.Length - line.TrimStart().Length)
+        |> Array.min
+
+    let dedented (text: string) =
+        text.Split '\n'
+        |> Array.map (fun line -> if line.Length > indent then line.Substring indent else "")
+
+    let old, now = dedented mutant.Old, dedented mutant.New
     let common = Array.filter (fun line -> Array.contains line now) old
 
     // Both in their order, the common lines once.

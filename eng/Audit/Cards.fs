@@ -125,6 +125,9 @@ let overview (run: Run) (all: Proven list) =
                  else
                      badge (not proven.Alone.IsEmpty) (string proven.Alone.Length)) ] ]
 
+/// A test's name without what every name of its invariant begins with.
+let private short (name: string) = name.Substring(name.IndexOf ": " + 2)
+
 let private testItem (test: Evidence.Test, result: JsonElement option) =
     let verdict =
         match result with
@@ -146,7 +149,7 @@ let private testItem (test: Evidence.Test, result: JsonElement option) =
         | _ -> ""
 
     let place = code $"{test.File}:{test.Line}"
-    tag "li" ($"{escape test.Name}{mark}<br>{verdict} · {place}" + why)
+    tag "li" ($"{escape (short test.Name)}{mark}<br>{verdict} · {place}" + why)
 
 let private explorationOf (run: Run) proven =
     match run.Exploration.Results with
@@ -181,14 +184,14 @@ let private bugItem (run: Run) proven (bug: Evidence.Mutant) =
         match found with
         | None -> ""
         | Some found ->
-            let own = found.Properties |> List.filter (fun name -> name.StartsWith $"{proven.Invariant.Number} ")
+            let own, others =
+                found.Properties |> List.partition (fun name -> name.StartsWith $"{proven.Invariant.Number} ")
 
-            if own.IsEmpty then
-                match found.Properties with
-                | [] -> ""
-                | first :: _ -> tag "p" $"found by “{escape first}”"
-            else
-                tag "p" ("found by " + (own |> List.map (fun name -> $"“{escape name}”") |> String.concat ", "))
+            match own, others with
+            | [], [] -> ""
+            | [], first :: _ -> tag "p" $"found by “{escape first}”"
+            | own, _ ->
+                tag "p" ("found by " + (own |> List.map (fun name -> $"“{escape (short name)}”") |> String.concat ", "))
 
     let told =
         match found with
@@ -199,10 +202,11 @@ let private bugItem (run: Run) proven (bug: Evidence.Mutant) =
         code bug.Name
         + " "
         + Bugs.verdict found
-        + (if isAlone then " " + badge true "· by this invariant alone" else "")
+        + (if isAlone then " " + badge true "by this invariant alone" else "")
+        + classed "span" "soft" (" · " + escape (Bugs.place bug))
 
     $"<li id=\"{Bugs.anchor bug.Name}\">"
-    + folded isAlone title (Bugs.change bug + finders + tag "p" (code (Bugs.place bug)) + told)
+    + folded isAlone title (Bugs.change bug + finders + told)
     + "</li>"
 
 let card (run: Run) (proven: Proven) =
@@ -223,8 +227,13 @@ let card (run: Run) (proven: Proven) =
           tag "blockquote" (escape invariant.Sentence)
           "<dl>"
           tag "dt" "formula" + tag "dd" (escape invariant.Formula)
-          tag "dt" "requirement" + tag "dd" (escape invariant.Requirement)
-          tag "dt" "properties" + tag "dd" (tag "ul" (proven.Tests |> List.map testItem |> lines))
+          tag "dt" "requirement"
+          + tag "dd" (escape invariant.Requirement + " · <a href=\"../../docs/SECURITY.md\">docs/SECURITY.md</a>")
+          tag "dt" "properties"
+          + tag
+              "dd"
+              (tag "ul" (proven.Tests |> List.map testItem |> lines)
+               + classed "p" "soft" (code $"./test properties --only \"{invariant.Number} {invariant.Name}\""))
           tag "dt" "exploration" + tag "dd" (explorationOf run proven)
           tag "dt" "seeded bugs"
           + tag

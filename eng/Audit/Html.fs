@@ -94,10 +94,10 @@ blockquote { margin: .3rem 0; font-size: 1.02rem; font-style: italic }
 pre { background: #f5f7f9; border-radius: .3rem; padding: .5rem .7rem; overflow-x: auto; white-space: pre-wrap; font-size: 12.5px; line-height: 1.4; margin: .3rem 0 }
 pre del, pre ins { display: block; text-decoration: none } pre del { background: #fbe3e1 } pre ins { background: #dff2e4 }
 svg { width: 100%; font: 12.5px system-ui, sans-serif } svg rect { fill: var(--blue) } svg text { fill: var(--ink) } code { font-size: 12.5px }
-summary { cursor: pointer } .matrix { font-size: 12.5px } .matrix td, .matrix th { padding: .05rem .3rem; text-align: center }
-.matrix tbody th { text-align: left; font-weight: 400 } .matrix td.hit { background: #7fabcb } .matrix td.alone { background: var(--good) } .matrix td.text { text-align: left }
+summary { cursor: pointer } td code { white-space: nowrap } .matrix { font-size: 12.5px } .matrix td, .matrix th { padding: .05rem .3rem; text-align: center }
+.matrix tbody th { text-align: left; font-weight: 400 } .matrix td.n { width: 2em; min-width: 1.5em } .matrix td.hit { background: #7fabcb } .matrix td.alone { background: var(--good) } .matrix td.text { text-align: left }
 .key { display: inline-block; width: 1em; height: 1em; vertical-align: -.15em; margin: 0 .3em 0 .8em } .key.hit { background: #7fabcb } .key.alone { background: var(--good) }
-@media print { body { margin: 0; max-width: none; font-size: 11px } nav { display: none } h2, h3 { break-after: avoid } tr, svg, .tile, pre { break-inside: avoid }
+@media print { body { margin: 0; max-width: none; font-size: 11px } nav, .tests { display: none } h2, h3 { break-after: avoid } tr, svg, .tile, pre { break-inside: avoid }
   table { font-size: 10.5px } a { color: inherit; text-decoration: none } details::details-content { content-visibility: visible; block-size: auto }
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact } }
 @page { margin: 14mm }

@@ -70,16 +70,34 @@ let private page () =
     let ran = run.Parts |> List.filter (fun part -> part.Entry.IsSome)
 
     let verdictText =
+        let bad = ran |> List.filter (isGood >> not) |> List.map _.Title
+
         if isAll then "All evidence of this run holds."
-        elif ran |> List.forall isGood then "What ran holds, and not all of it ran."
-        else "Something does not hold."
+        elif bad.IsEmpty then "What ran holds, and not all of it ran."
+        else "Not all of it holds: " + String.concat "; " bad
 
     let dirty = if run.Changed = 0L then "" else $", with {run.Changed} files changed since"
 
+    let notThere =
+        [ match run.Servers.Results with
+          | None -> ()
+          | Some json ->
+              for name, version in fields (get "servers" json) do
+                  let version = string (version.GetString())
+
+                  if version = "not there" || version.Contains "stand-in" then
+                      $"{escape name}: {escape version}" ]
+
     let notRun =
-        (run.Missing
-         |> List.map (fun command -> "what needs " + code command + ": it is not on this machine"))
-        @ (run.Parts |> List.collect skipped)
+        [ yield!
+              run.Missing
+              |> List.map (fun command -> "What needs " + code command + ": it is not on this machine.")
+          yield! run.Parts |> List.collect skipped
+          yield! notThere
+          if not run.IsLong then
+              "The long form: ten times the histories, larger scopes, longer contracts ("
+              + code "SESSION_LONG=1 ./test"
+              + ")." ]
 
     let form = if run.IsLong then "the long form" else "the usual form (SESSION_LONG=1: the long one)"
 

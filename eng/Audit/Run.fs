@@ -157,7 +157,7 @@ let failures part =
 
             [ told
                   (if note = "" then
-                       "failed, and says in its results not why; its last lines:"
+                       "failed, and its results do not say why; its last lines:"
                    else
                        note + "; its last lines:")
                   part.Log ]

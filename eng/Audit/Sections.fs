@@ -140,9 +140,9 @@ let bugs (json: JsonElement) =
 
         let cells =
             [ for n in 1..16 do
-                  if alone.Contains(n, name) then "<td class=\"alone\"></td>"
-                  elif List.contains n it.Invariants then "<td class=\"hit\"></td>"
-                  else "<td></td>" ]
+                  if alone.Contains(n, name) then "<td class=\"n alone\"></td>"
+                  elif List.contains n it.Invariants then "<td class=\"n hit\"></td>"
+                  else "<td class=\"n\"></td>" ]
 
         let others =
             it.Properties
@@ -161,7 +161,7 @@ let bugs (json: JsonElement) =
           "<table class=\"matrix\"><thead><tr><th>bug</th><th></th>"
           + ([ for n in 1..16 -> tag "th" (link $"i{n}" (string n)) ] |> String.concat "")
           + "<th>other tests</th><th>exploration</th></tr></thead><tbody>"
-          yield! list "mutants" json |> List.map row
+          yield! list "mutants" json |> List.sortBy (text "name") |> List.map row
           "</tbody></table>" ]
 
 let stores (json: JsonElement) =
@@ -224,8 +224,9 @@ let stores (json: JsonElement) =
                        $"{own.Length - failed.Length - skipped.Length} passed, {failed.Length} failed"
                    + (if skipped.IsEmpty then "" else " " + missing $"{skipped.Length} skipped")
                    + classed "span" "soft" $""" · {own |> List.sumBy (real "seconds"):F0} s""")
-                  (tag
+                  (classed
                       "ul"
+                      "tests"
                       (own
                        |> List.map (fun test ->
                            let parts = (text "name" test).Split " / " |> List.ofArray
