@@ -6,6 +6,9 @@
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
+# What was started ends by itself on Ctrl-C; the parts that come after it are not begun.
+trap 'exit 130' INT TERM HUP
+
 parts=(peers micro growth simulation)
 failed=() args=() quick=()
 for arg in "$@"; do
@@ -55,10 +58,6 @@ program() {
 for part in "${parts[@]}"; do
   project=${part^}
   [ "$part" != peers ] || project=Runner
-  if [ ! -d "bench/$project" ]; then
-    printf '\n*** There is no bench/%s: %s is left out. ***\n\n' "$project" "$part" >&2
-    continue
-  fi
   echo "=== $part"
   case $part in
     peers)
@@ -69,6 +68,10 @@ for part in "${parts[@]}"; do
           printf '\n*** npm ci failed: express is not measured. ***\n\n' >&2
       fi
       program Runner peers "${quick[@]}" "${args[@]}" || failed+=("$part")
+      ;;
+    growth)
+      need redis-server redis-server
+      program Growth "${quick[@]}" "${args[@]}" || failed+=("$part")
       ;;
     *) program "$project" "${quick[@]}" "${args[@]}" || failed+=("$part") ;;
   esac

@@ -13,8 +13,6 @@ namespace Bench.Micro;
 [DisplayName("The lifecycle (Session.Domain)")]
 public class Decisions
 {
-    public const string Target = "decide: `present` on a live session";
-
     private static readonly DateTimeOffset s_begin = new(2026, 1, 1, 0, 0, 0, TimeSpan.Zero);
     private static readonly DateTimeOffset s_now = s_begin.AddMinutes(1);
     private readonly Policy _policy = Population.Settings.Policy;
@@ -43,7 +41,7 @@ public class Decisions
         _renewed = Population.Fold(offered, confirmed);
     }
 
-    [Benchmark(Description = Target)]
+    [Benchmark(Description = MicroFigures.DecisionName)]
     public Answer Present() => Lifecycle.decide(_policy, s_now, _present, _live);
 
     [Benchmark(Description = "decide and evolve: `present` on a live session")]

@@ -7,9 +7,6 @@ namespace Bench.Micro;
 /// <summary>The figures as a fragment of the results.</summary>
 internal static class Text
 {
-    private const double MostNanoseconds = 100;
-    private const long MostBytes = 128;
-
     public static void Write(MicroFigures figures, Workshop workshop)
     {
         JsonFile.Write(Path.Combine(workshop.Fragments, "micro.json"), figures);
@@ -25,19 +22,11 @@ internal static class Text
             text.Append("**INCOMPLETE: some of it could not be measured (see the log of the run).**\n\n");
 
         text.Append("| | target | measured | |\n| --- | --- | --- | --- |\n");
-        if (figures.Rows.FirstOrDefault(row => row.What == Decisions.Target) is { } target)
-        {
-            var isMet = target.Nanoseconds < MostNanoseconds && target.Bytes <= MostBytes;
-            text.Append(
-                CultureInfo.InvariantCulture,
-                $"| {target.What} | < {MostNanoseconds} ns, ≤ {MostBytes} B | {Time(target.Nanoseconds)}, {target.Bytes} B | {(isMet ? "pass" : "**missed**")} |\n"
-            );
-        }
-        else
-            text.Append(
-                CultureInfo.InvariantCulture,
-                $"| {Decisions.Target} | < {MostNanoseconds} ns, ≤ {MostBytes} B | | not measured |\n"
-            );
+        text.Append(
+            figures.Decision is { } decision
+                ? $"| {decision.What} | {MicroFigures.DecisionBound} | {Time(decision.Nanoseconds)}, {decision.Bytes} B | {MicroFigures.Verdict(decision)} |\n"
+                : $"| {MicroFigures.DecisionName} | {MicroFigures.DecisionBound} | | not measured |\n"
+        );
 
         foreach (var group in figures.Rows.GroupBy(row => row.Group))
         {

@@ -25,6 +25,8 @@ internal static class CommandCount
         if (addresses.Count == 0)
             throw new InvalidOperationException($"Redis knows no connection of {server.Variant.Name}.");
 
+        // What wrk has left unanswered is none of this.
+        await Task.Delay(300);
         await monitor.AskAsync("MONITOR");
         await Browser.VisitAsync(server, endpoint, cookies);
         // Seen by the monitor behind all that came before.

@@ -7,7 +7,7 @@ namespace Bench.Runner;
 /// <summary>The comparison as text: ratios first, then what they were made of.</summary>
 internal static class Fragment
 {
-    public static string Of(Results results)
+    public static string Of(Results results, MicroFigures? micro)
     {
         var text = new StringBuilder("## Peers\n\n");
         if (!results.IsValid)
@@ -17,55 +17,87 @@ internal static class Fragment
         foreach (var missing in results.Missing)
             text.Append(CultureInfo.InvariantCulture, $"**Not measured: {missing}.**\n\n");
 
-        Ratios(text, results);
+        Ratios(text, results, micro);
         text.Append("![Requests per second by variant and endpoint](peers.svg)\n\n");
         Raw(text, results);
         About(text, results);
         return text.ToString();
     }
 
-    private static void Ratios(StringBuilder text, Results results)
+    private static void Ratios(StringBuilder text, Results results, MicroFigures? micro)
     {
         text.Append("### Targets\n\n");
-        text.Append("| | target | measured | round by round | |\n| --- | --- | --- | --- | --- |\n");
+        text.Append("| | target | measured | half of the rounds | all rounds | | the built-in session |\n");
+        text.Append("| --- | ---: | ---: | --- | --- | --- | ---: |\n");
         foreach (var target in Target.All(results))
             text.Append(
                 CultureInfo.InvariantCulture,
-                $"| {target.What} | {target.Bound} | {Figure(target.Measured)} | {Range(target.Rounds)} | {target.Verdict} |\n"
+                $"| {target.What} | {target.Bound} | **{Figure(target.Measured)}** | {Half(target.Rounds)} | {Range(target.Rounds)} | {target.Verdict} | {Figure(target.BuiltIn)} |\n"
+            );
+        if (micro?.Decision is { } decision)
+            text.Append(
+                CultureInfo.InvariantCulture,
+                $"| {MicroFigures.DecisionName} (Micro) | {MicroFigures.DecisionBound} | **{decision.Nanoseconds:0} ns, {decision.Bytes} B** | | | {MicroFigures.Verdict(decision)} | |\n"
+            );
+        if (micro?.Rows.FirstOrDefault(row => row.What == MicroFigures.FromJson) is { } json)
+            text.Append(
+                CultureInfo.InvariantCulture,
+                $"\nOf the bytes of a read, {json.Bytes:N0} are what `System.Text.Json` allocates to make the cart of its JSON (measured alone, see Micro).\n"
             );
 
-        text.Append("\n### Ratios\n\nRequests per second, and processor time of the server process per request.\n\n");
-        text.Append("| | req/s | round by round | CPU per request |\n| --- | --- | --- | --- |\n");
-        foreach (var endpoint in new[] { "read", "write", "plain" })
-        foreach (var (variant, other) in s_pairs)
+        text.Append("\n### Ratios\n\n");
+        text.Append("| | requests/s | half of the rounds | all rounds | server CPU per request |\n");
+        text.Append("| --- | ---: | --- | --- | ---: |\n");
+        foreach (var (endpoint, variant, other) in s_pairs)
             Pair(text, results, endpoint, variant, other);
         text.Append(
             """
 
-            A ratio of requests per second is one of medians; "round by round" is the smallest and the largest of the ratios
-            within one round, where the two ran seconds apart.
+            - Requests per second: the ratio of the medians of all rounds; then the ratios within one round, where the two ran seconds
+              apart. Half of the rounds: from the lower quartile to the upper one.
+            - Server, redis-server and wrk share the machine's cores, so a ratio of requests per second is one of all the CPU that
+              a request takes, wrk's and Redis' own share included: what a user of such a machine sees. Server CPU per request is
+              the server process alone.
+            - `none` answers from a constant: it reads, deserializes and writes nothing. `redis-bare` gets (and sets) the JSON of
+              the same cart under a key from a cookie, (de)serializes it with the same generated code, and sets the same time to
+              live; it checks, hashes and versions nothing. All answer the same JSON.
+            - Every server has its default settings, but for a cookie that plain HTTP may carry. Node runs as one process with one
+              thread, as its documentation starts it; the ASP.NET Core servers use all cores that wrk leaves.
 
 
             """
         );
     }
 
-    private static readonly (string, string)[] s_pairs =
+    private static readonly (string Endpoint, string Variant, string Other)[] s_pairs =
     [
-        ("ours-memory", "none"),
-        ("builtin-memory", "none"),
-        ("ours-memory", "builtin-memory"),
-        ("ours-sqlite", "none"),
-        ("ours-redis", "redis-bare"),
-        ("builtin-redis", "redis-bare"),
-        ("ours-redis", "builtin-redis"),
-        ("ours-redis", "express"),
+        ("read", "ours-memory", "none"),
+        ("read", "builtin-memory", "none"),
+        ("read", "ours-memory", "builtin-memory"),
+        ("read", "ours-sqlite", "none"),
+        ("read", "ours-redis", "redis-bare"),
+        ("read", "builtin-redis", "redis-bare"),
+        ("read", "ours-redis", "builtin-redis"),
+        ("read", "ours-redis", "express"),
+        ("write", "ours-memory", "none"),
+        ("write", "builtin-memory", "none"),
+        ("write", "ours-memory", "builtin-memory"),
+        ("write", "ours-sqlite", "none"),
+        ("write", "ours-redis", "redis-bare"),
+        ("write", "builtin-redis", "redis-bare"),
+        ("write", "ours-redis", "builtin-redis"),
+        ("write", "ours-redis", "express"),
+        ("plain", "ours-memory", "none"),
+        ("plain", "builtin-memory", "none"),
+        ("plain", "ours-sqlite", "none"),
+        ("plain", "ours-redis", "none"),
+        ("plain", "builtin-redis", "none"),
+        ("plain", "ours-redis", "express"),
     ];
 
     private static void Pair(StringBuilder text, Results results, string endpoint, string variant, string other)
     {
-        var rate = Target.Ratio(results, "", variant, other, endpoint, 0);
-        if (rate.Measured is null)
+        if (Target.Ratio(results, variant, other, endpoint) is not var (measured, rounds))
             return;
 
         var cpu =
@@ -73,7 +105,7 @@ internal static class Fragment
             / results.Of(other, endpoint, m => m.CpuMicrosecondsPerRequest)!.Median;
         text.Append(
             CultureInfo.InvariantCulture,
-            $"| /{endpoint}: `{variant}` by `{other}` | **{Figure(rate.Measured)}** | {Range(rate.Rounds)} | {Figure(cpu)} |\n"
+            $"| /{endpoint}: `{variant}` by `{other}` | **{Figure(measured)}** | {Half(rounds)} | {Range(rounds)} | {Figure(cpu)} |\n"
         );
     }
 
@@ -92,6 +124,12 @@ internal static class Fragment
                     ? $"{spread.Median.ToString(format, CultureInfo.InvariantCulture)} ({Between(spread, format)})"
                     : "";
 
+            // Then it is wrk that was measured, and not the server.
+            string Saturated(string cell) =>
+                results.Of(variant.Name, endpoint, m => m.WrkShare)?.Median >= 0.95
+                    ? $"**{cell}: wrk is the limit**"
+                    : cell;
+
             string Middle(Func<Measurement, double?> figure, string format) =>
                 results.Of(variant.Name, endpoint, figure)?.Median.ToString(format, CultureInfo.InvariantCulture) ?? "";
 
@@ -106,7 +144,7 @@ internal static class Fragment
                 Cell(m => m.BytesPerRequest, "N0"),
                 results.Sent(variant.Name, endpoint)?.ToString("0.###", CultureInfo.InvariantCulture) ?? "",
                 Middle(m => m.CommandsRunPerRequest, "0.00"),
-                Middle(m => m.WrkShare, "0%"),
+                Saturated(Middle(m => m.WrkShare, "0%")),
             ];
             text.Append("| ").AppendJoin(" | ", cells).Append(" |\n");
         }
@@ -130,8 +168,7 @@ internal static class Fragment
             the server process's by /proc; bytes by `GC.GetTotalAllocatedBytes`; commands sent by `MONITOR` over {plan.Sessions} single
             requests (who sent them is told apart, what runs inside scripts does not count); commands run in Redis by `INFO
             commandstats` over the whole measurement (inside scripts too). "wrk's core" near 100% means that wrk was the
-            limit: the server could do more, and only the CPU per request tells by how much. Node is one process, as
-            `node server.js` starts it.
+            limit: the server could do more, and only the CPU per request tells by how much.
 
             `./bench.sh peers` measures all this again; the figures are in `results/peers.json`.
 
@@ -141,7 +178,10 @@ internal static class Fragment
         text.Append("| | |\n| --- | --- |\n");
         text.Append(CultureInfo.InvariantCulture, $"| date | {results.Date} |\n");
         foreach (var (name, value) in results.Machine)
-            text.Append(CultureInfo.InvariantCulture, $"| {name} | {value} |\n");
+            text.Append(
+                CultureInfo.InvariantCulture,
+                $"| {name} | {value}{(name == "runtime" ? ", server GC" : "")} |\n"
+            );
     }
 
     private static string Figure(double? number) =>
@@ -153,6 +193,9 @@ internal static class Fragment
         };
 
     private static string Range(Spread? spread) => spread is null ? "" : $"{Figure(spread.Min)}–{Figure(spread.Max)}";
+
+    private static string Half(Spread? spread) =>
+        spread is null ? "" : $"{Figure(spread.LowerQuartile)}–{Figure(spread.UpperQuartile)}";
 
     private static string Between(Spread spread, string format) =>
         spread.Min.ToString(format, CultureInfo.InvariantCulture)

@@ -39,6 +39,9 @@ switch (args.FirstOrDefault())
         Report.Render(JsonFile.Read<Results>(figures), workshop);
         return 0;
     case "assemble":
+        // Once more: other parts may have come since.
+        if (File.Exists(figures))
+            Report.Render(JsonFile.Read<Results>(figures), workshop);
         Console.WriteLine(Report.Assemble(workshop));
         return 0;
     default:

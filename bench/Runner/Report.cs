@@ -10,7 +10,8 @@ internal static class Report
 
     public static void Render(Results results, Workshop workshop)
     {
-        File.WriteAllText(Path.Combine(workshop.Fragments, "peers.md"), Fragment.Of(results));
+        var micro = workshop.Find("micro.json") is { } file ? JsonFile.Read<MicroFigures>(file) : null;
+        File.WriteAllText(Path.Combine(workshop.Fragments, "peers.md"), Fragment.Of(results, micro));
         File.WriteAllText(Path.Combine(workshop.Output, "peers.svg"), Chart.Of(results));
     }
 

@@ -16,7 +16,8 @@ internal sealed record Fleet(
     public double Shards => Math.Max(Math.Max(ShardsByCpu, ShardsByMemory), ShardsByNetwork);
 
     public string ShardsLimit =>
-        Shards == ShardsByMemory ? "memory"
+        Shards == 1 ? "one is enough"
+        : Shards == ShardsByMemory ? "memory"
         : Shards == ShardsByCpu ? "CPU"
         : "network";
 
