@@ -24,20 +24,38 @@ internal static class RecordLayout
             throw new ArgumentException("The subject is too long for the Redis store.", nameof(record));
 
         var bytes = new byte[HeadBytes + subjectBytes + record.Body.Length];
-        bytes[0] = Format;
-        bytes[1] = (byte)record.Kind;
-        BinaryPrimitives.WriteInt64BigEndian(bytes.AsSpan(2), record.Version);
-        BinaryPrimitives.WriteInt64BigEndian(bytes.AsSpan(10), record.LastSeen.UtcTicks);
-        BinaryPrimitives.WriteInt64BigEndian(bytes.AsSpan(18), record.DueAt.UtcTicks);
-        BinaryPrimitives.WriteInt64BigEndian(bytes.AsSpan(26), record.Operation);
-        BinaryPrimitives.WriteUInt16BigEndian(
-            bytes.AsSpan(34),
-            record.Subject is null ? NoSubject : (ushort)subjectBytes
-        );
+        WriteHead(bytes, record, subjectBytes);
         if (record.Subject is not null)
             Encoding.UTF8.GetBytes(record.Subject, bytes.AsSpan(HeadBytes));
         record.Body.Span.CopyTo(bytes.AsSpan(HeadBytes + subjectBytes));
         return bytes;
+    }
+
+    /// <summary>The head of a record as it was loaded, if no claim has marked it since: no two writes have the same one.</summary>
+    public static byte[] Head(StoredRecord record)
+    {
+        var bytes = new byte[HeadBytes];
+        WriteHead(bytes, record, record.Subject is null ? 0 : Encoding.UTF8.GetByteCount(record.Subject));
+        return bytes;
+    }
+
+    /// <summary>Whether a record can take the place of another one with no entry of an index to move.</summary>
+    public static bool KeepsIndexes(StoredRecord before, StoredRecord after) =>
+        before.Kind != RecordKind.Ended
+        && after.Kind != RecordKind.Ended
+        && before.Subject == after.Subject
+        && after.DueAt >= before.DueAt
+        && after.LastSeen >= before.LastSeen;
+
+    private static void WriteHead(Span<byte> bytes, StoredRecord record, int subjectBytes)
+    {
+        bytes[0] = Format;
+        bytes[1] = (byte)record.Kind;
+        BinaryPrimitives.WriteInt64BigEndian(bytes[2..], record.Version);
+        BinaryPrimitives.WriteInt64BigEndian(bytes[10..], record.LastSeen.UtcTicks);
+        BinaryPrimitives.WriteInt64BigEndian(bytes[18..], record.DueAt.UtcTicks);
+        BinaryPrimitives.WriteInt64BigEndian(bytes[26..], record.Operation);
+        BinaryPrimitives.WriteUInt16BigEndian(bytes[34..], record.Subject is null ? NoSubject : (ushort)subjectBytes);
     }
 
     public static StoredRecord Read(string id, byte[] bytes)

@@ -14,6 +14,9 @@ public sealed class RedisStore : ISessionStore, IAsyncDisposable
 {
     private const int Shards = 16;
 
+    // The script's answer besides the results: nothing was written, for the indexes have to change first.
+    private const WriteResult NeedsIndexes = (WriteResult)3;
+
     // Scores are ticks since then: doubles hold them exactly until 2048, and to a few ticks for ever.
     private static readonly long Epoch = new DateTime(2020, 1, 1, 0, 0, 0, DateTimeKind.Utc).Ticks;
     private static readonly TimeSpan Longest = TimeSpan.FromDays(3650);
@@ -126,83 +129,124 @@ public sealed class RedisStore : ISessionStore, IAsyncDisposable
             await Fetch(await Ready(cancellationToken).ConfigureAwait(false), id).ConfigureAwait(false);
     }
 
-    async ValueTask<WriteResult> ISessionStore.Replace(
+    ValueTask<WriteResult> ISessionStore.Replace(
         StoredRecord record,
         long expected,
         CancellationToken cancellationToken
     )
     {
         ArgumentNullException.ThrowIfNull(record);
-        var db = await Ready(cancellationToken, record.IsDurable).ConfigureAwait(false);
-        var value = RecordLayout.Write(record);
-
+        cancellationToken.ThrowIfCancellationRequested();
         // What ends or elevates a session changes the indexes as a rule, what else is written does not.
-        var isIndexed = record.IsDurable || record.Kind == RecordKind.Ended;
-        while (true)
-        {
-            var indexed = isIndexed
-                ? Task.WhenAll(EnterList(db, record), EnterSubject(db, record))
-                : Task.CompletedTask;
-            if (isIndexed && _isCluster)
-                await Within(indexed).ConfigureAwait(false);
-
-            string? left = null;
-            var isNew = false;
-            var needsIndex = false;
-            var result = await Write(
-                    db.ScriptEvaluateAsync(
-                        Scripts.Replace,
-                        [Key(record.Id)],
-                        [RecordLayout.Number(expected), value, Milliseconds(TimeToLive(record)), isIndexed ? 1 : 0]
-                    ),
-                    answer =>
-                    {
-                        var parts = (RedisResult[])answer!;
-                        isNew = parts.Length > 1 && (int)parts[1] == 1;
-                        left = parts.Length > 2 ? (string?)parts[2] : null;
-                        needsIndex = (int)parts[0] == 3;
-                        return needsIndex ? WriteResult.Conflict : (WriteResult)(int)parts[0];
-                    }
-                )
-                .ConfigureAwait(false);
-            await Within(indexed).ConfigureAwait(false);
-            if (result == WriteResult.Unknown && isIndexed)
-            {
-                result = await Confirm(db, record).ConfigureAwait(false);
-                isNew = true;
-            }
-
-            if (needsIndex && !isIndexed)
-            {
-                isIndexed = true;
-                continue;
-            }
-
-            if (result == WriteResult.Written && isIndexed)
-            {
-                // Never later than it was: a sweep that comes early looks at the record, and one that comes late cannot.
-                await Within(
-                        Task.WhenAll(
-                            isNew ? SettleSubject(db, record) : EndIntent(db, record),
-                            db.SortedSetAddAsync(
-                                DueKey(Shard(record.Id)),
-                                record.Id,
-                                Score(record.DueAt),
-                                SortedSetWhen.LessThan
-                            )
-                        )
-                    )
-                    .ConfigureAwait(false);
-                if (left is not null)
-                    await Prune(db, left, record.Id).ConfigureAwait(false);
-                await Within(Leave(db, record)).ConfigureAwait(false);
-            }
-
-            if (result == WriteResult.Written)
-                await Last(db, record).ConfigureAwait(false);
-            return result;
-        }
+        return record.IsDurable || record.Kind == RecordKind.Ended
+            ? ReplaceIndexed(record, expected, cancellationToken)
+            : ReplaceInPlace(record, expected, cancellationToken);
     }
+
+    private async ValueTask<WriteResult> ReplaceInPlace(
+        StoredRecord record,
+        long expected,
+        CancellationToken cancellationToken
+    )
+    {
+        var db = await Ready(cancellationToken).ConfigureAwait(false);
+        RedisKey[] keys = [Key(record.Id)];
+        RedisValue version = RecordLayout.Number(expected);
+        RedisValue value = RecordLayout.Write(record);
+        RedisValue ttl = Milliseconds(TimeToLive(record));
+        RedisValue[] values =
+            record.Basis is { } basis && basis.Version == expected && RecordLayout.KeepsIndexes(basis, record)
+                ? [version, value, ttl, 0, RecordLayout.Head(basis)]
+                : [version, value, ttl, 0];
+
+        RedisResult answer;
+        try
+        {
+            answer = await Within(db.ScriptEvaluateAsync(Scripts.ReplaceHash, keys, values)).ConfigureAwait(false);
+        }
+        catch (RedisServerException error) when (error.Message.StartsWith("NOSCRIPT", StringComparison.Ordinal))
+        {
+            return
+                await Write(db.ScriptEvaluateAsync(Scripts.Replace, keys, values), Code).ConfigureAwait(false)
+                    is var code
+                        and not NeedsIndexes
+                ? code
+                : await ReplaceIndexed(record, expected, cancellationToken).ConfigureAwait(false);
+        }
+        catch (Exception error) when (MayHaveTakenEffect(error))
+        {
+            return WriteResult.Unknown;
+        }
+
+        return Code(answer) is var result and not NeedsIndexes
+            ? result
+            : await ReplaceIndexed(record, expected, cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>The indexes first, then the record, then the indexes for good.</summary>
+    private async ValueTask<WriteResult> ReplaceIndexed(
+        StoredRecord record,
+        long expected,
+        CancellationToken cancellationToken
+    )
+    {
+        var db = await Ready(cancellationToken, record.IsDurable).ConfigureAwait(false);
+        var indexed = Task.WhenAll(EnterList(db, record), EnterSubject(db, record));
+        if (_isCluster)
+            await Within(indexed).ConfigureAwait(false);
+
+        string? left = null;
+        var isNew = false;
+        var result = await Write(
+                db.ScriptEvaluateAsync(
+                    Scripts.Replace,
+                    [Key(record.Id)],
+                    [RecordLayout.Number(expected), RecordLayout.Write(record), Milliseconds(TimeToLive(record)), 1]
+                ),
+                answer =>
+                {
+                    if (answer.Length > 1)
+                    {
+                        isNew = true;
+                        left = (string?)answer[1];
+                    }
+                    return Code(answer);
+                }
+            )
+            .ConfigureAwait(false);
+        await Within(indexed).ConfigureAwait(false);
+        if (result == WriteResult.Unknown)
+        {
+            result = await Confirm(db, record).ConfigureAwait(false);
+            isNew = true;
+        }
+
+        if (result != WriteResult.Written)
+            return result;
+
+        // Never later than it was: a sweep that comes early looks at the record, and one that comes late cannot.
+        await Within(
+                Task.WhenAll(
+                    isNew ? SettleSubject(db, record) : EndIntent(db, record),
+                    db.SortedSetAddAsync(
+                        DueKey(Shard(record.Id)),
+                        record.Id,
+                        Score(record.DueAt),
+                        SortedSetWhen.LessThan
+                    )
+                )
+            )
+            .ConfigureAwait(false);
+        if (left is not null)
+            await Prune(db, left, record.Id).ConfigureAwait(false);
+        await Within(Leave(db, record)).ConfigureAwait(false);
+        await Last(db, record).ConfigureAwait(false);
+        return result;
+    }
+
+    /// <summary>What <see cref="Scripts.Replace"/> answered.</summary>
+    private static WriteResult Code(RedisResult answer) =>
+        (WriteResult)(answer.Length < 0 ? (int)answer : (int)answer[0]);
 
     async ValueTask ISessionStore.Touch(string id, DateTimeOffset at, CancellationToken cancellationToken)
     {
@@ -673,24 +717,24 @@ public sealed class RedisStore : ISessionStore, IAsyncDisposable
         {
             return read(await Within(work).ConfigureAwait(false));
         }
-        catch (TimeoutException error)
-            when (error
-                    is not RedisTimeoutException
-                    {
-                        Commandstatus: CommandStatus.WaitingToBeSent or CommandStatus.WaitingInBacklog
-                    }
-            )
-        {
-            return WriteResult.Unknown;
-        }
-        catch (RedisConnectionException error)
-            when (error.CommandStatus is not (CommandStatus.WaitingToBeSent or CommandStatus.WaitingInBacklog)
-                && error.FailureType is not ConnectionFailureType.UnableToConnect
-            )
+        catch (Exception error) when (MayHaveTakenEffect(error))
         {
             return WriteResult.Unknown;
         }
     }
+
+    private static bool MayHaveTakenEffect(Exception error) =>
+        error switch
+        {
+            RedisTimeoutException late => !IsUnsent(late.Commandstatus),
+            TimeoutException => true,
+            RedisConnectionException lost => !IsUnsent(lost.CommandStatus)
+                && lost.FailureType is not ConnectionFailureType.UnableToConnect,
+            _ => false,
+        };
+
+    private static bool IsUnsent(CommandStatus status) =>
+        status is CommandStatus.WaitingToBeSent or CommandStatus.WaitingInBacklog;
 
     /// <summary>A write without an answer whose record is there: its indexes are this call's to finish.</summary>
     private async Task<WriteResult> Confirm(IDatabase db, StoredRecord record) =>
