@@ -15,15 +15,19 @@ open Session.Engine
 open Session.Stores.Testing
 
 /// How much each store has to go through here. SESSION_CONTRACT_COMMANDS and SESSION_CONTRACT_HISTORIES say otherwise.
-let sized (options: StoreContractOptions) =
+let private sizedTo commands histories (options: StoreContractOptions) =
     let wanted (name: string) usual =
         match Int32.TryParse(Environment.GetEnvironmentVariable name) with
         | true, number -> number
         | _ -> usual
 
-    options.Commands <- wanted "SESSION_CONTRACT_COMMANDS" 100_000
-    options.Histories <- wanted "SESSION_CONTRACT_HISTORIES" 1_000
+    options.Commands <- wanted "SESSION_CONTRACT_COMMANDS" commands
+    options.Histories <- wanted "SESSION_CONTRACT_HISTORIES" histories
     options
+
+let sized = sizedTo 100_000 1_000
+/// For a place where every command is on the disks of two nodes before its answer.
+let sizedForCluster = sizedTo 20_000 200
 
 /// The tests of a contract under Expecto, and what they have tried.
 let tests (contract: StoreContract) : Test =
@@ -73,8 +77,8 @@ type private Breaking(wire: Wire.Wire, store: ISessionStore) =
                     }
             )
 
-let private onPlaces name isBreakable (place: unit -> Place) =
-    let options = sized (StoreContractOptions())
+let private onPlaces name (size: StoreContractOptions -> StoreContractOptions) isBreakable (place: unit -> Place) =
+    let options = size (StoreContractOptions())
     options.Reopen <- fun store _ -> Task.FromResult(places[store].Open())
 
     if isBreakable then
@@ -93,8 +97,8 @@ let private onPlaces name isBreakable (place: unit -> Place) =
         options
     )
 
-let on name (place: unit -> (unit -> ISessionStore)) =
-    onPlaces name false (fun () -> { Open = place (); OpenBreaking = None; Entries = None })
+let on name size (place: unit -> (unit -> ISessionStore)) =
+    onPlaces name size false (fun () -> { Open = place (); OpenBreaking = None; Entries = None })
 
 let private folders = ConcurrentBag<string>()
 
@@ -102,13 +106,13 @@ let memory () =
     StoreContract("Memory", (fun _ -> Task.FromResult<ISessionStore>(MemoryStore())), sized (StoreContractOptions()))
 
 let sqlite () =
-    on "Sqlite" (fun () ->
+    on "Sqlite" sized (fun () ->
         let folder = temporaryFolder ()
         folders.Add folder
         fun () -> openSqlite folder)
 
 let redis () =
-    onPlaces "Redis" true (fun () ->
+    onPlaces "Redis" sized true (fun () ->
         let prefix = Guid.NewGuid().ToString "N" + ":"
         let server = RedisServer.shared.Force()
 
@@ -141,7 +145,7 @@ let private mongoPlaces = ConcurrentBag<MongoServer.Place>()
 
 let mongo () =
     // On a wire between, an outside server may want what the stand-in does not.
-    onPlaces MongoServer.name MongoServer.isStandIn (fun () ->
+    onPlaces MongoServer.name sized MongoServer.isStandIn (fun () ->
         let place = new MongoServer.Place()
         mongoPlaces.Add place
 
@@ -504,6 +508,110 @@ let private faults: (string * (unit -> ForwardingStore)) list =
                           }
                   ) }) ]
 
+/// The memory store with a subject index of its own beside it, in a second step; stopped after so many steps.
+[<Sealed>]
+type private TwoSteps
+    (records: ISessionStore, entries: ConcurrentDictionary<struct (string * string), bool>, steps: int, isEntryFirst) =
+    inherit ForwardingStore(records)
+    let mutable left = steps
+
+    let step () =
+        left <- left - 1
+
+        if left < 0 then
+            raise (IOException "stopped")
+
+    let enter (record: StoredRecord) =
+        match record.Subject with
+        | null -> ()
+        | subject ->
+            step ()
+            entries[struct (subject, record.Id)] <- true
+
+    let both (record: StoredRecord) (write: unit -> ValueTask<WriteResult>) =
+        if isEntryFirst then
+            enter record
+            step ()
+            write ()
+        else
+            step ()
+            let answer = write ()
+            enter record
+            answer
+
+    member _.Reopen steps = new TwoSteps(records, entries, steps, isEntryFirst)
+    member _.Entries = int64 entries.Count
+    override _.Insert(record, cancel) = both record (fun () -> records.Insert(record, cancel))
+
+    override _.Replace(record, expected, cancel) = both record (fun () -> records.Replace(record, expected, cancel))
+
+    override _.Remove(id, cancel) =
+        step ()
+
+        for entry in entries.Keys do
+            let struct (_, owner) = entry
+
+            if owner = id then
+                entries.TryRemove entry |> ignore
+
+        records.Remove(id, cancel)
+
+    override _.BySubject(subject, after, limit, cancel) =
+        ValueTask<StoredPage>(
+            task =
+                task {
+                    let found = List<StoredRecord>()
+
+                    for struct (owner, id) in Seq.sort entries.Keys do
+                        if owner = subject && (isNull after || String.CompareOrdinal(id, after) > 0) then
+                            match! records.Load(id, cancel) with
+                            | null -> ()
+                            | record when String.Equals(record.Subject, subject) -> found.Add record
+                            | _ -> ()
+
+                    let page = Seq.truncate limit found |> Array.ofSeq
+                    let next: string | null = if found.Count > limit then page[limit - 1].Id else null
+                    return StoredPage(page, next)
+                }
+        )
+
+/// The fault, and what the contract says of it.
+let private crashFaults =
+    let report isEntryFirst =
+        task {
+            let options = StoreContractOptions(Seed = 4711, Commands = 250, Histories = 2)
+
+            options.Crashing <-
+                fun store steps _ ->
+                    match store with
+                    | :? TwoSteps as store -> Task.FromResult<ISessionStore>(store.Reopen steps)
+                    | _ -> failtest "another store"
+
+            options.Entries <-
+                fun store _ ->
+                    match store with
+                    | :? TwoSteps as store -> Task.FromResult store.Entries
+                    | _ -> failtest "another store"
+
+            let make () = new TwoSteps(healthy (), ConcurrentDictionary(), Int32.MaxValue, isEntryFirst)
+
+            return!
+                StoreContract("Two steps", (fun _ -> Task.FromResult<ISessionStore>(make ())), options).RunAllAsync()
+        }
+
+    let sees name isEntryFirst (what: string) =
+        testCaseTask name (fun () ->
+            task {
+                let! report = report isEntryFirst
+                let crashes = report.Failures |> Seq.filter (fun failure -> failure.Key.StartsWith "stopped between")
+                Expect.isNonEmpty crashes "the crash points see it"
+                Expect.all report.Failures.Keys _.StartsWith("stopped between") "and nothing else does"
+                Expect.exists crashes (fun failure -> failure.Value.Contains what) what
+            })
+
+    [ sees "an entry is written behind its record" false "by subject ada"
+      sees "the entries of who was stopped stay for ever" true "entries in all indexes" ]
+
 /// All at once, as soon as the first is asked for: some wait for their clocks.
 let private reports =
     lazy
@@ -532,7 +640,7 @@ let all =
     testList
         "the contract"
         [ yield! List.map tests ours
-          testList "sees what is broken" (faults |> List.map sees)
+          testList "sees what is broken" ((faults |> List.map sees) @ crashFaults)
 
           testCaseTask "a violation tells its story, shrunk, and how to replay it" (fun () ->
               task {

@@ -694,7 +694,7 @@ let private cluster = lazy (new RedisCluster(5000))
 
 let private onCluster =
     let contract =
-        Contract.on "Redis Cluster" (fun () ->
+        Contract.on "Redis Cluster" Contract.sizedForCluster (fun () ->
             if not cluster.IsValueCreated then
                 cluster.Force().Start()
 
