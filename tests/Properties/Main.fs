@@ -1,5 +1,6 @@
 /// Runs every test and ends with the sum, alone on the last line. SESSION_LONG: 10 times the histories.
-///     ./test properties [--seed N] [--only TEXT]      --quick: fewer histories, no coverage; --results FILE: as JSON
+///     ./test properties [--seed N] [--only TEXT]      --quick: fewer histories, no coverage; --results FILE: as JSON;
+///                                                     --invariants: only what is named after one of the sixteen
 module Properties.Main
 
 open System
@@ -11,6 +12,16 @@ let private argument name (args: string array) =
     match Array.tryFindIndex ((=) name) args with
     | Some i when i + 1 < args.Length -> Some args[i + 1]
     | _ -> None
+
+/// What is named after one of the sixteen.
+let rec private ofInvariants test =
+    match test with
+    | TestLabel(name, TestCase _, _) when (Results.invariantOf name).IsSome -> test
+    | TestLabel(_, TestCase _, _)
+    | TestCase _ -> TestList([], Normal)
+    | TestLabel(name, tests, state) -> TestLabel(name, ofInvariants tests, state)
+    | TestList(tests, state) -> TestList(List.map ofInvariants tests, state)
+    | Test.Sequenced(how, tests) -> Test.Sequenced(how, ofInvariants tests)
 
 let private properties args =
     let seed =
@@ -55,6 +66,7 @@ let private properties args =
 
     let results =
         match argument "--only" args with
+        | None when Array.contains "--invariants" args -> run (ofInvariants tests)
         | Some text -> run (Test.filter "/" (fun name -> String.concat "/" name |> _.Contains(text)) tests)
         | None when isQuick -> run tests
         // Coverage comes last: it sums up what all the others met.

@@ -1,0 +1,269 @@
+using Session.CSharp;
+using Xunit;
+
+namespace Facade;
+
+public class EventTests
+{
+    private sealed record Heard(
+        string What,
+        SessionId Id,
+        string? Subject,
+        Cart? Data,
+        string Reason,
+        DateTimeOffset At
+    );
+
+    private sealed class Ear
+    {
+        private readonly List<Heard> _heard = [];
+
+        public void Listen(SessionOptions<Cart> o)
+        {
+            Func<SessionEventContext<Cart>, Task> To(string what) =>
+                it =>
+                {
+                    Assert.NotNull(it.Services);
+                    lock (_heard)
+                        _heard.Add(new Heard(what, it.Id, it.Subject, it.Data, it.Reason, it.At));
+
+                    return Task.CompletedTask;
+                };
+
+            o.Events.OnCreated = To("created");
+            o.Events.OnRegenerated = To("regenerated");
+            o.Events.OnSignedIn = To("signed in");
+            o.Events.OnDestroyed = To("destroyed");
+            o.Events.OnExpired = To("expired");
+            o.Events.OnReplayed = To("replayed");
+            o.Events.OnOutdated = To("outdated");
+            o.Events.OnRefused = To("refused");
+            o.Events.OnUnreadable = To("unreadable");
+        }
+
+        public Heard[] Take()
+        {
+            lock (_heard)
+            {
+                Heard[] all = [.. _heard];
+                _heard.Clear();
+                return all;
+            }
+        }
+    }
+
+    private static (string, string)[] Names(Ear ear) => [.. ear.Take().Select(it => (it.What, it.Reason))];
+
+    [Fact]
+    public async Task A_life_is_told_with_its_reasons()
+    {
+        var ear = new Ear();
+        await using var site = await Site.StartAsync(ear.Listen);
+        var start = site.Clock.GetUtcNow();
+        var token = await site.BeginAsync();
+        var id = Site.IdOf(token);
+        Assert.Equal([new Heard("created", id, null, new Cart("tea"), "", start)], ear.Take());
+
+        var signedIn = await site.WithAsync(session => session.SignInAsync("ada", new Cart("hers")), token);
+        Assert.Equal(
+            [
+                new Heard("regenerated", id, "ada", new Cart("hers"), "SignIn", start),
+                new Heard("signed in", id, "ada", new Cart("hers"), "SignIn", start),
+            ],
+            ear.Take()
+        );
+        await site.WithAsync(_ => Task.CompletedTask, token);
+        Assert.Equal([("outdated", "")], Names(ear));
+
+        var elevated = await site.WithAsync(session => session.RegenerateAsync(), signedIn.Token);
+        Assert.Equal([("regenerated", "Elevation")], Names(ear));
+
+        await site.WithAsync(session => session.DestroyAsync(), elevated.Token);
+        Assert.Equal([("destroyed", "SignedOut")], Names(ear));
+    }
+
+    [Fact]
+    public async Task A_sign_in_without_a_session_is_told_after_its_creation()
+    {
+        var ear = new Ear();
+        await using var site = await Site.StartAsync(ear.Listen);
+        await site.BeginAsync("ada");
+        Assert.Equal([("created", ""), ("signed in", "")], Names(ear));
+    }
+
+    [Fact]
+    public async Task A_renewal_and_its_replay_are_told()
+    {
+        var ear = new Ear();
+        await using var site = await Site.StartAsync(ear.Listen);
+        var token = await site.BeginAsync();
+        site.Clock.Advance(TimeSpan.FromMinutes(16));
+        var renewed = await site.WithAsync(_ => Task.CompletedTask, token);
+        ear.Take();
+        await site.WithAsync(_ => Task.CompletedTask, renewed.Token);
+        Assert.Equal([("regenerated", "Renewal")], Names(ear));
+        site.Clock.Advance(TimeSpan.FromMinutes(1));
+        await site.WithAsync(_ => Task.CompletedTask, token);
+        Assert.Equal([("replayed", ""), ("destroyed", "Replayed")], Names(ear));
+    }
+
+    [Fact]
+    public async Task A_replay_need_not_end_the_session()
+    {
+        await using var site = await Site.StartAsync(o => o.DestroyOnReplay = false);
+        var token = await site.BeginAsync();
+        site.Clock.Advance(TimeSpan.FromMinutes(16));
+        var renewed = await site.WithAsync(_ => Task.CompletedTask, token);
+        await site.WithAsync(_ => Task.CompletedTask, renewed.Token);
+        site.Clock.Advance(TimeSpan.FromMinutes(1));
+        await site.WithAsync(_ => Task.CompletedTask, token);
+        Assert.NotNull(await site.Manager.FindAsync(Site.IdOf(token)));
+    }
+
+    [Fact]
+    public async Task An_operator_and_a_limit_are_told_as_what_they_are()
+    {
+        var ear = new Ear();
+        await using var site = await Site.StartAsync(o =>
+        {
+            ear.Listen(o);
+            o.MaxSessionsPerSubject = 1;
+        });
+        var first = await site.BeginAsync("ada");
+        site.Clock.Advance(TimeSpan.FromSeconds(1));
+        var second = await site.BeginAsync("ada");
+        Assert.Contains(ear.Take(), it => it is { What: "destroyed", Reason: "Limit" } && it.Id == Site.IdOf(first));
+        await site.Manager.DestroySessionAsync(Site.IdOf(second));
+        Assert.Equal([("destroyed", "Revoked")], Names(ear));
+    }
+
+    [Fact]
+    public async Task What_opens_nothing_is_told_with_its_reason()
+    {
+        var ear = new Ear();
+        await using var site = await Site.StartAsync(ear.Listen);
+        var token = await site.BeginAsync();
+        var other = await site.BeginAsync();
+        ear.Take();
+        await site.WithAsync(_ => Task.CompletedTask, "nonsense");
+        Assert.Equal([("refused", "Malformed")], Names(ear));
+        await site.WithAsync(_ => Task.CompletedTask, $"{token}|{other}");
+        Assert.Equal([("refused", "Duplicate")], Names(ear));
+        await site.WithAsync(_ => Task.CompletedTask, $"{token.Split('.')[0]}.{other.Split('.')[1]}");
+        var guess = Assert.Single(ear.Take());
+        Assert.Equal(("refused", "Guess", Site.IdOf(token)), (guess.What, guess.Reason, guess.Id));
+    }
+
+    [Theory, InlineData(true, "Unconfirmed", 10), InlineData(false, "Idle", 30)]
+    public async Task The_end_by_time_is_told_by_the_sweeper(bool isUnconfirmed, string reason, int minutes)
+    {
+        var ear = new Ear();
+        await using var site = await Site.StartAsync(ear.Listen);
+        if (isUnconfirmed)
+            await site.WithAsync(session => session.CreateAsync(new Cart("tea")));
+        else
+            await site.BeginAsync();
+
+        ear.Take();
+        site.Clock.Advance(TimeSpan.FromMinutes(minutes));
+        Heard[] heard = [];
+        for (var i = 0; i < 200 && heard.Length == 0; i++)
+        {
+            await Task.Delay(20);
+            heard = ear.Take();
+            if (heard.Length == 0)
+                site.Clock.Advance(TimeSpan.FromSeconds(72));
+        }
+
+        Assert.Equal(("expired", reason), (heard.Single().What, heard.Single().Reason));
+    }
+
+    [Fact]
+    public async Task The_absolute_end_is_told_as_such()
+    {
+        var ear = new Ear();
+        await using var site = await Site.StartAsync(o =>
+        {
+            ear.Listen(o);
+            o.IdleTimeout = o.AbsoluteTimeout = TimeSpan.FromMinutes(30);
+        });
+        await site.BeginAsync();
+        ear.Take();
+        Heard[] heard = [];
+        site.Clock.Advance(TimeSpan.FromMinutes(30));
+        for (var i = 0; i < 200 && heard.Length == 0; i++)
+        {
+            await Task.Delay(20);
+            heard = ear.Take();
+            if (heard.Length == 0)
+                site.Clock.Advance(TimeSpan.FromSeconds(72));
+        }
+
+        Assert.Equal(("expired", "Absolute"), (heard.Single().What, heard.Single().Reason));
+    }
+
+    [Fact]
+    public async Task What_one_handler_throws_stops_neither_the_other_nor_the_session()
+    {
+        var told = 0;
+        await using var site = await Site.StartAsync(o =>
+        {
+            o.Events.OnCreated = _ => throw new InvalidOperationException("a handler of the application failed");
+            o.Events.OnSignedIn = _ => Task.FromResult(told++);
+        });
+        Assert.NotNull(await site.BeginAsync("ada"));
+        Assert.Equal(1, told);
+    }
+
+    [Fact]
+    public async Task A_sign_in_is_told_where_nobody_hears_of_the_rest()
+    {
+        var told = new List<string?>();
+        await using var site = await Site.StartAsync(o =>
+            o.Events.OnSignedIn = it =>
+            {
+                told.Add(it.Subject);
+                return Task.CompletedTask;
+            }
+        );
+        var token = await site.BeginAsync();
+        await site.WithAsync(session => session.SignInAsync("ada", new Cart("tea")), token);
+        Assert.Equal(["ada"], told);
+    }
+
+    [Fact]
+    public async Task Data_that_this_version_cannot_read_is_told_and_opens_nothing()
+    {
+        var store = new Session.Engine.MemoryStore();
+        string token;
+        await using (var old = await Site.StartAsync(o => o.Serializer = new Nonsense(), store: () => store))
+            token = await old.BeginAsync();
+
+        var ear = new Ear();
+        await using var site = await Site.StartAsync(ear.Listen, store: () => store);
+        await site.WithAsync(
+            session =>
+            {
+                Assert.Null(session.Data);
+                Assert.Equal(SessionOrigin.Invalid, session.Origin);
+                return Task.CompletedTask;
+            },
+            token
+        );
+        var heard = Assert.Single(ear.Take());
+        Assert.Equal(("unreadable", Site.IdOf(token)), (heard.What, heard.Id));
+        Assert.NotEqual("", heard.Reason);
+
+        // The event still matters where its data does not fit.
+        await site.Manager.DestroySessionAsync(Site.IdOf(token));
+        var ended = Assert.Single(ear.Take());
+        Assert.Equal(("destroyed", "Revoked", null), (ended.What, ended.Reason, ended.Data));
+    }
+
+    private sealed class Nonsense : Session.AspNetCore.ISessionSerializer<Cart>
+    {
+        public byte[] Serialize(Cart value) => [1, 2, 3];
+
+        public Cart Deserialize(ReadOnlyMemory<byte> data) => new("nonsense");
+    }
+}

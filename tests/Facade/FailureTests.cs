@@ -1,0 +1,224 @@
+using System.Net;
+using Microsoft.AspNetCore.Http;
+using Session.CSharp;
+using Session.Engine;
+using Xunit;
+
+namespace Facade;
+
+public class FailureTests
+{
+    [Fact]
+    public async Task A_save_after_another_one_is_a_conflict()
+    {
+        await using var site = await Site.StartAsync();
+        var token = await site.BeginAsync();
+        var reply = await site.WithAsync(
+            async session =>
+            {
+                await site.WithAsync(other => other.SaveAsync(new Cart("theirs")), token);
+                var error = await Assert.ThrowsAsync<SessionConflictException>(() =>
+                    session.SaveAsync(new Cart("mine"))
+                );
+                Assert.Equal(409, error.StatusCode);
+                Assert.Null(error.InnerException);
+                // An update is made again on what is there.
+                Assert.Equal(new Cart("theirs!"), await session.UpdateAsync(it => new Cart(it!.Item + "!")));
+                await site.WithAsync(other => other.SaveAsync(new Cart("theirs again")), token);
+                await session.SaveAsync(new Cart("mine"));
+            },
+            token
+        );
+        Assert.Equal(HttpStatusCode.Conflict, reply.Status);
+    }
+
+    [Fact]
+    public async Task What_ended_meanwhile_takes_no_write()
+    {
+        await using var site = await Site.StartAsync();
+        var token = await site.BeginAsync();
+        var reply = await site.WithAsync(
+            async session =>
+            {
+                await site.Manager.DestroySessionAsync(session.Id);
+                var error = await Assert.ThrowsAsync<SessionEndedException>(() => session.SaveAsync(new Cart("late")));
+                Assert.Equal(401, error.StatusCode);
+                Assert.Contains("ended", error.Message);
+                await session.UpdateAsync(_ => new Cart("late"));
+            },
+            token
+        );
+        Assert.Equal(HttpStatusCode.Unauthorized, reply.Status);
+    }
+
+    [Fact]
+    public async Task A_token_that_opens_nothing_signs_nobody_out()
+    {
+        await using var site = await Site.StartAsync();
+        var token = await site.BeginAsync();
+        await site.WithAsync(session => session.RegenerateAsync(), token);
+        await site.WithAsync(
+            async session => await Assert.ThrowsAsync<SessionEndedException>(() => session.DestroyAsync()),
+            token
+        );
+        Assert.NotNull(await site.Manager.FindAsync(Site.IdOf(token)));
+    }
+
+    [Fact]
+    public async Task Too_much_data_is_refused()
+    {
+        await using var site = await Site.StartAsync(o => o.MaxDataBytes = 40);
+        var reply = await site.WithAsync(async session =>
+        {
+            var error = await Assert.ThrowsAsync<SessionDataException>(() =>
+                session.CreateAsync(new Cart(new string('x', 40)))
+            );
+            Assert.Equal(413, error.StatusCode);
+            await session.CreateAsync(new Cart(new string('x', 40)));
+        });
+        Assert.Equal(HttpStatusCode.RequestEntityTooLarge, reply.Status);
+        Assert.Empty(reply.SetCookies);
+    }
+
+    [Fact]
+    public async Task A_limit_refuses_the_next_sign_in()
+    {
+        await using var site = await Site.StartAsync(o =>
+        {
+            o.MaxSessionsPerSubject = 1;
+            o.WhenLimitReached = SessionLimitBehavior.RefuseNew;
+        });
+        await site.BeginAsync("ada");
+        var reply = await site.WithAsync(async session =>
+        {
+            var error = await Assert.ThrowsAsync<SessionLimitException>(() =>
+                session.SignInAsync("ada", new Cart("two"))
+            );
+            Assert.Equal(409, error.StatusCode);
+        });
+        Assert.Empty(reply.SetCookies);
+    }
+
+    [Fact]
+    public async Task After_the_response_has_begun_no_token_can_be_given()
+    {
+        await using var site = await Site.StartAsync();
+        await site.InRequestAsync(async context =>
+        {
+            await context.Response.WriteAsync("begun");
+            var session = await context.GetSessionAsync<Cart>();
+            var error = await Assert.ThrowsAsync<InvalidOperationException>(() =>
+                session.CreateAsync(new Cart("late"))
+            );
+            Assert.Contains("has started", error.Message);
+        });
+    }
+
+    [Fact]
+    public async Task A_store_that_is_down_is_said_to_be_down()
+    {
+        await using var site = await Site.StartAsync(store: () => new Down());
+        var reply = await site.WithAsync(async session =>
+        {
+            var error = await Assert.ThrowsAsync<SessionUnavailableException>(() =>
+                session.CreateAsync(new Cart("tea"))
+            );
+            Assert.Equal(503, error.StatusCode);
+            Assert.IsType<IOException>(error.InnerException);
+        });
+        Assert.Empty(reply.SetCookies);
+        var token = $"{new string('a', 22)}.{new string('a', 42)}A";
+        Assert.Equal(HttpStatusCode.ServiceUnavailable, (await site.WithAsync(_ => Task.CompletedTask, token)).Status);
+        var manager = site.Manager;
+        var id = SessionId.Parse("abc");
+        await Assert.ThrowsAsync<SessionUnavailableException>(() => manager.FindAsync(id));
+        await Assert.ThrowsAsync<SessionUnavailableException>(() => manager.DestroySessionAsync(id));
+        await Assert.ThrowsAsync<SessionUnavailableException>(() => manager.DestroyAllAsync("ada"));
+        await Assert.ThrowsAsync<SessionUnavailableException>(() => manager.DestroyEverySessionAsync());
+        await Assert.ThrowsAsync<SessionUnavailableException>(async () =>
+        {
+            await foreach (var _ in manager.ListAsync("ada")) { }
+        });
+    }
+
+    [Fact]
+    public async Task Data_of_a_newer_version_is_left_alone()
+    {
+        var store = new MemoryStore();
+        string token;
+        await using (
+            var newer = await Site.StartAsync(
+                o =>
+                {
+                    o.DataVersion = 2;
+                    o.Upcasters[1] = json => json;
+                },
+                store: () => store
+            )
+        )
+            token = await newer.BeginAsync();
+
+        await using var site = await Site.StartAsync(store: () => store);
+        await site.InRequestAsync(
+            async context =>
+            {
+                var error = await Assert.ThrowsAsync<SessionUnavailableException>(async () =>
+                    await context.GetSessionAsync<Cart>()
+                );
+                Assert.Equal(503, error.StatusCode);
+                Assert.Contains("newer version", error.Message);
+            },
+            token
+        );
+    }
+
+    [Fact]
+    public async Task A_session_that_too_many_write_to_is_busy()
+    {
+        var store = new Busy();
+        await using var site = await Site.StartAsync(store: () => store);
+        var token = await site.BeginAsync();
+        store.IsBusy = true;
+        await site.WithAsync(
+            async session =>
+            {
+                var error = await Assert.ThrowsAsync<SessionUnavailableException>(() =>
+                    session.UpdateAsync(_ => new Cart("late"))
+                );
+                Assert.Equal(503, error.StatusCode);
+                Assert.Contains("at once", error.Message);
+                Assert.Null(error.InnerException);
+            },
+            token
+        );
+    }
+
+    /// <summary>A store whose server cannot be reached.</summary>
+    private sealed class Down : Passing
+    {
+        private static IOException Gone => new("the connection was refused");
+
+        public override ValueTask<WriteResult> Insert(StoredRecord record, CancellationToken cancel) => throw Gone;
+
+        public override ValueTask<StoredRecord?> Load(string id, CancellationToken cancel) => throw Gone;
+
+        public override ValueTask<StoredPage> BySubject(
+            string subject,
+            string? after,
+            int limit,
+            CancellationToken cancel
+        ) => throw Gone;
+
+        public override ValueTask<StoredPage> Enumerate(string? after, int limit, CancellationToken cancel) =>
+            throw Gone;
+    }
+
+    /// <summary>A store where somebody else is always first.</summary>
+    private sealed class Busy : Passing
+    {
+        public bool IsBusy { get; set; }
+
+        public override ValueTask<WriteResult> Replace(StoredRecord record, long expected, CancellationToken cancel) =>
+            IsBusy ? ValueTask.FromResult(WriteResult.Conflict) : base.Replace(record, expected, cancel);
+    }
+}

@@ -1,0 +1,120 @@
+using System.Net;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Mvc;
+using Microsoft.AspNetCore.Mvc.ApplicationParts;
+using Microsoft.AspNetCore.Routing;
+using Microsoft.Extensions.DependencyInjection;
+using Session.AspNetCore;
+using Session.CSharp;
+using Xunit;
+
+namespace Facade;
+
+public sealed record Other(string Name);
+
+public class CartController : Controller
+{
+    [HttpGet("/mvc/item")]
+    public string Item(Session<Cart> session) => session.Data?.Item ?? "none";
+
+    [HttpGet("/mvc/guarded"), RequireSession]
+    public string Guarded() => "in";
+
+    [HttpGet("/mvc/cart"), RequireSession<Cart>]
+    public string Cart() => "in";
+
+    [HttpGet("/mvc/other"), RequireSession<Other>]
+    public string Other() => "in";
+
+    [HttpGet("/mvc/signed-in"), RequireSession<Cart>(SignedIn = true)]
+    public string SignedIn() => "in";
+}
+
+public class GuardTests
+{
+    private static Task<Site> StartAsync() =>
+        Site.StartAsync(
+            map: app =>
+            {
+                app.MapGet("/route", () => "in").RequireSession<Cart>();
+                app.MapGet("/signed-in", () => "in").RequireSignIn<Cart>();
+                app.Map("/plain", context => context.Response.WriteAsync("in")).RequireSession<Cart>();
+                app.Map("/plain-signed-in", context => context.Response.WriteAsync("in")).RequireSignIn<Cart>();
+                var group = app.MapGroup("/group").RequireSession<Cart, RouteGroupBuilder>();
+                group.MapGet("/it", () => "in");
+                app.MapGet("/attribute", [RequireSession] () => "in");
+                app.MapGet("/bound", (Session<Cart> session) => session.Data?.Item ?? "none");
+                app.MapControllers();
+            },
+            add: services =>
+                services
+                    .AddControllers()
+                    .ConfigureApplicationPartManager(parts =>
+                        parts.ApplicationParts.Add(new AssemblyPart(typeof(CartController).Assembly))
+                    )
+        );
+
+    [Theory]
+    [InlineData("/route")]
+    [InlineData("/plain")]
+    [InlineData("/group/it")]
+    [InlineData("/attribute")]
+    [InlineData("/mvc/guarded")]
+    [InlineData("/mvc/cart")]
+    public async Task An_endpoint_that_needs_a_session_lets_in_whoever_has_one(string path)
+    {
+        await using var site = await StartAsync();
+        Assert.Equal(HttpStatusCode.Unauthorized, (await site.SendAsync(path)).Status);
+        Assert.Equal("in", (await site.SendAsync(path, await site.BeginAsync())).Body);
+    }
+
+    [Theory]
+    [InlineData("/signed-in")]
+    [InlineData("/plain-signed-in")]
+    [InlineData("/mvc/signed-in")]
+    public async Task An_endpoint_that_needs_a_sign_in_lets_in_whoever_did(string path)
+    {
+        await using var site = await StartAsync();
+        Assert.Equal(HttpStatusCode.Unauthorized, (await site.SendAsync(path)).Status);
+        Assert.Equal(HttpStatusCode.Unauthorized, (await site.SendAsync(path, await site.BeginAsync())).Status);
+        Assert.Equal("in", (await site.SendAsync(path, await site.BeginAsync("ada"))).Body);
+    }
+
+    [Fact]
+    public async Task Where_the_middleware_for_the_data_did_not_run_nobody_is_let_in()
+    {
+        await using var site = await StartAsync();
+        var token = await site.BeginAsync("ada");
+        Assert.Equal(HttpStatusCode.InternalServerError, (await site.SendAsync("/mvc/other", token)).Status);
+    }
+
+    [Theory, InlineData("/bound"), InlineData("/mvc/item")]
+    public async Task A_session_is_a_parameter(string path)
+    {
+        await using var site = await StartAsync();
+        Assert.Equal("none", (await site.SendAsync(path)).Body);
+        Assert.Equal("tea", (await site.SendAsync(path, await site.BeginAsync())).Body);
+    }
+
+    [Fact]
+    public async Task A_parameter_marks_its_endpoint_and_a_guard_says_what_it_needs()
+    {
+        await using var site = await StartAsync();
+        var endpoints = site
+            .Services.GetRequiredService<EndpointDataSource>()
+            .Endpoints.OfType<RouteEndpoint>()
+            .ToList();
+        Microsoft.AspNetCore.Http.Endpoint Of(string route) => endpoints.Single(it => it.RoutePattern.RawText == route);
+        IRequireSessionMetadata Needs(string route) => Of(route).Metadata.GetMetadata<IRequireSessionMetadata>()!;
+
+        Assert.Equal(typeof(Cart), Of("/bound").Metadata.GetMetadata<SessionMetadata>()!.DataType);
+        Assert.Null(Of("/route").Metadata.GetMetadata<SessionMetadata>());
+        Assert.Equal((typeof(Cart), false), (Needs("/route").DataType, Needs("/route").SignedIn));
+        Assert.Equal((typeof(Cart), true), (Needs("/signed-in").DataType, Needs("/signed-in").SignedIn));
+        Assert.Equal(((Type?)null, false), (Needs("/attribute").DataType, Needs("/attribute").SignedIn));
+        Assert.Equal((typeof(Cart), true), (Needs("mvc/signed-in").DataType, Needs("mvc/signed-in").SignedIn));
+        Assert.Equal((typeof(Other), false), (Needs("mvc/other").DataType, Needs("mvc/other").SignedIn));
+        Assert.Throws<ArgumentNullException>(() => new RequireSessionAttribute().OnAuthorization(null!));
+    }
+}

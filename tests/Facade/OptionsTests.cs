@@ -1,0 +1,244 @@
+using System.Text.Json.Nodes;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Http;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Options;
+using Microsoft.FSharp.Core;
+using Session.AspNetCore;
+using Session.CSharp;
+using Session.Domain;
+using Session.Engine;
+using Xunit;
+
+namespace Facade;
+
+public class OptionsTests
+{
+    private static SessionSettings Settings(Action<SessionOptions<Cart>>? configure = null)
+    {
+        var services = new ServiceCollection();
+        services.AddSession(configure);
+        using var provider = services.BuildServiceProvider();
+        return provider.GetRequiredService<SessionService<Cart>>().Settings;
+    }
+
+    private static string Refused(Action<SessionOptions<Cart>> configure) =>
+        Assert.Throws<OptionsValidationException>(() => Settings(configure)).Message;
+
+    [Fact]
+    public void Without_options_the_defaults_are_those_of_the_settings()
+    {
+        var mine = Settings();
+        var theirs = SessionSettingsModule.defaults;
+        Assert.Equal(theirs.CookieName, mine.CookieName);
+        Assert.Equal(theirs.CookieDomain, mine.CookieDomain);
+        Assert.Equal(theirs.CookiePath, mine.CookiePath);
+        Assert.Equal(theirs.SameSite, mine.SameSite);
+        Assert.Equal(theirs.SecurePolicy, mine.SecurePolicy);
+        Assert.Equal(theirs.HttpOnly, mine.HttpOnly);
+        Assert.Equal(theirs.Partitioned, mine.Partitioned);
+        Assert.Equal(theirs.CookieMaxAge, mine.CookieMaxAge);
+        Assert.Equal(theirs.HeaderName, mine.HeaderName);
+        Assert.Equal(theirs.IdleTimeout, mine.IdleTimeout);
+        Assert.Equal(theirs.AbsoluteTimeout, mine.AbsoluteTimeout);
+        Assert.Equal(theirs.ConfirmTimeout, mine.ConfirmTimeout);
+        Assert.Equal(theirs.RotateEvery, mine.RotateEvery);
+        Assert.Equal(theirs.RotationGrace, mine.RotationGrace);
+        Assert.Equal(theirs.TombstoneRetention, mine.TombstoneRetention);
+        Assert.Equal(theirs.OnReplay, mine.OnReplay);
+        Assert.Equal(theirs.MaxDataBytes, mine.MaxDataBytes);
+        Assert.Equal(theirs.MaxSessionsPerSubject, mine.MaxSessionsPerSubject);
+        Assert.Equal(theirs.WhenLimitReached, mine.WhenLimitReached);
+        Assert.Equal(theirs.DataVersion, mine.DataVersion);
+        Assert.Empty(mine.Upcasters);
+        Assert.Equal(theirs.ServerKey, mine.ServerKey);
+        Assert.Empty(mine.FormerServerKeys);
+        Assert.Null(mine.GenerateId);
+        Assert.Equal(theirs.SweepInterval, mine.SweepInterval);
+        Assert.Equal(theirs.ContinueWithoutStore, mine.ContinueWithoutStore);
+        Assert.Equal(theirs.HearsExpiry, mine.HearsExpiry);
+    }
+
+    [Fact]
+    public void Every_option_arrives()
+    {
+        var key = Enumerable.Range(1, 32).Select(i => (byte)i).ToArray();
+        var former = key.Reverse().ToArray();
+        var mine = Settings(o =>
+        {
+            o.Cookie.Name = "__Secure-it";
+            o.Cookie.Domain = "example.com";
+            o.Cookie.Path = "/app";
+            o.Cookie.SameSite = SameSiteMode.None;
+            o.Cookie.MaxAge = TimeSpan.FromHours(1);
+            o.Partitioned = true;
+            o.HeaderName = "X-Token";
+            o.IdleTimeout = TimeSpan.FromMinutes(21);
+            o.AbsoluteTimeout = TimeSpan.FromMinutes(101);
+            o.ConfirmTimeout = TimeSpan.FromMinutes(3);
+            o.RotateEvery = TimeSpan.FromMinutes(7);
+            o.RotationGrace = TimeSpan.FromSeconds(11);
+            o.TombstoneRetention = TimeSpan.FromMinutes(13);
+            o.DestroyOnReplay = false;
+            o.MaxSessionsPerSubject = 5;
+            o.WhenLimitReached = SessionLimitBehavior.RefuseNew;
+            o.DataVersion = 2;
+            o.Upcasters[1] = json => new JsonObject { ["was"] = json };
+            o.MaxDataBytes = 1234;
+            o.GenerateId = _ => "mine";
+            o.ServerKey = key;
+            o.FormerServerKeys.Add(former);
+            o.SweepInterval = TimeSpan.FromSeconds(17);
+            o.ContinueWithoutStore = true;
+            o.Events.OnExpired = _ => Task.CompletedTask;
+        });
+        Assert.Equal("__Secure-it", mine.CookieName?.Value);
+        Assert.Equal("example.com", mine.CookieDomain?.Value);
+        Assert.Equal("/app", mine.CookiePath);
+        Assert.Equal(SameSiteMode.None, mine.SameSite);
+        Assert.Equal(CookieSecurePolicy.Always, mine.SecurePolicy);
+        Assert.True(mine.HttpOnly);
+        Assert.True(mine.Partitioned);
+        Assert.Equal(TimeSpan.FromHours(1), mine.CookieMaxAge?.Value);
+        Assert.Equal("X-Token", mine.HeaderName?.Value);
+        Assert.Equal(TimeSpan.FromMinutes(21), mine.IdleTimeout);
+        Assert.Equal(TimeSpan.FromMinutes(101), mine.AbsoluteTimeout);
+        Assert.Equal(TimeSpan.FromMinutes(3), mine.ConfirmTimeout);
+        Assert.Equal(TimeSpan.FromMinutes(7), mine.RotateEvery?.Value);
+        Assert.Equal(TimeSpan.FromSeconds(11), mine.RotationGrace);
+        Assert.Equal(TimeSpan.FromMinutes(13), mine.TombstoneRetention);
+        Assert.Equal(OnReplay.RefuseToken, mine.OnReplay);
+        Assert.Equal(5, mine.MaxSessionsPerSubject?.Value);
+        Assert.Equal(LimitPolicy.RefuseNew, mine.WhenLimitReached);
+        Assert.Equal(2, mine.DataVersion);
+        Assert.Equal("{\"was\":1}", mine.Upcasters[1].Invoke(JsonValue.Create(1)).ToJsonString());
+        Assert.Equal(1234, mine.MaxDataBytes);
+        Assert.Equal("mine", mine.GenerateId?.Value.Invoke(new DefaultHttpContext()));
+        Assert.Equal(key, mine.ServerKey?.Value);
+        Assert.Equal([former], mine.FormerServerKeys);
+        Assert.Equal(TimeSpan.FromSeconds(17), mine.SweepInterval);
+        Assert.True(mine.ContinueWithoutStore);
+        Assert.True(mine.HearsExpiry);
+    }
+
+    [Fact]
+    public void The_confirm_timeout_is_never_longer_than_the_absolute_one()
+    {
+        void Absolute(SessionOptions<Cart> o, int minutes) =>
+            (o.IdleTimeout, o.AbsoluteTimeout, o.RotateEvery) = (
+                TimeSpan.FromMinutes(4),
+                TimeSpan.FromMinutes(minutes),
+                null
+            );
+
+        Assert.Equal(TimeSpan.FromMinutes(9), Settings(o => Absolute(o, 9)).ConfirmTimeout);
+        Assert.Equal(TimeSpan.FromMinutes(10), Settings(o => Absolute(o, 11)).ConfirmTimeout);
+        Assert.Null(Settings(o => Absolute(o, 9)).RotateEvery);
+    }
+
+    [Fact]
+    public void Partitioned_can_be_said_as_an_extension_of_the_cookie()
+    {
+        var mine = Settings(o =>
+        {
+            o.Cookie.SameSite = SameSiteMode.None;
+            o.Cookie.Extensions.Add("partitioned");
+        });
+        Assert.True(mine.Partitioned);
+    }
+
+    [Fact]
+    public void A_cookie_without_a_path_has_the_root() =>
+        Assert.Equal("/", Settings(o => o.Cookie.Path = null).CookiePath);
+
+    [Fact]
+    public void Contradictions_are_refused_with_what_to_change()
+    {
+        Assert.Contains("set Cookie.MaxAge", Refused(o => o.Cookie.Expiration = TimeSpan.FromHours(1)));
+        Assert.Contains("HttpOnly", Refused(o => o.Cookie.HttpOnly = false));
+        Assert.Contains("IdleTimeout", Refused(o => o.IdleTimeout = TimeSpan.FromHours(9)));
+        Assert.Contains("ServerKey", Refused(o => o.ServerKey = new byte[31]));
+        Assert.Contains("FormerServerKeys", Refused(o => o.FormerServerKeys.Add(new byte[32])));
+        Assert.Contains("MaxSessionsPerSubject", Refused(o => o.MaxSessionsPerSubject = 0));
+        Assert.Contains("upcaster", Refused(o => o.DataVersion = 2));
+    }
+
+    [Fact]
+    public void A_serializer_of_the_application_tells_versions_apart_by_itself()
+    {
+        Assert.Contains("your Serializer", Refused(o => (o.Serializer, o.DataVersion) = (new Shout(), 2)));
+        Assert.Contains(
+            "your Serializer",
+            Refused(o =>
+            {
+                o.Serializer = new Shout();
+                o.Upcasters[1] = json => json;
+            })
+        );
+        Assert.Equal(1, Settings(o => o.Serializer = new Shout()).DataVersion);
+    }
+
+    [Fact]
+    public void No_services_and_no_metadata_are_refused()
+    {
+        IServiceCollection none = null!;
+        Assert.Throws<ArgumentNullException>(() => none.AddSession<Cart>());
+        Assert.Throws<ArgumentNullException>(() =>
+            new ServiceCollection().AddSession((System.Text.Json.Serialization.Metadata.JsonTypeInfo<Cart>)null!)
+        );
+        Assert.Throws<ArgumentNullException>(() => ((IApplicationBuilder)null!).UseSession<Cart>());
+    }
+
+    [Fact]
+    public async Task The_serializer_of_the_application_is_used()
+    {
+        await using var site = await Site.StartAsync(o => o.Serializer = new Shout());
+        var token = await site.BeginAsync(item: "tea");
+        await site.WithAsync(
+            session =>
+            {
+                Assert.Equal("TEA", session.Data!.Item);
+                return Task.CompletedTask;
+            },
+            token
+        );
+    }
+
+    [Fact]
+    public async Task Old_data_goes_through_the_upcasters()
+    {
+        var store = new MemoryStore();
+        string token;
+        await using (var old = await Site.StartAsync(store: () => store))
+            token = await old.BeginAsync(item: "tea");
+
+        await using var site = await Site.StartAsync(
+            o =>
+            {
+                o.DataVersion = 2;
+                o.Upcasters[1] = json =>
+                {
+                    json["count"] = 7;
+                    return json;
+                };
+            },
+            store: () => store
+        );
+        await site.WithAsync(
+            session =>
+            {
+                Assert.Equal(new Cart("tea", 7), session.Data);
+                return Task.CompletedTask;
+            },
+            token
+        );
+    }
+
+    /// <summary>Everything in capitals.</summary>
+    private sealed class Shout : ISessionSerializer<Cart>
+    {
+        public byte[] Serialize(Cart value) => System.Text.Encoding.UTF8.GetBytes(value.Item.ToUpperInvariant());
+
+        public Cart Deserialize(ReadOnlyMemory<byte> data) => new(System.Text.Encoding.UTF8.GetString(data.Span));
+    }
+}

@@ -1,0 +1,119 @@
+/// What a run found: as JSON for the audit, and as a table of bugs and invariants.
+module Mutants.Report
+
+open System
+open System.IO
+open System.Text.Json
+open System.Text.Json.Nodes
+open Mutants.Listed
+open Mutants.Trials
+
+/// The invariant that a test is named after.
+let private invariantOf (name: string) =
+    match Int32.TryParse(name.Split(' ')[0]) with
+    | true, n when n >= 1 && n <= 16 && name.Contains ':' -> Some n
+    | _ -> None
+
+let invariantsOf tests = tests |> List.choose invariantOf |> List.distinct |> List.sort
+
+/// For each invariant the bugs that it finds and no other does.
+let onlyFinders (trials: Trial list) =
+    [ for n in 1..16 do
+          n,
+          [ for trial in trials do
+                match trial.Verdict with
+                | Killed(tests, _) when invariantsOf tests = [ n ] -> trial.Mutant.Name
+                | _ -> () ] ]
+
+let line (trial: Trial) said =
+    let name = trial.Mutant.Name
+
+    match trial.Verdict with
+    | Killed(tests, story) ->
+        let by =
+            match invariantsOf tests with
+            | [] -> String.Join("; ", List.truncate 2 tests)
+            | numbers -> String.Join(" ", numbers)
+
+        let told = if story.IsEmpty then "" else ", and a story of the exploration"
+        $"killed   {name, -58} by {by}{told}"
+    | Survived -> $"FAILED {name} survived"
+    | Invalid why -> $"FAILED {name}: {why}\n{(said: string).Substring(0, min 1500 said.Length)}".TrimEnd()
+
+let table (trials: Trial list) =
+    let row (name: string) cell =
+        let cells = [ 1..16 ] |> List.map (fun n -> (cell n: string).PadLeft 3)
+        name.PadRight 58 + String.Join("", cells)
+
+    [ row "invariant" string
+      for trial in trials do
+          match trial.Verdict with
+          | Killed(tests, _) ->
+              let found = invariantsOf tests
+              let others = if List.length found = 0 then "  other tests" else ""
+              row trial.Mutant.Name (fun n -> if List.contains n found then "x" else ".") + others
+          | Survived
+          | Invalid _ -> () ]
+
+let private array (values: seq<JsonNode>) =
+    let all = JsonArray()
+
+    for value in values do
+        all.Add value
+
+    all
+
+let private number (n: int) : JsonNode = JsonValue.Create n
+let private text (it: string) : JsonNode = nonNull (JsonValue.Create it)
+
+let private jsonOf (trial: Trial) : JsonNode =
+    let mutant = trial.Mutant
+    let it = JsonObject()
+    it["name"] <- text mutant.Name
+    it["file"] <- text ("src/" + mutant.File)
+    it["old"] <- text mutant.Old
+    it["new"] <- text mutant.New
+    it["breaks"] <- array (List.map number mutant.Breaks)
+    it["guard"] <- JsonValue.Create mutant.Guard.IsSome
+    it["seconds"] <- JsonValue.Create(Math.Round(trial.Seconds, 1))
+
+    match suiteOf mutant with
+    | Some suite -> it["suite"] <- text suite.Program
+    | None -> ()
+
+    match trial.Verdict with
+    | Killed(tests, story) ->
+        it["verdict"] <- text "killed"
+        it["invariants"] <- array (invariantsOf tests |> List.map number)
+        it["properties"] <- array (List.map text tests)
+        it["story"] <- array (List.map text story)
+    | Survived -> it["verdict"] <- text "survived"
+    | Invalid why ->
+        it["verdict"] <- text "invalid"
+        it["why"] <- text why
+
+    it
+
+let write (trials: Trial list) (seconds: float) =
+    let alone = JsonObject()
+
+    for invariant, names in onlyFinders trials do
+        alone[string invariant] <- array (List.map text names)
+
+    let all = JsonObject()
+    all["seed"] <- JsonValue.Create(int seed)
+    all["seconds"] <- JsonValue.Create(Math.Round(seconds, 1))
+    all["mutants"] <- array (List.map jsonOf trials)
+    all["onlyFinder"] <- alone
+    let folder =
+        match Environment.GetEnvironmentVariable "SESSION_RESULTS" with
+        | null
+        | "" -> Path.Combine(root, "artifacts", "results")
+        | folder -> Path.Combine(root, folder)
+
+    Directory.CreateDirectory folder |> ignore
+
+    File.WriteAllText(
+        Path.Combine(folder, "mutants.json"),
+        all.ToJsonString(JsonSerializerOptions(WriteIndented = true)) + "\n"
+    )

@@ -1,0 +1,193 @@
+/// One bug at a time: its part of the library is built with it, put beside the tests in the place of the right one, and
+/// the tests are asked.
+module Mutants.Trials
+
+open System
+open System.Diagnostics
+open System.IO
+open System.Reflection
+open System.Text.Json.Nodes
+open System.Xml.Linq
+open Mutants.Listed
+open Mutants.Compilers
+
+type Verdict =
+    | Killed of tests: string list * story: string list
+    | Survived
+    | Invalid of why: string
+
+type Trial = { Mutant: Mutant; Verdict: Verdict; Seconds: float }
+
+let seed = "1"
+
+/// Tests that were built, and how they are asked: in stages, of which a later one is asked about what survived.
+type Suite =
+    {
+        Program: string
+        Stages: string list list
+        /// The parts of the library that it tests, each after what it is built on.
+        Parts: string list
+    }
+
+let suites =
+    [ { Program = "Properties"
+        // The exhaustive ones about migrations take most of the time, and few bugs need them.
+        Stages = [ [ "--quick"; "--invariants" ]; [ "--quick" ] ]
+        Parts = [ "Session.Domain"; "Session.Engine"; "Session.AspNetCore" ] } ]
+
+let private partOf (mutant: Mutant) =
+    match Path.GetDirectoryName mutant.File with
+    | null
+    | "" -> "Session.Domain"
+    | folder -> folder.Replace('/', '.')
+
+let suiteOf (mutant: Mutant) = suites |> List.tryFind (fun suite -> List.contains (partOf mutant) suite.Parts)
+
+let outputOf suite = Path.Combine(root, "artifacts", "bin", suite.Program, "release")
+
+/// The folder and the project of a part.
+let private projectOf (part: string) =
+    match part with
+    | "Session.Domain" -> Path.Combine(root, "src"), Path.Combine(root, "src", "Session.Domain.fsproj")
+    | part ->
+        let folder = Path.Combine(root, "src", part.Replace("Stores.", "Stores/"))
+        folder, Path.Combine(folder, part + ".fsproj")
+
+/// The source files of a part, in order.
+let private sourcesOf part =
+    let folder, project = projectOf part
+    let named = XName.Get
+
+    [ for item in XDocument.Load(project).Descendants(named "Compile") do
+          match item.Attribute(named "Include") with
+          | null -> ()
+          | included -> Path.Combine(folder, included.Value.Replace("$(DomainSource)", "Session.Domain.fs")) ]
+
+/// Builds a part into a folder, `change` applied to its list of sources.
+let build suite part (folder: string) (change: string -> string) =
+    let before = List.takeWhile ((<>) part) suite.Parts
+    let after = part :: List.skip (before.Length + 1) suite.Parts
+
+    let references =
+        Directory.GetFiles(folder, "*.dll")
+        |> List.ofArray
+        |> List.filter (fun file ->
+            let name = nonNull (Path.GetFileNameWithoutExtension file)
+            name <> suite.Program && not (List.contains name after))
+
+    let version = AssemblyName.GetAssemblyName(Path.Combine(outputOf suite, part + ".dll")).Version |> nonNull
+    compileFSharp (sourcesOf part |> List.map change) references version (Path.Combine(folder, part + ".dll"))
+
+// A bug that makes a loop endless must not stop the run; the tests take seconds.
+let private patience = TimeSpan.FromMinutes 2L
+
+// The tests run once: what the runtime would learn for a long life costs more than it gives.
+let private settings = [ "DOTNET_TieredPGO", "0"; "DOTNET_gcConcurrent", "0"; "DOTNET_NOLOGO", "1" ]
+
+let private read (file: string) =
+    if File.Exists file then Option.ofObj (JsonNode.Parse(File.ReadAllText file)) else None
+
+let private texts (node: JsonNode | null) : string list =
+    match node with
+    | null -> []
+    | node ->
+        [ for it in node.AsArray() do
+              (nonNull it).GetValue<string>() ]
+
+let private failedIn (results: JsonNode) =
+    [ for it in (nonNull results["properties"]).AsArray() do
+          let it = nonNull it
+          let is (key: string) = (nonNull it[key]).GetValue<bool>()
+
+          if not (is "passed" || is "skipped") then
+              (nonNull it["name"]).GetValue<string>() ]
+
+/// Whether all passed, the names of those that failed, and what was said.
+let private ask suite (folder: string) stage =
+    let results = Path.Combine(folder, "results.json")
+    File.Delete results
+    let program = Path.Combine(folder, suite.Program + ".dll")
+    let arguments = program :: stage @ [ "--seed"; seed; "--results"; results ]
+
+    match start arguments settings folder patience with
+    | Some 0, said -> [], said
+    | None, said -> [ "(it never ends)" ], said
+    | Some _, said ->
+        match read results |> Option.map failedIn with
+        | Some(_ :: _ as failed) -> failed, said
+        | Some []
+        | None -> [ "(it crashes)" ], said
+
+/// The first stage that finds something.
+let rec askAll suite folder stages =
+    match stages with
+    | [] -> [], ""
+    | stage :: rest ->
+        match ask suite folder stage with
+        | [], said when rest.IsEmpty -> [], said
+        | [], _ -> askAll suite folder rest
+        | found -> found
+
+/// What the exploration tells against a guard that is missing.
+let private storyOf suite (folder: string) scope =
+    let results = Path.Combine(folder, "exploration.json")
+    File.Delete results
+
+    let arguments =
+        [ Path.Combine(folder, suite.Program + ".dll")
+          "explore"
+          "--scope"
+          scope
+          "--limit"
+          "400000"
+          "--results"
+          results ]
+
+    start arguments [] folder (2.0 * patience) |> ignore
+
+    match read results with
+    | None -> []
+    | Some results ->
+        [ for scope in (nonNull results["scopes"]).AsArray() do
+              match scope with
+              | null -> ()
+              | scope -> yield! texts scope["story"] ]
+
+/// In a folder that holds the tests and the library without a bug, and does so again afterwards.
+let tryOut suite (folder: string) (mutant: Mutant) : Trial * string =
+    let clock = Stopwatch.StartNew()
+
+    let verdict, said =
+        match Listed.seed mutant with
+        | Error why -> Invalid why, ""
+        | Ok text ->
+            let part = partOf mutant
+            let library = Path.Combine(folder, part + ".dll")
+            let kept = library + ".kept"
+            let source = Path.GetFullPath(Path.Combine(root, "src", mutant.File))
+            let mutated = Path.Combine(folder, nonNull (Path.GetFileName source))
+            File.WriteAllText(mutated, text)
+            File.Move(library, kept, true)
+
+            try
+                let change file = if Path.GetFullPath file = source then mutated else file
+
+                match build suite part folder change with
+                | false, said -> Invalid "it does not compile", said
+                | true, _ ->
+                    let failed, said = askAll suite folder suite.Stages
+
+                    let story = mutant.Guard |> Option.map (storyOf suite folder)
+
+                    match failed, story with
+                    | [], _ -> Survived, said
+                    | _, Some [] -> Invalid "the exploration has no story against it", said
+                    | failed, story -> Killed(failed, Option.defaultValue [] story), said
+            finally
+                File.Move(kept, library, true)
+                File.Delete mutated
+
+    { Mutant = mutant
+      Verdict = verdict
+      Seconds = clock.Elapsed.TotalSeconds },
+    said
