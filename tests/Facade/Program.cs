@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Reflection;
 using System.Text.Json;
 using Xunit.Abstractions;
@@ -5,12 +6,17 @@ using Xunit.Sdk;
 
 namespace Facade;
 
-/// <summary>Runs every test in this process and ends with the sum: <c>./test facade [--only TEXT] [--results FILE]</c>.</summary>
+/// <summary>Runs every test in this process and ends with the sum: <c>./test facade [--seed N] [--only TEXT] [--except TEXT] [--results FILE]</c>.</summary>
 internal static class Program
 {
     private static int Main(string[] args)
     {
         string? Argument(string name) => args.SkipWhile(arg => arg != name).Skip(1).FirstOrDefault();
+
+        // The contract kit's: nothing else here is random.
+        var seed = Argument("--seed") ?? Random.Shared.Next(1, 1_000_000_000).ToString(CultureInfo.InvariantCulture);
+        Environment.SetEnvironmentVariable("SESSION_CONTRACT_SEED", seed);
+        Console.WriteLine($"seed {seed}");
 
         using var framework = new XunitTestFramework(new NullMessageSink());
         var options = new Options();
@@ -20,9 +26,10 @@ internal static class Program
         discoverer.Find(false, discovery, options);
         discovery.Wait();
 
-        var only = Argument("--only");
+        bool Has(ITestCase it, string? text) => it.DisplayName.Contains(text!, StringComparison.Ordinal);
+        var (only, except) = (Argument("--only"), Argument("--except"));
         var cases = discovery.Cases.Where(it =>
-            only is null || it.DisplayName.Contains(only, StringComparison.Ordinal)
+            (only is null || Has(it, only)) && (except is null || !Has(it, except))
         );
         using var executor = framework.GetExecutor(new AssemblyName(Assembly.GetExecutingAssembly().FullName!));
         using var run = new Listener();

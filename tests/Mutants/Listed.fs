@@ -13,6 +13,8 @@ type Mutant =
         Breaks: int list
         /// A guard of the renewal, and the scope of the exploration that has to tell a story against it.
         Guard: string option
+        /// The tests that are asked, where they are not those of the file's part.
+        Tests: string option
         Old: string
         New: string
         /// Of the list.
@@ -32,7 +34,7 @@ let root =
 
 let private file = Path.Combine(root, "tests", "Mutants", "mutants.txt")
 
-let private keys = [ "file"; "breaks"; "guard" ]
+let private keys = [ "file"; "breaks"; "guard"; "tests" ]
 
 /// A block: its first line is the one with its name.
 let private parse (line: int) (lines: string list) =
@@ -41,7 +43,7 @@ let private parse (line: int) (lines: string list) =
 
     let values =
         [ for text in lines.Tail do
-              if not (text.StartsWith '-' || text.StartsWith '+') then
+              if not (text.StartsWith '-' || text.StartsWith '+' || text.StartsWith '#') then
                   match text.Trim().Split(' ', 2) with
                   | [| "" |] -> ()
                   | [| key; value |] when List.contains key keys -> key, value.Trim()
@@ -68,6 +70,7 @@ let private parse (line: int) (lines: string list) =
         |> Array.map int
         |> List.ofArray
       Guard = value "guard"
+      Tests = value "tests"
       Old = old
       New = part '+'
       Line = line }

@@ -31,7 +31,7 @@ let private copyFolder (source: string) (target: string) =
 
 /// A copy of the tests with the library built as it will be with each bug, which has to pass.
 let private prepare (work: string) suite =
-    let clean = Path.Combine(work, suite.Program)
+    let clean = Path.Combine(work, suite.Name)
     copyFolder (outputOf suite) clean
 
     for part in suite.Parts do
@@ -51,7 +51,7 @@ let private tryAll (mutants: Mutant list) =
 
     try
         let needed = mutants |> List.choose suiteOf |> List.distinct
-        let clean = Map.ofList [ for suite in needed -> suite.Program, prepare work suite ]
+        let clean = Map.ofList [ for suite in needed -> suite.Name, prepare work suite ]
 
         if failed > 0 then
             []
@@ -62,8 +62,8 @@ let private tryAll (mutants: Mutant list) =
             let worker (number: int) =
                 let folders =
                     [ for suite in needed do
-                          let folder = Path.Combine(work, $"{suite.Program}-{number}")
-                          copyFolder clean[suite.Program] folder
+                          let folder = Path.Combine(work, $"{suite.Name}-{number}")
+                          copyFolder clean[suite.Name] folder
                           suite, folder ]
 
                 let mutable next = Unchecked.defaultof<int * Mutant>

@@ -78,7 +78,7 @@ let private jsonOf (trial: Trial) : JsonNode =
     it["seconds"] <- JsonValue.Create(Math.Round(trial.Seconds, 1))
 
     match suiteOf mutant with
-    | Some suite -> it["suite"] <- text suite.Program
+    | Some suite -> it["suite"] <- text suite.Name
     | None -> ()
 
     match trial.Verdict with

@@ -23,17 +23,29 @@ let seed = "1"
 /// Tests that were built, and how they are asked: in stages, of which a later one is asked about what survived.
 type Suite =
     {
+        Name: string
         Program: string
         Stages: string list list
         /// The parts of the library that it tests, each after what it is built on.
         Parts: string list
     }
 
+let private lifecycle = [ "Session.Domain"; "Session.Engine"; "Session.AspNetCore" ]
+
 let suites =
-    [ { Program = "Properties"
+    [ { Name = "properties"
+        Program = "Properties"
         // The exhaustive ones about migrations take most of the time, and few bugs need them.
         Stages = [ [ "--quick"; "--invariants" ]; [ "--quick" ] ]
-        Parts = [ "Session.Domain"; "Session.Engine"; "Session.AspNetCore" ] } ]
+        Parts = lifecycle }
+      { Name = "facade"
+        Program = "Facade"
+        Stages = [ [ "--except"; "ContractTests" ] ]
+        Parts = lifecycle @ [ "Session.CSharp" ] }
+      { Name = "contract"
+        Program = "Facade"
+        Stages = [ [ "--only"; "ContractTests" ] ]
+        Parts = [ "Session.Stores.Sqlite" ] } ]
 
 let private partOf (mutant: Mutant) =
     match Path.GetDirectoryName mutant.File with
@@ -41,27 +53,43 @@ let private partOf (mutant: Mutant) =
     | "" -> "Session.Domain"
     | folder -> folder.Replace('/', '.')
 
-let suiteOf (mutant: Mutant) = suites |> List.tryFind (fun suite -> List.contains (partOf mutant) suite.Parts)
+let suiteOf (mutant: Mutant) =
+    let fits suite =
+        List.contains (partOf mutant) suite.Parts && (mutant.Tests.IsNone || mutant.Tests = Some suite.Name)
+
+    List.tryFind fits suites
 
 let outputOf suite = Path.Combine(root, "artifacts", "bin", suite.Program, "release")
 
-/// The folder and the project of a part.
-let private projectOf (part: string) =
-    match part with
-    | "Session.Domain" -> Path.Combine(root, "src"), Path.Combine(root, "src", "Session.Domain.fsproj")
-    | part ->
-        let folder = Path.Combine(root, "src", part.Replace("Stores.", "Stores/"))
-        folder, Path.Combine(folder, part + ".fsproj")
+type private Language =
+    | FSharp of project: string
+    | CSharp
 
-/// The source files of a part, in order.
-let private sourcesOf part =
-    let folder, project = projectOf part
+let private folderOf (part: string) =
+    let src = Path.Combine(root, "src")
+
+    if part = "Session.Domain" then src else Path.Combine(src, part.Replace("Stores.", "Stores/"))
+
+let private languageOf part =
+    let project = Path.Combine(folderOf part, part + ".fsproj")
+    if File.Exists project then FSharp project else CSharp
+
+/// The source files of an F# part, in order.
+let private listedIn (project: string) =
+    let folder = nonNull (Path.GetDirectoryName project)
     let named = XName.Get
 
     [ for item in XDocument.Load(project).Descendants(named "Compile") do
           match item.Attribute(named "Include") with
           | null -> ()
           | included -> Path.Combine(folder, included.Value.Replace("$(DomainSource)", "Session.Domain.fs")) ]
+
+/// The source files of a C# part, with what the build has written for it.
+let private foundFor (part: string) =
+    let generated = Path.Combine(root, "artifacts", "obj", part, "release")
+
+    List.ofArray (Directory.GetFiles(folderOf part, "*.cs"))
+    @ List.ofArray (Directory.GetFiles(generated, "*.cs"))
 
 /// Builds a part into a folder, `change` applied to its list of sources.
 let build suite part (folder: string) (change: string -> string) =
@@ -75,8 +103,13 @@ let build suite part (folder: string) (change: string -> string) =
             let name = nonNull (Path.GetFileNameWithoutExtension file)
             name <> suite.Program && not (List.contains name after))
 
-    let version = AssemblyName.GetAssemblyName(Path.Combine(outputOf suite, part + ".dll")).Version |> nonNull
-    compileFSharp (sourcesOf part |> List.map change) references version (Path.Combine(folder, part + ".dll"))
+    let target = Path.Combine(folder, part + ".dll")
+
+    match languageOf part with
+    | FSharp project ->
+        let version = AssemblyName.GetAssemblyName(Path.Combine(outputOf suite, part + ".dll")).Version |> nonNull
+        compileFSharp (listedIn project |> List.map change) references version target
+    | CSharp -> compileCSharp (foundFor part |> List.map change) references target
 
 // A bug that makes a loop endless must not stop the run; the tests take seconds.
 let private patience = TimeSpan.FromMinutes 2L
@@ -181,6 +214,9 @@ let tryOut suite (folder: string) (mutant: Mutant) : Trial * string =
 
                     match failed, story with
                     | [], _ -> Survived, said
+                    // Found by the runtime, and not by a test.
+                    | _ when said.Contains "MissingMethodException" || said.Contains "TypeLoadException" ->
+                        Invalid "it changes the names or types that its callers were built with", said
                     | _, Some [] -> Invalid "the exploration has no story against it", said
                     | failed, story -> Killed(failed, Option.defaultValue [] story), said
             finally

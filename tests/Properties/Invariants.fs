@@ -39,6 +39,9 @@ let private everySecret step = [ 0 .. step.Learnt.Minted + 1 ]
 
 let private opensAt now n step = Lifecycle.opens step.Policy now (secret n) step.After
 
+/// How many secrets were superseded: a record remembers the last few.
+let private oldOnes (world: World) = (world.Fates |> Map.filter (fun _ fate -> fate.IsReplaced || fate = Killed)).Count
+
 /// What follows from a command given after this step.
 let private next now command step =
     match Lifecycle.decide step.Policy now command step.After with
@@ -89,9 +92,21 @@ let invariants: (string * (Step -> bool)) list =
           | _ -> true
 
       "2 no deadline past absolute: a sign-in, and nothing else, moves the time of the sign-in, with a new secret",
-      stays (fun before after ->
-          before.CreatedAt = after.CreatedAt
-          && (before.AuthenticatedAt = after.AuthenticatedAt || not (before.Secret.Equals after.Secret)))
+      fun step ->
+          let now = own step.Known step.At
+
+          stays
+              (fun before after ->
+                  before.CreatedAt = after.CreatedAt
+                  && if hasEvent isSignIn step then
+                         after.AuthenticatedAt = Some now && not (before.Secret.Equals after.Secret)
+                     else
+                         after.AuthenticatedAt = before.AuthenticatedAt)
+              step
+          && match step.Before, step.After with
+             | Absent, Created live ->
+                 live.CreatedAt = now && live.AuthenticatedAt = Option.map (fun _ -> now) live.Subject
+             | _ -> true
 
       "3 time and version only grow: last seen never goes back, and is never in the future",
       fun step ->
@@ -209,7 +224,34 @@ let invariants: (string * (Step -> bool)) list =
               | Write(_, Some revision, under), Some life ->
                   revision <> life.Revision && under = life.Elevations && not isOverdue
               | _ -> false
-          | Error(Guess | Outdated | NotDue)
+          | Error(Guess | Outdated) when isOverdue -> true
+          | Error Guess ->
+              // Of what is over, only that it is over is told to whoever had its token.
+              match step.Command with
+              | Present presented ->
+                  step.Known.IsOver
+                  || oldOnes step.Known >= Lifecycle.remembered
+                  || match Map.tryFind (numberOf presented) step.Known.Fates with
+                     | None
+                     | Some Lost -> true
+                     | Some _ -> false
+              | _ -> false
+          | Error Outdated ->
+              match step.Command, life with
+              | Present presented, Some _ ->
+                  match fateOf step.Known step.At (numberOf presented) with
+                  | Some(Killed | Replaced true) -> true
+                  | _ -> false
+              | (Write(_, _, under) | SignIn(_, _, _, under) | Elevate(_, under) | Renew(_, under) | Destroy(_,
+                                                                                                             Some under)),
+                Some life -> under <> life.Elevations
+              | _ -> false
+          | Error NotDue ->
+              match step.Command with
+              | Renew _
+              | Tell -> life.IsSome
+              | Expire -> life.IsSome && not isOverdue
+              | _ -> false
           | Ok _ -> true
 
       "8 the unattended end: a session lives to its deadline and not a tick longer",
@@ -295,10 +337,25 @@ let invariants: (string * (Step -> bool)) list =
                   && if isWaiting then
                          now >= step.Known.IssuedAt + step.Policy.Grace
                      else
-                         now >= step.Known.HeldSince + minutes 2
+                         match step.Policy.RotateEvery with
+                         | Some every -> now >= step.Known.HeldSince + every
+                         | None -> false
 
               step.Answer.IsOk = (isDue && under = life.Elevations && isAlive step.Known step.At)
           | _ -> true
+
+      "10 renewal keeps the session: none is due where the policy has none, whatever the time",
+      fun step ->
+          let never = { step.Policy with RotateEvery = None }
+          let later = step.At + step.Policy.Absolute
+
+          match Lifecycle.liveOf step.After with
+          | None -> true
+          | Some live ->
+              [ step.At; later ]
+              |> List.forall (fun now ->
+                  not (Lifecycle.isRenewalDue never now step.After)
+                  && (Lifecycle.decide never now (Renew(secret 0, live.Elevations)) step.After).IsError)
 
       "11 nothing from strangers: a secret that was never issued opens nothing and changes nothing",
       fun step ->
@@ -340,10 +397,7 @@ let invariants: (string * (Step -> bool)) list =
       "13 grace is the last: use after it is reported once, and ends the session if the policy says so",
       fun step ->
           match step.Command with
-          | Present presented when
-              isAlive step.Known step.At
-              && (step.Known.Fates |> Map.filter (fun _ fate -> fate.IsReplaced || fate = Killed)).Count < 8
-              ->
+          | Present presented when isAlive step.Known step.At && oldOnes step.Known < Lifecycle.remembered ->
               let isReported = hasEvent (fun event -> event = WasReplayed presented) step
 
               match fateOf step.Known step.At (numberOf presented) with
@@ -352,16 +406,36 @@ let invariants: (string * (Step -> bool)) list =
               | _ -> not (hasEvent _.IsWasReplayed step) && isLive step.After
           | _ -> true
 
+      "13 grace is the last: an old token is remembered once, newest first, and none that still works",
+      fun step ->
+          match Lifecycle.liveOf step.After with
+          | None -> true
+          | Some live ->
+              let old = live.Superseded |> List.map (fun old -> numberOf old.Secret)
+
+              old = List.distinct old
+              && old.Length <= Lifecycle.remembered
+              && old
+                 |> List.forall (fun n ->
+                     match Map.tryFind n step.Learnt.Fates with
+                     | Some(Killed | Replaced _) -> true
+                     | _ -> false)
+
       "14 destroy is total: in every state, and again",
       fun step ->
           let destroyed = next step.At (Destroy(Revoked, None)) step
+
+          let isAsSaid =
+              match destroyed with
+              | Destroyed(_, Revoked, at) -> at = own step.Learnt step.At
+              | _ -> false
 
           match Lifecycle.decide step.Policy step.At (Destroy(Revoked, None)) step.After with
           | Error refusal -> refusal = NoSession && step.After = Absent
           | Ok _ ->
               not (isLive destroyed)
               && destroyed <> Absent
-              && (isLive step.After || destroyed = step.After)
+              && (if isLive step.After then isAsSaid else destroyed = step.After)
               && Lifecycle.decide step.Policy (step.At + minutes 1) (Destroy(SignedOut, None)) destroyed = Ok []
 
       "16 one decoder: every state is read back as it was written",
@@ -584,6 +658,135 @@ let private withEngine: Test list =
           Expect.isOk mine "the token itself"
       }
 
+      testTask "7 a refusal changes nothing: the record stays as it is, byte for byte" {
+          let store = MemoryStore() :> ISessionStore
+          let engine = engineWith store settings
+          let! created = engine.Create(Token.newId, None, [| 0uy |], none)
+          let text = (ok created).Issued.Value.Reveal()
+          let parse (text: string) = (Token.tryParse engine.Hasher (text.AsSpan())).Value
+          let! present = engine.Present(parse text, true, none)
+          let opened = ok present
+          let id = opened.Snapshot.Id
+          let! signedIn = engine.SignIn(opened, "ada", [| 1uy |], none)
+          let now = ok signedIn
+          let! other = engine.Create(Token.newId, ada, [||], none)
+          let! before = store.Load(id, none)
+
+          let! guess = engine.Present(parse (id + (ok other).Issued.Value.Reveal().Substring 22), true, none)
+          let! outdated = engine.Present(parse text, true, none)
+          let! save = engine.Save(opened, [| 2uy |], none)
+          let! update = engine.Update(opened, (fun _ -> Ok [| 3uy |]), none)
+          let! large = engine.Save(now, Array.zeroCreate 1001, none)
+          let! largeSignIn = engine.SignIn(now, "bob", Array.zeroCreate 1001, none)
+          let! failing = engine.Update(now, (fun _ -> Error SessionError.NoSession), none)
+          let! regenerate = engine.Regenerate(opened, none)
+          let! signOut = engine.SignOut(opened, none)
+          let! unknown = engine.Present(parse (Token.newId () + text.Substring 22), true, none)
+
+          for refused in
+              [ guess
+                outdated
+                save
+                update
+                large
+                largeSignIn
+                failing
+                regenerate
+                unknown ] do
+              Expect.isError refused "refused"
+
+          Expect.isError signOut "a sign-out from before the sign-in"
+          let! after = store.Load(id, none)
+
+          let facts (record: StoredRecord | null) =
+              (nonNull record).Version, (nonNull record).Body.ToArray(), (nonNull record).LastSeen
+
+          Expect.equal (facts after) (facts before) "the record"
+          let! count = store.Count none
+          Expect.equal count 2L "and no other session began"
+      }
+
+      testTask
+          "10 renewal keeps the session: the next token is issued to whom it is due, and where a response can carry it" {
+          let clock = Microsoft.Extensions.Time.Testing.FakeTimeProvider(t0)
+          let store = MemoryStore()
+
+          let rotating =
+              { settings with
+                  Policy = { settings.Policy with OnReplay = RefuseToken } }
+
+          let engine = SessionEngine(store, rotating, clock, NullLogger.Instance, silent)
+
+          let present (text: string) mayIssue : Task<Result<Opened, SessionError>> =
+              engine.Present((Token.tryParse engine.Hasher (text.AsSpan())).Value, mayIssue, none)
+
+          let! created = engine.Create(Token.newId, None, [| 7uy |], none)
+          let first = (ok created).Issued.Value.Reveal()
+          let! (confirmed: Result<Opened, SessionError>) = present first true
+          Expect.isNone (ok confirmed).Issued "none is due"
+          clock.Advance(minutes 2)
+          let! (late: Result<Opened, SessionError>) = present first false
+          Expect.equal ((ok late).Issued, (ok late).Snapshot.State.IsActive) (None, true) "no response to carry it"
+          let! (due: Result<Opened, SessionError>) = present first true
+          let second = (ok due).Issued.Value
+          Expect.equal second.Id (ok created).Snapshot.Id "the same session"
+          let! (renewed: Result<Opened, SessionError>) = present (second.Reveal()) true
+          let live = (ok renewed).Live
+          Expect.equal (live.Data, live.CreatedAt, live.Revision) ([| 7uy |], t0, 1L) "and all that is in it"
+          // Long after its grace, and when the next one is due: a thief has the old one.
+          clock.Advance(minutes 3)
+          let! replay = present first true
+          Expect.equal replay (Error(SessionError.Refused Outdated)) "the old token"
+          let! (found: Result<Snapshot option, SessionError>) = engine.Find(second.Id, none)
+          Expect.isTrue (ok found).Value.State.IsActive "no renewal began with it"
+          let! (next: Result<Opened, SessionError>) = present (second.Reveal()) true
+          Expect.isSome (ok next).Issued "the holder gets the next one"
+      }
+
+      testTask
+          "16 one decoder: a record that was tampered with, or of another session, opens nothing and stays as it is" {
+          let store = MemoryStore() :> ISessionStore
+          let engine = engineWith store settings
+          let! created = engine.Create(Token.newId, ada, [| 0uy |], none)
+          let! other = engine.Create(Token.newId, ada, [| 0uy |], none)
+          let token = (ok created).Issued.Value
+          let parse (text: string) = (Token.tryParse engine.Hasher (text.AsSpan())).Value
+          let! mine = store.Load(token.Id, none)
+          let! theirs = store.Load((ok other).Snapshot.Id, none)
+          let mine, theirs = nonNull mine, nonNull theirs
+          let flipped = mine.Body.ToArray()
+          flipped[flipped.Length / 2] <- flipped[flipped.Length / 2] ^^^ 1uy
+          let mutable version = mine.Version
+
+          for body in [ flipped; theirs.Body.ToArray(); [||]; mine.Body.ToArray() ] do
+              let changed =
+                  StoredRecord(
+                      mine.Id,
+                      version + 1L,
+                      mine.Kind,
+                      mine.LastSeen,
+                      mine.DueAt,
+                      mine.Subject,
+                      mine.Operation,
+                      ReadOnlyMemory body,
+                      false
+                  )
+
+              let! written = store.Replace(changed, version, none)
+              Expect.equal written WriteResult.Written "the attacker writes"
+              version <- version + 1L
+              let! presented = engine.Present(parse (token.Reveal()), true, none)
+
+              match presented with
+              | Error(SessionError.Unreadable _) -> ()
+              | answer -> failtestf "opened: %A" answer
+
+              let! found = engine.Find(token.Id, none)
+              Expect.notEqual (found |> Result.map Option.isSome) (Ok true) "no session"
+              let! after = store.Load(token.Id, none)
+              Expect.equal ((nonNull after).Body.ToArray()) body "as it is"
+      }
+
       testTask "14 destroy is total: a throwing event handler stops nothing" {
           let throwing =
               { new INoticeBoard with
@@ -687,6 +890,31 @@ let private withEngine: Test list =
 
               let! (found: Result<Snapshot list, SessionError>) = engine.List("ada", none)
               Expect.isLessThanOrEqual (ok found).Length 3 "all at once"
+      }
+
+      testTask "15 destroy all is all: where a limit of 3 refuses, two nodes at once let in 3 at most" {
+          for _ in 1..5 do
+              let store = MemoryStore()
+
+              let limited =
+                  { settings with
+                      MaxSessionsPerSubject = Some 3
+                      WhenLimitReached = RefuseNew }
+
+              let nodes = [| engineWith store limited; engineWith store limited |]
+
+              let! (answers: Result<Opened, SessionError> array) =
+                  [ for i in 1..12 ->
+                        Task.Run<Result<Opened, SessionError>>(fun () ->
+                            nodes[i % 2].Create(Token.newId, ada, [||], none)) ]
+                  |> Task.WhenAll
+
+              let! (found: Result<Snapshot list, SessionError>) = nodes[0].List("ada", none)
+              Expect.isLessThanOrEqual (ok found).Length 3 "all at once"
+              let acknowledged = answers |> Array.filter Result.isOk
+              Expect.equal acknowledged.Length (ok found).Length "who was let in is in"
+              let! (one: Result<Opened, SessionError>) = nodes[0].Create(Token.newId, ada, [||], none)
+              Expect.equal (Result.isOk one) ((ok found).Length < 3) "the next"
       } ]
 
 let all seed =
