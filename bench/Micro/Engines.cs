@@ -73,24 +73,24 @@ public class Engines
             : throw new InvalidOperationException("The token opens nothing.");
     }
 
-    private static Task<FSharpResult<Opened, SessionError>> Open(SessionEngine engine, string token) =>
+    private static ValueTask<FSharpResult<Opened, SessionError>> Open(SessionEngine engine, string token) =>
         engine.Present(Token.tryParse(engine.Hasher, token).Value, true, CancellationToken.None);
 
-    private async Task<FSharpResult<Opened, SessionError>> WriteAsync(SessionEngine engine, string token) =>
+    private async ValueTask<FSharpResult<Opened, SessionError>> WriteAsync(SessionEngine engine, string token) =>
         await engine.Update((await Open(engine, token)).ResultValue, _same, CancellationToken.None);
 
     [Benchmark(Description = MicroFigures.Read)]
-    public Task<FSharpResult<Opened, SessionError>> Read() => Open(_clear, _clearToken);
+    public ValueTask<FSharpResult<Opened, SessionError>> Read() => Open(_clear, _clearToken);
 
     [Benchmark(Description = "the same with a wrong secret")]
-    public Task<FSharpResult<Opened, SessionError>> Guess() => Open(_clear, _guess);
+    public ValueTask<FSharpResult<Opened, SessionError>> Guess() => Open(_clear, _guess);
 
     [Benchmark(Description = MicroFigures.Write)]
-    public Task<FSharpResult<Opened, SessionError>> Write() => WriteAsync(_clear, _clearToken);
+    public ValueTask<FSharpResult<Opened, SessionError>> Write() => WriteAsync(_clear, _clearToken);
 
     [Benchmark(Description = "parse, hash, load, present; data sealed to its bearer")]
-    public Task<FSharpResult<Opened, SessionError>> ReadSealed() => Open(_sealing, _sealedToken);
+    public ValueTask<FSharpResult<Opened, SessionError>> ReadSealed() => Open(_sealing, _sealedToken);
 
     [Benchmark(Description = "parse, hash, load, present, update; data sealed to its bearer")]
-    public Task<FSharpResult<Opened, SessionError>> WriteSealed() => WriteAsync(_sealing, _sealedToken);
+    public ValueTask<FSharpResult<Opened, SessionError>> WriteSealed() => WriteAsync(_sealing, _sealedToken);
 }

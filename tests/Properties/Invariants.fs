@@ -718,7 +718,7 @@ let private withEngine: Test list =
           let engine = SessionEngine(store, rotating, clock, NullLogger.Instance, silent)
 
           let present (text: string) mayIssue : Task<Result<Opened, SessionError>> =
-              engine.Present((Token.tryParse engine.Hasher (text.AsSpan())).Value, mayIssue, none)
+              engine.Present((Token.tryParse engine.Hasher (text.AsSpan())).Value, mayIssue, none).AsTask()
 
           let! created = engine.Create(Token.newId, None, [| 7uy |], none)
           let first = (ok created).Issued.Value.Reveal()

@@ -70,11 +70,11 @@ let all =
 
                   let due =
                       match name, deadline with
-                      | _, Some(_, at) -> at
-                      | "Destroyed", None -> at 1 + policy.Retention
-                      | "Untold", None -> at 3
-                      | "Told", None -> at 3 + policy.Retention
-                      | _, None -> DateTimeOffset.MaxValue
+                      | _, ValueSome(struct (_, at)) -> at
+                      | "Destroyed", ValueNone -> at 1 + policy.Retention
+                      | "Untold", ValueNone -> at 3
+                      | "Told", ValueNone -> at 3 + policy.Retention
+                      | _, ValueNone -> DateTimeOffset.MaxValue
 
                   Expect.equal (Lifecycle.due policy state) due $"{name} is due"))
 
