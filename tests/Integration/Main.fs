@@ -22,6 +22,8 @@ let main args =
                   Mongo.all
                   DistributedCache.all
                   Moving.all
+                  AtRest.all
+                  Shops.all
                   Config.all
                   Versions.all
                   Surface.all

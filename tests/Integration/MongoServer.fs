@@ -179,6 +179,7 @@ type StandIn() =
     let mutable hosts = 1
     let mutable fault: BsonDocument -> Fault option = fun _ -> None
     let mutable isAway = false
+    let mutable isAlone = false
     let mutable remembers = true
 
     do listener.Start()
@@ -223,17 +224,23 @@ type StandIn() =
 
     let failed code name message = doc [ "ok", 0.0; "errmsg", message; "code", code; "codeName", name ]
 
+    let set () : (string * obj) list =
+        if isAlone then
+            []
+        else
+            [ "setName", "standin"
+              "setVersion", 1
+              "me", $"127.0.0.1:{port}"
+              "primary", $"127.0.0.1:{port}"
+              "hosts", BsonArray(List.replicate hosts $"127.0.0.1:{port}") ]
+
     let hello () =
         doc
             [ "ok", 1.0
               "helloOk", true
               "ismaster", true
               "isWritablePrimary", true
-              "setName", "standin"
-              "setVersion", 1
-              "me", $"127.0.0.1:{port}"
-              "primary", $"127.0.0.1:{port}"
-              "hosts", BsonArray(List.replicate hosts $"127.0.0.1:{port}")
+              yield! set ()
               "maxBsonObjectSize", 16777216
               "maxMessageSizeBytes", 48000000
               "maxWriteBatchSize", 100000
@@ -407,10 +414,29 @@ type StandIn() =
                 answer
         | _ -> run command
 
+    /// What a node without a replica set says to what needs one.
+    let needsSet (command: BsonDocument) =
+        let concern = part "readConcern" command
+
+        if not isAlone then
+            None
+        elif command.Contains "txnNumber" then
+            Some(failed 20 "IllegalOperation" "Transaction numbers are only allowed on a replica set member or mongos")
+        elif concern.Contains "level" && concern["level"].Equals(BsonString "linearizable") then
+            Some(failed 123 "NotAReplicaSet" "node needs to be a replica set member to use read concern")
+        elif command.Contains "replSetGetConfig" then
+            Some(failed 76 "NoReplicationEnabled" "not running with --replSet")
+        else
+            None
+
     let execute (command: BsonDocument) =
         lock collections (fun () ->
             try
-                once command
+                match needsSet command with
+                | Some refusal ->
+                    refused.Enqueue $"{command.GetElement(0).Name} without a replica set"
+                    refusal
+                | None -> once command
             with Unknown what ->
                 refused.Enqueue what
                 failed 59 "CommandNotFound" $"The stand-in does not know {what}.")
@@ -567,7 +593,13 @@ type StandIn() =
     // Last: whoever connects finds all of the server.
     do Task.Run<unit>(accept) |> ignore
 
-    member _.Address = $"mongodb://127.0.0.1:{port}/?replicaSet=standin"
+    member _.Address =
+        if isAlone then $"mongodb://127.0.0.1:{port}/" else $"mongodb://127.0.0.1:{port}/?replicaSet=standin"
+
+    /// One node and no replica set. Before anybody connects.
+    member _.Alone
+        with set value = isAlone <- value
+
     member _.Port = port
     /// The commands so far, but for what the driver says to itself.
     member _.Commands = List.ofSeq log

@@ -85,9 +85,7 @@ public sealed class MongoStore : ISessionStore, IDisposable
         List<string> notes;
         try
         {
-            notes = await ServerProbe
-                .RunAsync(_client, _options.OperationTimeout, cancellationToken)
-                .ConfigureAwait(false);
+            notes = await ServerProbe.RunAsync(_client, _options, cancellationToken).ConfigureAwait(false);
             await MakeIndexes(cancellationToken).ConfigureAwait(false);
         }
         catch (Exception error)

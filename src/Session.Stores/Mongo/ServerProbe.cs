@@ -8,7 +8,7 @@ internal static class ServerProbe
 {
     public static async Task<List<string>> RunAsync(
         IMongoClient client,
-        TimeSpan timeout,
+        MongoStoreOptions options,
         CancellationToken cancellationToken
     )
     {
@@ -18,6 +18,10 @@ internal static class ServerProbe
 
         if (hello is not null && hello.GetValue("msg", "") != "isdbgrid")
             OfOneSet(hello, notes);
+        if (options.LinearizableReads && hello is not null && !hello.Contains("setName") && !hello.Contains("msg"))
+            throw new InvalidOperationException(
+                "MongoStoreOptions.LinearizableReads asks a majority, and this MongoDB is one node and no replica set: it refuses such reads. Leave LinearizableReads off, or start it with --replSet."
+            );
         if (hello is not null && hello.Contains("setName"))
             OfItsSettings(await Run("replSetGetConfig").ConfigureAwait(false), notes);
         if (!client.Settings.RetryWrites)
@@ -35,7 +39,7 @@ internal static class ServerProbe
             try
             {
                 using var deadline = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-                deadline.CancelAfter(timeout);
+                deadline.CancelAfter(options.OperationTimeout);
                 return await admin
                     .RunCommandAsync<BsonDocument>(new BsonDocument(command, 1), ReadPreference.Primary, deadline.Token)
                     .ConfigureAwait(false);
