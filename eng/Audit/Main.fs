@@ -37,7 +37,7 @@ let private tiles (run: Run) (proven: Cards.Proven list) =
               tile
                   (results run.Properties (list "properties" >> List.sumBy (number "cases") >> count))
                   "random histories and cases"
-              tile (results run.Exploration (number "states" >> count)) "distinct states explored, to the end"
+              tile (results run.Exploration (number "states" >> count)) "distinct states explored"
               tile
                   (results run.Bugs (fun json ->
                       let all = list "mutants" json

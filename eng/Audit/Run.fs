@@ -100,7 +100,7 @@ let summary part =
             let all = list "properties" json
             $"""{all.Length} properties and examples, {count (all |> List.sumBy (number "cases"))} histories and cases, seed {number "seed" json}"""
         | "exploration" ->
-            $"""{count (number "states" json)} distinct states, {count (number "transitions" json)} transitions, {(list "scopes" json).Length} scopes to the end"""
+            $"""{count (number "states" json)} distinct states, {count (number "transitions" json)} transitions, {list "scopes" json |> List.filter (isTrue "complete") |> List.length} of {(list "scopes" json).Length} scopes to the end"""
         | "mutants" ->
             let all = list "mutants" json
             let found = all |> List.filter (fun bug -> text "verdict" bug = "killed")
@@ -112,10 +112,36 @@ let summary part =
             let all = list "tests" json
             $"""{all.Length} tests, {(list "contracts" json).Length} stores under contract"""
 
+/// Of all that a test says, the steps that lead to its failure first; the rest (what was shrunk, the stack) folded away.
+let private telling (why: string) =
+    let isNoise (line: string) =
+        let line = line.Trim()
+
+        line.StartsWith "at " && line.Contains '.' && line.Contains '('
+        || line.StartsWith "Original seed"
+        || line.StartsWith "---"
+
+    let all = why.Split '\n' |> List.ofArray
+
+    match
+        all
+        |> List.tryFindIndex (fun line ->
+            line.TrimEnd().EndsWith "broken by the last step of" || line.TrimEnd().EndsWith "broken by")
+    with
+    | Some start ->
+        let steps = all |> List.skip (start + 1) |> List.takeWhile (isNoise >> not)
+
+        tag "p" "Broken by the last of these steps:"
+        + story steps
+        + folded false "all that the test says" (story all)
+    | None -> story (all |> List.filter (isNoise >> not))
+
 /// What failed, step by step, as its test told it.
 let failures part =
-    let told title (why: string list) =
-        classed "div" "failure" (tag "h3" (badge false part.Title + " " + escape title) + story why)
+    let saying title (what: string) =
+        classed "div" "failure" (tag "h3" (badge false part.Title + " " + escape title) + what)
+
+    let told title (why: string list) = saying title (telling (String.concat "\n" why))
 
     match part.Entry, part.Results with
     | None, _ -> []
@@ -132,7 +158,7 @@ let failures part =
                       | [] when not (isTrue "complete" scope) ->
                           told (text "name" scope) [ "It did not come to its end." ]
                       | [] -> ()
-                      | steps -> told (text "name" scope) steps
+                      | steps -> saying (text "name" scope) (story steps)
                   for bug in list "mutants" json do
                       if text "verdict" bug <> "killed" then
                           told
