@@ -34,33 +34,29 @@ public sealed class Population(string name, int dataBytes, DateTimeOffset at, En
     public PresentedToken Present(int number) => Token.tryParse(_hasher, Text(number)).Value;
 
     /// <summary>A client has presented its token: the state of most sessions at most times.</summary>
-    public State Active(int number, string? subject = null) =>
-        After(
-            After(
-                Lifecycle.initial,
-                Command.NewCreate(
-                    Present(number).Hash,
-                    subject is null ? FSharpOption<string>.None : FSharpOption<string>.Some(subject),
-                    _data
-                )
-            ),
-            Command.NewPresent(Present(number).Hash)
-        );
+    public State Active(int number, string? subject = null) => Active(Present(number).Hash, subject);
 
     /// <summary>Its record, as the engine makes it.</summary>
     public StoredRecord Record(int number, long version = 1, string? subject = null)
     {
-        var state = Active(number, subject);
+        var token = Present(number);
+        var state = Active(token.Hash, subject);
         return new StoredRecord(
-            Id(number),
+            token.Id,
             version,
             RecordKind.Live,
             at,
             Lifecycle.due(settings.Policy, state),
             subject,
             number,
-            Codec.encode(Id(number), version, state)
+            Codec.encode(token.Id, version, state)
         );
+    }
+
+    private State Active(SecretHash secret, string? subject)
+    {
+        var whose = subject is null ? FSharpOption<string>.None : FSharpOption<string>.Some(subject);
+        return After(After(Lifecycle.initial, Command.NewCreate(secret, whose, _data)), Command.NewPresent(secret));
     }
 
     public State After(State state, Command command) =>

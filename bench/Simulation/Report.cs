@@ -109,19 +109,21 @@ internal static class Report
         var network = given.NetworkBytes * given.Cap / Fleet.BytesPerRequest(costs, given);
         var memory = given.ShardBytes / costs.BytesPerSession;
         var churn = given.Cap * 1e6 / (costs.Begin + costs.End).Redis * given.LifeSeconds;
+        var first = node < shard ? "the nodes come first" : "Redis comes first";
+        var second =
+            memory < churn
+                ? "the memory of Redis comes first"
+                : "the CPU of Redis comes first, for beginnings and ends";
         Add(
             text,
             $"""
             ### What saturates first
 
-            One node is full at {node:N0} requests/s. One shard is full at {shard:N0} requests/s by its CPU, {network:N0} by its
-            network; at {memory:N0} sessions by its memory, {churn:N0} by the CPU of their beginnings and ends. So as requests
-            grow {(node < shard ? "the nodes come first" : "Redis comes first")}: one shard serves {shard
-                / node:0.#} nodes. As
-            sessions grow {(
-                memory < churn ? "the memory of Redis comes first" : "the CPU of Redis comes first"
-            )}; in between,
-            below {memory / shard:N0} sessions per request/s its CPU, above that its memory.
+            - One node is full at {node:N0} requests/s.
+            - One shard is full at {shard:N0} requests/s by its CPU, at {network:N0} by its network; at {memory:N0} sessions by its
+              memory, at {churn:N0} by the CPU that their beginnings and ends take.
+            - As requests grow, {first}: one shard serves {shard / node:0.#} nodes.
+            - As sessions grow, {second}.
 
 
             """
