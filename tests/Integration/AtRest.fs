@@ -198,6 +198,24 @@ let private stolen kind (mode: StoreKind option) =
 let all =
     testList
         "at rest"
-        [ for kind in [ Sqlite; Redis; Mongo; Cache ] do
+        [ testCase "the search finds what is there, in every form and wherever it begins" (fun () ->
+              let hidden = Encoding.UTF8.GetBytes "4711-secret-0815-secret"
+
+              for before in 0..3 do
+                  let whole = Array.concat [ Array.create before 42uy; hidden; [| 7uy; 8uy |] ]
+                  let text = Convert.ToBase64String whole
+
+                  for dump in
+                      [ whole
+                        Encoding.ASCII.GetBytes text
+                        Encoding.ASCII.GetBytes(text.TrimEnd('=').Replace('+', '-').Replace('/', '_'))
+                        Encoding.ASCII.GetBytes(Convert.ToHexString whole)
+                        Encoding.ASCII.GetBytes(Convert.ToHexStringLower whole) ] do
+                      Expect.exists (forms hidden) (isIn dump) "found"
+
+              Expect.exists (formsOfText "secret") (isIn (Encoding.Unicode.GetBytes "a secret")) "as UTF-16, too"
+              Expect.all (forms hidden) (fun form -> not (isIn (Array.create 1000 42uy) form)) "and nothing else")
+
+          for kind in [ Sqlite; Redis; Mongo; Cache ] do
               for mode in [ None; Some Sealed; Some Protected ] do
                   stolen kind mode ]
