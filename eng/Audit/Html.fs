@@ -61,10 +61,10 @@ let bars (rows: (string * int64) list) =
         [ $"<svg viewBox=\"0 0 960 {height}\" role=\"img\">"
           for i, (name, value) in List.indexed rows do
               let y = 24 * i
-              let width = max 1.0 (400.0 * float value / float most)
-              $"<text x=\"470\" y=\"{y + 16}\" text-anchor=\"end\">{escape name}</text>"
-              $"<rect x=\"480\" y=\"{y + 3}\" width=\"{width:F1}\" height=\"17\"/>"
-              $"<text x=\"{486.0 + width:F1}\" y=\"{y + 16}\">{count value}</text>"
+              let width = max 1.0 (380.0 * float value / float most)
+              $"<text x=\"490\" y=\"{y + 16}\" text-anchor=\"end\">{escape name}</text>"
+              $"<rect x=\"500\" y=\"{y + 3}\" width=\"{width:F1}\" height=\"17\"/>"
+              $"<text x=\"{506.0 + width:F1}\" y=\"{y + 16}\">{count value}</text>"
           "</svg>" ]
 
 let style =
@@ -98,7 +98,7 @@ summary { cursor: pointer } td code { white-space: nowrap } .matrix { font-size:
 .matrix tbody th { text-align: left; font-weight: 400 } .matrix td.n { width: 2em; min-width: 1.5em } .matrix td.hit { background: #7fabcb } .matrix td.alone { background: var(--good) } .matrix td.text { text-align: left }
 .key { display: inline-block; width: 1em; height: 1em; vertical-align: -.15em; margin: 0 .3em 0 .8em } .key.hit { background: #7fabcb } .key.alone { background: var(--good) }
 @media print { body { margin: 0; max-width: none; font-size: 11px } nav, .tests { display: none } h2, h3 { break-after: avoid } tr, svg, .tile, pre { break-inside: avoid }
-  table { font-size: 10.5px } a { color: inherit; text-decoration: none } details::details-content { content-visibility: visible; block-size: auto }
+  table, .soft, pre, code { font-size: 10.5px } a { color: inherit; text-decoration: none } details::details-content { content-visibility: visible; block-size: auto }
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact } }
 @page { margin: 14mm }
 """

@@ -100,18 +100,18 @@ let branches (json: JsonElement) =
 let exploration (json: JsonElement) =
     let scopes = list "scopes" json
 
+    // Its name, and the policy where it is not the usual one; all of it is in the table.
+    let label (name: string) =
+        let short =
+            match name.IndexOf " (" with
+            | -1 -> name
+            | at -> name.Substring(0, at)
+
+        if name.Contains "RefuseToken" then short + " (a replay is only refused)" else short
+
     lines
         [ "<p>Every world that can be reached within the bounds of a scope, breadth first, each once: two browsers, a thief with every token ever seen, nodes whose clocks differ, a sweeper, an operator; crashes between any two calls of the store, lost answers, late and doubled writes. The lifecycle in them is the real one.</p>"
-          bars (
-              scopes
-              |> List.map (fun scope ->
-                  let name = text "name" scope
-
-                  (match name.IndexOf ';' with
-                   | -1 -> name
-                   | at -> name.Substring(0, at) + ")"),
-                  number "states" scope)
-          )
+          bars (scopes |> List.map (fun scope -> label (text "name" scope), number "states" scope))
           table
               [ "scope"; "states"; "transitions"; "depth"; "to its end"; "bounds" ]
               [ for scope in scopes do
