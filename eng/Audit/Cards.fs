@@ -204,6 +204,31 @@ let private bugItem (run: Run) proven (bug: Evidence.Mutant) =
     + folded isAlone title (Bugs.change bug + finders + told)
     + "</li>"
 
+/// What is broken there is none of the invariants, but has its tests.
+let otherBugs (run: Run) =
+    let found = Bugs.ofRun run.Bugs.Results
+
+    [ for bug in Evidence.otherMutants () do
+          let it = Map.tryFind bug.Name found
+
+          let finders =
+              match it with
+              | Some { Properties = _ :: _ as tests } ->
+                  tag
+                      "p"
+                      ("found by "
+                       + (List.truncate 3 tests |> List.map (fun name -> $"“{escape name}”") |> String.concat ", "))
+              | _ -> ""
+
+          $"<li id=\"{Bugs.anchor bug.Name}\">"
+          + folded
+              false
+              (code bug.Name + " " + Bugs.verdict it + classed "span" "soft" (" · " + escape (Bugs.place bug)))
+              (Bugs.change bug + finders)
+          + "</li>" ]
+    |> lines
+    |> tag "ul"
+
 let card (run: Run) (proven: Proven) =
     let invariant = proven.Invariant
 

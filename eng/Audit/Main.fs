@@ -147,6 +147,8 @@ let private page () =
           yield! section run.Branches "branches" Sections.branches
           yield! section run.Exploration "exploration" Sections.exploration
           yield! section run.Bugs "bugs" Sections.bugs
+          "<h3>Bugs that break no invariant, but what another test promises</h3>"
+          Cards.otherBugs run
           yield! section run.Servers "stores" Sections.stores
           "<h2 id=\"not-run\">What was not run</h2>"
           "<ul>"

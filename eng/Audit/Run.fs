@@ -26,11 +26,18 @@ type Run =
       Missing: string list
       Properties: Part
       Exploration: Part
+      Facade: Part
       Bugs: Part
       Branches: Part
       Servers: Part }
 
-    member run.Parts = [ run.Properties; run.Exploration; run.Bugs; run.Branches; run.Servers ]
+    member run.Parts =
+        [ run.Properties
+          run.Exploration
+          run.Facade
+          run.Bugs
+          run.Branches
+          run.Servers ]
 
 let load (folder: string) =
     let run = (read (Path.Combine(folder, "run.json"))).Value
@@ -57,6 +64,7 @@ let load (folder: string) =
       Missing = texts "missing" run
       Properties = part "properties" "Properties" "properties.json"
       Exploration = part "exploration" "Exploration" "exploration.json"
+      Facade = part "facade" "The C# face" "facade.json"
       Bugs = part "mutants" "Seeded bugs" "mutants.json"
       Branches = part "coverage" "Branches of the lifecycle" "branches.json"
       Servers = part "integration" "Stores, servers and HTTP" "integration.json" }
@@ -66,7 +74,8 @@ let private held json = isTrue "passed" json || isTrue "skipped" json
 /// Whether a part's own results say that all is well: not only how it ended.
 let private resultsHold (part: Part) json =
     match part.Key with
-    | "properties" -> list "properties" json |> List.forall held
+    | "properties"
+    | "facade" -> list "properties" json |> List.forall held
     | "exploration" ->
         list "scopes" json
         |> List.forall (fun scope -> isTrue "complete" scope && (tryGet "story" scope).IsNone)
@@ -99,6 +108,8 @@ let summary part =
         | "properties" ->
             let all = list "properties" json
             $"""{all.Length} properties and examples, {count (all |> List.sumBy (number "cases"))} histories and cases, seed {number "seed" json}"""
+        | "facade" ->
+            $"""{(list "properties" json).Length} tests of the C# face and the pipeline, by themselves and over HTTP"""
         | "exploration" ->
             $"""{count (number "states" json)} distinct states, {count (number "transitions" json)} transitions, {list "scopes" json |> List.filter (isTrue "complete") |> List.length} of {(list "scopes" json).Length} scopes to the end"""
         | "mutants" ->
@@ -152,7 +163,11 @@ let failures part =
             | Some json ->
                 [ for test in list "properties" json @ list "tests" json do
                       if not (held test) then
-                          told (text "name" test) [ tryText "why" test ]
+                          told
+                              (text "name" test)
+                              (match tryText "why" test with
+                               | "" -> part.Log
+                               | why -> [ why ])
                   for scope in list "scopes" json do
                       match texts "story" scope with
                       | [] when not (isTrue "complete" scope) ->

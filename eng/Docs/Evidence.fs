@@ -103,6 +103,9 @@ let private allMutants =
                 Old = part "-"
                 New = part "+" } ]
 
+/// Those that break none of the invariants, but something that another test promises.
+let otherMutants () : Mutant list = allMutants.Value |> List.filter _.Breaks.IsEmpty
+
 /// The seeded bugs whose author says that they break it.
 let mutants (number: int) : Mutant list =
     match allMutants.Value |> List.filter (fun mutant -> List.contains number mutant.Breaks) with

@@ -105,6 +105,7 @@ let write (trials: Trial list) (seconds: float) =
     all["seconds"] <- JsonValue.Create(Math.Round(seconds, 1))
     all["mutants"] <- array (List.map jsonOf trials)
     all["onlyFinder"] <- alone
+
     let folder =
         match Environment.GetEnvironmentVariable "SESSION_RESULTS" with
         | null

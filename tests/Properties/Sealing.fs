@@ -65,7 +65,8 @@ type private Lab(store: ISessionStore, settings: EngineSettings) =
     member _.Body id = (store.Load(id, none) |> wait |> Unchecked.nonNull).Body.ToArray()
 
     member _.Present(token: string, mayIssue) =
-        engine.Present((Token.tryParse engine.Hasher (token.AsSpan())).Value, mayIssue, none).AsTask() |> run
+        engine.Present((Token.tryParse engine.Hasher (token.AsSpan())).Value, mayIssue, none).AsTask()
+        |> run
 
     member lab.Data(token: string) =
         match lab.Present(token, false) with
