@@ -126,6 +126,18 @@ let all (seed: int) =
                       Buffers.Binary.BinaryPrimitives.WriteUInt32LittleEndian(longer.AsSpan(longer.Length - 4), sum)
                       Expect.equal (read longer) (Error "malformed") "trailing bytes, and the checksum of all")
 
+          testCase "16 one decoder: a state that no session can be in is refused" (fun () ->
+              let live = shapes.Value |> List.pick Lifecycle.liveOf
+              let old n = { Secret = secret n; ByRenewal = true; Reported = false }
+
+              for state in
+                  [ Regenerated(live, Renewal.Issued([], t0))
+                    Regenerated(live, Renewal.Issued(List.map secret [ 1 .. Lifecycle.waiting + 1 ], t0))
+                    Active
+                        { live with
+                            Superseded = List.map old [ 1 .. Lifecycle.remembered + 1 ] } ] do
+                  Expect.equal (read (Codec.encode id version state)) (Error "malformed") (stateName state))
+
           testCase "16 one decoder: of all bytes with a right checksum, only those that are written are read" (fun () ->
               for state in shapes.Value do
                   let bytes = Codec.encode id version state

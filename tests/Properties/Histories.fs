@@ -657,6 +657,7 @@ let private routines subject =
       renewed
       renewed @ [ Upto(GraceOver, 0), ToPresent(Current, 0) ]
       renewed @ [ Upto(GraceOver, 0), ToPresent(Predecessor, 0) ]
+      renewed @ [ now (ToElevate Same); now (ToPresent(Dead, 0)) ]
       renewing @ again
       renewing @ again @ again @ again @ again
       // The deadlines, a tick to each side: by chance alone a run may miss one.
