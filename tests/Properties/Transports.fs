@@ -155,4 +155,31 @@ let all =
                     cleared kept, $"__Host-sid{gone}secure; samesite=lax; httponly"
                     cleared shared, $"__Secure-sid{gone}domain=example.com; secure; samesite=lax; httponly"
                     cleared embedded, $"__Host-sid{gone}secure; samesite=none; httponly; partitioned" ] do
-                  Expect.equal actual expected "exactly") ]
+                  Expect.equal actual expected "exactly")
+
+          testCase "Secure is left out only where the settings say so, and the request came without TLS" (fun () ->
+              let isSecure policy isHttps =
+                  let context = DefaultHttpContext()
+                  context.Request.IsHttps <- isHttps
+                  Transport({ settings with SecurePolicy = policy }, hasher).Clear context
+                  (string context.Response.Headers.SetCookie).Contains "; secure"
+
+              for policy, isHttps, expected in
+                  [ CookieSecurePolicy.Always, false, true
+                    CookieSecurePolicy.Always, true, true
+                    CookieSecurePolicy.SameAsRequest, false, false
+                    CookieSecurePolicy.SameAsRequest, true, true
+                    CookieSecurePolicy.None, false, false ] do
+                  Expect.equal (isSecure policy isHttps) expected $"{policy}, TLS: {isHttps}")
+
+          testCase "a response with the cookie is kept out of caches, and a stricter header stays" (fun () ->
+              for before, after in
+                  [ "", "no-store"
+                    "public, max-age=60", "no-store"
+                    "private, max-age=60", "no-store, private"
+                    "No-Cache, must-revalidate", "no-store, No-Cache, must-revalidate"
+                    "no-store, no-transform", "no-store, no-transform" ] do
+                  let context = DefaultHttpContext()
+                  context.Response.Headers.CacheControl <- before
+                  Transport(settings, hasher).Clear context
+                  Expect.equal (string context.Response.Headers.CacheControl) after before) ]
