@@ -446,7 +446,7 @@ module Lifecycle =
 
     /// A tombstone tells why it is one to whoever had a token of the session, and to nobody else.
     let private presentAtTombstone secret state ending at =
-        Error(if (standing secret state).IsUnknown then Guess else Over(ending, at))
+        Error(if (standing secret state).Equals Unknown then Guess else Over(ending, at))
 
     /// For whoever was let in before: the session has to live still, under the same elevation.
     let private asOpened policy now under state live events =
