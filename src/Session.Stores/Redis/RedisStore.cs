@@ -17,6 +17,12 @@ public sealed class RedisStore : ISessionStore, IAsyncDisposable
     // The script's answer besides the results: nothing was written, for the indexes have to change first.
     private const WriteResult NeedsIndexes = (WriteResult)3;
 
+    // And this: nothing was written, for somebody loses the session, which has to be noted first.
+    private const WriteResult LosesSubject = (WriteResult)4;
+
+    // The head of no record.
+    private const string NoHead = "-";
+
     // Scores are ticks since then: doubles hold them exactly until 2048, and to a few ticks for ever.
     private static readonly long Epoch = new DateTime(2020, 1, 1, 0, 0, 0, DateTimeKind.Utc).Ticks;
     private static readonly TimeSpan Longest = TimeSpan.FromDays(3650);
@@ -157,7 +163,7 @@ public sealed class RedisStore : ISessionStore, IAsyncDisposable
         RedisValue[] values =
             record.Basis is { } basis && basis.Version == expected && RecordLayout.KeepsIndexes(basis, record)
                 ? [version, value, ttl, 0, RecordLayout.Head(basis)]
-                : [version, value, ttl, 0];
+                : [version, value, ttl, 0, NoHead];
 
         RedisResult answer;
         try
@@ -196,25 +202,43 @@ public sealed class RedisStore : ISessionStore, IAsyncDisposable
             await Within(indexed).ConfigureAwait(false);
 
         string? left = null;
-        var isNew = false;
-        var result = await Write(
-                db.ScriptEvaluateAsync(
-                    Scripts.Replace,
-                    [Key(record.Id)],
-                    [RecordLayout.Number(expected), RecordLayout.Write(record), Milliseconds(TimeToLive(record)), 1]
-                ),
-                answer =>
-                {
-                    if (answer.Length > 1)
+        WriteResult result;
+        bool isNew;
+        while (true)
+        {
+            string? loses = null;
+            isNew = false;
+            result = await Write(
+                    db.ScriptEvaluateAsync(
+                        Scripts.Replace,
+                        [Key(record.Id)],
+                        [
+                            RecordLayout.Number(expected),
+                            RecordLayout.Write(record),
+                            Milliseconds(TimeToLive(record)),
+                            1,
+                            NoHead,
+                            left ?? "",
+                        ]
+                    ),
+                    answer =>
                     {
-                        isNew = true;
-                        left = (string?)answer[1];
+                        var code = Code(answer);
+                        isNew = code == WriteResult.Written && answer.Length > 1;
+                        loses = code == LosesSubject ? (string?)answer[1] : null;
+                        return code;
                     }
-                    return Code(answer);
-                }
-            )
-            .ConfigureAwait(false);
-        await Within(indexed).ConfigureAwait(false);
+                )
+                .ConfigureAwait(false);
+            await Within(indexed).ConfigureAwait(false);
+            if (loses is null)
+                break;
+
+            // Noted first: a sweep finds their entry if this process is stopped before it has removed it.
+            left = loses;
+            await Within(Intend(db, record.Id, left, Score(record.LastSeen + Longer))).ConfigureAwait(false);
+        }
+
         if (result == WriteResult.Unknown)
         {
             result = await Confirm(db, record).ConfigureAwait(false);
@@ -393,6 +417,8 @@ public sealed class RedisStore : ISessionStore, IAsyncDisposable
             {
                 if (SubjectIndex.IsIntent(entry.Element, out var id, out var subject))
                 {
+                    if (await Fetch(db, id).ConfigureAwait(false) is { Kind: RecordKind.Ended } ended)
+                        await Within(Leave(db, ended)).ConfigureAwait(false);
                     await Prune(db, subject, id).ConfigureAwait(false);
                     continue;
                 }

@@ -23,9 +23,10 @@ internal static class Scripts
 
     /// <summary>
     /// KEYS 1 the record; ARGV 1 the expected version, 2 the new value, 3 its time to live in ms, 4 '1': the index has
-    /// the entries of the new value already, 5 if given: the head of the record that this one was made from, no index of
-    /// which changes. Answers 0 written, 1 conflict, 2 absent, 3 the index has to be changed first, nothing is written
-    /// then; and 0 with the subject before (or false) when it is another one.
+    /// the entries of the new value already, 5 the head of the record that this one was made from, no index of which
+    /// changes, 6 the subject that is known to lose the session. Answers 0 written, or 0 and 1: the subject is another
+    /// one; 1 conflict, 2 absent, 3 the index has to be changed first, 4 and the subject that loses the session: the caller
+    /// notes it first. Nothing is written but with 0.
     /// </summary>
     public const string Replace =
         // The rule, and the shortest: nobody has been at the record since it was read.
@@ -54,12 +55,13 @@ internal static class Scripts
             if length == 0 then subject = '' end
             if ARGV[4] ~= '1' and (moved or wasEnded ~= isEnded or subject ~= newSubject
                 or before(string.sub(new, 19, 26), string.sub(old, 19, 26))) then return 3 end
+            if subject and subject ~= newSubject and subject ~= ARGV[6] then return {4, subject} end
             if before(string.sub(new, 11, 18), string.sub(old, 11, 18)) then
               new = string.sub(new, 1, 10) .. string.sub(old, 11, 18) .. string.sub(new, 19)
             end
             redis.call('SET', KEYS[1], new, 'PX', ARGV[3])
             if subject == newSubject then return 0 end
-            return {0, subject}
+            return {0, 1}
             """;
 
     /// <summary>By which servers know it. For the script of each write: the driver would hash its text each time to find it.</summary>
