@@ -135,6 +135,15 @@ public class EventTests
         Assert.Contains(ear.Take(), it => it is { What: "destroyed", Reason: "Limit" } && it.Id == Site.IdOf(first));
         await site.Manager.DestroySessionAsync(Site.IdOf(second));
         Assert.Equal([("destroyed", "Revoked")], Names(ear));
+
+        await site.BeginAsync("ada");
+        ear.Take();
+        await site.Manager.DestroyAllAsync("ada");
+        Assert.Equal([("destroyed", "Revoked")], Names(ear));
+        await site.BeginAsync("ada");
+        ear.Take();
+        await site.Manager.DestroyEverySessionAsync();
+        Assert.Equal([("destroyed", "Revoked")], Names(ear));
     }
 
     [Fact]

@@ -2,7 +2,9 @@ using System.Net;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Mvc;
+using Microsoft.AspNetCore.Mvc.Abstractions;
 using Microsoft.AspNetCore.Mvc.ApplicationParts;
+using Microsoft.AspNetCore.Mvc.Filters;
 using Microsoft.AspNetCore.Routing;
 using Microsoft.Extensions.DependencyInjection;
 using Session.AspNetCore;
@@ -38,6 +40,7 @@ public class GuardTests
             map: app =>
             {
                 app.MapGet("/route", () => "in").RequireSession<Cart>();
+                app.MapGet("/both", () => "in").RequireSession<Cart>().RequireSession<Other>();
                 app.MapGet("/signed-in", () => "in").RequireSignIn<Cart>();
                 app.Map("/plain", context => context.Response.WriteAsync("in")).RequireSession<Cart>();
                 app.Map("/plain-signed-in", context => context.Response.WriteAsync("in")).RequireSignIn<Cart>();
@@ -87,6 +90,18 @@ public class GuardTests
         await using var site = await StartAsync();
         var token = await site.BeginAsync("ada");
         Assert.Equal(HttpStatusCode.InternalServerError, (await site.SendAsync("/mvc/other", token)).Status);
+        Assert.Equal(HttpStatusCode.InternalServerError, (await site.SendAsync("/both", token)).Status);
+    }
+
+    [Fact]
+    public void An_action_that_routing_put_behind_no_check_asks_by_itself()
+    {
+        var action = new ActionContext(new DefaultHttpContext(), new RouteData(), new ActionDescriptor());
+        var context = new AuthorizationFilterContext(action, []);
+        var error = Assert.Throws<InvalidOperationException>(() =>
+            new RequireSessionAttribute<Cart>().OnAuthorization(context)
+        );
+        Assert.Contains("app.UseSession<Cart>()", error.Message);
     }
 
     [Theory, InlineData("/bound"), InlineData("/mvc/item")]
