@@ -390,7 +390,9 @@ module Lifecycle =
         | state, WasElevated(secret, at) -> state |> afterElevation (elevated secret at)
         | Active live, RenewalIssued(secret, at) -> Regenerated(live, Issued([ secret ], at))
         | Regenerated(live, Issued(secrets, _)), RenewalIssued(secret, at) ->
-            Regenerated(live, Issued(secret :: List.truncate (waiting - 1) secrets, at))
+            // It is there already when the write that issued it was taken and its answer lost: no token waits twice.
+            let others = secrets |> List.filter (fun other -> not (other.Equals secret))
+            Regenerated(live, Issued(secret :: List.truncate (waiting - 1) others, at))
         | Regenerated(live, Issued(secrets, _)), RenewalConfirmed(secret, at, until) ->
             // Twins that were issued and never seen are dead, and no sign of theft.
             let twins = secrets |> List.filter (fun twin -> not (twin.Equals secret))

@@ -418,7 +418,7 @@ let invariants: (string * (Step -> bool)) list =
               && old.Length <= Lifecycle.remembered
               && old
                  |> List.forall (fun n ->
-                     match Map.tryFind n step.Learnt.Fates with
+                     match fateOf step.Learnt step.At n with
                      | Some(Killed | Replaced _) -> true
                      | _ -> false)
 
