@@ -49,6 +49,15 @@ let private prepare (work: string) suite =
 let private tryAll (mutants: Mutant list) =
     let work = Directory.CreateTempSubdirectory("session-mutants-").FullName
 
+    let clear () =
+        try
+            Directory.Delete(work, true)
+        with :? IOException ->
+            ()
+
+    // A run that is stopped leaves nothing behind either.
+    AppDomain.CurrentDomain.ProcessExit.Add(fun _ -> clear ())
+
     try
         let needed = mutants |> List.choose suiteOf |> List.distinct
         let clean = Map.ofList [ for suite in needed -> suite.Name, prepare work suite ]
@@ -96,7 +105,7 @@ let private tryAll (mutants: Mutant list) =
 
             trials |> List.ofSeq |> List.sortBy fst |> List.map snd
     finally
-        Directory.Delete(work, true)
+        clear ()
 
 [<EntryPoint>]
 let main args =

@@ -233,34 +233,7 @@ let invariants: (string * (Step -> bool)) list =
               | Write(_, Some revision, under), Some life ->
                   revision <> life.Revision && under = life.Elevations && not isOverdue
               | _ -> false
-          | Error(Guess | Outdated) when isOverdue -> true
-          | Error Guess ->
-              // Of what is over, only that it is over is told to whoever had its token.
-              match step.Command with
-              | Present presented ->
-                  step.Known.IsOver
-                  || oldOnes step.Known >= Lifecycle.remembered
-                  || match Map.tryFind (numberOf presented) step.Known.Fates with
-                     | None
-                     | Some Lost -> true
-                     | Some _ -> false
-              | _ -> false
-          | Error Outdated ->
-              match step.Command, life with
-              | Present presented, Some _ ->
-                  match fateOf step.Known step.At (numberOf presented) with
-                  | Some(Killed | Replaced true) -> true
-                  | _ -> false
-              | (Write(_, _, under) | SignIn(_, _, _, under) | Elevate(_, under) | Renew(_, under) | Destroy(_,
-                                                                                                             Some under)),
-                Some life -> under <> life.Elevations
-              | _ -> false
-          | Error NotDue ->
-              match step.Command with
-              | Renew _
-              | Tell -> life.IsSome
-              | Expire -> life.IsSome && not isOverdue
-              | _ -> false
+          | Error(Guess | Outdated | NotDue)
           | Ok _ -> true
 
       "8 the unattended end: a session lives to its deadline and not a tick longer",
@@ -443,6 +416,44 @@ let invariants: (string * (Step -> bool)) list =
       fun step ->
           step.After = Absent
           || Codec.decode "id" 7L (ReadOnlyMemory(Codec.encode "id" 7L step.After)) = Ok step.After ]
+
+/// Of no invariant: what a request is told when it is refused.
+let private refusals: (string * (Step -> bool)) list =
+    [ "refusals: a guess, what is outdated and what is not due are called so for the reason that the naive world knows",
+      fun step ->
+          let life = living step.Known
+          let isOverdue = life.IsSome && not (isAlive step.Known step.At)
+
+          match step.Answer with
+          | Error(Guess | Outdated) when isOverdue -> true
+          | Error Guess ->
+              // Of what is over, only that it is over is told to whoever had its token.
+              match step.Command with
+              | Present presented ->
+                  step.Known.IsOver
+                  || oldOnes step.Known >= Lifecycle.remembered
+                  || match Map.tryFind (numberOf presented) step.Known.Fates with
+                     | None
+                     | Some Lost -> true
+                     | Some _ -> false
+              | _ -> false
+          | Error Outdated ->
+              match step.Command, life with
+              | Present presented, Some _ ->
+                  match fateOf step.Known step.At (numberOf presented) with
+                  | Some(Killed | Replaced true) -> true
+                  | _ -> false
+              | (Write(_, _, under) | SignIn(_, _, _, under) | Elevate(_, under) | Renew(_, under)), Some life
+              | Destroy(_, Some under), Some life -> under <> life.Elevations
+              | _ -> false
+          | Error NotDue ->
+              match step.Command with
+              | Renew _
+              | Tell -> life.IsSome
+              | Expire -> life.IsSome && not isOverdue
+              | _ -> false
+          | Error(NoSession | Exists | Over _ | Refusal.Conflict)
+          | Ok _ -> true ]
 
 /// Invariants of a whole history.
 let private ofHistories: (string * (Step list -> bool)) list =
@@ -977,17 +988,18 @@ let all seed =
     testList
         "invariants"
         [ yield! invariants |> List.map (ofEvery seed)
+          yield! refusals |> List.map (ofEvery seed)
           yield! ofHistories |> List.map (ofAll seed)
           yield! withEngine ]
 
 /// How many histories a property was asked of; 1 for those that are asked once.
 let casesOf (name: string) =
-    if List.contains name (List.map fst invariants @ List.map fst ofHistories) then histories else 1
+    if List.contains name (List.map fst (invariants @ refusals) @ List.map fst ofHistories) then histories else 1
 
 /// A suite that never met an edge proves nothing about it.
 let coverage =
     testCase "coverage: every cell that can occur was met" (fun () ->
-        printfn "\nover %d histories:" (histories * (invariants.Length + ofHistories.Length))
+        printfn "\nover %d histories:" (histories * (invariants.Length + refusals.Length + ofHistories.Length))
 
         for cell in cells |> List.append (List.ofSeq met.Keys) |> List.distinct |> List.sort do
             printfn "%9d  %s" (met.GetValueOrDefault(cell, 0)) cell
