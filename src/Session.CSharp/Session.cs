@@ -130,11 +130,9 @@ public sealed class Session<T> : IBindableFromHttpContext<Session<T>>, IEndpoint
     {
         var request = RequestSession.find<T>(context);
         var loading = request.Load(cancellationToken);
-        if (!loading.IsCompletedSuccessfully)
-            return Later(loading, request);
-
-        loading.Result.OrThrow();
-        return new ValueTask<Session<T>>(Of(request));
+        return loading.IsCompletedSuccessfully && loading.Result.IsOk
+            ? new ValueTask<Session<T>>(Of(request))
+            : Later(loading, request);
 
         static async ValueTask<Session<T>> Later(
             Task<FSharpResult<Unit, SessionError>> loading,

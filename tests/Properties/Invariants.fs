@@ -728,6 +728,19 @@ let private withEngine: Test list =
           Expect.isOk mine "the token itself"
       }
 
+      testTask "5 no fixation: a sign-out from before the sign-in is refused, and the session stays as it is" {
+          let store = MemoryStore() :> ISessionStore
+          let engine = engineWith store settings
+          let! created = engine.Create(Token.newId, None, [| 0uy |], none)
+          let before = ok created
+          let! signedIn = engine.SignIn(before, "ada", [| 1uy |], none)
+          let! stored = store.Load((ok signedIn).Snapshot.Id, none)
+          let! signOut = engine.SignOut(before, none)
+          Expect.isError signOut "from before the sign-in"
+          let! found = store.Load((ok signedIn).Snapshot.Id, none)
+          Expect.equal ((nonNull found).Body.ToArray()) ((nonNull stored).Body.ToArray()) "the record"
+      }
+
       testTask "7 a refusal changes nothing: the record stays as it is, byte for byte" {
           let store = MemoryStore() :> ISessionStore
           let engine = engineWith store settings
@@ -750,7 +763,6 @@ let private withEngine: Test list =
           let! largeSignIn = engine.SignIn(now, "bob", Array.zeroCreate 1001, none)
           let! failing = engine.Update(now, (fun _ -> Error SessionError.NoSession), none)
           let! regenerate = engine.Regenerate(opened, none)
-          let! signOut = engine.SignOut(opened, none)
           let! unknown = engine.Present(parse (Token.newId () + text.Substring 22), true, none)
 
           for refused in
@@ -765,7 +777,6 @@ let private withEngine: Test list =
                 unknown ] do
               Expect.isError refused "refused"
 
-          Expect.isError signOut "a sign-out from before the sign-in"
           let! after = store.Load(id, none)
 
           let facts (record: StoredRecord | null) =
