@@ -59,7 +59,7 @@ internal sealed class Site : IAsyncDisposable
         var site = new Site(app, clock);
         app.UseRouting();
         app.UseSession<Cart>();
-        app.MapGet("/work/{key}", (string key, HttpContext context) => site.WorkAsync(key, context));
+        app.MapGet("/run/{key}", (string key, HttpContext context) => site.WorkAsync(key, context));
         map?.Invoke(app);
         await app.StartAsync();
         return site;
@@ -104,7 +104,7 @@ internal sealed class Site : IAsyncDisposable
     {
         var key = Interlocked.Increment(ref _last).ToString(System.Globalization.CultureInfo.InvariantCulture);
         _work[key] = work;
-        var reply = await SendAsync("/work/" + key, token, header);
+        var reply = await SendAsync("/run/" + key, token, header);
         if (Interlocked.Exchange(ref _failure, null) is { } failure)
             ExceptionDispatchInfo.Throw(failure);
 

@@ -165,28 +165,25 @@ public sealed class RedisStore : ISessionStore, IAsyncDisposable
                 ? [version, value, ttl, 0, RecordLayout.Head(basis)]
                 : [version, value, ttl, 0, NoHead];
 
-        RedisResult answer;
+        WriteResult result;
         try
         {
-            answer = await Within(db.ScriptEvaluateAsync(Scripts.ReplaceHash, keys, values)).ConfigureAwait(false);
+            result = Code(
+                await Within(db.ScriptEvaluateAsync(Scripts.ReplaceHash, keys, values)).ConfigureAwait(false)
+            );
         }
         catch (RedisServerException error) when (error.Message.StartsWith("NOSCRIPT", StringComparison.Ordinal))
         {
-            return
-                await Write(db.ScriptEvaluateAsync(Scripts.Replace, keys, values), Code).ConfigureAwait(false)
-                    is var code
-                        and not NeedsIndexes
-                ? code
-                : await ReplaceIndexed(record, expected, cancellationToken).ConfigureAwait(false);
+            result = await Write(db.ScriptEvaluateAsync(Scripts.Replace, keys, values), Code).ConfigureAwait(false);
         }
         catch (Exception error) when (MayHaveTakenEffect(error))
         {
             return WriteResult.Unknown;
         }
 
-        return Code(answer) is var result and not NeedsIndexes
-            ? result
-            : await ReplaceIndexed(record, expected, cancellationToken).ConfigureAwait(false);
+        return result == NeedsIndexes
+            ? await ReplaceIndexed(record, expected, cancellationToken).ConfigureAwait(false)
+            : result;
     }
 
     /// <summary>The indexes first, then the record, then the indexes for good.</summary>
