@@ -33,7 +33,10 @@ type RequestSession<'T>(service: SessionService<'T>, context: HttpContext) =
     let engine = service.Engine
     let mutable isLoaded = false
     let mutable opened: Opened voption = ValueNone
-    let mutable data: 'T option = None
+    // ValueNone: to be read from what was opened, at the next look.
+    let mutable data: 'T option voption = ValueSome None
+    // Whether nobody has seen it since it was read.
+    let mutable isUnseen = false
     let mutable origin = Origin.New
     // The end of what was opened or presented here.
     let mutable ended: State = Absent
@@ -70,6 +73,7 @@ type RequestSession<'T>(service: SessionService<'T>, context: HttpContext) =
     let accept (now: Opened) value =
         opened <- ValueSome now
         data <- value
+        isUnseen <- false
         blocked <- None
 
         match now.Issued with
@@ -83,7 +87,7 @@ type RequestSession<'T>(service: SessionService<'T>, context: HttpContext) =
         | SessionError.Refused _
         | SessionError.NoSession ->
             opened <- ValueNone
-            data <- None
+            data <- ValueSome None
             blocked <- Some error
         | _ -> ()
 
@@ -111,6 +115,16 @@ type RequestSession<'T>(service: SessionService<'T>, context: HttpContext) =
 
                 Error(SessionError.Unreadable "the data cannot be deserialized")
 
+    /// What an update is given, for it to change as it likes: what was read for this request, if nobody has seen it, and
+    /// nobody will.
+    let takeOrRead (session: Opened) (bytes: byte[]) : Result<'T option, SessionError> =
+        match data with
+        | ValueSome value when isUnseen && obj.ReferenceEquals(bytes, session.Live.Data) ->
+            data <- ValueNone
+            isUnseen <- false
+            Ok value
+        | _ -> deserialize bytes
+
     let create subject (value: 'T) cancel =
         task {
             if context.Response.HasStarted then
@@ -119,21 +133,25 @@ type RequestSession<'T>(service: SessionService<'T>, context: HttpContext) =
                 match! engine.Create(nextId, subject, service.Serializer.Serialize value, cancel) with
                 | Error error -> return Error error
                 | Ok created ->
-                    accept created (Some value)
+                    accept created (ValueSome(Some value))
                     explain "new session: it is created, and the response carries its token"
                     return Ok value
         }
 
-    let nothingWrong = Task.FromResult(Ok(): Result<unit, SessionError>)
+    let nothingWrong () = ValueTask<Result<unit, SessionError>>(Ok())
 
     /// What a presented token led to.
-    let arrived (token: PresentedToken) (presented: Result<Opened, SessionError>) : Task<Result<unit, SessionError>> =
+    let arrived
+        (token: PresentedToken)
+        (presented: Result<Opened, SessionError>)
+        : ValueTask<Result<unit, SessionError>> =
         match presented with
         | Ok presented ->
             match deserialize presented.Live.Data with
             | Ok value ->
                 origin <- Origin.Resumed
-                accept presented value
+                accept presented (ValueSome value)
+                isUnseen <- true
 
                 explain (
                     match presented.Issued with
@@ -141,26 +159,29 @@ type RequestSession<'T>(service: SessionService<'T>, context: HttpContext) =
                     | None -> "live session"
                 )
 
-                nothingWrong
+                nothingWrong ()
             | Error(SessionError.Unreadable reason) ->
-                task {
-                    do! engine.TellUnreadable(token.Id, reason)
-                    origin <- Origin.Invalid
-                    unreadable <- ValueSome presented
-                    explain "no session: its data cannot be read"
-                    return Ok()
-                }
+                ValueTask<_>(
+                    task =
+                        task {
+                            do! engine.TellUnreadable(token.Id, reason)
+                            origin <- Origin.Invalid
+                            unreadable <- ValueSome presented
+                            explain "no session: its data cannot be read"
+                            return Ok()
+                        }
+                )
             | Error error ->
                 explain "no session here: its data was written by a newer version of the application"
-                Task.FromResult(Error error)
+                ValueTask<_>(Error error)
         | Error(SessionError.Unavailable _ as error) ->
             if service.Settings.ContinueWithoutStore then
                 origin <- Origin.Invalid
                 blocked <- Some error
                 explain "no session: the store is down, and the settings say to go on without"
-                nothingWrong
+                nothingWrong ()
             else
-                Task.FromResult(Error error)
+                ValueTask<_>(Error error)
         | Error(SessionError.Ended(ByTime kind, at)) ->
             origin <- Origin.Expired
             ended <- Expired(Unchecked.defaultof<Live>, kind, at, true)
@@ -172,7 +193,7 @@ type RequestSession<'T>(service: SessionService<'T>, context: HttpContext) =
                 | Absolute -> "no session: it reached its absolute timeout"
             )
 
-            nothingWrong
+            nothingWrong ()
         | Error(SessionError.Ended(OnPurpose reason, at) as error) ->
             origin <- Origin.Invalid
             ended <- Destroyed(Unchecked.defaultof<Live>, reason, at)
@@ -182,12 +203,12 @@ type RequestSession<'T>(service: SessionService<'T>, context: HttpContext) =
                 blocked <- Some error
 
             explain "no session: it was ended"
-            nothingWrong
+            nothingWrong ()
         | Error(SessionError.Refused _ as error) ->
             origin <- Origin.Invalid
             blocked <- Some error
             explain "no session: the token does not open it (superseded, or a guess); the cookie is left alone"
-            nothingWrong
+            nothingWrong ()
         | Error(SessionError.NoSession | SessionError.Unreadable _ as error) ->
             origin <- Origin.Invalid
 
@@ -196,23 +217,27 @@ type RequestSession<'T>(service: SessionService<'T>, context: HttpContext) =
                 unendable <- Some error
 
             explain "no session: none is known under this token"
-            nothingWrong
-        | Error error -> Task.FromResult(Error error)
+            nothingWrong ()
+        | Error error -> ValueTask<_>(Error error)
 
-    let loaded (loading: Task<Result<unit, SessionError>>) : Task<Result<unit, SessionError>> =
+    let loaded (loading: ValueTask<Result<unit, SessionError>>) : ValueTask<Result<unit, SessionError>> =
         if loading.IsCompletedSuccessfully then
-            isLoaded <- loading.Result.IsOk
-            loading
+            let answer = loading.Result
+            isLoaded <- answer.IsOk
+            ValueTask<_> answer
         else
-            task {
-                let! answer = loading
-                isLoaded <- answer.IsOk
-                return answer
-            }
+            ValueTask<_>(
+                task =
+                    task {
+                        let! answer = loading
+                        isLoaded <- answer.IsOk
+                        return answer
+                    }
+            )
 
-    let load (cancel: CancellationToken) : Task<Result<unit, SessionError>> =
+    let load (cancel: CancellationToken) : ValueTask<Result<unit, SessionError>> =
         opened <- ValueNone
-        data <- None
+        data <- ValueSome None
         ended <- Absent
         blocked <- None
         unreadable <- ValueNone
@@ -223,13 +248,13 @@ type RequestSession<'T>(service: SessionService<'T>, context: HttpContext) =
         | NothingCame ->
             origin <- Origin.New
             explain "no session: the request has no token"
-            loaded nothingWrong
+            loaded (nothingWrong ())
         | Garbage ->
             origin <- Origin.Invalid
             isGarbage <- true
             explain "no session: what came under the token's name is no token, or two different ones"
 
-            loaded (
+            let telling =
                 task {
                     do!
                         engine.TellRefused(
@@ -241,22 +266,20 @@ type RequestSession<'T>(service: SessionService<'T>, context: HttpContext) =
 
                     return Ok()
                 }
-            )
-        | TokenCame token ->
-            let presenting = engine.Present(token, not context.Response.HasStarted, cancel)
 
-            if presenting.IsCompletedSuccessfully then
-                loaded (arrived token presenting.Result)
-            else
-                task {
-                    let! presented = presenting
-                    return! loaded (arrived token presented)
-                }
+            loaded (ValueTask<_>(task = telling))
+        | TokenCame token ->
+            engine.PresentTo(
+                token,
+                not context.Response.HasStarted,
+                (fun presented -> loaded (arrived token presented)),
+                cancel
+            )
 
     let close (state: State) =
         opened <- ValueNone
         unreadable <- ValueNone
-        data <- None
+        data <- ValueSome None
         ended <- state
         blocked <- Some(SessionError.Ended(OnPurpose SignedOut, service.Clock.GetUtcNow()))
         part Clear
@@ -291,12 +314,22 @@ type RequestSession<'T>(service: SessionService<'T>, context: HttpContext) =
         }
 
     /// Reads the session at the first call: one store call, or none without a token.
-    member _.Load(cancel: CancellationToken) : Task<Result<unit, SessionError>> =
-        if isLoaded then nothingWrong else load cancel
+    member _.Load(cancel: CancellationToken) : ValueTask<Result<unit, SessionError>> =
+        if isLoaded then nothingWrong () else load cancel
 
     member _.Service = service
     member _.Origin = origin
-    member _.Data = data
+
+    member _.Data =
+        isUnseen <- false
+
+        match data, opened with
+        | ValueSome value, _ -> value
+        | ValueNone, ValueNone -> None
+        | ValueNone, ValueSome session ->
+            let value = deserialize session.Live.Data |> Result.defaultValue None
+            data <- ValueSome value
+            value
 
     /// The state at this moment. Absent: there is no session.
     member _.State =
@@ -340,7 +373,8 @@ type RequestSession<'T>(service: SessionService<'T>, context: HttpContext) =
                     | Error error -> return Error error
                     | Ok value ->
                         opened <- ValueSome fresh
-                        data <- value
+                        data <- ValueSome value
+                        isUnseen <- true
                         return Ok()
             | _ ->
                 isLoaded <- false
@@ -375,7 +409,7 @@ type RequestSession<'T>(service: SessionService<'T>, context: HttpContext) =
                     let mutable result = Unchecked.defaultof<'T>
 
                     let change bytes =
-                        deserialize bytes
+                        takeOrRead session bytes
                         |> Result.map (fun value ->
                             result <- update value
                             service.Serializer.Serialize result)
@@ -383,7 +417,7 @@ type RequestSession<'T>(service: SessionService<'T>, context: HttpContext) =
                     match! engine.Update(session, (fun bytes -> change bytes), cancel) with
                     | Error error -> return lose error
                     | Ok updated ->
-                        accept updated (Some result)
+                        accept updated (ValueSome(Some result))
                         return Ok result
         }
 
@@ -400,7 +434,7 @@ type RequestSession<'T>(service: SessionService<'T>, context: HttpContext) =
                     match! engine.Save(session, service.Serializer.Serialize value, cancel) with
                     | Error error -> return lose error
                     | Ok saved ->
-                        accept saved (Some value)
+                        accept saved (ValueSome(Some value))
                         return Ok value
         }
 
@@ -421,7 +455,7 @@ type RequestSession<'T>(service: SessionService<'T>, context: HttpContext) =
                     match! engine.SignIn(session, subject, service.Serializer.Serialize value, cancel) with
                     | Error error -> return lose error
                     | Ok signedIn ->
-                        accept signedIn (Some value)
+                        accept signedIn (ValueSome(Some value))
                         explain "signed in: the response carries a new token, the old one is dead"
                         return Ok value
         }
@@ -462,7 +496,7 @@ type RequestSession<'T>(service: SessionService<'T>, context: HttpContext) =
                     | Error(SessionError.NoSession | SessionError.Ended _) ->
                         opened <- ValueNone
                         unreadable <- ValueNone
-                        data <- None
+                        data <- ValueSome None
                         part Clear
                         return Ok()
                     | Error error -> return lose error

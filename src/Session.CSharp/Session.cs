@@ -130,12 +130,16 @@ public sealed class Session<T> : IBindableFromHttpContext<Session<T>>, IEndpoint
     {
         var request = RequestSession.find<T>(context);
         var loading = request.Load(cancellationToken);
-        return loading.IsCompletedSuccessfully && loading.Result.IsOk
+        if (!loading.IsCompletedSuccessfully)
+            return Later(loading, request);
+
+        var answer = loading.Result;
+        return answer.IsOk
             ? new ValueTask<Session<T>>(Of(request))
-            : Later(loading, request);
+            : ValueTask.FromException<Session<T>>(Translate.ToException(answer.ErrorValue));
 
         static async ValueTask<Session<T>> Later(
-            Task<FSharpResult<Unit, SessionError>> loading,
+            ValueTask<FSharpResult<Unit, SessionError>> loading,
             RequestSession<T> request
         )
         {

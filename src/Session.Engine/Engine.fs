@@ -53,8 +53,8 @@ type SessionEngine
     let opened issued keys (change: Change) = { Snapshot = change.After; Issued = issued; Keys = keys }
 
     /// A change by a request that was let in before.
-    let change (from: Opened) keys decide cancel =
-        loop.Change(from.Snapshot.Id, ValueSome from.Snapshot, keys, TimeSpan.Zero, decide, cancel)
+    let change (from: Opened) keys decide finish cancel =
+        loop.ChangeTo(from.Snapshot.Id, ValueSome from.Snapshot, keys, TimeSpan.Zero, decide, finish, cancel)
 
     // Under the current server key, or the former one that this session knows the token by.
     let hashFor (token: PresentedToken) state =
@@ -116,6 +116,16 @@ type SessionEngine
     member engine.Present
         (token: PresentedToken, mayIssue: bool, cancel: CancellationToken)
         : ValueTask<Result<Opened, SessionError>> =
+        engine.PresentTo(token, mayIssue, (fun answer -> ValueTask<_> answer), cancel)
+
+    /// The same; `finish` goes on with the answer.
+    member engine.PresentTo<'Answer>
+        (
+            token: PresentedToken,
+            mayIssue: bool,
+            finish: Result<Opened, SessionError> -> ValueTask<'Answer>,
+            cancel: CancellationToken
+        ) : ValueTask<'Answer> =
         let keys: BearerKeys | null =
             match token.Key with
             | null -> null
@@ -125,22 +135,30 @@ type SessionEngine
 
         // A store in this process answers at once: no state machine then.
         if not loading.IsCompletedSuccessfully then
-            ValueTask<_>(task = engine.PresentLater(token, mayIssue, loading, keys, cancel))
+            ValueTask<_>(task = engine.PresentLater(token, mayIssue, loading, keys, finish, cancel))
         else
             let loaded = loop.Found(token.Id, loading.Result, keys)
 
             match read loaded token mayIssue keys with
-            | ValueSome opened -> ValueTask<_>(Ok opened)
-            | ValueNone -> ValueTask<_>(task = engine.PresentTo(loaded, token, mayIssue, keys, cancel))
+            | ValueSome opened -> finish (Ok opened)
+            | ValueNone ->
+                ValueTask<_>(
+                    task =
+                        task {
+                            let! answer = engine.Settle(loaded, token, mayIssue, keys, cancel)
+                            return! finish answer
+                        }
+                )
 
-    member private engine.PresentLater
+    member private engine.PresentLater<'Answer>
         (
             token: PresentedToken,
             mayIssue: bool,
             loading: ValueTask<StoredRecord | null>,
             keys: BearerKeys | null,
+            finish: Result<Opened, SessionError> -> ValueTask<'Answer>,
             cancel: CancellationToken
-        ) : Task<Result<Opened, SessionError>> =
+        ) : Task<'Answer> =
         task {
             let mutable loaded = Error SessionError.NoSession
 
@@ -151,12 +169,14 @@ type SessionEngine
                 loaded <- loop.NotLoaded(error, cancel)
 
             match read loaded token mayIssue keys with
-            | ValueSome opened -> return Ok opened
-            | ValueNone -> return! engine.PresentTo(loaded, token, mayIssue, keys, cancel)
+            | ValueSome opened -> return! finish (Ok opened)
+            | ValueNone ->
+                let! answer = engine.Settle(loaded, token, mayIssue, keys, cancel)
+                return! finish answer
         }
 
     /// Where there is something to store, or to refuse.
-    member private _.PresentTo
+    member private _.Settle
         (
             loaded: Result<Snapshot, SessionError>,
             token: PresentedToken,
@@ -279,32 +299,26 @@ type SessionEngine
     member _.Update
         (from: Opened, update: byte[] -> Result<byte[], SessionError>, cancel: CancellationToken)
         : Task<Result<Opened, SessionError>> =
-        task {
-            let under = from.Live.Elevations
+        let under = from.Live.Elevations
 
-            let decide now state =
-                match Lifecycle.liveOf state, Lifecycle.decide policy now (Write([||], None, under)) state with
-                | Some live, Ok _ ->
-                    update live.Data
-                    |> Result.bind checkSize
-                    |> Result.bind (fun data -> refused (Lifecycle.decide policy now (Write(data, None, under)) state))
-                | _, answer -> refused answer
+        let decide now state =
+            match Lifecycle.liveOf state, Lifecycle.decide policy now (Write([||], None, under)) state with
+            | Some live, Ok _ ->
+                update live.Data
+                |> Result.bind checkSize
+                |> Result.bind (fun data -> refused (Lifecycle.decide policy now (Write(data, None, under)) state))
+            | _, answer -> refused answer
 
-            let! changed = change from from.Keys (Decision(fun now state -> decide now state)) cancel
-            return changed |> Result.map (opened None from.Keys)
-        }
+        change from from.Keys (Decision(fun now state -> decide now state)) (opened None from.Keys) cancel
 
     /// Data based on what the request has read: `Conflict` when another write came first.
     member _.Save(from: Opened, data: byte[], cancel: CancellationToken) : Task<Result<Opened, SessionError>> =
-        task {
-            match checkSize data with
-            | Error error -> return Error error
-            | Ok data ->
-                let write = Write(data, Some from.Live.Revision, from.Live.Elevations)
-                let decide = Decision(fun now state -> refused (Lifecycle.decide policy now write state))
-                let! changed = change from from.Keys decide cancel
-                return changed |> Result.map (opened None from.Keys)
-        }
+        match checkSize data with
+        | Error error -> Task.FromResult(Error error)
+        | Ok data ->
+            let write = Write(data, Some from.Live.Revision, from.Live.Elevations)
+            let decide = Decision(fun now state -> refused (Lifecycle.decide policy now write state))
+            change from from.Keys decide (opened None from.Keys) cancel
 
     member private _.Elevate
         (from: Opened, command: SecretHash -> Command, cancel)
@@ -319,14 +333,16 @@ type SessionEngine
                 | keys -> keysOf secret from.Snapshot.Id keys.Elevate
 
             let decide = Decision(fun now state -> refused (Lifecycle.decide policy now command state))
-            let! changed = change from keys decide cancel
 
-            let settled: BearerKeys | null =
-                match keys with
-                | null -> null
-                | keys -> keys.Settled
+            match! change from keys decide id cancel with
+            | Error error -> return Error error
+            | Ok changed ->
+                let settled: BearerKeys | null =
+                    match keys with
+                    | null -> null
+                    | keys -> keys.Settled
 
-            return changed |> Result.map (opened (Some(IssuedToken(from.Snapshot.Id, secret))) settled)
+                return Ok(opened (Some(IssuedToken(from.Snapshot.Id, secret))) settled changed)
         }
 
     /// An elevation to a subject, with new data; the absolute timeout starts anew (ASVS 7.2.4).
@@ -375,12 +391,9 @@ type SessionEngine
 
     /// Ends the session of a request. A session that is over already is no error.
     member _.SignOut(from: Opened, cancel: CancellationToken) : Task<Result<Snapshot, SessionError>> =
-        task {
-            let command = Destroy(SignedOut, Some from.Live.Elevations)
-            let decide = Decision(fun now state -> refused (Lifecycle.decide policy now command state))
-            let! changed = change from from.Keys decide cancel
-            return changed |> Result.map _.After
-        }
+        let command = Destroy(SignedOut, Some from.Live.Elevations)
+        let decide = Decision(fun now state -> refused (Lifecycle.decide policy now command state))
+        change from from.Keys decide _.After cancel
 
     // -- without a token
 

@@ -14,6 +14,16 @@ type Change = { Before: Snapshot; After: Snapshot; Events: Event list }
 /// Given again for each attempt: the decision is made on the record as it is now.
 type Decision = delegate of now: DateTimeOffset * state: State -> Result<Event list, SessionError>
 
+/// A change on its way to the store, and when it was decided.
+type private PendingWrite = { Record: StoredRecord; Change: Change; At: DateTimeOffset }
+
+/// What a decision asks of the store.
+type private Step =
+    | Answered of Result<Change, SessionError>
+    /// Nothing but to hear of when the session was seen.
+    | Seen of Change * at: DateTimeOffset
+    | Ready of PendingWrite
+
 [<RequireQualifiedAccess>]
 module internal Refusals =
     let toError refusal =
@@ -236,6 +246,70 @@ type Loop(store: ISessionStore, settings: EngineSettings, clock: TimeProvider, l
 
             Error(SessionError.Unreadable reason)
 
+    /// What is to be done about a decision on this snapshot.
+    let prepare (before: Snapshot) keys (hold: TimeSpan) (decide: Decision) : Step =
+        let now = clock.GetUtcNow()
+
+        match decide.Invoke(now, before.State) with
+        | Error error -> Answered(Error error)
+        | Ok events ->
+            let state = List.fold Lifecycle.evolve before.State events
+
+            if not before.IsOpen && (Lifecycle.liveOf state).IsSome then
+                log.LogError("The sealed data of session {SessionId} does not open.", before.Id)
+                Answered(Error(SessionError.Unreadable "the sealed data does not open"))
+            elif not (List.exists isStored events) then
+                let change =
+                    { Before = before
+                      After = { before with State = state }
+                      Events = events }
+
+                if List.exists (isTouchDue before) events then
+                    Seen(change, (anyLive state).LastSeen)
+                else
+                    Answered(Ok change)
+            else
+                let version = before.Version + 1L
+                let struct (record, wraps) = toRecord before.Id version (now + hold) keys before.Wraps events state
+                record.Basis <- before.Record
+
+                let after =
+                    { Id = before.Id
+                      Version = version
+                      State = state
+                      StoredLastSeen = record.LastSeen
+                      IsOpen = true
+                      Wraps = wraps
+                      Record = record }
+
+                Ready
+                    { Record = record
+                      Change = { Before = before; After = after; Events = events }
+                      At = now }
+
+    let touch (id: string) at : Task =
+        task {
+            try
+                do! store.Touch(id, at, CancellationToken.None)
+            with error ->
+                log.LogWarning(error, "The store did not take the touch of session {SessionId}.", id)
+        }
+
+    /// Which of the writes whose answer never came the store has taken, now that it has `found`.
+    let outcome (pending: PendingWrite list) (found: StoredRecord | null) : Result<PendingWrite option, SessionError> =
+        match pending, found with
+        | [], _ -> Ok None
+        | _, null -> Error SessionError.NoSession
+        | _, found ->
+            match pending |> List.tryFind (fun sent -> sent.Record.Operation = found.Operation) with
+            | Some taken -> Ok(Some taken)
+            | None when pending |> List.exists (fun sent -> found.Version > sent.Record.Version) ->
+                // Taken and overwritten, or never taken: nobody can tell any more, and to decide again might count twice.
+                unavailable (
+                    TimeoutException "The store did not say whether it took a write, and another one followed."
+                )
+            | None -> Ok None
+
     /// The record as a snapshot, with its data as far as the keys open it. An unreadable record opens nothing, and
     /// stays as it is.
     member _.Read(record: StoredRecord, keys: BearerKeys | null) : Result<Snapshot, SessionError> =
@@ -269,7 +343,7 @@ type Loop(store: ISessionStore, settings: EngineSettings, clock: TimeProvider, l
         with error ->
             ValueTask.FromException<StoredRecord | null> error
 
-    member internal _.NotLoaded(error: exn, cancel: CancellationToken) : Result<Snapshot, SessionError> =
+    member internal _.NotLoaded(error: exn, cancel: CancellationToken) : Result<'Nothing, SessionError> =
         match error with
         | :? OperationCanceledException when cancel.IsCancellationRequested ->
             cancel.ThrowIfCancellationRequested()
@@ -292,16 +366,22 @@ type Loop(store: ISessionStore, settings: EngineSettings, clock: TimeProvider, l
                   Record = null }
         | record -> loop.Read(record, keys)
 
+    member private loop.Fetch(id: string, cancel: CancellationToken) : Task<Result<StoredRecord | null, SessionError>> =
+        task {
+            try
+                let! record = loop.Begin(id, cancel)
+                return Ok record
+            with error ->
+                return loop.NotLoaded(error, cancel)
+        }
+
     /// The record under this id as it is now; Absent when there is none.
     member loop.Load
         (id: string, keys: BearerKeys | null, cancel: CancellationToken)
         : Task<Result<Snapshot, SessionError>> =
         task {
-            try
-                let! record = loop.Begin(id, cancel)
-                return loop.Found(id, record, keys)
-            with error ->
-                return loop.NotLoaded(error, cancel)
+            let! found = loop.Fetch(id, cancel)
+            return found |> Result.bind (fun record -> loop.Found(id, record, keys))
         }
 
     /// Stores what `events` made of an absent session. `Refused Exists` when the id is taken.
@@ -343,8 +423,8 @@ type Loop(store: ISessionStore, settings: EngineSettings, clock: TimeProvider, l
                 return unavailable error
         }
 
-    /// Decides on the record under `id`, again for each conflict, and stores what follows. `start`: the record as it
-    /// was read before, which spares the first load. `keys`: those of the request, where data is sealed to its bearer.
+    /// Decides on the record under `id`, again for each conflict, and stores what follows. `start`: the record as it was
+    /// read before, which spares the first load. `keys`: those of the request, where data is sealed to its bearer.
     /// `hold`: nobody else needs to look at the record for so long.
     member loop.Change
         (
@@ -355,137 +435,112 @@ type Loop(store: ISessionStore, settings: EngineSettings, clock: TimeProvider, l
             decide: Decision,
             cancel: CancellationToken
         ) : Task<Result<Change, SessionError>> =
+        loop.ChangeTo(id, start, keys, hold, decide, Operators.id, cancel)
+
+    /// The same; `finish` makes the answer of the change.
+    member loop.ChangeTo<'Answer>
+        (
+            id: string,
+            start: Snapshot voption,
+            keys: BearerKeys | null,
+            hold: TimeSpan,
+            decide: Decision,
+            finish: Change -> 'Answer,
+            cancel: CancellationToken
+        ) : Task<Result<'Answer, SessionError>> =
+        match start with
+        | ValueSome before -> loop.Attempt(before, keys, hold, decide, finish)
+        | ValueNone ->
+            task {
+                match! loop.Load(id, keys, cancel) with
+                | Error error -> return Error error
+                | Ok before -> return! loop.Attempt(before, keys, hold, decide, finish)
+            }
+
+    member private loop.Attempt<'Answer>
+        (before: Snapshot, keys: BearerKeys | null, hold: TimeSpan, decide: Decision, finish: Change -> 'Answer)
+        : Task<Result<'Answer, SessionError>> =
+        try
+            match prepare before keys hold decide with
+            | Answered answer -> Task.FromResult(Result.map finish answer)
+            | Seen(change, at) ->
+                task {
+                    do! touch before.Id at
+                    return Ok(finish change)
+                }
+            | Ready write -> loop.Store(write, keys, hold, decide, finish)
+        with error ->
+            Task.FromException<_> error
+
+    /// Sends a write; for a conflict the decision is made again, on the record as it is now, and what follows is sent.
+    member private loop.Store<'Answer>
+        (first: PendingWrite, keys: BearerKeys | null, hold: TimeSpan, decide: Decision, finish: Change -> 'Answer)
+        : Task<Result<'Answer, SessionError>> =
         task {
-            let gate = gateOf id
-            let mutable queued = false
-            let mutable known = start
+            let id = first.Record.Id
+            let mutable write = first
             let mutable answer = ValueNone
-            let mutable attempt = 0
+            let mutable attempt = 1
+            let mutable gate: SemaphoreSlim | null = null
             // Earlier writes of this call whose outcome is unknown.
-            let mutable pending: (StoredRecord * Change) list = []
+            let mutable pending: PendingWrite list = []
 
             try
                 while answer.IsNone do
-                    attempt <- attempt + 1
+                    try
+                        match! store.Replace(write.Record, write.Change.Before.Version, CancellationToken.None) with
+                        | WriteResult.Written ->
+                            do! tell write.At write.Change
+                            answer <- ValueSome(Ok write.Change)
+                        | WriteResult.Absent -> answer <- ValueSome(Error SessionError.NoSession)
+                        | WriteResult.Unknown -> pending <- write :: pending
+                        | _ -> ()
+                    with error ->
+                        answer <- ValueSome(unavailable error)
 
-                    let! current =
-                        match known with
-                        | ValueSome snapshot -> Task.FromResult(Ok snapshot)
-                        | ValueNone -> loop.Load(id, keys, (if attempt = 1 then cancel else CancellationToken.None))
+                    // Or each record would keep every one before it.
+                    write.Record.Basis <- null
 
-                    known <- ValueNone
-                    let now = clock.GetUtcNow()
-
-                    match current with
-                    | Error error -> answer <- ValueSome(Error error)
-                    | Ok before ->
-                        match decide.Invoke(now, before.State) with
-                        | Error error -> answer <- ValueSome(Error error)
-                        | Ok events ->
-                            let state = List.fold Lifecycle.evolve before.State events
-
-                            if not before.IsOpen && (Lifecycle.liveOf state).IsSome then
-                                log.LogError("The sealed data of session {SessionId} does not open.", id)
-                                answer <- ValueSome(Error(SessionError.Unreadable "the sealed data does not open"))
-                            elif not (List.exists isStored events) then
-                                let after = { before with State = state }
-                                let seen = (anyLive state).LastSeen
-
-                                if List.exists (isTouchDue before) events then
-                                    try
-                                        do! store.Touch(id, seen, CancellationToken.None)
-                                    with error ->
-                                        log.LogWarning(
-                                            error,
-                                            "The store did not take the touch of session {SessionId}.",
-                                            id
-                                        )
-
-                                answer <- ValueSome(Ok { Before = before; After = after; Events = events })
-                            else
-                                let version = before.Version + 1L
-
-                                let struct (record, wraps) =
-                                    toRecord id version (now + hold) keys before.Wraps events state
-
-                                let after =
-                                    { Id = id
-                                      Version = version
-                                      State = state
-                                      StoredLastSeen = record.LastSeen
-                                      IsOpen = true
-                                      Wraps = wraps
-                                      Record = record }
-
-                                let change = { Before = before; After = after; Events = events }
-
-                                record.Basis <- before.Record
-
-                                try
-                                    match! store.Replace(record, before.Version, CancellationToken.None) with
-                                    | WriteResult.Written ->
-                                        do! tell now change
-                                        answer <- ValueSome(Ok change)
-                                    | WriteResult.Absent -> answer <- ValueSome(Error SessionError.NoSession)
-                                    | WriteResult.Unknown -> pending <- (record, change) :: pending
-                                    | _ -> ()
-                                with error ->
-                                    answer <- ValueSome(unavailable error)
-
-                                // Or each record would keep every one before it.
-                                record.Basis <- null
+                    if answer.IsNone && attempt >= maxAttempts then
+                        answer <- ValueSome(Error SessionError.Contended)
 
                     if answer.IsNone then
-                        // The decision is made again on the record as it is now: a conflict is not an error.
-                        if attempt >= maxAttempts then
-                            answer <- ValueSome(Error SessionError.Contended)
-                        else
-                            if not queued then
-                                do! gate.WaitAsync()
-                                queued <- true
+                        match gate with
+                        | null ->
+                            let mine = gateOf id
+                            do! mine.WaitAsync()
+                            gate <- mine
+                        | _ -> do! Task.Delay(Random.Shared.Next(1, 1 + min 50 (1 <<< min attempt 6)))
 
-                            if attempt > 1 then
-                                let most = min 50 (1 <<< min attempt 6)
-                                do! Task.Delay(Random.Shared.Next(1, most + 1))
+                        attempt <- attempt + 1
 
-                            if not pending.IsEmpty then
-                                try
-                                    match! store.Load(id, CancellationToken.None) with
-                                    | null -> answer <- ValueSome(Error SessionError.NoSession)
-                                    | found ->
-                                        let isThis (sent: StoredRecord, _) = found.Operation = sent.Operation
+                        match! loop.Fetch(id, CancellationToken.None) with
+                        | Error error -> answer <- ValueSome(Error error)
+                        | Ok found ->
+                            match outcome pending found with
+                            | Error error -> answer <- ValueSome(Error error)
+                            | Ok(Some taken) ->
+                                do! tell taken.At taken.Change
+                                answer <- ValueSome(Ok taken.Change)
+                            | Ok None ->
+                                match loop.Found(id, found, keys) with
+                                | Error error -> answer <- ValueSome(Error error)
+                                | Ok before ->
+                                    // Those whose version another write has taken cannot arrive any more.
+                                    pending <- pending |> List.filter (fun sent -> sent.Record.Version > before.Version)
 
-                                        match List.tryFind isThis pending with
-                                        | Some(_, change) ->
-                                            do! tell now change
-                                            answer <- ValueSome(Ok change)
-                                        | None when
-                                            pending |> List.exists (fun (sent, _) -> found.Version > sent.Version)
-                                            ->
-                                            // Taken and overwritten, or never taken: nobody can tell any more, and
-                                            // to decide again might count twice.
-                                            answer <-
-                                                ValueSome(
-                                                    unavailable (
-                                                        TimeoutException
-                                                            "The store did not say whether it took a write, and another one followed."
-                                                    )
-                                                )
-                                        | None ->
-                                            // Its version is taken by another: that one cannot arrive any more.
-                                            pending <-
-                                                pending |> List.filter (fun (sent, _) -> sent.Version > found.Version)
-
-                                            match loop.Read(found, keys) with
-                                            | Ok snapshot -> known <- ValueSome snapshot
-                                            | Error error -> answer <- ValueSome(Error error)
-                                with error ->
-                                    answer <- ValueSome(unavailable error)
+                                    match prepare before keys hold decide with
+                                    | Answered result -> answer <- ValueSome result
+                                    | Seen(change, at) ->
+                                        do! touch id at
+                                        answer <- ValueSome(Ok change)
+                                    | Ready next -> write <- next
             finally
-                if queued then
-                    gate.Release() |> ignore
+                match gate with
+                | null -> ()
+                | gate -> gate.Release() |> ignore
 
-            return answer.Value
+            return Result.map finish answer.Value
         }
 
     /// Tells of an end by time. False when the handler failed: it has to be told again.

@@ -13,7 +13,11 @@ using Session.Engine;
 
 namespace Facade;
 
-public sealed record Cart(string Item, int Count = 1);
+public sealed record Cart(string Item, int Count = 1)
+{
+    /// <summary>What an application can change behind the session's back.</summary>
+    public string? Note { get; set; }
+}
 
 /// <summary>An application on a free port, with a clock of its own.</summary>
 internal sealed class Site : IAsyncDisposable
