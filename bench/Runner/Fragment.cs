@@ -58,7 +58,8 @@ internal static class Fragment
             - Server, redis-server and wrk share the machine's cores, so a ratio of requests per second is one of all the CPU that
               a request takes, wrk's and Redis' own share included: what a user of such a machine sees. Server CPU per request is
               the server process alone.
-            - `none` answers from a constant: it reads, deserializes and writes nothing. `redis-bare` gets (and sets) the JSON of
+            - `none` answers from a constant: it reads, deserializes and writes nothing. `json` reads the JSON of the cart from a
+              constant (and makes it again for /write): what the data costs without any session. `redis-bare` gets (and sets) the JSON of
               the same cart under a key from a cookie, (de)serializes it with the same generated code, and sets the same time to
               live; it checks, hashes and versions nothing. All answer the same JSON.
             - Every server has its default settings, but for a cookie that plain HTTP may carry. Node runs as one process with one
@@ -72,6 +73,8 @@ internal static class Fragment
     private static readonly (string Endpoint, string Variant, string Other)[] s_pairs =
     [
         ("read", "ours-memory", "none"),
+        ("read", "json", "none"),
+        ("read", "ours-memory", "json"),
         ("read", "builtin-memory", "none"),
         ("read", "ours-memory", "builtin-memory"),
         ("read", "ours-sqlite", "none"),
@@ -80,6 +83,7 @@ internal static class Fragment
         ("read", "ours-redis", "builtin-redis"),
         ("read", "ours-redis", "express"),
         ("write", "ours-memory", "none"),
+        ("write", "ours-memory", "json"),
         ("write", "builtin-memory", "none"),
         ("write", "ours-memory", "builtin-memory"),
         ("write", "ours-sqlite", "none"),
@@ -163,8 +167,9 @@ internal static class Fragment
 
             /plain touches no session (the cookie is sent), /read reads a cart of three items, /write changes it. All servers are
             up at once, one of them under load at a time: {plan.Rounds} rounds of {plan.Seconds} s for each endpoint and variant, one after another,
-            forth and back, each after {plan.WarmUpSeconds} s of warm-up; `wrk -t1 -c{Plan.Connections}` over the loopback, {plan.Sessions} sessions in turn, begun anew in each
-            round and each presented once before. A run with a refused request, a socket error or a timeout is invalid. CPU is
+            forth and back, each after {plan.WarmUpSeconds} s of warm-up, and each round with newly started servers, for two processes of one
+            program differ by some percent for as long as they live; `wrk -t1 -c{Plan.Connections}` over the loopback, {plan.Sessions} sessions in turn,
+            begun anew in each round and each presented once before. A run with a refused request, a socket error or a timeout is invalid. CPU is
             the server process's by /proc; bytes by `GC.GetTotalAllocatedBytes`; commands sent by `MONITOR` over {plan.Sessions} single
             requests (who sent them is told apart, what runs inside scripts does not count); commands run in Redis by `INFO
             commandstats` over the whole measurement (inside scripts too). "wrk's core" near 100% means that wrk was the

@@ -2,7 +2,10 @@ using Bench.Shared;
 
 namespace Bench.Runner;
 
-/// <summary>All servers side by side, one of them under load at a time, in rounds: what changes on the machine meets them all.</summary>
+/// <summary>
+/// All servers side by side, one of them under load at a time, in rounds: what changes on the machine meets them all. Each
+/// round with processes of its own: two of the same program differ by more than one does from one moment to the next.
+/// </summary>
 internal sealed class Peers(Plan plan, Workshop workshop)
 {
     private readonly List<Measurement> _measurements = [];
@@ -16,24 +19,9 @@ internal sealed class Peers(Plan plan, Workshop workshop)
             throw new InvalidOperationException("wrk is missing: there is nothing to measure with.");
 
         await using var redis = Tool.Exists("redis-server") ? await RedisServer.StartAsync(workshop.Scratch) : null;
-        var servers = new List<Server>();
-        try
-        {
-            foreach (var variant in Variant.All.Where(variant => IsPossible(variant, redis is not null)))
-            {
-                servers.Add(await Server.StartAsync(variant, workshop, redis));
-                await Browser.CheckAsync(servers[^1]);
-            }
-
-            await WarmUpAsync(servers, redis);
-            for (var round = 1; round <= plan.Rounds; round++)
-                await RoundAsync(round, servers, redis);
-        }
-        finally
-        {
-            foreach (var server in servers)
-                await server.DisposeAsync();
-        }
+        var variants = Variant.All.Where(variant => IsPossible(variant, redis is not null)).ToList();
+        for (var round = 1; round <= plan.Rounds; round++)
+            await RoundAsync(round, variants, redis);
 
         return new Results(
             DateTime.UtcNow.ToString("yyyy-MM-dd"),
@@ -61,51 +49,56 @@ internal sealed class Peers(Plan plan, Workshop workshop)
         return false;
     }
 
-    /// <summary>Long enough that the code of each endpoint is compiled for good; and the exact count of commands, once.</summary>
-    private async Task WarmUpAsync(IReadOnlyList<Server> servers, RedisServer? redis)
+    private async Task RoundAsync(int round, IReadOnlyList<Variant> variants, RedisServer? redis)
     {
-        foreach (var server in servers)
+        var servers = new List<Server>();
+        try
         {
-            var cookies = await Browser.BeginSessionsAsync(server, plan.Sessions);
+            // New sessions in each round: none is old enough for a renewal, which would be another thing to measure.
+            var cookies = new Dictionary<Server, IReadOnlyList<string>>();
+            foreach (var variant in variants)
+            {
+                servers.Add(await Server.StartAsync(variant, workshop, redis));
+                await Browser.CheckAsync(servers[^1]);
+                cookies[servers[^1]] = await Browser.BeginSessionsAsync(servers[^1], plan.Sessions);
+            }
+
             foreach (var endpoint in Plan.Endpoints)
             {
-                Console.WriteLine($"warm-up {server.Variant.Name} /{endpoint}");
-                Note(
-                    await Wrk.RunAsync(workshop, server, endpoint, cookies, plan.FirstWarmUpSeconds),
-                    server,
-                    endpoint
-                );
-                if (server.Variant.Keeps == Variant.Store.Redis)
-                {
-                    var sent = await CommandCount.PerRequestAsync(server, redis!, endpoint, cookies);
-                    _commands.Add(new CommandsSent(server.Variant.Name, endpoint, sent));
-                }
+                // Forth and back, so that nobody always comes after the same one.
+                foreach (var server in round % 2 == 1 ? servers : servers.AsEnumerable().Reverse())
+                    await OneAsync(round, server, endpoint, cookies[server], redis);
             }
+        }
+        finally
+        {
+            foreach (var server in servers)
+                await server.DisposeAsync();
         }
     }
 
-    private async Task RoundAsync(int round, IReadOnlyList<Server> servers, RedisServer? redis)
+    private async Task OneAsync(
+        int round,
+        Server server,
+        string endpoint,
+        IReadOnlyList<string> cookies,
+        RedisServer? redis
+    )
     {
-        // New ones in each round: none is old enough for a renewal, which would be another thing to measure.
-        var cookies = new Dictionary<Server, IReadOnlyList<string>>();
-        foreach (var server in servers)
-            cookies[server] = await Browser.BeginSessionsAsync(server, plan.Sessions);
-
-        foreach (var endpoint in Plan.Endpoints)
+        // Long enough that the code of the endpoint is compiled for good.
+        Note(await Wrk.RunAsync(workshop, server, endpoint, cookies, plan.WarmUpSeconds), server, endpoint);
+        if (round == 1 && server.Variant.Keeps == Variant.Store.Redis)
         {
-            // Forth and back, so that nobody always comes after the same one.
-            foreach (var server in round % 2 == 1 ? servers : servers.Reverse())
-            {
-                var warm = await Wrk.RunAsync(workshop, server, endpoint, cookies[server], plan.WarmUpSeconds);
-                Note(warm, server, endpoint);
-                var measured = await MeasureAsync(round, server, endpoint, cookies[server], redis);
-                Note(measured.Load, server, endpoint);
-                _measurements.Add(measured);
-                Console.WriteLine(
-                    $"round {round}/{plan.Rounds} {server.Variant.Name} /{endpoint}: {measured.PerSecond:F0}/s, {measured.CpuMicrosecondsPerRequest:F1} us CPU"
-                );
-            }
+            var sent = await CommandCount.PerRequestAsync(server, redis!, endpoint, cookies);
+            _commands.Add(new CommandsSent(server.Variant.Name, endpoint, sent));
         }
+
+        var measured = await MeasureAsync(round, server, endpoint, cookies, redis);
+        Note(measured.Load, server, endpoint);
+        _measurements.Add(measured);
+        Console.WriteLine(
+            $"round {round}/{plan.Rounds} {server.Variant.Name} /{endpoint}: {measured.PerSecond:F0}/s, {measured.CpuMicrosecondsPerRequest:F1} us CPU"
+        );
     }
 
     private async Task<Measurement> MeasureAsync(

@@ -16,6 +16,7 @@ internal sealed record Variant(string Name, string Title, Variant.Store Keeps, b
     public static IReadOnlyList<Variant> All { get; } =
     [
         new("none", "no session", Store.Nothing),
+        new("json", "no session, but the JSON of the cart", Store.Nothing),
         new("ours-memory", "this library, memory", Store.Memory),
         new("builtin-memory", "Microsoft.AspNetCore.Session, memory", Store.Memory),
         new("ours-sqlite", "this library, SQLite", Store.File),

@@ -141,10 +141,7 @@ type RequestSession<'T>(service: SessionService<'T>, context: HttpContext) =
     let nothingWrong () = ValueTask<Result<unit, SessionError>>(Ok())
 
     /// What a presented token led to.
-    let arrived
-        (token: PresentedToken)
-        (presented: Result<Opened, SessionError>)
-        : ValueTask<Result<unit, SessionError>> =
+    let arrived (id: string) (presented: Result<Opened, SessionError>) : ValueTask<Result<unit, SessionError>> =
         match presented with
         | Ok presented ->
             match deserialize presented.Live.Data with
@@ -164,7 +161,7 @@ type RequestSession<'T>(service: SessionService<'T>, context: HttpContext) =
                 ValueTask<_>(
                     task =
                         task {
-                            do! engine.TellUnreadable(token.Id, reason)
+                            do! engine.TellUnreadable(id, reason)
                             origin <- Origin.Invalid
                             unreadable <- ValueSome presented
                             explain "no session: its data cannot be read"
@@ -269,10 +266,12 @@ type RequestSession<'T>(service: SessionService<'T>, context: HttpContext) =
 
             loaded (ValueTask<_>(task = telling))
         | TokenCame token ->
+            let id = token.Id
+
             engine.PresentTo(
                 token,
                 not context.Response.HasStarted,
-                (fun presented -> loaded (arrived token presented)),
+                (fun presented -> loaded (arrived id presented)),
                 cancel
             )
 
