@@ -61,7 +61,8 @@ internal static class Fragment
             - `none` answers from a constant: it reads, deserializes and writes nothing. `json` reads the JSON of the cart from a
               constant (and makes it again for /write): what the data costs without any session. `redis-bare` gets (and sets) the JSON of
               the same cart under a key from a cookie, (de)serializes it with the same generated code, and sets the same time to
-              live; it checks, hashes and versions nothing. All answer the same JSON.
+              live; it checks, hashes and versions nothing. `redis-swap` sets it by a script that first looks whether it is
+              what was read, as whoever loses no update has to. All answer the same JSON.
             - Every server has its default settings, but for a cookie that plain HTTP may carry. Node runs as one process with one
               thread, as its documentation starts it; the ASP.NET Core servers use all cores that wrk leaves.
 
@@ -88,6 +89,8 @@ internal static class Fragment
         ("write", "ours-memory", "builtin-memory"),
         ("write", "ours-sqlite", "none"),
         ("write", "ours-redis", "redis-bare"),
+        ("write", "redis-swap", "redis-bare"),
+        ("write", "ours-redis", "redis-swap"),
         ("write", "builtin-redis", "redis-bare"),
         ("write", "ours-redis", "builtin-redis"),
         ("write", "ours-redis", "express"),

@@ -21,6 +21,7 @@ internal sealed record Variant(string Name, string Title, Variant.Store Keeps, b
         new("builtin-memory", "Microsoft.AspNetCore.Session, memory", Store.Memory),
         new("ours-sqlite", "this library, SQLite", Store.File),
         new("redis-bare", "bare GET / GET and SET (the limit)", Store.Redis),
+        new("redis-swap", "the same, but SET only if nothing has changed (a script)", Store.Redis),
         new("ours-redis", "this library, Redis", Store.Redis),
         new("builtin-redis", "Microsoft.AspNetCore.Session, Redis", Store.Redis),
         new("express", "express-session and connect-redis on Node", Store.Redis, OnNode: true),

@@ -26,6 +26,7 @@ void Ours(Action<Session.Engine.SessionBuilder> store) =>
     );
 
 IDatabase? database = null;
+byte[]? swap = null;
 switch (variant)
 {
     case "none":
@@ -33,6 +34,18 @@ switch (variant)
         break;
     case "redis-bare":
         database = (await ConnectionMultiplexer.ConnectAsync(redis)).GetDatabase();
+        break;
+    case "redis-swap":
+        database = (await ConnectionMultiplexer.ConnectAsync(redis)).GetDatabase();
+        swap = await database
+            .Multiplexer.GetServers()[0]
+            .ScriptLoadAsync(
+                """
+                if redis.call('GETRANGE', KEYS[1], 0, 35) ~= ARGV[1] then return 1 end
+                redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+                return 0
+                """
+            );
         break;
     case "ours-memory":
         Ours(sessions => sessions.UseMemory());
@@ -116,14 +129,16 @@ else if (database is not null)
         }
     );
     // With its type said, or it would be a RequestDelegate, whose answer nobody writes.
-    app.MapGet("/read", async Task<Answer> (HttpContext http) => Of(await Fetch(http.Request.Cookies["sid"]!)));
+    app.MapGet("/read", async Task<Answer> (HttpContext http) => Of(Parse(await Read(http.Request.Cookies["sid"]!))));
     app.MapGet(
         "/write",
         async (HttpContext http) =>
         {
             var key = http.Request.Cookies["sid"]!;
-            var cart = await Fetch(key);
-            return await Store(key, cart with { Changes = cart.Changes + 1 });
+            var stored = await Read(key);
+            var cart = Parse(stored);
+            cart = cart with { Changes = cart.Changes + 1 };
+            return swap is null ? await Store(key, cart) : await Swap(key, stored, cart);
         }
     );
 }
@@ -176,7 +191,16 @@ static Answer Put(ISession session, Cart cart)
     return Of(cart);
 }
 
-async Task<Cart> Fetch(string key) => Parse((byte[])(await database!.StringGetAsync("bare:" + key))!);
+async Task<byte[]> Read(string key) => (byte[])(await database!.StringGetAsync("bare:" + key))!;
+
+// In place of the set: only if nobody has changed the cart since (its first bytes have the number of changes).
+async Task<Answer> Swap(string key, byte[] stored, Cart cart)
+{
+    RedisKey[] keys = ["bare:" + key];
+    RedisValue[] values = [stored.AsMemory(0, 36), Bytes(cart), 1_800_000];
+    await database!.ScriptEvaluateAsync(swap!, keys, values);
+    return Of(cart);
+}
 
 async Task<Answer> Store(string key, Cart cart)
 {
