@@ -53,7 +53,7 @@ internal static class Chart
             var (y, rate) = (top + Head + i * Row - 8, rates[i]);
             var kind =
                 variants[i].Name.StartsWith("ours", StringComparison.Ordinal) ? "ours"
-                : variants[i].Name is "none" or "redis-bare" ? "limit"
+                : variants[i].Name is "none" or "json" or "redis-bare" or "redis-swap" ? "limit"
                 : "peer";
             var middle = y + Bar / 2;
             svg.Add(
