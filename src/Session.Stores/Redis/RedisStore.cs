@@ -170,20 +170,15 @@ public sealed class RedisStore : ISessionStore, IAsyncDisposable
         try
         {
             result = Code(
-                await db.ScriptEvaluateAsync(Scripts.ReplaceHash, keys, values)
-                    .WaitAsync(_options.OperationTimeout, CancellationToken.None)
-                    .ConfigureAwait(false)
+                await Within(db.ScriptEvaluateAsync(Scripts.ReplaceHash, keys, values)).ConfigureAwait(false)
             );
         }
         catch (RedisServerException error) when (error.Message.StartsWith("NOSCRIPT", StringComparison.Ordinal))
         {
             result = await Write(db.ScriptEvaluateAsync(Scripts.Replace, keys, values), Code).ConfigureAwait(false);
         }
-        catch (Exception error) when (IsSilence(error))
+        catch (Exception error) when (MayHaveTakenEffect(error))
         {
-            LookAround();
-            if (!MayHaveTakenEffect(error))
-                throw;
             return WriteResult.Unknown;
         }
 
@@ -483,24 +478,13 @@ public sealed class RedisStore : ISessionStore, IAsyncDisposable
 
     // -- one record
 
-    // The path of every request: its state machines come from a pool, and no method is between it and the driver.
+    // The path of every request: its state machines come from a pool.
     [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
     private async ValueTask<StoredRecord?> Fetch(IDatabase db, string id)
     {
-        try
-        {
-            // From the primary: a replica may not have heard of a logout yet.
-            var value = (byte[]?)
-                await db.StringGetAsync(Key(id), CommandFlags.DemandMaster)
-                    .WaitAsync(_options.OperationTimeout)
-                    .ConfigureAwait(false);
-            return value is null ? null : RecordLayout.Read(id, value);
-        }
-        catch (Exception error) when (IsSilence(error))
-        {
-            LookAround();
-            throw;
-        }
+        // From the primary: a replica may not have heard of a logout yet.
+        var value = (byte[]?)await Within(db.StringGetAsync(Key(id), CommandFlags.DemandMaster)).ConfigureAwait(false);
+        return value is null ? null : RecordLayout.Read(id, value);
     }
 
     private Task<StoredRecord?[]> FetchAll(IDatabase db, string[] ids) =>
@@ -715,20 +699,19 @@ public sealed class RedisStore : ISessionStore, IAsyncDisposable
         return true;
     }
 
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
     private async ValueTask<T> Within<T>(Task<T> work)
     {
         try
         {
             return await work.WaitAsync(_options.OperationTimeout).ConfigureAwait(false);
         }
-        catch (Exception error) when (IsSilence(error))
+        catch (Exception error) when (error is RedisConnectionException or TimeoutException)
         {
             LookAround();
             throw;
         }
     }
-
-    private static bool IsSilence(Exception error) => error is RedisConnectionException or TimeoutException;
 
     /// <summary>After a failure: who is the primary now? The driver asks by itself once a minute only.</summary>
     private void LookAround()
