@@ -687,6 +687,9 @@ public sealed class RedisStore : ISessionStore, IAsyncDisposable
         // A request waits for its own deadline, not in a queue for a server that is away.
         configuration.BacklogPolicy = BacklogPolicy.FailFast;
         configuration.AsyncTimeout = (int)_options.OperationTimeout.TotalMilliseconds;
+        // The driver's own threads are for callers who block the pool's, which nothing here does; each answer would
+        // change threads twice more.
+        configuration.SocketManager = SocketManager.ThreadPool;
         configuration.ClientName ??= "session-store";
         return await ConnectionMultiplexer.ConnectAsync(configuration).ConfigureAwait(false);
     }
