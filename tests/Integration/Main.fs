@@ -18,6 +18,7 @@ let main args =
                 [ Stories.all
                   Guards.all
                   Contract.all
+                  Sqlite.all
                   Redis.all
                   Mongo.all
                   DistributedCache.all

@@ -12,7 +12,7 @@ namespace Session.Stores.Sqlite;
 /// </summary>
 public sealed class SqliteStore : ISessionStore, IDisposable
 {
-    private const int SchemaVersion = 1;
+    private const int SchemaVersion = 2;
     private const int MaxIdleReaders = 64;
 
     // SQLite's result codes: the primary ones, which SqliteException.SqliteErrorCode holds.
@@ -506,29 +506,33 @@ public sealed class SqliteStore : ISessionStore, IDisposable
                 $"The table '{_table}' in '{_path}' was made by a newer version of Session.Stores.Sqlite: update the package, or give SqliteStoreOptions.Table another name."
             );
 
-        if (version < 1)
+        if (version == 0)
         {
             if (Scalar(connection, $"SELECT 1 FROM sqlite_master WHERE name = '{_table}' COLLATE NOCASE") is not null)
                 throw new InvalidOperationException(
                     $"The table '{_table}' in '{_path}' belongs to something else: give SqliteStoreOptions.Table another name."
                 );
 
-            // The due index has kind too, so that a count need not read the records.
+            CreateTable(connection);
+        }
+
+        if (version == 1)
+        {
+            // It was WITHOUT ROWID: what was longer than a quarter of a page had pages of its own.
             Execute(
                 connection,
                 $"""
-                CREATE TABLE "{_table}" (
-                    id TEXT NOT NULL PRIMARY KEY,
-                    version INTEGER NOT NULL,
-                    kind INTEGER NOT NULL,
-                    last_seen INTEGER NOT NULL,
-                    due_at INTEGER NOT NULL,
-                    subject TEXT,
-                    operation INTEGER NOT NULL,
-                    body BLOB NOT NULL
-                ) WITHOUT ROWID;
-                CREATE INDEX "{_table}-due" ON "{_table}" (due_at, kind);
-                CREATE INDEX "{_table}-subject" ON "{_table}" (subject, id) WHERE subject IS NOT NULL
+                DROP INDEX "{_table}-due";
+                DROP INDEX "{_table}-subject";
+                ALTER TABLE "{_table}" RENAME TO "{_table}-1"
+                """
+            );
+            CreateTable(connection);
+            Execute(
+                connection,
+                $"""
+                INSERT INTO "{_table}" ({Sql.Columns}) SELECT {Sql.Columns} FROM "{_table}-1";
+                DROP TABLE "{_table}-1"
                 """
             );
         }
@@ -543,6 +547,26 @@ public sealed class SqliteStore : ISessionStore, IDisposable
         );
         transaction.Commit();
     }
+
+    // The due index has kind too, so that a count need not read the records.
+    private void CreateTable(SqliteConnection connection) =>
+        Execute(
+            connection,
+            $"""
+            CREATE TABLE "{_table}" (
+                id TEXT NOT NULL PRIMARY KEY,
+                version INTEGER NOT NULL,
+                kind INTEGER NOT NULL,
+                last_seen INTEGER NOT NULL,
+                due_at INTEGER NOT NULL,
+                subject TEXT,
+                operation INTEGER NOT NULL,
+                body BLOB NOT NULL
+            );
+            CREATE INDEX "{_table}-due" ON "{_table}" (due_at, kind);
+            CREATE INDEX "{_table}-subject" ON "{_table}" (subject, id) WHERE subject IS NOT NULL
+            """
+        );
 
     private static void Execute(SqliteConnection connection, string sql)
     {

@@ -1,0 +1,219 @@
+/// The file of the SQLite store: what an older version has left behind, and what it refuses to touch.
+module Integration.Sqlite
+
+open System
+open System.IO
+open System.Threading
+open System.Threading.Tasks
+open Expecto
+open Microsoft.Data.Sqlite
+open Integration.Http
+open Integration.World
+open Session.Engine
+open Session.Stores.Sqlite
+
+let private never = CancellationToken.None
+
+let private execute (path: string) (sql: string) =
+    use connection = new SqliteConnection $"Data Source={path};Pooling=False"
+    connection.Open()
+    use command = connection.CreateCommand()
+    command.CommandText <- sql
+    command.ExecuteNonQuery() |> ignore
+
+let private scalar (path: string) (sql: string) =
+    use connection = new SqliteConnection $"Data Source={path};Pooling=False"
+    connection.Open()
+    use command = connection.CreateCommand()
+    command.CommandText <- sql
+    command.ExecuteScalar()
+
+/// As version 1 made it.
+let private former =
+    """
+    PRAGMA journal_mode = WAL;
+    CREATE TABLE "session-schema" (name TEXT PRIMARY KEY COLLATE NOCASE, version INTEGER NOT NULL);
+    INSERT INTO "session-schema" VALUES ('sessions', 1);
+    CREATE TABLE "sessions" (
+        id TEXT NOT NULL PRIMARY KEY,
+        version INTEGER NOT NULL,
+        kind INTEGER NOT NULL,
+        last_seen INTEGER NOT NULL,
+        due_at INTEGER NOT NULL,
+        subject TEXT,
+        operation INTEGER NOT NULL,
+        body BLOB NOT NULL
+    ) WITHOUT ROWID;
+    CREATE INDEX "sessions-due" ON "sessions" (due_at, kind);
+    CREATE INDEX "sessions-subject" ON "sessions" (subject, id) WHERE subject IS NOT NULL;
+    """
+
+let private columns = "id, version, kind, last_seen, due_at, subject, operation, body"
+
+/// Everything that a table holds, as text.
+let private content (path: string) table =
+    string (
+        scalar
+            path
+            $"""SELECT group_concat(line, char(10)) FROM (SELECT concat_ws('|', id, version, kind, last_seen, due_at,
+            coalesce(subject, 'nobody'), operation, hex(body)) AS line FROM "{table}" ORDER BY id)"""
+    )
+
+let private inFolder (body: string -> Task<unit>) =
+    async {
+        let folder = temporaryFolder ()
+
+        try
+            do! body (Path.Combine(folder, "sessions.db")) |> Async.AwaitTask
+        finally
+            Directory.Delete(folder, true)
+    }
+
+let private openAt path = new SqliteStore(SqliteStoreOptions(Path = path))
+
+let private refuses (path: string) (word: string) =
+    task {
+        use store = openAt path
+        let mutable sentence = ""
+
+        try
+            let! _ = (store :> ISessionStore).Prepare never
+            ()
+        with :? InvalidOperationException as refusal ->
+            sentence <- refusal.Message
+
+        Expect.stringContains sentence word "the start is refused, and says why"
+        Expect.stringContains sentence path "and where"
+    }
+
+let private upgrade =
+    testCaseAsync
+        "a file of schema 1 is taken over at the start, and every session in it lives"
+        (inFolder (fun path ->
+            task {
+                let folder = Path.GetDirectoryName path |> string
+
+                let live, ended, before =
+                    (task {
+                        use store = openAt path
+                        let! w = start store ignore
+                        let! live = w.SignIn "ann"
+                        let! ended = w.SignIn "ann"
+                        let! _ = w.Post("/logout", ended)
+                        do! stop w
+                        return live, ended, content path "sessions"
+                    })
+                        .GetAwaiter()
+                        .GetResult()
+
+                // The same records in a file as version 1 left it.
+                let older = Path.Combine(folder, "older.db")
+                execute older former
+                execute older $"ATTACH '{path}' AS made; INSERT INTO sessions SELECT {columns} FROM made.sessions"
+                Expect.equal (content older "sessions") before "the older file has the same records"
+
+                use store = openAt older
+                let! w = start store ignore
+                Expect.equal (content older "sessions") before "what is taken over is what was there, to the byte"
+                let! profile = w.Profile live
+                Expect.equal profile 200 "the live one lives"
+                let! dead = w.Get("/profile", ended)
+                Expect.equal dead.Status 401 "the ended one stays ended"
+                let! listed = (store :> ISessionStore).BySubject("ann", null, 10, never)
+                Expect.equal listed.Records.Count 2 "the index of subjects has both"
+                do! stop w
+
+                Expect.equal
+                    (scalar older "SELECT version FROM \"session-schema\" WHERE name = 'sessions'")
+                    (box 2L)
+                    "the schema is version 2"
+
+                Expect.equal
+                    (scalar
+                        older
+                        "SELECT count(*) FROM sqlite_master WHERE name LIKE 'sessions%' AND sql LIKE '%WITHOUT ROWID%'")
+                    (box 0L)
+                    "and nothing of version 1 is left"
+
+                Expect.equal
+                    (scalar older "SELECT count(*) FROM sqlite_master WHERE tbl_name LIKE 'sessions-%'")
+                    (box 0L)
+                    "nor its table"
+            }))
+
+let private together =
+    testCaseAsync
+        "a process of the version before goes on with a file that was taken over meanwhile"
+        (inFolder (fun path ->
+            task {
+                execute path former
+                use older = new SqliteConnection $"Data Source={path};Pooling=False"
+                older.Open()
+                use insert = older.CreateCommand()
+                insert.CommandText <- $"INSERT INTO sessions ({columns}) VALUES (@id, 1, 1, 5, 9, NULL, 7, x'00')"
+                let id = insert.Parameters.Add("@id", SqliteType.Text)
+                insert.Prepare()
+                id.Value <- "before"
+                insert.ExecuteNonQuery() |> ignore
+
+                use store = openAt path
+                let! _ = (store :> ISessionStore).Prepare never
+                id.Value <- "after"
+                insert.ExecuteNonQuery() |> ignore
+
+                for id in [ "before"; "after" ] do
+                    let! record = (store :> ISessionStore).Load(id, never)
+                    Expect.isNotNull record $"the record {id} is there"
+            }))
+
+let private refusals =
+    [ testCaseAsync
+          "a file of a newer version is refused, and stays as it is"
+          (inFolder (fun path ->
+              task {
+                  execute path former
+                  execute path "UPDATE \"session-schema\" SET version = 3"
+                  do! refuses path "newer version"
+                  Expect.equal (scalar path "SELECT version FROM \"session-schema\"") (box 3L) "the file is as it was"
+              }))
+      testCaseAsync
+          "a table of somebody else's is refused, and stays as it is"
+          (inFolder (fun path ->
+              task {
+                  execute path "CREATE TABLE Sessions (text TEXT); INSERT INTO Sessions VALUES ('theirs')"
+                  do! refuses path "belongs to something else"
+                  Expect.equal (scalar path "SELECT text FROM Sessions") (box "theirs") "the table is as it was"
+              }))
+      testCaseAsync
+          "a file that is no database is refused, and stays as it is"
+          (inFolder (fun path ->
+              task {
+                  File.WriteAllText(path, String.replicate 100 "no database at all\n")
+                  do! refuses path "is no SQLite database"
+                  Expect.stringStarts (File.ReadAllText path) "no database" "the file is as it was"
+              })) ]
+
+/// What is longer than a quarter of a page has no page to itself.
+let private compact =
+    testCaseAsync
+        "a thousand sessions of 1.5 KiB take less than 2.5 KiB each"
+        (inFolder (fun path ->
+            task {
+                use store = openAt path
+                let at = DateTimeOffset.UnixEpoch
+                let body = ReadOnlyMemory(Array.replicate 1536 7uy)
+
+                for i in 1..1000 do
+                    let record = StoredRecord(string i, 1L, RecordKind.Live, at, at.AddDays 1, null, int64 i, body)
+                    let! result = (store :> ISessionStore).Insert(record, never)
+                    Expect.equal result WriteResult.Written "taken"
+
+                let bytes =
+                    Convert.ToInt64(
+                        scalar path "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
+                    )
+
+                Expect.isLessThan bytes (1000L * 2560L) "bytes of the file"
+            }))
+
+let all = testList "Sqlite file" ([ upgrade; together; compact ] @ refusals)
