@@ -17,7 +17,7 @@ public sealed class SessionEvents<T>
     /// <summary>A session was ended on purpose. At most once.</summary>
     public Func<SessionEventContext<T>, Task>? OnDestroyed { get; set; }
 
-    /// <summary>A session was ended by time. At least once, on one node; without a crash exactly once. Told by the sweeper.</summary>
+    /// <summary>A session was ended by time. At least once, on one node; without a crash exactly once. Told by the sweeper, of up to 16 sessions at once: those are told again when it is killed there.</summary>
     public Func<SessionEventContext<T>, Task>? OnExpired { get; set; }
 
     /// <summary>A superseded token was presented after its grace: the sign of theft. Once for each token.</summary>

@@ -37,6 +37,7 @@ type SessionEngine
     let hasher = SecretHasher(settings.ServerKey, settings.SealsToBearer)
     let loop = Loop(store, settings, clock, log, board)
     let pageSize = 200
+    let sweptAtOnce = 16
 
     // Sign-ins of one subject in this process take turns where the limit refuses: nobody is refused for a sign-in that
     // is refused itself.
@@ -718,8 +719,8 @@ type SessionEngine
                     | _ -> ()
                 }
 
-            for record in claimed do
-                if not cancel.IsCancellationRequested then
+            let handle (record: StoredRecord) : Task =
+                task {
                     match loop.Read(record, null) with
                     | Error _ when loop.Now - record.LastSeen > policy.Absolute + TimeSpan.FromDays 1 ->
                         log.LogError("The unreadable record of session {SessionId} is removed.", record.Id)
@@ -749,6 +750,12 @@ type SessionEngine
                         | Regenerated _
                         | Destroyed _
                         | Expired _ -> do! store.Reschedule(record.Id, record.Version, due, cancel)
+                }
+
+            // Several at once: each is a few round trips to the store.
+            for some in Seq.chunkBySize sweptAtOnce claimed do
+                if not cancel.IsCancellationRequested then
+                    do! Task.WhenAll(Array.map handle some)
 
             return claimed.Count
         }

@@ -409,29 +409,26 @@ public sealed class RedisStore : ISessionStore, IAsyncDisposable
                 )
                 .ConfigureAwait(false);
             var ours = taken.SelectMany(ids => (string[])ids!).ToHashSet(StringComparer.Ordinal);
-            // The index may be early: then the record is put where it belongs, and what comes after that place waits.
-            var earliest = double.PositiveInfinity;
-            foreach (var (_, entry) in wanted.Where(due => ours.Contains((string)due.entry.Element!)))
-            {
-                if (SubjectIndex.IsIntent(entry.Element, out var id, out var subject))
-                {
-                    if (await Fetch(db, id).ConfigureAwait(false) is { Kind: RecordKind.Ended } ended)
-                        await Within(Leave(db, ended)).ConfigureAwait(false);
-                    await Prune(db, subject, id).ConfigureAwait(false);
-                    continue;
-                }
-                var (record, dueAt) = await Take(db, id, entry.Score).ConfigureAwait(false);
+            var found = await Task.WhenAll(
+                    wanted.Where(due => ours.Contains((string)due.entry.Element!)).Select(due => LookAt(db, due.entry))
+                )
+                .ConfigureAwait(false);
+            foreach (var (score, record, _) in found)
                 if (record is not null)
-                    claimed.Add((entry.Score, record));
-                else if (dueAt is { } later && later <= now)
-                    earliest = Math.Min(earliest, Score(later));
-            }
+                    claimed.Add((score, record));
 
-            foreach (var (score, record) in claimed.Where(one => one.Score > earliest).ToArray())
-            {
-                await Within(db.SortedSetUpdateAsync(DueKey(Shard(record.Id)), record.Id, score)).ConfigureAwait(false);
-                claimed.Remove((score, record));
-            }
+            // The index may be early: then the record is put where it belongs, and what comes after that place waits.
+            var earliest = found.Where(one => one.DueAt <= now).Min(one => (double?)Score(one.DueAt!.Value));
+            var waiting = claimed.Where(one => one.Score > earliest).ToArray();
+            await Within(
+                    Task.WhenAll(
+                        waiting.Select(one =>
+                            db.SortedSetUpdateAsync(DueKey(Shard(one.Record.Id)), one.Record.Id, one.Score)
+                        )
+                    )
+                )
+                .ConfigureAwait(false);
+            claimed.RemoveAll(waiting.Contains);
         }
 
         return [.. claimed.OrderBy(one => one.Score).Select(one => one.Record)];
@@ -489,6 +486,24 @@ public sealed class RedisStore : ISessionStore, IAsyncDisposable
 
     private Task<StoredRecord?[]> FetchAll(IDatabase db, string[] ids) =>
         Task.WhenAll(ids.Select(id => Fetch(db, id).AsTask()));
+
+    /// <summary>What an entry of the due index, which this sweep has claimed, stands for.</summary>
+    private async Task<(double Score, StoredRecord? Record, DateTimeOffset? DueAt)> LookAt(
+        IDatabase db,
+        SortedSetEntry entry
+    )
+    {
+        if (!SubjectIndex.IsIntent(entry.Element, out var id, out var subject))
+        {
+            var (record, dueAt) = await Take(db, id, entry.Score).ConfigureAwait(false);
+            return (entry.Score, record, dueAt);
+        }
+
+        if (await Fetch(db, id).ConfigureAwait(false) is { Kind: RecordKind.Ended } ended)
+            await Within(Leave(db, ended)).ConfigureAwait(false);
+        await Prune(db, subject, id).ConfigureAwait(false);
+        return (entry.Score, null, null);
+    }
 
     private async Task<(StoredRecord? Record, DateTimeOffset? DueAt)> Take(IDatabase db, string id, double score)
     {
