@@ -189,9 +189,10 @@ internal static class Report
                 ),
                 new Panel(
                     "Cost by the size of the data",
-                    "bytes of data",
+                    "data",
                     "median, µs; dashed: writes",
-                    [.. Lines(figures, Varied.Size).Select(l => Draw(l, f => f.DataBytes, f => f.P50))]
+                    [.. Lines(figures, Varied.Size).Select(l => Draw(l, f => f.DataBytes, f => f.P50))],
+                    bytes => Bytes((int)bytes)
                 ),
                 new Panel(
                     "Throughput by the clients at once",

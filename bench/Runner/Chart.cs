@@ -51,10 +51,7 @@ internal static class Chart
         for (var i = 0; i < variants.Count; i++)
         {
             var (y, rate) = (top + Head + i * Row - 8, rates[i]);
-            var kind =
-                variants[i].Name.StartsWith("ours", StringComparison.Ordinal) ? "ours"
-                : variants[i].Name is "none" or "json" or "redis-bare" or "redis-swap" ? "limit"
-                : "peer";
+            var kind = variants[i].Is.ToString().ToLowerInvariant();
             var middle = y + Bar / 2;
             svg.Add(
                 $"""

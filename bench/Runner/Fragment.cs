@@ -61,8 +61,9 @@ internal static class Fragment
             - `none` answers from a constant: it reads, deserializes and writes nothing. `json` reads the JSON of the cart from a
               constant (and makes it again for /write): what the data costs without any session. `redis-bare` gets (and sets) the JSON of
               the same cart under a key from a cookie, (de)serializes it with the same generated code, and sets the same time to
-              live; it checks, hashes and versions nothing. `redis-swap` sets it by a script that first looks whether it is
-              what was read, as whoever loses no update has to. All answer the same JSON.
+              live; it checks, hashes and versions nothing. `redis-swap` is that with what ours has too: it sets by a script that first
+              looks whether it is what was read, as whoever loses no update has to, and the driver does its I/O on the thread
+              pool instead of threads of its own. All answer the same JSON.
             - Every server has its default settings, but for a cookie that plain HTTP may carry. Node runs as one process with one
               thread, as its documentation starts it; the ASP.NET Core servers use all cores that wrk leaves.
 
@@ -80,6 +81,8 @@ internal static class Fragment
         ("read", "ours-memory", "builtin-memory"),
         ("read", "ours-sqlite", "none"),
         ("read", "ours-redis", "redis-bare"),
+        ("read", "redis-swap", "redis-bare"),
+        ("read", "ours-redis", "redis-swap"),
         ("read", "builtin-redis", "redis-bare"),
         ("read", "ours-redis", "builtin-redis"),
         ("read", "ours-redis", "express"),

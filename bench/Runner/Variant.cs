@@ -3,7 +3,13 @@ using Bench.Shared;
 namespace Bench.Runner;
 
 /// <summary>One of those that are compared.</summary>
-internal sealed record Variant(string Name, string Title, Variant.Store Keeps, bool OnNode = false)
+internal sealed record Variant(
+    string Name,
+    string Title,
+    Variant.Store Keeps,
+    Variant.Role Is = Variant.Role.Peer,
+    bool OnNode = false
+)
 {
     internal enum Store
     {
@@ -13,16 +19,30 @@ internal sealed record Variant(string Name, string Title, Variant.Store Keeps, b
         Redis,
     }
 
+    internal enum Role
+    {
+        Peer,
+        Ours,
+
+        /// <summary>What no session can be faster than.</summary>
+        Limit,
+    }
+
     public static IReadOnlyList<Variant> All { get; } =
     [
-        new("none", "no session", Store.Nothing),
-        new("json", "no session, but the JSON of the cart", Store.Nothing),
-        new("ours-memory", "this library, memory", Store.Memory),
+        new("none", "no session", Store.Nothing, Role.Limit),
+        new("json", "no session, but the JSON of the cart", Store.Nothing, Role.Limit),
+        new("ours-memory", "this library, memory", Store.Memory, Role.Ours),
         new("builtin-memory", "Microsoft.AspNetCore.Session, memory", Store.Memory),
-        new("ours-sqlite", "this library, SQLite", Store.File),
-        new("redis-bare", "bare GET / GET and SET (the limit)", Store.Redis),
-        new("redis-swap", "the same, but SET only if nothing has changed (a script)", Store.Redis),
-        new("ours-redis", "this library, Redis", Store.Redis),
+        new("ours-sqlite", "this library, SQLite", Store.File, Role.Ours),
+        new("redis-bare", "bare GET / GET and SET, the driver as it comes", Store.Redis, Role.Limit),
+        new(
+            "redis-swap",
+            "what this library asks of Redis, with nothing around it: bare GET / GET and compare-and-set, the driver's I/O on the thread pool",
+            Store.Redis,
+            Role.Limit
+        ),
+        new("ours-redis", "this library, Redis", Store.Redis, Role.Ours),
         new("builtin-redis", "Microsoft.AspNetCore.Session, Redis", Store.Redis),
         new("express", "express-session and connect-redis on Node", Store.Redis, OnNode: true),
     ];

@@ -3,8 +3,14 @@ namespace Bench.Shared;
 /// <summary>A line of a panel: its points in the order of X.</summary>
 public sealed record Line(string Name, string Class, IReadOnlyList<(double X, double Y)> Points);
 
-/// <summary>One panel, both axes logarithmic.</summary>
-public sealed record Panel(string Title, string X, string Y, IReadOnlyList<Line> Lines);
+/// <summary>One panel, both axes logarithmic. Mark: how a place on the axis of X is written.</summary>
+public sealed record Panel(
+    string Title,
+    string X,
+    string Y,
+    IReadOnlyList<Line> Lines,
+    Func<double, string>? Mark = null
+);
 
 /// <summary>Panels one below the other.</summary>
 public static class LineChart
@@ -48,7 +54,7 @@ public static class LineChart
         }
         foreach (var x in points.Select(p => p.X).Distinct().Order())
             svg.Add(
-                $"<text class=\"soft\" x=\"{X(x):0.#}\" y=\"{floor + 18}\" text-anchor=\"middle\">{Short(x)}</text>\n"
+                $"<text class=\"soft\" x=\"{X(x):0.#}\" y=\"{floor + 18}\" text-anchor=\"middle\">{(panel.Mark ?? Short)(x)}</text>\n"
             );
         svg.Add(
             $"<text class=\"soft\" x=\"{(Left + Width - Right) / 2}\" y=\"{floor + 36}\" text-anchor=\"middle\">{panel.X}</text>\n"

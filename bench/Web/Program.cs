@@ -36,7 +36,9 @@ switch (variant)
         database = (await ConnectionMultiplexer.ConnectAsync(redis)).GetDatabase();
         break;
     case "redis-swap":
-        database = (await ConnectionMultiplexer.ConnectAsync(redis)).GetDatabase();
+        var pooled = ConfigurationOptions.Parse(redis);
+        pooled.SocketManager = SocketManager.ThreadPool;
+        database = (await ConnectionMultiplexer.ConnectAsync(pooled)).GetDatabase();
         swap = await database
             .Multiplexer.GetServers()[0]
             .ScriptLoadAsync(

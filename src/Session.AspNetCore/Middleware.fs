@@ -83,7 +83,7 @@ type SessionMiddleware<'T>(next: RequestDelegate, service: SessionService<'T>) =
 
     member _.Invoke(context: HttpContext) : Task =
         // For whoever looks for it: the framework makes a scope of services for each request that asks for one.
-        context.Features.Set service
+        context.Features[typeof<SessionService<'T>>] <- service
 
         if service.Transport.IsAmbiguous context then
             problem context 400 "The request has its session token in a cookie and in a header: send one of them."

@@ -508,12 +508,14 @@ type RequestSession<'T>(service: SessionService<'T>, context: HttpContext) =
 module RequestSession =
     /// The session of this request for this data: one object for the whole request, and no work yet.
     let find<'T> (context: HttpContext) : RequestSession<'T> =
-        match context.Features.Get<RequestSession<'T>>() with
-        | null ->
-            let service =
-                match context.Features.Get<SessionService<'T>>() with
-                | null -> context.RequestServices.GetService<SessionService<'T>>()
-                | service -> service
+        // By key: the generic Get and Set of the interface are looked up at each call.
+        match context.Features[typeof<RequestSession<'T>>] with
+        | :? RequestSession<'T> as request -> request
+        | _ ->
+            let service: SessionService<'T> | null =
+                match context.Features[typeof<SessionService<'T>>] with
+                | :? SessionService<'T> as service -> service
+                | _ -> context.RequestServices.GetService<SessionService<'T>>()
 
             match service with
             | null ->
@@ -536,6 +538,5 @@ module RequestSession =
                     )
 
                 let request = RequestSession<'T>(service, context)
-                context.Features.Set request
+                context.Features[typeof<RequestSession<'T>>] <- request
                 request
-        | request -> request
