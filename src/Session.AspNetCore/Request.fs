@@ -268,12 +268,18 @@ type RequestSession<'T>(service: SessionService<'T>, context: HttpContext) =
         | TokenCame token ->
             let id = token.Id
 
-            engine.PresentTo(
-                token,
-                not context.Response.HasStarted,
-                (fun presented -> loaded (arrived id presented)),
-                cancel
-            )
+            let presenting = engine.Present(token, not context.Response.HasStarted, cancel)
+
+            if presenting.IsCompletedSuccessfully then
+                loaded (arrived id presenting.Result)
+            else
+                ValueTask<_>(
+                    task =
+                        task {
+                            let! presented = presenting
+                            return! loaded (arrived id presented)
+                        }
+                )
 
     let close (state: State) =
         opened <- ValueNone

@@ -117,16 +117,6 @@ type SessionEngine
     member engine.Present
         (token: PresentedToken, mayIssue: bool, cancel: CancellationToken)
         : ValueTask<Result<Opened, SessionError>> =
-        engine.PresentTo(token, mayIssue, (fun answer -> ValueTask<_> answer), cancel)
-
-    /// The same; `finish` goes on with the answer.
-    member engine.PresentTo<'Answer>
-        (
-            token: PresentedToken,
-            mayIssue: bool,
-            finish: Result<Opened, SessionError> -> ValueTask<'Answer>,
-            cancel: CancellationToken
-        ) : ValueTask<'Answer> =
         let keys: BearerKeys | null =
             match token.Key with
             | null -> null
@@ -135,46 +125,35 @@ type SessionEngine
         let loading = loop.Begin(token.Id, cancel)
 
         // A store in this process answers at once: no state machine then.
-        if not loading.IsCompletedSuccessfully then
-            ValueTask<_>(task = engine.PresentLater(token, mayIssue, loading, keys, finish, cancel))
+        if loading.IsCompletedSuccessfully then
+            engine.Open(loop.Found(token.Id, loading.Result, keys), token, mayIssue, keys, cancel)
         else
-            let loaded = loop.Found(token.Id, loading.Result, keys)
+            ValueTask<_>(
+                task =
+                    task {
+                        let mutable loaded = Error SessionError.NoSession
 
-            match read loaded token mayIssue keys with
-            | ValueSome opened -> finish (Ok opened)
-            | ValueNone ->
-                ValueTask<_>(
-                    task =
-                        task {
-                            let! answer = engine.Settle(loaded, token, mayIssue, keys, cancel)
-                            return! finish answer
-                        }
-                )
+                        try
+                            let! record = loading
+                            loaded <- loop.Found(token.Id, record, keys)
+                        with error ->
+                            loaded <- loop.NotLoaded(error, cancel)
 
-    member private engine.PresentLater<'Answer>
+                        return! engine.Open(loaded, token, mayIssue, keys, cancel)
+                    }
+            )
+
+    member private engine.Open
         (
+            loaded: Result<Snapshot, SessionError>,
             token: PresentedToken,
             mayIssue: bool,
-            loading: ValueTask<StoredRecord | null>,
             keys: BearerKeys | null,
-            finish: Result<Opened, SessionError> -> ValueTask<'Answer>,
             cancel: CancellationToken
-        ) : Task<'Answer> =
-        task {
-            let mutable loaded = Error SessionError.NoSession
-
-            try
-                let! record = loading
-                loaded <- loop.Found(token.Id, record, keys)
-            with error ->
-                loaded <- loop.NotLoaded(error, cancel)
-
-            match read loaded token mayIssue keys with
-            | ValueSome opened -> return! finish (Ok opened)
-            | ValueNone ->
-                let! answer = engine.Settle(loaded, token, mayIssue, keys, cancel)
-                return! finish answer
-        }
+        ) : ValueTask<Result<Opened, SessionError>> =
+        match read loaded token mayIssue keys with
+        | ValueSome opened -> ValueTask<_>(Ok opened)
+        | ValueNone -> ValueTask<_>(task = engine.Settle(loaded, token, mayIssue, keys, cancel))
 
     /// Where there is something to store, or to refuse.
     member private _.Settle

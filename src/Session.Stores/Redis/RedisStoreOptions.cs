@@ -8,7 +8,11 @@ public sealed class RedisStoreOptions
     /// <summary>A connection string of StackExchange.Redis: <c>localhost:6379</c>, the nodes of a cluster, or Sentinels with <c>serviceName=…</c>. Not used when <see cref="Connect"/> is set.</summary>
     public string Configuration { get; set; } = "localhost:6379";
 
-    /// <summary>Hands over the application's own connection, which it keeps and closes. Default null: one is made from <see cref="Configuration"/>.</summary>
+    /// <summary>
+    /// Hands over the application's own connection, which it keeps and closes. Default null: one is made from
+    /// <see cref="Configuration"/>. Give yours <c>SocketManager = SocketManager.ThreadPool</c> if nothing blocks on it: a
+    /// request takes less CPU then, which the driver's own threads cost.
+    /// </summary>
     public Func<Task<IConnectionMultiplexer>>? Connect { get; set; }
 
     /// <summary>The start of every key. Default <c>session:</c>. Two kinds of sessions, or two applications, need two prefixes.</summary>
