@@ -10,7 +10,7 @@ open System.Threading.Tasks
 /// Settings of the memory store.
 [<Sealed>]
 type MemoryStoreOptions() =
-    /// How many records it holds, tombstones included. Default 1,000,000 (about 0.5 GiB of small sessions).
+    /// How many records it holds, tombstones included. Default 1,000,000 (about 1 GiB of small sessions).
     /// When it is full, sessions that no client has confirmed make room; without one, a new session is refused (503).
     member val Capacity = 1_000_000 with get, set
 
