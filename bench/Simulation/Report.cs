@@ -93,8 +93,8 @@ internal static class Report
         text.Append(
             """
 
-            *Sweeps at once*: a sweeper ends one session after the other, and each node has one. More than there are nodes
-            means that ends by time are told later; they hold on read all the same.
+            *Sweeps at once*: how many sweepers are busy all the time. Each node has one, which ends sixteen sessions at once.
+            More than there are nodes means that ends by time are told later; they hold on read all the same.
 
 
             """

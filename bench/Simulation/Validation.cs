@@ -48,8 +48,8 @@ internal sealed record Validation(string What, string Endpoint, double Predicted
         {
             ("ours-memory", "none", "read", [MicroFigures.Read, MicroFigures.FromJson]),
             ("ours-memory", "none", "write", [MicroFigures.Write, MicroFigures.FromJson, MicroFigures.ToJson]),
-            ("ours-redis", "redis-bare", "read", [MicroFigures.Read, MicroFigures.Decode]),
-            ("ours-redis", "redis-bare", "write", [MicroFigures.Write, MicroFigures.Decode]),
+            ("ours-redis", "redis-swap", "read", [MicroFigures.Read, MicroFigures.Decode]),
+            ("ours-redis", "redis-swap", "write", [MicroFigures.Write, MicroFigures.Decode]),
         };
         foreach (var (variant, from, endpoint, names) in parts)
         {
