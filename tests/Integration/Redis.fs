@@ -835,12 +835,7 @@ let private failovers =
               }) ]
 
 /// The contract where index and record are on different nodes.
-let private cluster =
-    lazy
-        (let cluster = new RedisCluster(5000)
-         // Where only some tests are run, the one that stops the nodes may not be among them.
-         AppDomain.CurrentDomain.ProcessExit.Add(fun _ -> (cluster :> IDisposable).Dispose())
-         cluster)
+let private cluster = lazy (untilExit (new RedisCluster(5000)))
 
 let private onCluster =
     let contract =

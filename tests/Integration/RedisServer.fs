@@ -139,12 +139,13 @@ let startOne settings =
     server.Start()
     server
 
+/// Stopped with the program, whichever tests were chosen.
+let untilExit (server: #IDisposable) =
+    AppDomain.CurrentDomain.ProcessExit.Add(fun _ -> server.Dispose())
+    server
+
 /// One for all tests that need no more than a server: each test has a prefix of its own.
-let shared =
-    lazy
-        (let server = startOne []
-         AppDomain.CurrentDomain.ProcessExit.Add(fun _ -> (server :> IDisposable).Dispose())
-         server)
+let shared = lazy (untilExit (startOne []))
 
 let connect (configuration: string) : Task<ConnectionMultiplexer> =
     ConnectionMultiplexer.ConnectAsync(configuration + ",allowAdmin=true,abortConnect=false")

@@ -14,19 +14,15 @@ open Session.Stores.Sqlite
 
 let private never = CancellationToken.None
 
-let private execute (path: string) (sql: string) =
+let private query (path: string) (sql: string) (run: SqliteCommand -> 'Answer) =
     use connection = new SqliteConnection $"Data Source={path};Pooling=False"
     connection.Open()
     use command = connection.CreateCommand()
     command.CommandText <- sql
-    command.ExecuteNonQuery() |> ignore
+    run command
 
-let private scalar (path: string) (sql: string) =
-    use connection = new SqliteConnection $"Data Source={path};Pooling=False"
-    connection.Open()
-    use command = connection.CreateCommand()
-    command.CommandText <- sql
-    command.ExecuteScalar()
+let private execute path sql = query path sql (fun command -> command.ExecuteNonQuery() |> ignore)
+let private scalar path sql = query path sql _.ExecuteScalar()
 
 /// As version 1 made it.
 let private former =
