@@ -428,7 +428,7 @@ public sealed class RedisStore : ISessionStore, IAsyncDisposable
                     )
                 )
                 .ConfigureAwait(false);
-            claimed.RemoveAll(waiting.Contains);
+            claimed.RemoveAll(one => one.Score > earliest);
         }
 
         return [.. claimed.OrderBy(one => one.Score).Select(one => one.Record)];
