@@ -1,36 +1,26 @@
 /// The life of a session: every rule of it, and nothing else. Pure functions; time and randomness are arguments.
-///
 /// Words
-///   token       what the client holds: `id.secret`. Only the secret's hash ever comes here
 ///   elevation   a change of privilege (sign-in, role change): a new secret, the old token is dead at once
-///   renewal     a routine new secret in two phases: issued, and confirmed when a client presents it
-///   grace       how long the old token still leads here once a renewal is confirmed
-///   replay      a token presented after its grace: the sign of theft
-///   guess       a secret that this session never had: it opens nothing and changes nothing
-///
+///   renewal     a routine new secret in two phases: issued, then confirmed; for its grace the old one still leads here
 /// States
-///   | state       | meaning                                             | ends by itself at                            |
-///   | Created     | a token was issued, no client has presented it yet  | creation + confirm (without a subject)       |
-///   | Active      | a client presented the token                        | last seen + idle, or sign-in (else creation) |
-///   |             |                                                     | + absolute, whichever comes first            |
-///   | Regenerated | a renewal is under way and two tokens are known     | as Active; its grace ends before that        |
-///   | Destroyed   | ended on purpose: a tombstone                       | never: it absorbs                            |
-///   | Expired     | ended by time: a tombstone                          | never: it absorbs                            |
-///   Absent is no state of a session: there is none under this id.
-///
+///   | state       | meaning                                | ends by itself at                                       |
+///   | Created     | issued, and presented by no client yet | creation + confirm (without a subject)                  |
+///   | Active      | a client presented the token           | last seen + idle, or sign-in (else creation) + absolute |
+///   | Regenerated | a renewal: two tokens are known        | as Active; its grace ends before that                   |
+///   | Destroyed   | ended on purpose: a tombstone          | never: it absorbs                                       |
+///   | Expired     | ended by time: a tombstone             | never: it absorbs                                       |
+/// Activity is the arrival of a request with the holder's token, and an elevation. What a request does later counts as of then.
 /// Invariants (each one is a property of this name, and explained in docs/LIFECYCLE.md)
 ///    1 the end absorbs             2 no deadline past absolute    3 time and version only grow   4 one token opens
 ///    5 no fixation                 6 no resurrection              7 a refusal changes nothing    8 the unattended end
 ///    9 no lost update             10 renewal keeps the session   11 nothing from strangers      12 subject by sign-in
 ///   13 grace is the last          14 destroy is total            15 destroy all is all          16 one decoder
+///   17 no crossed answer          18 outcomes are true
 namespace Session.Domain
 
 open System
 
-// ---------------------------------------------------------------------------------------------------------- words
-
-/// The hash of a secret: all that a record knows of it. 256 bits as four words, compared without a branch, so that
-/// a near miss takes as long as a far one (the time of an answer tells nothing).
+/// The hash of a secret, all that a record knows of it. Compared without a branch: a near miss takes as long as a far one.
 [<Struct; CustomEquality; NoComparison>]
 type SecretHash =
     { W0: int64
@@ -39,42 +29,26 @@ type SecretHash =
       W3: int64 }
 
     member a.Equals(b: SecretHash) = ((a.W0 ^^^ b.W0) ||| (a.W1 ^^^ b.W1) ||| (a.W2 ^^^ b.W2) ||| (a.W3 ^^^ b.W3)) = 0L
-
-    override a.Equals(other: obj) =
-        match other with
-        | :? SecretHash as b -> a.Equals b
-        | _ -> false
-
+    override a.Equals(other: obj) = other :? SecretHash && a.Equals(unbox<SecretHash> other)
     override a.GetHashCode() = int a.W0
 
     interface IEquatable<SecretHash> with
         member a.Equals b = a.Equals b
 
-/// What to do with a session one of whose old tokens is presented after its grace.
+/// What becomes of a session when an old token is presented after its grace.
 type OnReplay =
-    /// Thief or victim, one of the two holds the session: end it for both.
-    | DestroySession
-    /// Refuse the old token, report it, let the session live.
-    | RefuseToken
+    | DestroySession // thief or victim, one of the two holds it
+    | RefuseToken // and report it; the session lives
 
 /// The times of a session's life. All are positive, and idle is not longer than absolute.
 type Policy =
-    {
-        /// Silence that ends a session (ASVS 7.3.1).
-        Idle: TimeSpan
-        /// Age since sign-in, else since creation, that ends it whatever it does (ASVS 7.3.2).
-        Absolute: TimeSpan
-        /// How soon a client has to come back with the token of a session without a subject.
-        Confirm: TimeSpan
-        /// Age of a secret at which a renewal is due; None: never.
-        RotateEvery: TimeSpan option
-        /// How long the old token works after a confirmed renewal, and how long an issued one may stay unconfirmed
-        /// before another is issued in its place.
-        Grace: TimeSpan
-        /// How long a tombstone is kept.
-        Retention: TimeSpan
-        OnReplay: OnReplay
-    }
+    { Idle: TimeSpan // silence that ends a session (ASVS 7.3.1)
+      Absolute: TimeSpan // age since sign-in, else since creation, that ends it whatever it does (ASVS 7.3.2)
+      Confirm: TimeSpan // how soon a client has to come back with the token of a session without a subject
+      RotateEvery: TimeSpan option // age of a secret at which a renewal is due; None: never
+      Grace: TimeSpan // how long the old token works after a confirmed renewal, and an issued one waits for it
+      Retention: TimeSpan // how long a tombstone is kept
+      OnReplay: OnReplay }
 
 type ExpiryKind =
     | Unconfirmed
@@ -87,278 +61,197 @@ type DestroyReason =
     | Replayed
     | Limit
 
-/// Why a session is over.
 type Ending =
     | OnPurpose of DestroyReason
     | ByTime of ExpiryKind
 
-/// A secret that no longer works, and what took its place.
-type Superseded =
-    {
-        Secret: SecretHash
-        /// By a confirmed renewal: presenting it is a replay. Otherwise (an elevation, a lost twin) it is only outdated.
-        ByRenewal: bool
-        /// A replay is reported once.
-        Reported: bool
-    }
+/// A secret that no longer works. By a confirmed renewal: presenting it is a replay, reported once. Otherwise (an
+/// elevation, a lost twin): only outdated. `Until`: a request that had arrived before is no replay.
+type Superseded = { Secret: SecretHash; ByRenewal: bool; Reported: bool; Until: DateTimeOffset }
 
 /// What every session that is not over consists of.
 type Live =
-    {
-        CreatedAt: DateTimeOffset
-        /// The last sign-in. Nothing else moves it, and it alone moves the absolute deadline.
-        AuthenticatedAt: DateTimeOffset option
-        LastSeen: DateTimeOffset
-        Subject: string option
-        /// Opaque here.
-        Data: byte[]
-        /// Grows by one with each accepted change of the data: what a save says that it is based on.
-        Revision: int64
-        /// How many elevations there were. A request acts under the number it was opened under, and no other.
-        Elevations: int
-        /// The one confirmed secret.
-        Secret: SecretHash
-        SecretSince: DateTimeOffset
-        /// The last few, newest first: to tell a replay from a guess.
-        Superseded: Superseded list
-    }
+    { CreatedAt: DateTimeOffset
+      AuthenticatedAt: DateTimeOffset option // the last sign-in: it alone moves the absolute deadline
+      LastSeen: DateTimeOffset
+      Subject: string option
+      Data: byte[] // opaque here
+      Revision: int64 // grows by one with each accepted change of the data: what a save is based on
+      Elevations: int // how many: a request acts under the number that it was opened under, and no other
+      Secret: SecretHash // the one confirmed
+      SecretSince: DateTimeOffset
+      Superseded: Superseded list } // the last few by renewal, then the last few others, newest first
 
 type Renewal =
-    /// Newest first. The confirmed secret works; the first of these to be presented takes its place.
-    | Issued of secrets: SecretHash list * at: DateTimeOffset
-    /// The predecessor still leads here, until then.
-    | Confirmed of predecessor: SecretHash * until: DateTimeOffset
+    | Issued of secrets: SecretHash list * at: DateTimeOffset // newest first: the first one presented is confirmed
+    | Confirmed of predecessor: SecretHash * until: DateTimeOffset // the predecessor still leads here, until then
 
 type State =
-    | Absent
+    | Absent // no state of a session: there is none under this id
     | Created of Live
     | Active of Live
     | Regenerated of Live * Renewal
     | Destroyed of Live * DestroyReason * at: DateTimeOffset
-    /// `told`: the expiry hook has heard of it.
-    | Expired of Live * ExpiryKind * at: DateTimeOffset * told: bool
+    | Expired of Live * ExpiryKind * at: DateTimeOffset * told: bool // whether the expiry hook has heard of it
 
-// `under`: the number of elevations under which the request that gives the command was opened.
+/// What let a request in. A predecessor's reads and writes data, may end the session, moves no deadline, gets no token.
+type Grant = { Elevations: int; Secret: SecretHash; ByPredecessor: bool; ArrivedAt: DateTimeOffset }
+
+/// `basedOn`: the revision that was read; None if the data was computed from what is stored. No grant: an operator's.
 type Command =
-    /// The first write of a client that has no session.
-    | Create of secret: SecretHash * subject: string option * data: byte[]
-    /// A request arrived with this secret.
-    | Present of secret: SecretHash
-    /// New data. `basedOn`: the revision that the writer has read; None when the data was computed from what is stored now.
-    | Write of data: byte[] * basedOn: int64 option * under: int
-    /// An elevation with a subject, which nothing else changes.
-    | SignIn of subject: string * data: byte[] * next: SecretHash * under: int
-    /// A change of privilege without a sign-in.
-    | Elevate of next: SecretHash * under: int
-    /// A routine new secret, if one is due.
-    | Renew of next: SecretHash * under: int
-    /// An end on purpose. `under`: None when no request but an operator, a limit or another device ends it.
-    | Destroy of DestroyReason * under: int option
-    /// What a sweeper says: look at the clock.
-    | Expire
-    /// What a sweeper says once the expiry hook has heard of the end.
-    | Tell
+    | Create of secret: SecretHash * subject: string option * data: byte[] // the first write of a client
+    | Present of secret: SecretHash * arrivedAt: DateTimeOffset // a request's token, judged as of the request's arrival
+    | Write of data: byte[] * basedOn: int64 option * Grant option // new data
+    | SignIn of subject: string * data: byte[] * next: SecretHash * Grant // an elevation; it alone changes the subject
+    | Elevate of next: SecretHash * data: byte[] option * Grant // a second factor, a role; and the data that says so
+    | Renew of next: SecretHash * Grant // a routine new secret, if one is due
+    | Destroy of DestroyReason * Grant option // an end on purpose; by time, if it is overdue
+    | Expire // a sweeper: look at the clock
+    | Tell // a sweeper: the expiry hook has heard of the end
+    | Leave // the client goes on to a new session: no late answer about this tombstone may take its token
 
 type Event =
     | WasCreated of secret: SecretHash * subject: string option * data: byte[] * at: DateTimeOffset
     | WasConfirmed
     | WasSeen of at: DateTimeOffset
-    | WasWritten of data: byte[] * at: DateTimeOffset
+    | WasWritten of data: byte[]
     | WasSignedIn of subject: string * data: byte[] * secret: SecretHash * at: DateTimeOffset
     | WasElevated of secret: SecretHash * at: DateTimeOffset
     | RenewalIssued of secret: SecretHash * at: DateTimeOffset
     | RenewalConfirmed of secret: SecretHash * at: DateTimeOffset * until: DateTimeOffset
-    | GraceEnded
-    /// The presented token was refused: it does not open the session, even if the session lives on.
-    | WasReplayed of secret: SecretHash
+    | GraceEnded of early: bool // before its time: the clock that began the grace is too far ahead
+    | WasReplayed of secret: SecretHash // that token is refused, even if the session lives on
     | WasDestroyed of DestroyReason * at: DateTimeOffset
     | HasExpired of ExpiryKind * at: DateTimeOffset
     | WasTold
+    | WasLeft
 
 type Refusal =
-    /// There is no session under this id.
-    | NoSession
-    /// There is one already: ids are never reused.
-    | Exists
-    /// Not a secret of this session.
-    | Guess
-    /// Superseded: by an elevation, or by a renewal whose replay was reported before.
-    | Outdated
-    /// The session has ended: how, and when.
-    | Over of Ending * at: DateTimeOffset
-    /// Another write came first.
-    | Conflict
-    /// It is not time for that.
-    | NotDue
+    | NoSession // there is no session under this id
+    | Exists // there is one already
+    | Guess // not a secret of this session
+    | Outdated // an elevation or a renewal came between; or a predecessor asks for what needs the new token
+    | Over of Ending * at: DateTimeOffset // the session has ended: how, and when
+    | Conflict // another write came first
+    | NotDue // it is not time for that
 
-/// What a secret is to a living session.
 type Standing =
-    /// The one confirmed secret.
-    | Current
-    /// Issued in the renewal under way, not seen yet.
-    | Offered
-    /// Superseded, within its grace.
-    | Predecessor
-    /// Superseded by a confirmed renewal whose grace is over.
-    | Stolen of reported: bool
-    /// Superseded by an elevation.
-    | Dead
-    /// Never a secret of this session, or too long ago to tell.
-    | Unknown
-
-// ------------------------------------------------------------------------------------------------------ lifecycle
+    | Current // the confirmed one
+    | Offered // issued in a renewal, not seen yet
+    | Predecessor // superseded, within its grace
+    | Stolen of Superseded // superseded by a renewal whose grace is over
+    | Dead // superseded otherwise
+    | Unknown // never one of its secrets, or too long ago to tell
 
 [<RequireQualifiedAccess>]
 module Lifecycle =
-
-    // Instants and numbers are compared as such: the general operators allocate for each comparison.
-    open NonStructuralComparison
-
+    open NonStructuralComparison // the general operators allocate for each comparison
     let initial = Absent
+    let remembered, waiting = 8, 4 // superseded secrets that a record knows, of either kind; issued ones that wait
 
-    /// How many superseded secrets a record remembers, and how many issued ones can wait for their confirmation.
-    let remembered, waiting = 8, 4
-
-    let liveOf state =
+    /// The living part of a session that is not over.
+    let living state =
         match state with
-        | Created live
-        | Active live
-        | Regenerated(live, _) -> Some live
-        | Absent
-        | Destroyed _
-        | Expired _ -> None
+        | (Created live | Active live | Regenerated(live, _)) -> ValueSome live
+        | (Absent | Destroyed _ | Expired _) -> ValueNone
 
-    // -- time
+    let private isCreated state =
+        match state with
+        | Created _ -> true
+        | (Absent | Active _ | Regenerated _ | Destroyed _ | Expired _) -> false
 
-    let private deadlineOf policy isUnconfirmed live =
-        let idle = live.LastSeen + policy.Idle
-        let absolute = defaultArg live.AuthenticatedAt live.CreatedAt + policy.Absolute
-        let struct (kind, at) = if absolute <= idle then struct (Absolute, absolute) else struct (Idle, idle)
-        let confirm = live.CreatedAt + policy.Confirm
-
-        if isUnconfirmed && live.Subject.IsNone && confirm < at then
-            struct (Unconfirmed, confirm)
-        else
-            struct (kind, at)
+    let liveOf state = living state |> ValueOption.toOption
+    let isLive state = (living state).IsSome
+    let private later (a: DateTimeOffset) (b: DateTimeOffset) = if a < b then b else a
 
     /// The first instant at which a live session is over, and by which limit.
     let deadline policy state =
-        match state with
-        | Created live -> ValueSome(deadlineOf policy true live)
-        | Active live
-        | Regenerated(live, _) -> ValueSome(deadlineOf policy false live)
-        | Absent
-        | Destroyed _
-        | Expired _ -> ValueNone
+        let isCreated = isCreated state
+
+        living state
+        |> ValueOption.map (fun live ->
+            let idle, confirm = live.LastSeen + policy.Idle, live.CreatedAt + policy.Confirm
+            let absolute = defaultArg live.AuthenticatedAt live.CreatedAt + policy.Absolute
+            let struct (kind, at) = if absolute <= idle then struct (Absolute, absolute) else struct (Idle, idle)
+            let isUnconfirmed = isCreated && live.Subject.IsNone && confirm < at
+            if isUnconfirmed then struct (Unconfirmed, confirm) else struct (kind, at))
 
     /// The end that time has brought to a live session. A deadline is exclusive: at exactly the deadline it is over.
     let overdue policy (now: DateTimeOffset) state =
-        match deadline policy state with
-        | ValueSome(struct (_, at)) as over when at <= now -> over
-        | _ -> ValueNone
+        deadline policy state |> ValueOption.filter (fun struct (_, at) -> at <= now)
 
     /// When time next has something to say about a record: its deadline, or the end of its tombstone.
     let due policy state =
-        match state with
-        | Destroyed(_, _, at)
-        | Expired(_, _, at, true) -> at + policy.Retention
-        | Expired(_, _, at, false) -> at
-        | Absent
-        | Created _
-        | Active _
-        | Regenerated _ ->
-            match deadline policy state with
-            | ValueSome(struct (_, at)) -> at
-            | ValueNone -> DateTimeOffset.MaxValue
+        match state, deadline policy state with
+        | (Destroyed(_, _, at) | Expired(_, _, at, true)), _ -> at + policy.Retention
+        | Expired(_, _, at, false), _
+        | (Created _ | Active _ | Regenerated _), ValueSome(struct (_, at)) -> at
+        | (Absent | Created _ | Active _ | Regenerated _), _ -> DateTimeOffset.MaxValue
 
-    /// A session's own clock never runs backwards: a request whose node is behind is judged at the time of the last one.
-    let private ownTime (now: DateTimeOffset) state =
-        match state with
-        | Created live
-        | Active live
-        | Regenerated(live, _) -> if live.LastSeen > now then live.LastSeen else now
-        | Absent
-        | Destroyed _
-        | Expired _ -> now
-
-    // -- secrets
+    /// A session's own clock never runs backwards: where a node's clock is behind, the time of the last request counts.
+    let private ownTime now state =
+        living state |> ValueOption.map (fun live -> later live.LastSeen now) |> ValueOption.defaultValue now
 
     let private recall (secret: SecretHash) (live: Live) =
-        match List.tryFind (fun (old: Superseded) -> old.Secret.Equals secret) live.Superseded with
-        | Some old when old.ByRenewal -> Stolen old.Reported
-        | Some _ -> Dead
+        match live.Superseded |> List.tryFind (fun old -> old.Secret.Equals secret) with
+        | Some old -> if old.ByRenewal then Stolen old else Dead
         | None -> Unknown
 
     /// What this secret is to this session. The grace has to be settled first (see `decide`).
     let standing (secret: SecretHash) state =
         match state with
         | Absent -> Unknown
-        | Created live
-        | Active live
-        | Destroyed(live, _, _)
-        | Expired(live, _, _, _) -> if live.Secret.Equals secret then Current else recall secret live
-        | Regenerated(live, renewal) ->
-            if live.Secret.Equals secret then
-                Current
-            else
-                match renewal with
-                | Issued(secrets, _) when List.exists secret.Equals secrets -> Offered
-                | Confirmed(predecessor, _) when predecessor.Equals secret -> Predecessor
-                | Issued _
-                | Confirmed _ -> recall secret live
+        | Regenerated(_, Issued(secrets, _)) when List.exists secret.Equals secrets -> Offered
+        | Regenerated(_, Confirmed(predecessor, _)) when predecessor.Equals secret -> Predecessor
+        | (Created live | Active live | Regenerated(live, _) | Destroyed(live, _, _) | Expired(live, _, _, _)) ->
+            if live.Secret.Equals secret then Current else recall secret live
 
-    let private supersede byRenewal secrets live =
-        let old = secrets |> List.map (fun secret -> { Secret = secret; ByRenewal = byRenewal; Reported = false })
-        List.truncate remembered (old @ live.Superseded)
+    /// What a secret that was just let in allows its request from now on.
+    let grant secret arrivedAt state : Grant =
+        let elevations = living state |> ValueOption.map _.Elevations |> ValueOption.defaultValue -1
+        let byPredecessor = (standing secret state).Equals Predecessor
+        { Elevations = elevations; Secret = secret; ByPredecessor = byPredecessor; ArrivedAt = arrivedAt }
+
+    /// Those by renewal are remembered apart: no number of others washes out the sign of theft.
+    let private supersede byRenewal until secrets (live: Live) =
+        let old secret : Superseded = { Secret = secret; ByRenewal = byRenewal; Reported = false; Until = until }
+        let renewed, others = List.map old secrets @ live.Superseded |> List.partition _.ByRenewal
+        { live with Superseded = List.truncate remembered renewed @ List.truncate remembered others }
 
     /// The secrets that work in a renewal besides the confirmed one.
-    let private others renewal =
-        match renewal with
-        | Issued(secrets, _) -> secrets
-        | Confirmed(predecessor, _) -> [ predecessor ]
-
-    // -- evolve: copies facts and never thinks
+    let private others state =
+        match state with
+        | Regenerated(_, Issued(secrets, _)) -> secrets
+        | Regenerated(_, Confirmed(predecessor, _)) -> [ predecessor ]
+        | (Absent | Created _ | Active _ | Destroyed _ | Expired _) -> []
 
     let private onLive change state =
         match state with
         | Created live -> Created(change live)
         | Active live -> Active(change live)
         | Regenerated(live, renewal) -> Regenerated(change live, renewal)
-        | Absent
-        | Destroyed _
-        | Expired _ -> state
+        | (Absent | Destroyed _ | Expired _) -> state
 
-    let private later (a: DateTimeOffset) (b: DateTimeOffset) = if a < b then b else a
+    let private seen at live = { live with LastSeen = later live.LastSeen at }
+    let private written data live = { live with Data = data; Revision = live.Revision + 1L }
+    let private forgotten live = { live with Secret = Unchecked.defaultof<SecretHash>; Superseded = [] }
 
-    // After an elevation an older token is only refused: whoever planted it must not be able to end the session with it.
-    let private outdated (old: Superseded) = { old with ByRenewal = false }
+    /// A new secret in place of every one that works: no fixation. Nor does an older one end the session.
+    let private elevated secret at state =
+        let others = others state
 
-    /// A new secret in place of every one that works: what makes fixation impossible.
-    let private elevated secret at others live =
-        { live with
-            Secret = secret
-            SecretSince = at
-            LastSeen = later live.LastSeen at
-            Elevations = live.Elevations + 1
-            Superseded =
-                supersede false (live.Secret :: others) { live with Superseded = List.map outdated live.Superseded } }
+        let change (live: Live) =
+            let outdated = live.Superseded |> List.map (fun old -> { old with ByRenewal = false })
+            let old = supersede false at (live.Secret :: others) { live with Superseded = outdated }
+            seen at { old with Secret = secret; SecretSince = at; Elevations = live.Elevations + 1 }
 
-    /// Nobody has presented the new token of a Created session, either; any other renewal under way is over.
-    let private afterElevation change state =
         match state with
-        | Created live -> Created(change [] live)
-        | Active live -> Active(change [] live)
-        | Regenerated(live, renewal) -> Active(change (others renewal) live)
-        | Absent
-        | Destroyed _
-        | Expired _ -> state
-
-    let private ended others live = { live with Superseded = supersede false others live }
-    let private buried others live = { ended others live with Data = [||] }
+        | Regenerated(live, _) -> Active(change live)
+        | (Absent | Created _ | Active _ | Destroyed _ | Expired _) -> state |> onLive change
 
     let evolve state event =
-        match state, event with
-        | Absent, WasCreated(secret, subject, data, at) ->
+        match event, state with
+        | WasCreated(secret, subject, data, at), Absent ->
             Created
                 { CreatedAt = at
                   AuthenticatedAt = subject |> Option.map (fun _ -> at)
@@ -370,179 +263,138 @@ module Lifecycle =
                   Secret = secret
                   SecretSince = at
                   Superseded = [] }
-        | Created live, WasConfirmed -> Active live
-        | state, WasSeen at -> state |> onLive (fun live -> { live with LastSeen = later live.LastSeen at })
-        | state, WasWritten(data, at) ->
-            state
-            |> onLive (fun live ->
-                { live with
-                    Data = data
-                    Revision = live.Revision + 1L
-                    LastSeen = later live.LastSeen at })
-        | state, WasSignedIn(subject, data, secret, at) ->
-            state
-            |> afterElevation (fun others live ->
-                { elevated secret at others live with
-                    Subject = Some subject
-                    AuthenticatedAt = Some at
-                    Data = data
-                    Revision = live.Revision + 1L })
-        | state, WasElevated(secret, at) -> state |> afterElevation (elevated secret at)
-        | Active live, RenewalIssued(secret, at) -> Regenerated(live, Issued([ secret ], at))
-        | Regenerated(live, Issued(secrets, _)), RenewalIssued(secret, at) ->
-            // It is there already when the write that issued it was taken and its answer lost: no token waits twice.
-            let others = secrets |> List.filter (fun other -> not (other.Equals secret))
-            Regenerated(live, Issued(secret :: List.truncate (waiting - 1) others, at))
-        | Regenerated(live, Issued(secrets, _)), RenewalConfirmed(secret, at, until) ->
-            // Twins that were issued and never seen are dead, and no sign of theft.
-            let twins = secrets |> List.filter (fun twin -> not (twin.Equals secret))
-
-            let renewed =
-                { live with
-                    Secret = secret
-                    SecretSince = at
-                    Superseded = supersede false twins live }
-
+        | WasConfirmed, Created live -> Active live
+        | WasSeen at, _ -> state |> onLive (seen at)
+        | WasWritten data, _ -> state |> onLive (written data)
+        | WasSignedIn(subject, data, secret, at), _ ->
+            let signedIn live = { written data live with Subject = Some subject; AuthenticatedAt = Some at }
+            state |> elevated secret at |> onLive signedIn
+        | WasElevated(secret, at), _ -> state |> elevated secret at
+        | RenewalIssued(secret, at), Active live -> Regenerated(live, Issued([ secret ], at))
+        | RenewalIssued(secret, at), Regenerated(live, Issued(secrets, _)) ->
+            Regenerated(live, Issued(secret :: List.truncate (waiting - 1) secrets, at))
+        | RenewalConfirmed(secret, at, until), Regenerated(live, Issued(secrets, _)) ->
+            let twins = secrets |> List.filter (fun twin -> not (twin.Equals secret)) // never seen: no sign of theft
+            let renewed = { supersede false at twins live with Secret = secret; SecretSince = at }
             Regenerated(renewed, Confirmed(live.Secret, until))
-        | Regenerated(live, Confirmed(predecessor, _)), GraceEnded ->
-            Active { live with Superseded = supersede true [ predecessor ] live }
-        | state, WasReplayed secret ->
+        | GraceEnded _, Regenerated(live, Confirmed(old, until)) -> Active(supersede true until [ old ] live)
+        | WasReplayed secret, _ ->
             let report (old: Superseded) = if old.Secret.Equals secret then { old with Reported = true } else old
             state |> onLive (fun live -> { live with Superseded = List.map report live.Superseded })
-        | (Created live | Active live), WasDestroyed(reason, at) -> Destroyed(buried [] live, reason, at)
-        | Regenerated(live, renewal), WasDestroyed(reason, at) -> Destroyed(buried (others renewal) live, reason, at)
-        | (Created live | Active live), HasExpired(kind, at) -> Expired(ended [] live, kind, at, false)
-        | Regenerated(live, renewal), HasExpired(kind, at) -> Expired(ended (others renewal) live, kind, at, false)
-        | Expired(live, kind, at, false), WasTold -> Expired({ live with Data = [||] }, kind, at, true)
+        | WasDestroyed(reason, at), (Created live | Active live | Regenerated(live, _)) ->
+            Destroyed({ supersede false at (others state) live with Data = [||] }, reason, at)
+        | HasExpired(kind, at), (Created live | Active live | Regenerated(live, _)) ->
+            Expired(supersede false at (others state) live, kind, at, false)
+        | WasTold, Expired(live, kind, at, false) -> Expired({ live with Data = [||] }, kind, at, true)
+        | WasLeft, Destroyed(live, reason, at) -> Destroyed(forgotten live, reason, at)
+        | WasLeft, Expired(live, kind, at, told) -> Expired(forgotten live, kind, at, told)
         // Pairs that `decide` never brings together leave the state alone.
-        | (Created _ | Active _ | Regenerated _ | Destroyed _ | Expired _), WasCreated _
-        | (Absent | Active _ | Regenerated _ | Destroyed _ | Expired _), WasConfirmed
-        | (Absent | Created _ | Regenerated(_, Confirmed _) | Destroyed _ | Expired _), RenewalIssued _
-        | (Absent | Created _ | Active _ | Regenerated(_, Confirmed _) | Destroyed _ | Expired _), RenewalConfirmed _
-        | (Absent | Created _ | Active _ | Regenerated(_, Issued _) | Destroyed _ | Expired _), GraceEnded
-        | (Absent | Destroyed _ | Expired _), (WasDestroyed _ | HasExpired _)
-        | (Absent | Created _ | Active _ | Regenerated _ | Destroyed _ | Expired(_, _, _, true)), WasTold -> state
+        | (WasCreated _ | WasConfirmed | RenewalIssued _ | RenewalConfirmed _ | GraceEnded _ | HasExpired _ | WasTold),
+          (Absent | Created _ | Active _ | Regenerated _ | Destroyed _ | Expired _)
+        | (WasDestroyed _ | WasLeft), (Absent | Created _ | Active _ | Regenerated _ | Destroyed _ | Expired _) -> state
 
     // -- decide: one answer for every pair of state and command
 
-    /// `seen`: what it is to a living session that the confirmed secret comes.
-    let private present policy now secret state seen =
-        match standing secret state with
-        | Unknown -> Error Guess
-        | Dead -> Error Outdated
-        | Current
-        | Offered
-        | Predecessor
-        | Stolen _ as standing ->
-            match overdue policy now state, standing with
-            | ValueSome(struct (kind, _)), _ -> Ok [ HasExpired(kind, now) ]
-            | ValueNone, Stolen true -> Error Outdated
-            | ValueNone, Stolen false ->
-                match policy.OnReplay with
-                | DestroySession -> Ok [ WasReplayed secret; WasDestroyed(Replayed, now) ]
-                | RefuseToken -> Ok [ WasReplayed secret ]
-            | ValueNone, Offered -> Ok [ RenewalConfirmed(secret, now, now + policy.Grace); WasSeen now ]
-            // The predecessor may read and write; it moves no deadline, and gets no token.
-            | ValueNone, Predecessor -> Ok []
-            | ValueNone, (Current | Dead | Unknown) -> Ok seen
+    let private present policy now over arrivedAt secret state =
+        let arrived = if arrivedAt < now then arrivedAt else now
 
-    /// A tombstone tells why it is one to whoever had a token of the session, and to nobody else.
-    let private presentAtTombstone secret state ending at =
-        Error(if (standing secret state).Equals Unknown then Guess else Over(ending, at))
+        match standing secret state, over, isCreated state with
+        | Unknown, _, _ -> Error Guess
+        | Dead, _, _ -> Error Outdated
+        | (Current | Offered | Predecessor | Stolen _), ValueSome(struct (kind, _)), _ -> Ok [ HasExpired(kind, now) ]
+        | Current, _, true -> Ok [ WasConfirmed; WasSeen arrived ]
+        | Current, _, false -> Ok [ WasSeen arrived ]
+        | Offered, _, _ -> Ok [ RenewalConfirmed(secret, now, now + policy.Grace); WasSeen arrived ]
+        | Predecessor, _, _ -> Ok [] // it may read and write; it moves no deadline, and gets no token
+        | Stolen old, _, _ when old.Reported || arrived < old.Until -> Error Outdated // slow is not suspect
+        | Stolen _, _, _ when policy.OnReplay.Equals RefuseToken -> Ok [ WasReplayed secret ]
+        | Stolen _, _, _ -> Ok [ WasReplayed secret; WasDestroyed(Replayed, now) ]
 
-    /// For whoever was let in before: the session has to live still, under the same elevation.
-    let private asOpened policy now under state live events =
-        match overdue policy now state with
-        | ValueSome(struct (kind, at)) -> Error(Over(ByTime kind, at))
-        | ValueNone when live.Elevations <> under -> Error Outdated
-        | ValueNone -> Ok events
+    /// A request speaks for the holder while its secret is confirmed, or became the predecessor after it was let in.
+    let private speaksForHolder state (grant: Grant) =
+        let standing = standing grant.Secret state
+        standing.Equals Current || (standing.Equals Predecessor && not grant.ByPredecessor)
+
+    /// For whoever was let in before. A new token is for the holder: a predecessor's client presents its new one first.
+    let private asOpened over asHolder (grant: Grant option) (live: Live) state events =
+        match over, grant with
+        | ValueSome(struct (kind, at)), _ -> Error(Over(ByTime kind, at))
+        | ValueNone, Some grant when live.Elevations <> grant.Elevations -> Error Outdated
+        | ValueNone, Some grant when asHolder && not (speaksForHolder state grant) -> Error Outdated
+        | ValueNone, _ -> Ok events
 
     /// Whether the presenter of the confirmed secret is to be issued the next one.
     let isRenewalDue policy (now: DateTimeOffset) state =
         match state, policy.RotateEvery with
         | Active live, Some every -> now >= live.SecretSince + every
         | Regenerated(_, Issued(_, at)), Some _ -> now >= at + policy.Grace
-        | (Absent | Created _ | Regenerated(_, Confirmed _) | Destroyed _ | Expired _), Some _
-        | (Absent | Created _ | Active _ | Regenerated _ | Destroyed _ | Expired _), None -> false
+        | (Absent | Created _ | Active _ | Regenerated _ | Destroyed _ | Expired _), _ -> false
+
+    let private decideLiving policy now (live: Live) state command =
+        let over = overdue policy now state
+        let asHolder grant events = asOpened over true (Some grant) live state events
+
+        match command, over with
+        | Create _, _ -> Error Exists
+        | Present(secret, arrivedAt), _ -> present policy now over arrivedAt secret state
+        | Write(data, basedOn, grant), _ ->
+            let seen = grant |> Option.filter (speaksForHolder state) |> Option.map (fun by -> WasSeen by.ArrivedAt)
+
+            match asOpened over false grant live state (WasWritten data :: Option.toList seen), basedOn with
+            | Ok _, Some revision when revision <> live.Revision -> Error Conflict
+            | answer, _ -> answer
+        | SignIn(subject, data, next, grant), _ -> asHolder grant [ WasSignedIn(subject, data, next, now) ]
+        | Elevate(next, data, grant), _ ->
+            asHolder grant (WasElevated(next, now) :: (data |> Option.map WasWritten |> Option.toList))
+        | Renew(next, grant), _ when isRenewalDue policy now state -> asHolder grant [ RenewalIssued(next, now) ]
+        | Destroy(_, Some grant), _ when live.Elevations <> grant.Elevations -> Error Outdated // an old request
+        | (Destroy _ | Expire), ValueSome(struct (kind, _)) -> Ok [ HasExpired(kind, now) ]
+        | Destroy(reason, _), ValueNone -> Ok [ WasDestroyed(reason, now) ]
+        | (Renew _ | Expire | Tell | Leave), _ -> Error NotDue
+
+    /// A tombstone tells why it is one to whoever had a token of the session, and to nobody else.
+    let private decideOver (live: Live) ending at state command =
+        match command, state with
+        | Create _, _ -> Error Exists
+        | Present(secret, _), _ when (standing secret state).Equals Unknown -> Error Guess
+        | Tell, Expired(_, _, _, told) -> Ok(if told then [] else [ WasTold ])
+        | Leave, _ -> Ok(if (forgotten live).Secret.Equals live.Secret then [] else [ WasLeft ])
+        | Destroy _, _ -> Ok []
+        | (Present _ | Write _ | SignIn _ | Elevate _ | Renew _ | Expire | Tell), _ -> Error(Over(ending, at))
 
     let private decideSettled policy now command state =
         match state, command with
         | Absent, Create(secret, subject, data) -> Ok [ WasCreated(secret, subject, data, now) ]
-        | (Created _ | Active _ | Regenerated _ | Destroyed _ | Expired _), Create _ -> Error Exists
-        | Absent, (Present _ | Write _ | SignIn _ | Elevate _ | Renew _ | Destroy _ | Expire | Tell) -> Error NoSession
+        | Absent, (Present _ | Write _ | SignIn _ | Elevate _ | Renew _ | Destroy _ | Expire | Tell | Leave) ->
+            Error NoSession
+        | (Created live | Active live | Regenerated(live, _)), _ -> decideLiving policy now live state command
+        | Destroyed(live, reason, at), _ -> decideOver live (OnPurpose reason) at state command
+        | Expired(live, kind, at, _), _ -> decideOver live (ByTime kind) at state command
 
-        | Created _, Present secret -> present policy now secret state [ WasConfirmed; WasSeen now ]
-        | (Active _ | Regenerated _), Present secret -> present policy now secret state [ WasSeen now ]
-        | (Created live | Active live | Regenerated(live, _)), Write(data, basedOn, under) ->
-            match basedOn with
-            | Some revision when revision <> live.Revision && live.Elevations = under ->
-                asOpened policy now under state live [] |> Result.bind (fun _ -> Error Conflict)
-            | Some _
-            | None -> asOpened policy now under state live [ WasWritten(data, now) ]
-        | (Created live | Active live | Regenerated(live, _)), SignIn(subject, data, next, under) ->
-            asOpened policy now under state live [ WasSignedIn(subject, data, next, now) ]
-        | (Created live | Active live | Regenerated(live, _)), Elevate(next, under) ->
-            asOpened policy now under state live [ WasElevated(next, now) ]
-        | (Created live | Active live | Regenerated(live, _)), Renew(next, under) ->
-            if isRenewalDue policy now state then
-                asOpened policy now under state live [ RenewalIssued(next, now) ]
-            else
-                Error NotDue
-        | (Created live | Active live | Regenerated(live, _)), Destroy(reason, under) ->
-            match under with
-            // A request that was opened before an elevation cannot end what came after it.
-            | Some under when live.Elevations <> under -> Error Outdated
-            | Some _
-            | None -> Ok [ WasDestroyed(reason, now) ]
-        | (Created _ | Active _ | Regenerated _), Expire ->
-            match overdue policy now state with
-            | ValueSome(struct (kind, _)) -> Ok [ HasExpired(kind, now) ]
-            | ValueNone -> Error NotDue
-        | (Created _ | Active _ | Regenerated _), Tell -> Error NotDue
-
-        | Destroyed(_, reason, at), Present secret -> presentAtTombstone secret state (OnPurpose reason) at
-        | Expired(_, kind, at, _), Present secret -> presentAtTombstone secret state (ByTime kind) at
-        | Expired(_, _, _, told), Tell -> if told then Ok [] else Ok [ WasTold ]
-        | (Destroyed _ | Expired _), Destroy _ -> Ok []
-        | Destroyed(_, reason, at), (Write _ | SignIn _ | Elevate _ | Renew _ | Expire | Tell) ->
-            Error(Over(OnPurpose reason, at))
-        | Expired(_, kind, at, _), (Write _ | SignIn _ | Elevate _ | Renew _ | Expire) -> Error(Over(ByTime kind, at))
-
-    /// What has happened by the passing of time alone, short of the end.
-    let private elapsed (now: DateTimeOffset) state =
+    /// What time alone has ended. A grace that a clock too far ahead began would last as long as the clocks differ.
+    let private elapsed policy (now: DateTimeOffset) state =
         match state with
-        | Regenerated(_, Confirmed(_, until)) when until <= now -> [ GraceEnded ]
-        | Absent
-        | Created _
-        | Active _
-        | Regenerated _
-        | Destroyed _
-        | Expired _ -> []
+        | Regenerated(_, Confirmed(_, until)) when until <= ownTime now state -> [ GraceEnded false ]
+        | Regenerated(_, Confirmed(_, until)) when now + policy.Grace + policy.Grace < until -> [ GraceEnded true ]
+        | (Absent | Created _ | Active _ | Regenerated _ | Destroyed _ | Expired _) -> []
 
     /// The state as it is at this moment, once a grace that is over has ended.
-    let settle now state = elapsed (ownTime now state) state |> List.fold evolve state
+    let settle policy now state = elapsed policy now state |> List.fold evolve state
 
     /// The answer to a command: what happens because of it, or why nothing does.
     let decide policy now command state : Result<Event list, Refusal> =
-        let now = ownTime now state
-
-        match elapsed now state with
-        | [] -> decideSettled policy now command state
-        | passed ->
-            decideSettled policy now command (List.fold evolve state passed)
-            |> Result.map (fun events -> passed @ events)
+        let passed = elapsed policy now state
+        let answer = decideSettled policy (ownTime now state) command (List.fold evolve state passed)
+        if passed.IsEmpty then answer else answer |> Result.map (fun events -> passed @ events)
 
     /// Whether `Present` let the presenter in: it led to a live session, and was no replay.
-    let letsIn events after =
-        let isReplay event =
-            match event with
-            | WasReplayed _ -> true
-            | _ -> false
+    let rec letsIn events after =
+        match events with
+        | WasReplayed _ :: _ -> false
+        | _ :: rest -> letsIn rest after
+        | [] -> isLive after
 
-        (liveOf after).IsSome && not (List.exists isReplay events)
-
-    /// Whether this secret opens this session now. The predicate that the invariants speak of.
+    /// Whether this secret opens this session for a request that arrives now: what the invariants speak of.
     let opens policy now secret state =
-        match decide policy now (Present secret) state with
-        | Ok events -> letsIn events (List.fold evolve state events)
-        | Error _ -> false
+        decide policy now (Present(secret, now)) state
+        |> Result.exists (fun events -> letsIn events (List.fold evolve state events))

@@ -28,16 +28,17 @@ public class Decisions
         var population = new Population("decisions", 100, s_begin, Population.Settings);
         var (own, next, foreign) = (population.Present(1).Hash, population.Present(2).Hash, population.Present(3).Hash);
         _live = population.Active(1);
-        _present = Command.NewPresent(own);
-        _guess = Command.NewPresent(foreign);
-        _write = Command.NewWrite(Population.Data(100), FSharpOption<long>.None, 0);
-        _signIn = Command.NewSignIn("alice", Population.Data(100), next, 0);
+        var grant = Lifecycle.grant(own, s_now, _live);
+        _present = Command.NewPresent(own, s_now);
+        _guess = Command.NewPresent(foreign, s_now);
+        _write = Command.NewWrite(Population.Data(100), FSharpOption<long>.None, FSharpOption<Grant>.Some(grant));
+        _signIn = Command.NewSignIn("alice", Population.Data(100), next, grant);
 
         // The predecessor, within the grace: what the requests of a page in flight during a renewal meet.
         var due = s_begin + _policy.RotateEvery!.Value;
-        var issued = Lifecycle.decide(_policy, due, Command.NewRenew(next, 0), _live).ResultValue;
+        var issued = Lifecycle.decide(_policy, due, Command.NewRenew(next, grant), _live).ResultValue;
         var offered = Population.Fold(_live, issued);
-        var confirmed = Lifecycle.decide(_policy, due, Command.NewPresent(next), offered).ResultValue;
+        var confirmed = Lifecycle.decide(_policy, due, Command.NewPresent(next, due), offered).ResultValue;
         _renewed = Population.Fold(offered, confirmed);
     }
 

@@ -19,7 +19,7 @@ public class Sealing
         .Record(1)
         .Body.ToArray();
     private readonly byte[] _protected;
-    private readonly Loop _loop;
+    private readonly Session.Engine.Records _records;
     private readonly PresentedToken _token;
     private readonly StoredRecord _sealed;
 
@@ -44,7 +44,7 @@ public class Sealing
             .Result.ResultValue.Issued!.Value;
         _token = Token.tryParse(engine.Hasher, issued.Reveal()).Value;
         _sealed = ((ISessionStore)store).Load(issued.Id, CancellationToken.None).Result!;
-        _loop = new Loop(store, engine.Settings, TimeProvider.System, NullLogger.Instance, new Silence());
+        _records = new Session.Engine.Records(engine.Settings, NullLogger.Instance);
         if (!Open().ResultValue.IsOpen)
             throw new InvalidOperationException("The sealed data does not open.");
     }
@@ -57,5 +57,9 @@ public class Sealing
 
     [Benchmark(Description = "open data sealed to its bearer (AES-256-GCM twice), the record being decoded")]
     public FSharpResult<Snapshot, SessionError> Open() =>
-        _loop.Read(_sealed, BearerKeys.Of(_token.Hash, _token.Key!, FSharpList<ValueTuple<SecretHash, byte[]?>>.Empty));
+        _records.Read(
+            _token.Id,
+            _sealed,
+            BearerKeys.Of(_token.Hash, _token.Key!, FSharpList<ValueTuple<SecretHash, byte[]?>>.Empty)
+        );
 }

@@ -56,7 +56,7 @@ public sealed class Population(string name, int dataBytes, DateTimeOffset at, En
     private State Active(SecretHash secret, string? subject)
     {
         var whose = subject is null ? FSharpOption<string>.None : FSharpOption<string>.Some(subject);
-        return After(After(Lifecycle.initial, Command.NewCreate(secret, whose, _data)), Command.NewPresent(secret));
+        return After(After(Lifecycle.initial, Command.NewCreate(secret, whose, _data)), Command.NewPresent(secret, at));
     }
 
     public State After(State state, Command command) =>

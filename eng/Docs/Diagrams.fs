@@ -25,12 +25,13 @@ let private word command =
     | Destroy _ -> "destroy"
     | Expire -> "expire"
     | Tell -> "tell"
+    | Leave -> "leave"
 
 /// All edges between the situations, by the commands that lead along them.
 let states () =
     let edges =
         [ for _, state, at in situations do
-              for _, command in commands state do
+              for _, command in commands state at do
                   match Lifecycle.decide policy (t0 + at) command state with
                   | Ok(_ :: _ as events) ->
                       let target = box (List.fold Lifecycle.evolve state events)
@@ -38,7 +39,7 @@ let states () =
                       let label =
                           if events |> List.exists _.IsHasExpired then "its time is over"
                           elif events |> List.exists _.IsWasReplayed then "a replay"
-                          elif List.contains GraceEnded events && target = "Active" then "the grace ends"
+                          elif events |> List.exists _.IsGraceEnded && target = "Active" then "the grace ends"
                           else word command
 
                       (box state, target), label
@@ -58,16 +59,16 @@ let states () =
 
 /// A renewal as it goes: each step is given to the code, and what it answers is drawn.
 let renewal () =
-    let mutable state = run Absent [ zero, Create(hash 1, Some "ada", [||]); zero, Present(hash 1) ]
+    let mutable state = run Absent [ zero, Create(hash 1, Some "ada", [||]); present 1 zero ]
 
     let mutable issued = 1
 
     let seconds (n: float) = TimeSpan.FromMinutes 15L + TimeSpan.FromSeconds n
 
-    let ask (at: TimeSpan) who token what =
+    let askLate (arrived: TimeSpan) (at: TimeSpan) who token what =
         [ yield $"    {who}->>S: {what}"
 
-          match Lifecycle.decide policy (t0 + at) (Present(hash token)) state with
+          match Lifecycle.decide policy (t0 + at) (Present(hash token, t0 + arrived)) state with
           | Error refusal -> yield $"    S-->>{who}: 401, {reason refusal}"
           | Ok events ->
               state <- List.fold Lifecycle.evolve state events
@@ -76,12 +77,14 @@ let renewal () =
                   yield $"    S-->>{who}: 401, a replay: the session is {stateName state}"
               elif token = 1 && Lifecycle.isRenewalDue policy (t0 + at) state then
                   issued <- issued + 1
-                  state <- run state [ at, Renew(hash issued, 0) ]
+                  state <- run state [ at, Renew(hash issued, grant 0 token at) ]
                   yield $"    S-->>{who}: 200, and token {issued}"
               else
                   yield $"    S-->>{who}: 200"
 
           yield $"    Note over S: {stateName state}" ]
+
+    let ask at = askLate at at
 
     [ yield "```mermaid"
       yield "sequenceDiagram"
@@ -94,6 +97,7 @@ let renewal () =
       yield! ask (seconds 30) "B" 1 "token 1, when the grace is over"
       yield! ask (seconds 31) "B" 3 "token 3"
       yield! ask (seconds 40) "B" 1 "token 1, a request in flight"
+      yield! askLate (seconds 60) (seconds 61) "B" 1 "token 1, arrived in its grace, and judged after it"
       yield! ask (seconds 61) "T" 1 "token 1, stolen long ago"
       yield! ask (seconds 62) "B" 3 "token 3"
       yield "```" ]

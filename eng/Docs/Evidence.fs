@@ -106,8 +106,6 @@ let private allMutants =
 /// Those that break none of the invariants, but something that another test promises.
 let otherMutants () : Mutant list = allMutants.Value |> List.filter _.Breaks.IsEmpty
 
-/// The seeded bugs whose author says that they break it.
+/// The seeded bugs whose author says that they break it. That there is one, `./test mutants` sees to.
 let mutants (number: int) : Mutant list =
-    match allMutants.Value |> List.filter (fun mutant -> List.contains number mutant.Breaks) with
-    | [] -> failwithf "No seeded bug breaks invariant %d." number
-    | mutants -> mutants
+    allMutants.Value |> List.filter (fun mutant -> List.contains number mutant.Breaks)

@@ -66,14 +66,28 @@ let private lifecycle () =
           "An *elevation* (sign-in, change of role) is one step: the new token works, every older one is dead at once. A request that"
       yield "was let in before an elevation cannot write, elevate or destroy after it."
       yield ""
+      yield
+          "A *predecessor* is the old token in its grace. What it lets in reads and writes data and may end the session; it moves no"
+      yield
+          "deadline, and gets no token: it cannot sign in, elevate or renew. A request that was let in by the confirmed token, before"
+      yield "that token became the predecessor, still may, until the grace is over."
+      yield ""
+      yield
+          "A token is judged as of the *arrival* of its request: one that had arrived before its token stopped working is refused as"
+      yield
+          "outdated, and no sign of theft, however long it took. A grace that a node's clock began which is ahead of the others' lasts"
+      yield "at most twice as long as the policy says."
+      yield ""
       yield "## Commands and refusals"
       yield ""
       yield! Source.casesTable "src/Session.Domain.fs" "Command" "command"
       yield ""
 
       yield
-          "`under` is the number of elevations under which the request that gives the command was opened: after another elevation it is outdated."
-
+          "A command carries a `Grant`, what let its request in: the number of elevations then (after another one it is outdated), the"
+      yield
+          "token, whether that was a predecessor, and when the request arrived. What a request writes counts as activity as of its"
+      yield "arrival. Without a grant an operator, a limit or another device acts: nobody was active."
       yield ""
       yield! Source.casesTable "src/Session.Domain.fs" "Refusal" "refusal"
       yield ""
@@ -83,10 +97,17 @@ let private lifecycle () =
       yield ""
       yield! Pairs.overview ()
       yield ""
+      yield "<details>"
+      yield "<summary>In full: each answer to each command, with the situations in which it is given</summary>"
+      yield ""
       yield
-          "In full: the answers of the code, asked when this page was made. Times: idle 30 minutes, absolute 8 hours, confirm 10 minutes,"
-      yield "rotation 15 minutes, grace 30 seconds; a replay ends the session."
+          "The answers of the code, asked when this page was made. Times: idle 30 minutes, absolute 8 hours, confirm 10 minutes,"
+      yield
+          "rotation 15 minutes, grace 30 seconds; a replay ends the session. Where there is no session, all but create is refused."
+      yield ""
       yield! Pairs.table ()
+      yield ""
+      yield "</details>"
       yield ""
       yield "## Invariants"
       yield ""

@@ -29,16 +29,26 @@ let run state (steps: (TimeSpan * Command) list) =
 let private minutes (n: float) = TimeSpan.FromMinutes n
 let zero = TimeSpan.Zero
 
+/// A request that this token let in, when it was the confirmed one.
+let grant elevations n (at: TimeSpan) : Grant =
+    { Elevations = elevations
+      Secret = hash n
+      ByPredecessor = false
+      ArrivedAt = t0 + at }
+
+/// A request arrives with this token, and is answered at once.
+let present n (at: TimeSpan) = at, Present(hash n, t0 + at)
+
 // Secret 1 is the first; 2 takes its place by a sign-in, 3 is issued after that; 9 was never issued.
 let private created = zero, Create(hash 1, None, [||])
-let private confirmed = zero, Present(hash 1)
-let private signedIn = zero, SignIn("ada", [||], hash 2, 0)
-let private issued = minutes 15, Renew(hash 3, 1)
-let private presented = minutes 15, Present(hash 3)
-let private active = run Absent [ created; confirmed; signedIn ]
+let private signedIn = zero, SignIn("ada", [||], hash 2, grant 0 1 zero)
+let private issued = minutes 15, Renew(hash 3, grant 1 2 (minutes 15))
+let private active = run Absent [ created; present 1 zero; signedIn; present 2 zero ]
 let private renewing = run active [ issued ]
-let private renewed = run renewing [ presented ]
-let private afterRenewal = run renewed [ minutes 15.6, Present(hash 3) ]
+let private renewed = run renewing [ present 3 (minutes 15) ]
+let private afterRenewal = run renewed [ present 3 (minutes 15.6) ]
+let private destroyed = run active [ minutes 1, Destroy(SignedOut, None) ]
+let private expired = run active [ minutes 30, Expire ]
 
 /// A state, the moment at which it is asked, and what each token is to it then.
 let situations: (string * State * TimeSpan) list =
@@ -55,73 +65,87 @@ let situations: (string * State * TimeSpan) list =
       "Regenerated (issued), past its deadline", renewing, minutes 45
       "Regenerated (confirmed), its grace over", renewed, minutes 15.5
       "Regenerated (confirmed), past its deadline", renewed, minutes 45
-      "Destroyed", run active [ minutes 1, Destroy(SignedOut, None) ], minutes 2
-      "Expired, nobody told", run active [ minutes 30, Expire ], minutes 31
-      "Expired, told", run active [ minutes 30, Expire; minutes 31, Tell ], minutes 32 ]
+      "Regenerated (confirmed), its grace begun by a clock far ahead", renewed, minutes 13
+      "Destroyed", destroyed, minutes 2
+      "Destroyed, left", run destroyed [ minutes 2, Leave ], minutes 3
+      "Expired, nobody told", expired, minutes 31
+      "Expired, told", run expired [ minutes 31, Tell ], minutes 32
+      "Expired, left", run expired [ minutes 31, Leave ], minutes 32 ]
 
+let private liveOf state =
+    match state with
+    | Created live
+    | Active live
+    | Regenerated(live, _)
+    | Destroyed(live, _, _)
+    | Expired(live, _, _, _) -> Some live
+    | Absent -> None
+
+/// The number of the confirmed secret. A tombstone that was left knows it no more.
 let private current state =
-    match state with
-    | Created live
-    | Active live
-    | Regenerated(live, _)
-    | Destroyed(live, _, _)
-    | Expired(live, _, _, _) -> live.Secret
-    | Absent -> hash 1
+    match liveOf state with
+    | Some live when live.Secret.W0 <> 0L -> int live.Secret.W0
+    | Some _ -> 2
+    | None -> 1
 
-let private elevations state =
-    match state with
-    | Created live
-    | Active live
-    | Regenerated(live, _)
-    | Destroyed(live, _, _)
-    | Expired(live, _, _, _) -> live.Elevations
-    | Absent -> 0
-
-let private revision state =
-    match state with
-    | Created live
-    | Active live
-    | Regenerated(live, _)
-    | Destroyed(live, _, _)
-    | Expired(live, _, _, _) -> live.Revision
-    | Absent -> 0L
-
-let private tokens state =
-    [ yield "its token", current state
+/// The tokens that can be presented; and when the request arrived, if that was before.
+let private tokens state (at: TimeSpan) =
+    [ yield "its token", current state, at
       match state with
-      | Regenerated(_, Issued(secret :: _, _)) -> yield "the issued token", secret
-      | Regenerated(_, Confirmed(predecessor, _)) -> yield "the predecessor", predecessor
-      | _ -> ()
-      match state with
-      | Active { Superseded = { ByRenewal = true } :: _ } -> yield "a token from before the renewal", hash 2
+      | Regenerated(_, Issued(secret :: _, _)) -> yield "the issued token", int secret.W0, at
+      | Regenerated(_, Confirmed(predecessor, _)) -> yield "the predecessor", int predecessor.W0, at
+      | Active { Superseded = { ByRenewal = true; Until = until } :: _ } ->
+          yield "a token from before the renewal", 2, at
+          yield "a token from before the renewal, in a request that arrived in its grace", 2, until - t0 - minutes 0.1
       | _ -> ()
       match state with
       | Active _
-      | Regenerated _ -> yield "a token from before the sign-in", hash 1
+      | Regenerated _ -> yield "a token from before the sign-in", 1, at
       | _ -> ()
-      yield "a token never issued", hash 9 ]
+      yield "a token never issued", 9, at ]
 
-/// The commands, as an auditor would ask them. `under` an earlier elevation: by a request that was slow.
-let commands state : (string * Command) list =
-    let under = elevations state
+/// Who asks: the holder, and what else is under way in this state.
+let private askers state at =
+    let elevations = liveOf state |> Option.map _.Elevations |> Option.defaultValue 0
+    let holder = grant elevations (current state) at
+
+    [ yield "", holder
+      match state with
+      | Regenerated(_, Confirmed(predecessor, _)) ->
+          let old = grant elevations (int predecessor.W0) at
+          yield ", by a predecessor's request", { old with ByPredecessor = true }
+          yield ", by a request let in before the renewal", old
+      | Active { Superseded = { ByRenewal = true } :: _ } ->
+          yield ", by a request let in before the renewal", grant elevations 2 at
+      | _ -> ()
+      yield ", by a request from before an elevation", { holder with Elevations = elevations - 1 } ]
+
+/// The commands, as an auditor would ask them.
+let commands state (at: TimeSpan) : (string * Command) list =
+    let revision = liveOf state |> Option.map _.Revision |> Option.defaultValue 0L
+    let askers = askers state at
+    let _, holder = askers.Head
 
     [ yield "create", Create(hash 5, None, [||])
-      for name, secret in tokens state do
-          yield "present " + name, Present secret
-      yield "write", Write([||], None, under)
-      yield "write, based on an older reading", Write([||], Some(revision state - 1L), under)
-      yield "write, by a request from before an elevation", Write([||], None, under - 1)
-      yield "sign in", SignIn("bob", [||], hash 6, under)
-      yield "sign in, by a request from before an elevation", SignIn("bob", [||], hash 6, under - 1)
-      yield "elevate", Elevate(hash 6, under)
-      yield "elevate, by a request from before an elevation", Elevate(hash 6, under - 1)
-      yield "renew", Renew(hash 6, under)
-      yield "renew, by a request from before an elevation", Renew(hash 6, under - 1)
-      yield "destroy", Destroy(SignedOut, Some under)
-      yield "destroy, by a request from before an elevation", Destroy(SignedOut, Some(under - 1))
+      for name, n, arrived in tokens state at do
+          yield "present " + name, Present(hash n, t0 + arrived)
+      for who, grant in askers do
+          yield "write" + who, Write([||], None, Some grant)
+      yield "write, based on an older reading", Write([||], Some(revision - 1L), Some holder)
+      yield "write, by an operator", Write([||], None, None)
+      for who, grant in askers do
+          yield "sign in" + who, SignIn("bob", [||], hash 6, grant)
+      for who, grant in askers do
+          yield "elevate" + who, Elevate(hash 6, None, grant)
+      yield "elevate, with data", Elevate(hash 6, Some [||], holder)
+      for who, grant in askers do
+          yield "renew" + who, Renew(hash 6, grant)
+      for who, grant in askers do
+          yield "destroy" + who, Destroy(SignedOut, Some grant)
       yield "destroy, by an operator or a limit", Destroy(Revoked, None)
       yield "expire", Expire
-      yield "tell", Tell ]
+      yield "tell", Tell
+      yield "leave", Leave ]
 
 let reason refusal =
     match refusal with
@@ -167,11 +191,12 @@ let private eventName event =
     | WasElevated _ -> "WasElevated"
     | RenewalIssued _ -> "RenewalIssued"
     | RenewalConfirmed _ -> "RenewalConfirmed"
-    | GraceEnded -> "GraceEnded"
+    | GraceEnded early -> if early then "GraceEnded (early)" else "GraceEnded"
     | WasReplayed _ -> "WasReplayed"
     | WasDestroyed _ -> "WasDestroyed"
     | HasExpired _ -> "HasExpired"
     | WasTold -> "WasTold"
+    | WasLeft -> "WasLeft"
 
 /// What the command does, and the state after it.
 let answer state (at: TimeSpan) command =
@@ -202,7 +227,8 @@ let overview () =
           "renew"
           "destroy"
           "expire"
-          "tell" ]
+          "tell"
+          "leave" ]
 
     let isOf (name: string) (whole: string) =
         whole = name || whole.StartsWith(name + ",") || whole.StartsWith(name + " ")
@@ -212,7 +238,7 @@ let overview () =
     let cell command state =
         let answers =
             [ for _, before, at in situations |> List.filter (fun (name, _, _) -> isOf state name) do
-                  for name, asked in commands before do
+                  for name, asked in commands before at do
                       if isOf command name then
                           answer before at asked ]
 
@@ -242,14 +268,17 @@ let overview () =
           let cells = states |> List.map (cell command)
           "| " + String.Join(" | ", ("**" + command + "**") :: cells) + " |" ]
 
+/// In full: each answer to a command once, with all the situations in which it is given. Of Absent there is nothing to say.
 let table () =
-    [ for name, state, at in situations do
-          yield ""
-          yield $"### {name}"
-          yield ""
-          yield "| command | answer | state after it |"
-          yield "| --- | --- | --- |"
+    let answers =
+        [ for situation, state, at in situations do
+              for command, asked in commands state at do
+                  if state <> Absent || command = "create" then
+                      command, (answer state at asked, situation) ]
 
-          for command, asked in commands state do
-              let what, after = answer state at asked
-              yield $"| {command} | {what} | {after} |" ]
+    [ "| command | answer | state after it | asked in |"
+      "| --- | --- | --- | --- |"
+      for command, given in answers |> List.groupBy fst do
+          for (what, after), where in given |> List.map snd |> List.groupBy fst do
+              let where = where |> List.map snd |> String.concat "; "
+              $"| {command} | {what} | {after} | {where} |" ]

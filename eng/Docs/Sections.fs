@@ -1,4 +1,4 @@
-/// The sixteen invariants as Markdown, each with its evidence.
+/// The invariants as Markdown, each with its evidence.
 module Docs.Sections
 
 open System
@@ -11,6 +11,8 @@ let invariants () =
           yield ""
           yield invariant.Sentence
           yield ""
+          yield $"*In plain words:* {invariant.Gloss}"
+          yield ""
           yield $"- formula: {invariant.Formula}"
           yield $"- requirement: {invariant.Requirement}"
           yield "- properties:"
@@ -20,7 +22,7 @@ let invariants () =
               yield $"  - {test.Name}{mark} (`{test.File}`)"
 
           match Evidence.exploration invariant.Number, tests |> List.exists _.IsOfSteps with
-          | [], false -> failwithf "The exploration asks nothing of invariant %d." invariant.Number
+          | [], false -> yield "- exploration: nothing of its own"
           | [], true -> yield "- exploration: what is marked ◆"
           | stories, isMarked ->
               let stories = stories |> List.map (fun story -> $"“{story}”") |> String.concat "; "
@@ -28,5 +30,5 @@ let invariants () =
               yield $"- exploration: {marked}no story ends with {stories}"
 
           let bugs = Evidence.mutants invariant.Number |> List.map (fun mutant -> $"`{mutant.Name}`")
-          yield $"""- seeded bugs: {String.Join(", ", bugs)}"""
+          yield $"""- seeded bugs: {if bugs.IsEmpty then "none" else String.Join(", ", bugs)}"""
           yield "" ]

@@ -59,17 +59,16 @@ let table name title =
           if i = 0 then
               yield "|" + String.replicate row.Length " --- |" ]
 
-/// The cases of a union, each with the comment above it.
+/// The cases of a union, each with the comment beside it.
 let cases name (union: string) =
-    let rec collect comment lines =
-        match lines with
-        | (line: string) :: rest when line.StartsWith "    ///" -> collect (comment + " " + line.Substring 7) rest
-        | line :: rest when line.StartsWith "    | " ->
-            let case = (line.Substring 6).Split ' ' |> Array.head
-            (case, comment.Trim()) :: collect "" rest
-        | _ -> []
-
-    lines name |> List.ofArray |> List.skipWhile ((<>) $"type {union} =") |> List.skip 1 |> collect ""
+    lines name
+    |> Seq.skipWhile ((<>) $"type {union} =")
+    |> Seq.skip 1
+    |> Seq.takeWhile _.StartsWith("    | ")
+    |> Seq.map (fun line ->
+        let parts = (line.Substring 6).Split(" // ", 2)
+        (parts[0].Split ' ')[0], (if parts.Length = 2 then parts[1] else ""))
+    |> List.ofSeq
 
 /// The same as Markdown.
 let casesTable name union (title: string) =
@@ -89,8 +88,15 @@ let readingOrder =
       "src/Session.Engine/Token.fs", "secrets and tokens: minted, hashed, parsed"
       "src/Session.Engine/Codec.fs", "a state as bytes, and back: the one decoder"
       "src/Session.Engine/Sealing.fs", "data under keys that only its client has"
-      "src/Session.Engine/Loop.fs", "load, decide, evolve, compare-and-swap, tell: the one loop that changes a record"
-      "src/Session.Engine/Engine.fs", "each operation as one call of the loop, or a few; limits; the sweeper"
+      "src/Session.Engine/Protocol.fs",
+      "load, decide, compare and swap, look again: the one loop that changes a record, pure"
+      "src/Session.Engine/Loop.fs", "drives it: asks the store, waits, gives out what is stored"
+      "src/Session.Engine/Requests.fs", "what a request does with its session, each operation as a plan for the loop"
+      "src/Session.Engine/Limits.fs", "the sessions of a subject, and how many there may be"
+      "src/Session.Engine/Sweeper.fs", "ends what is overdue, tells, removes tombstones"
       "src/Session.AspNetCore/Transport.fs", "raw headers in, exact bytes only; Set-Cookie out"
+      "src/Session.AspNetCore/Presence.fs",
+      "what a request has of a session: one union, and tables of what follows from it"
+      "src/Session.AspNetCore/Parting.fs", "what its response does for the client's token"
       "src/Session.AspNetCore/Request.fs", "one request and its session"
       "src/Session.AspNetCore/Middleware.fs", "guards endpoints; failures as answers" ]

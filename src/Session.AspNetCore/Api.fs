@@ -2,10 +2,16 @@
 namespace Session.AspNetCore
 
 open System
+open System.Threading
 open System.Threading.Tasks
 open Microsoft.AspNetCore.Http
 open Session.Domain
 open Session.Engine
+
+/// Why `Session.tryUpdate` wrote nothing: the function refused, or the session did.
+type UpdateError<'E> =
+    | Declined of 'E
+    | Failed of SessionError
 
 [<RequireQualifiedAccess>]
 module Session =
@@ -32,18 +38,49 @@ module Session =
     let update<'T> (change: 'T option -> 'T) (context: HttpContext) : Task<Result<'T, SessionError>> =
         (RequestSession.find<'T> context).Update(change, context.RequestAborted)
 
-    /// Signs a subject in: new data, a new token, the old one is dead at once (ASVS 7.2.4).
+    /// The same; the function may refuse, and nothing is written then: `Declined` with what it gave out.
+    let tryUpdate<'T, 'E>
+        (change: 'T option -> Result<'T, 'E>)
+        (context: HttpContext)
+        : Task<Result<'T, UpdateError<'E>>> =
+        task {
+            match! (RequestSession.find<'T> context).TryUpdate(change, context.RequestAborted) with
+            | Ok(Ok data) -> return Ok data
+            | Ok(Error refusal) -> return Error(Declined refusal)
+            | Error error -> return Error(Failed error)
+        }
+
+    /// The data as given. `Conflict` when another write came first since it was read. Creates the session if there is none.
+    let save<'T> (data: 'T) (context: HttpContext) : Task<Result<'T, SessionError>> =
+        (RequestSession.find<'T> context).Save(data, context.RequestAborted)
+
+    /// A new session; one that was there is destroyed, after the new one is stored.
+    let create<'T> (data: 'T) (context: HttpContext) : Task<Result<'T, SessionError>> =
+        (RequestSession.find<'T> context).Create(data, CancellationToken.None)
+
+    /// Reads the session again: the data as it is now, None when there is no live session for this request any more.
+    let reload<'T> (context: HttpContext) : Task<Result<'T option, SessionError>> =
+        let request = RequestSession.find<'T> context
+
+        task {
+            match! request.Reload context.RequestAborted with
+            | Ok() -> return Ok request.Data
+            | Error error -> return Error error
+        }
+
+    /// Signs a subject in: new data, a new token, the old one is dead at once (ASVS 7.2.4). Like `regenerate` and `destroy` it
+    /// is not given up when the client hangs up.
     let signIn<'T> (subject: string) (data: 'T) (context: HttpContext) : Task<Result<'T, SessionError>> =
-        (RequestSession.find<'T> context).SignIn(subject, data, context.RequestAborted)
+        (RequestSession.find<'T> context).SignIn(subject, data, CancellationToken.None)
 
     /// A new token after a change of privilege; the old one is dead at once.
     let regenerate<'T> (context: HttpContext) : Task<Result<unit, SessionError>> =
-        (RequestSession.find<'T> context).Regenerate context.RequestAborted
+        (RequestSession.find<'T> context).Regenerate(None, CancellationToken.None)
 
     /// Ends the session and expires the cookie. Ok without a token, too, and when it is over already. Error (Refused) when a
     /// token came that does not open the session: nothing was ended.
     let destroy<'T> (context: HttpContext) : Task<Result<unit, SessionError>> =
-        (RequestSession.find<'T> context).Destroy context.RequestAborted
+        (RequestSession.find<'T> context).Destroy CancellationToken.None
 
     /// The subject of the live session: whose it is, if anybody has signed in.
     let subject<'T> (context: HttpContext) : Task<string option> =

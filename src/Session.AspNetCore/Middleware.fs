@@ -82,8 +82,9 @@ type SessionMiddleware<'T>(next: RequestDelegate, service: SessionService<'T>) =
         }
 
     member _.Invoke(context: HttpContext) : Task =
-        // For whoever looks for it: the framework makes a scope of services for each request that asks for one.
-        context.Features[typeof<SessionService<'T>>] <- service
+        // For whoever looks for it: the framework makes a scope of services for each request that asks for one. The token of
+        // this request is judged as of now, however late its session is asked for.
+        context.Features[typeof<SessionArrival<'T>>] <- SessionArrival<'T>(service, service.Clock.GetUtcNow())
 
         if service.Transport.IsAmbiguous context then
             problem context 400 "The request has its session token in a cookie and in a header: send one of them."

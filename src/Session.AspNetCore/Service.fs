@@ -2,6 +2,7 @@
 namespace Session.AspNetCore
 
 open System
+open System.Threading
 open System.Threading.Tasks
 open Microsoft.AspNetCore.Http
 open Microsoft.Extensions.DependencyInjection
@@ -18,7 +19,7 @@ type IRequireSessionMetadata =
     /// Whether the session needs a subject: somebody has signed in (ASVS 8.2.1).
     abstract SignedIn: bool
 
-/// A failed session operation as an exception: the middleware answers with its status code, if the response has not
+/// A session operation that failed, or did not take place as a whole, as an exception: the middleware answers with its status code, if the response has not
 /// started. The cookie stays as it is.
 type SessionFailedException(statusCode: int, message: string, inner: exn | null) =
     inherit Exception(message, inner)
@@ -43,18 +44,41 @@ module SessionFailure =
         | SessionError.TooLarge _ ->
             struct (413, "The session data is larger than MaxDataBytes allows. Nothing was changed.")
         | SessionError.Unreadable _ -> struct (401, "The session cannot be read.")
+        | SessionError.InvalidSubject ->
+            struct (500,
+                    "A subject is 1 to 1,024 bytes of UTF-8, without half of a surrogate pair. Nothing was changed.")
         | SessionError.ResponseStarted ->
             struct (500,
                     "The response has started, so a new session token could not reach the client: call this before writing the body.")
         | SessionError.Unavailable _ ->
-            struct (503, "The session store cannot be reached. Nothing was acknowledged; try again.")
+            struct (503, "The session store cannot be reached. Nothing was changed; try again.")
+        | SessionError.Unsure _ ->
+            struct (503,
+                    "The session store did not say whether it took the change: it may be stored. Reload before you try again.")
+        | SessionError.Unacknowledged _ ->
+            struct (503,
+                    "The change is stored, but the session store did not confirm all that belongs to it. Reload before you try again.")
+        | SessionError.Incomplete(ended, left, _) ->
+            struct (503,
+                    String.Concat(
+                        "Of the sessions that were to end ",
+                        string ended,
+                        " ended and ",
+                        string left + " did not, and may live: try again."
+                    ))
+
+    /// What the store threw, if that was it.
+    let rec cause error : exn | null =
+        match error with
+        | SessionError.Unavailable cause
+        | SessionError.Unsure cause
+        | SessionError.Unacknowledged cause -> cause
+        | SessionError.Incomplete(_, _, error) -> cause error
+        | _ -> null
 
     let toException error : exn =
         let struct (status, message) = describe error
-
-        match error with
-        | SessionError.Unavailable inner -> SessionFailedException(status, message, inner)
-        | _ -> SessionFailedException(status, message, null)
+        SessionFailedException(status, message, cause error)
 
 /// Made once for each kind of data. Wrong settings stop the program here, with what to change.
 [<Sealed>]
@@ -72,6 +96,14 @@ type SessionService<'T>
         | clock -> clock
 
     let log = provider.GetRequiredService<ILoggerFactory>().CreateLogger "Session"
+
+    let scopes = provider.GetRequiredService<IServiceScopeFactory>()
+
+    let inScope (handle: NoticeHandler) =
+        task {
+            use scope = scopes.CreateAsyncScope()
+            do! handle scope.ServiceProvider
+        }
 
     let board =
         { new INoticeBoard with
@@ -98,7 +130,9 @@ type SessionService<'T>
                     )
                 | _ -> ()
 
-                ValueTask(settings.OnNotice provider notice) }
+                match settings.OnNotice notice with
+                | None -> ValueTask()
+                | Some handle -> ValueTask(inScope handle) }
 
     let engineSettings =
         { SessionSettings.toEngine settings with
@@ -113,7 +147,7 @@ type SessionService<'T>
 
             raise (OptionsValidationException(typeof<'T>.Name, typeof<SessionSettings>, [| sentence |]))
 
-    let engine = SessionEngine(store, engineSettings, clock, log, board)
+    let engine = SessionEngine(store, engineSettings, SessionSettings.toWaits settings, clock, log, board)
 
     let isDevelopment =
         match provider.GetService<IHostEnvironment>() with
@@ -130,3 +164,46 @@ type SessionService<'T>
     member _.Explains = isDevelopment
     /// Whether the middleware is in the pipeline.
     member val IsMounted = false with get, set
+
+    /// The data of a session. None: it has none. Whatever the serializer throws is logged, and makes the data unreadable.
+    member _.Deserialize(bytes: byte[]) : Result<'T option, SessionError> =
+        if bytes.Length = 0 then
+            Ok None
+        else
+            try
+                Ok(Some(serializer.Deserialize(ReadOnlyMemory<byte> bytes)))
+            with
+            | :? NewerSessionDataException as newer -> Error(SessionError.NewerData(newer.Version, newer.Known))
+            | error ->
+                log.LogError(
+                    error,
+                    "The data of a session cannot be read as {Type}. It stays as it is.",
+                    typeof<'T>.Name
+                )
+
+                Error(SessionError.Unreadable "the data cannot be deserialized")
+
+    /// New data for a session without its request, whoever holds it: computed from the data as it is, again for each
+    /// conflict. No token and no deadline changes. None: there is no live session under this id. Not for data that is
+    /// sealed to its bearer.
+    member service.UpdateById
+        (id: string, update: 'T option -> 'T, cancel: CancellationToken)
+        : Task<Result<'T option, SessionError>> =
+        if engineSettings.SealsToBearer then
+            raise (
+                NotSupportedException
+                    "The data is sealed to its bearer (SealToBearer): only a request with the session's token can change it."
+            )
+
+        let change bytes =
+            service.Deserialize bytes
+            |> Result.map (fun data ->
+                let updated = update data
+                struct (serializer.Serialize updated, updated))
+
+        task {
+            match! engine.UpdateById(id, change, cancel) with
+            | Ok updated -> return Ok(Some updated)
+            | Error(SessionError.NoSession | SessionError.Ended _) -> return Ok None
+            | Error error -> return Error error
+        }

@@ -9,11 +9,14 @@ open Microsoft.AspNetCore.Http
 open Session.Domain
 open Session.Engine
 
-/// Why an operation on a session did not take place. Nothing was changed.
+/// Why an operation on a session did not take place, or not whole. See `SessionError.outcome`.
 type SessionError = Session.Engine.SessionError
 
-/// How sessions of one kind of data live and travel.
-[<NoEquality; NoComparison>]
+/// What hears of one notice. Its services are a scope of their own, which ends when the task does.
+type NoticeHandler = IServiceProvider -> Task
+
+/// How sessions of one kind of data live and travel. (CLIMutable is for the options of C#, which change a copy of their own.)
+[<CLIMutable; NoEquality; NoComparison>]
 type SessionSettings =
     {
         /// Default: `__Host-sid`; with a Domain or another Path `__Secure-sid`; without Secure `sid`.
@@ -39,8 +42,9 @@ type SessionSettings =
         IdleTimeout: TimeSpan
         /// Default 8 hours (ASVS 7.3.2).
         AbsoluteTimeout: TimeSpan
-        /// Default 10 minutes: an anonymous session whose token never came back ends then.
-        ConfirmTimeout: TimeSpan
+        /// An anonymous session whose token never came back ends then. Default none: 10 minutes, or AbsoluteTimeout when that
+        /// is shorter.
+        ConfirmTimeout: TimeSpan option
         /// Default 15 minutes; None: a token is renewed by elevations only.
         RotateEvery: TimeSpan option
         /// Default 30 seconds: for requests in flight while a renewal is confirmed.
@@ -70,12 +74,19 @@ type SessionSettings =
         GenerateId: (HttpContext -> string) option
         /// Default 1 minute, give or take a fifth.
         SweepInterval: TimeSpan
+        /// Default 5 seconds, at most 10 minutes: what one request waits for the store, all its operations together. Then it
+        /// gets a 503. A call without a request waits so long for each session.
+        RequestTimeout: TimeSpan
+        /// Default 5 seconds, at most 10 minutes: how long the handler of an event is waited for, of an end by time at least
+        /// 30 seconds. It goes on by itself then.
+        EventTimeout: TimeSpan
         /// Default false: 503 when the store is down. True: requests that only read go on without a session.
         ContinueWithoutStore: bool
         /// Default false. Whether OnNotice has to hear of ends by time: a store that cannot find them is refused at start.
         HearsExpiry: bool
-        /// Hears of what happened, after it is stored. What it throws is logged.
-        OnNotice: IServiceProvider -> Notice -> Task
+        /// What hears of this notice, which is stored already. Default none, which costs nothing. What a handler throws is
+        /// logged, and changes nothing.
+        OnNotice: Notice -> NoticeHandler option
     }
 
 [<RequireQualifiedAccess>]
@@ -92,7 +103,7 @@ module SessionSettings =
           HeaderName = None
           IdleTimeout = TimeSpan.FromMinutes 30L
           AbsoluteTimeout = TimeSpan.FromHours 8
-          ConfirmTimeout = TimeSpan.FromMinutes 10L
+          ConfirmTimeout = None
           RotateEvery = Some(TimeSpan.FromMinutes 15L)
           RotationGrace = TimeSpan.FromSeconds 30L
           TombstoneRetention = TimeSpan.FromHours 1
@@ -106,9 +117,23 @@ module SessionSettings =
           FormerServerKeys = []
           GenerateId = None
           SweepInterval = TimeSpan.FromMinutes 1L
+          RequestTimeout = WaitLimits.Default.RequestTimeout
+          EventTimeout = WaitLimits.Default.EventTimeout
           ContinueWithoutStore = false
           HearsExpiry = false
-          OnNotice = fun _ _ -> Task.CompletedTask }
+          OnNotice = fun _ -> None }
+
+    /// A copy, with what the action changes in it.
+    let changed (settings: SessionSettings) (change: Action<SessionSettings>) =
+        let copy = { settings with HearsExpiry = settings.HearsExpiry }
+        change.Invoke copy
+        copy
+
+    /// The confirm timeout that counts.
+    let confirmTimeout settings =
+        match settings.ConfirmTimeout with
+        | Some timeout -> timeout
+        | None -> min settings.AbsoluteTimeout (TimeSpan.FromMinutes 10L)
 
     /// The name that the cookie has.
     let cookieName settings =
@@ -227,16 +252,24 @@ module SessionSettings =
 
         time "IdleTimeout" settings.IdleTimeout
         time "AbsoluteTimeout" settings.AbsoluteTimeout
-        time "ConfirmTimeout" settings.ConfirmTimeout
+        time "ConfirmTimeout" (confirmTimeout settings)
         time "RotationGrace" settings.RotationGrace
         time "SweepInterval" settings.SweepInterval
+
+        let wait name (value: TimeSpan) =
+            unless
+                (value > TimeSpan.Zero && value <= TimeSpan.FromMinutes 10L)
+                (String.Concat(name, " must be positive, and at most 10 minutes: requests wait so long."))
+
+        wait "RequestTimeout" settings.RequestTimeout
+        wait "EventTimeout" settings.EventTimeout
 
         unless
             (settings.IdleTimeout <= settings.AbsoluteTimeout)
             "IdleTimeout is longer than AbsoluteTimeout, so it would never end a session: shorten IdleTimeout or lengthen AbsoluteTimeout."
 
         unless
-            (settings.ConfirmTimeout <= settings.AbsoluteTimeout)
+            (confirmTimeout settings <= settings.AbsoluteTimeout)
             "ConfirmTimeout is longer than AbsoluteTimeout: shorten it."
 
         match settings.RotateEvery with
@@ -297,7 +330,7 @@ module SessionSettings =
         { Policy =
             { Idle = settings.IdleTimeout
               Absolute = settings.AbsoluteTimeout
-              Confirm = settings.ConfirmTimeout
+              Confirm = confirmTimeout settings
               RotateEvery = settings.RotateEvery
               Grace = settings.RotationGrace
               Retention = settings.TombstoneRetention
@@ -311,3 +344,7 @@ module SessionSettings =
             | None -> null
           SealsToBearer = false
           Protector = null }
+
+    let toWaits settings : WaitLimits =
+        { RequestTimeout = settings.RequestTimeout
+          EventTimeout = settings.EventTimeout }

@@ -204,7 +204,24 @@ type Transport(settings: SessionSettings, hasher: SecretHasher) =
 
             headers.CacheControl <- StringValues(String.Join(", ", Array.append [| "no-store" |] kept))
 
+    /// Takes back what was set for this response before: the last word counts.
+    member transport.Withdraw(context: HttpContext) =
+        let headers = context.Response.Headers
+
+        let isOurs (cookie: string | null) =
+            match cookie with
+            | null -> false
+            | cookie -> cookie.StartsWith(String.Concat(name, "="), StringComparison.Ordinal)
+
+        if headers.SetCookie |> Seq.exists isOurs then
+            headers.SetCookie <- StringValues(headers.SetCookie |> Seq.filter (isOurs >> not) |> Seq.toArray)
+
+        match settings.HeaderName with
+        | Some header -> headers.Remove header |> ignore
+        | None -> ()
+
     member transport.Hand(context: HttpContext, token: IssuedToken) =
+        transport.Withdraw context
         let headers = context.Response.Headers
 
         match settings.HeaderName with
@@ -217,6 +234,8 @@ type Transport(settings: SessionSettings, hasher: SecretHasher) =
 
     /// Expires the cookie, with the attributes it was set with: browsers keep it otherwise.
     member transport.Clear(context: HttpContext) =
+        transport.Withdraw context
+
         if not (transport.UsesHeader context) then
             let headers = context.Response.Headers
 

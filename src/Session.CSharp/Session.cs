@@ -22,7 +22,7 @@ public sealed class Session<T> : IBindableFromHttpContext<Session<T>>, IEndpoint
     public SessionId Id => SessionId.Of(_request.Id?.Value);
 
     /// <summary>Where in its life the session is.</summary>
-    public SessionState State => _request.State.ToSessionState();
+    public SessionState State => _request.Phase.ToSessionState();
 
     /// <summary>What the request came with.</summary>
     public SessionOrigin Origin => _request.Origin.ToSessionOrigin();
@@ -43,7 +43,7 @@ public sealed class Session<T> : IBindableFromHttpContext<Session<T>>, IEndpoint
     public DateTimeOffset? ExpiresAt => _request.ExpiresAt?.Value;
 
     /// <summary>Begins a new session; one that was there is destroyed.</summary>
-    /// <exception cref="SessionUnavailableException">The store did not take it.</exception>
+    /// <exception cref="SessionUnavailableException">The store did not take it, or did not say so: see <see cref="SessionUnavailableException.MayHaveChanged"/>.</exception>
     /// <exception cref="SessionDataException">The data is larger than <c>MaxDataBytes</c>.</exception>
     /// <exception cref="InvalidOperationException">The response has started.</exception>
     public async Task CreateAsync(T data, CancellationToken cancellationToken = default)
@@ -55,7 +55,7 @@ public sealed class Session<T> : IBindableFromHttpContext<Session<T>>, IEndpoint
     /// <summary>Stores the data as given. Begins a session if there is none.</summary>
     /// <exception cref="SessionConflictException">Another write came first: reload, or use <see cref="UpdateAsync"/>.</exception>
     /// <exception cref="SessionEndedException">The session ended meanwhile, or the token does not open it any more.</exception>
-    /// <exception cref="SessionUnavailableException">The store did not take it.</exception>
+    /// <exception cref="SessionUnavailableException">The store did not take it, or did not say so: see <see cref="SessionUnavailableException.MayHaveChanged"/>.</exception>
     public async Task SaveAsync(T data, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(data);
@@ -65,7 +65,7 @@ public sealed class Session<T> : IBindableFromHttpContext<Session<T>>, IEndpoint
     /// <summary>Stores what <paramref name="update"/> makes of the stored data (null: there is no session; it begins one), and returns it.</summary>
     /// <remarks>Called again on the fresh data when another write came first: let it have no side effects.</remarks>
     /// <exception cref="SessionEndedException">The session ended meanwhile, or the token does not open it any more.</exception>
-    /// <exception cref="SessionUnavailableException">The store did not take it.</exception>
+    /// <exception cref="SessionUnavailableException">The store did not take it, or did not say so: see <see cref="SessionUnavailableException.MayHaveChanged"/>.</exception>
     /// <exception cref="SessionDataException">The data is larger than <c>MaxDataBytes</c>.</exception>
     public async Task<T> UpdateAsync(Func<T?, T> update, CancellationToken cancellationToken = default)
     {
@@ -75,24 +75,37 @@ public sealed class Session<T> : IBindableFromHttpContext<Session<T>>, IEndpoint
     }
 
     /// <summary>Signs a subject in with new data: a new token, the old one is dead at once, the absolute timeout starts anew (ASVS 7.2.4).</summary>
-    /// <param name="subject">Whose session it is from now on: 1 to 1,024 bytes of UTF-8.</param>
+    /// <param name="subject">Whose session it is from now on: 1 to 1,024 bytes of UTF-8, without half of a surrogate pair.</param>
     /// <param name="data">The data; take over from <see cref="Data"/> what the signed-in user is to keep.</param>
     /// <param name="cancellationToken">Stops before the write is sent.</param>
+    /// <exception cref="ArgumentException">No session can be of this subject. Nothing was changed.</exception>
     /// <exception cref="SessionEndedException">The session ended meanwhile.</exception>
     /// <exception cref="SessionLimitException">The subject has too many sessions, and the settings refuse another.</exception>
-    /// <exception cref="SessionUnavailableException">The store did not take it.</exception>
+    /// <exception cref="SessionUnavailableException">The store did not take it, or did not say so: see <see cref="SessionUnavailableException.MayHaveChanged"/>.</exception>
     public async Task SignInAsync(string subject, T data, CancellationToken cancellationToken = default)
     {
-        ArgumentException.ThrowIfNullOrEmpty(subject);
+        Translate.ThrowUnlessSubject(subject);
         ArgumentNullException.ThrowIfNull(data);
         (await _request.SignIn(subject, data, cancellationToken).ConfigureAwait(false)).OrThrow();
     }
 
     /// <summary>A new token after a change of privilege: the old one is dead at once. (Renewals happen by themselves.)</summary>
     /// <exception cref="SessionEndedException">There is no session, or it ended meanwhile.</exception>
-    /// <exception cref="SessionUnavailableException">The store did not take it.</exception>
+    /// <exception cref="SessionUnavailableException">The store did not take it, or did not say so: see <see cref="SessionUnavailableException.MayHaveChanged"/>.</exception>
     public async Task RegenerateAsync(CancellationToken cancellationToken = default) =>
-        (await _request.Regenerate(cancellationToken).ConfigureAwait(false)).OrThrow();
+        (await _request.Regenerate(null, cancellationToken).ConfigureAwait(false)).OrThrow();
+
+    /// <summary>A new token and new data in one write, after a second factor, say: the old token is dead at once. The absolute timeout goes on.</summary>
+    /// <remarks>The data is stored as given: a write of another request, since it was read, is lost, as with <see cref="SignInAsync"/>.</remarks>
+    /// <exception cref="SessionEndedException">There is no session, or it ended meanwhile.</exception>
+    /// <exception cref="SessionDataException">The data is larger than <c>MaxDataBytes</c>.</exception>
+    /// <exception cref="SessionUnavailableException">The store did not take it, or did not say so: see <see cref="SessionUnavailableException.MayHaveChanged"/>.</exception>
+    public async Task RegenerateAsync(T data, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(data);
+        var value = FSharpOption<T>.Some(data);
+        (await _request.Regenerate(value, cancellationToken).ConfigureAwait(false)).OrThrow();
+    }
 
     /// <summary>Ends the session and expires the cookie (ASVS 7.4.1). Nothing to do without a token, or when the session is over already.</summary>
     /// <remarks>
@@ -131,30 +144,32 @@ public sealed class Session<T> : IBindableFromHttpContext<Session<T>>, IEndpoint
         var request = RequestSession.find<T>(context);
         var loading = request.Load(cancellationToken);
         if (!loading.IsCompletedSuccessfully)
-            return Later(loading, request);
+            return Later(loading, request, context);
 
         var answer = loading.Result;
         return answer.IsOk
-            ? new ValueTask<Session<T>>(Of(request))
+            ? new ValueTask<Session<T>>(Of(request, context))
             : ValueTask.FromException<Session<T>>(Translate.ToException(answer.ErrorValue));
 
         static async ValueTask<Session<T>> Later(
             ValueTask<FSharpResult<Unit, SessionError>> loading,
-            RequestSession<T> request
+            RequestSession<T> request,
+            HttpContext context
         )
         {
             (await loading.ConfigureAwait(false)).OrThrow();
-            return Of(request);
+            return Of(request, context);
         }
     }
 
-    private static Session<T> Of(RequestSession<T> request)
+    /// <summary>One for the whole request.</summary>
+    private static Session<T> Of(RequestSession<T> request, HttpContext context)
     {
-        if (request.Face is Session<T> known)
+        if (context.Features[typeof(Session<T>)] is Session<T> known)
             return known;
 
         var session = new Session<T>(request);
-        request.Face = session;
+        context.Features[typeof(Session<T>)] = session;
         return session;
     }
 }

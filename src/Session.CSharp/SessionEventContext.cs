@@ -1,34 +1,26 @@
 namespace Session.CSharp;
 
-/// <summary>Something that happened to a session, told after it was stored.</summary>
+/// <summary>Something that happened to a session, told after it was stored. What it was says the type.</summary>
 /// <typeparam name="T">The session data.</typeparam>
-public sealed class SessionEventContext<T>
+public abstract class SessionEventContext<T>
     where T : class
 {
-    internal SessionEventContext(
-        SessionId id,
-        string? subject,
-        T? data,
-        string reason,
-        DateTimeOffset at,
-        IServiceProvider services
-    ) => (Id, Subject, Data, Reason, At, Services) = (id, subject, data, reason, at, services);
+    private readonly Told<T> _told;
+
+    private protected SessionEventContext(Told<T> told) => _told = told;
 
     /// <summary>The session; empty for OnRefused, unless it was a guess.</summary>
-    public SessionId Id { get; }
+    public SessionId Id => _told.Id;
 
     /// <summary>Whose session it is, or null.</summary>
-    public string? Subject { get; }
+    public string? Subject => _told.Subject;
 
-    /// <summary>The data as it is, or was at the end. Null when it cannot be read.</summary>
-    public T? Data { get; }
+    /// <summary>The data as it is, or was at the end. Null when there is none, or it cannot be read.</summary>
+    public T? Data => _told.Data;
 
-    /// <summary>Why: SignedOut, Revoked, Replayed or Limit; Unconfirmed, Idle or Absolute; Renewal, Elevation or SignIn; for OnRefused Guess, Duplicate or Malformed; for OnUnreadable a sentence; or empty.</summary>
-    public string Reason { get; }
+    /// <summary>When (UTC).</summary>
+    public DateTimeOffset At => _told.At;
 
-    /// <summary>When.</summary>
-    public DateTimeOffset At { get; }
-
-    /// <summary>The application's services (the root: make a scope for scoped ones).</summary>
-    public IServiceProvider Services { get; }
+    /// <summary>Services in a scope of the event's own, which ends when the handlers of the event are done.</summary>
+    public IServiceProvider Services => _told.Services;
 }

@@ -7,35 +7,72 @@ using Session.Engine;
 
 namespace Session.CSharp;
 
-/// <summary>Sessions without a request: list them, end one, end all of a subject. A singleton in dependency injection.</summary>
+/// <summary>Sessions without a request: list them, change one, end one, end all of a subject. A singleton in dependency injection.</summary>
 /// <typeparam name="T">The session data.</typeparam>
 public sealed class SessionManager<T>
     where T : class
 {
+    private readonly SessionService<T> _service;
     private readonly SessionEngine _engine;
 
     /// <summary>For dependency injection.</summary>
     public SessionManager(SessionService<T> service)
     {
         ArgumentNullException.ThrowIfNull(service);
+        _service = service;
         _engine = service.Engine;
     }
 
+    /// <summary>Stores what <paramref name="update"/> makes of a session's data, whoever holds it, and returns it; null when no session lives under this id.</summary>
+    /// <remarks>
+    /// The session stays, its token and its deadlines too: a role is taken away without a sign-out. Called again on the
+    /// fresh data when another write came first: let it have no side effects. What a request has read before stays as it
+    /// is there, until it writes or reloads.
+    /// </remarks>
+    /// <param name="id">The session.</param>
+    /// <param name="update">The new data from the data as it is stored; null where none is.</param>
+    /// <param name="cancellationToken">Stops before the write is sent.</param>
+    /// <exception cref="SessionDataException">The data is larger than <c>MaxDataBytes</c>.</exception>
+    /// <exception cref="SessionEndedException">The session, or its data, cannot be read.</exception>
+    /// <exception cref="SessionUnavailableException">The store did not take it, or did not say so: see <see cref="SessionUnavailableException.MayHaveChanged"/>.</exception>
+    /// <exception cref="NotSupportedException">The data is sealed to its bearer (<c>SealToBearer</c>).</exception>
+    public async Task<T?> UpdateAsync(SessionId id, Func<T?, T> update, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(update);
+        cancellationToken.ThrowIfCancellationRequested();
+        if (id.IsEmpty)
+            return null;
+
+        var change = FuncConvert.FromFunc((FSharpOption<T>? data) => update(data?.Value));
+        var updated = await _service.UpdateById(id.Value, change, cancellationToken).ConfigureAwait(false);
+        return updated.OrThrow()?.Value;
+    }
+
     /// <summary>Ends a session, whoever holds it. False when there was none that lived. Check whose it is before (ASVS 7.5.2, 8.2.2).</summary>
-    /// <exception cref="SessionUnavailableException">The store did not answer.</exception>
-    public async Task<bool> DestroySessionAsync(SessionId id, CancellationToken cancellationToken = default) =>
-        !id.IsEmpty
-        && (await _engine.Destroy(id.Value, DestroyReason.Revoked, cancellationToken).ConfigureAwait(false)).OrThrow();
+    /// <exception cref="SessionUnavailableException">The store did not answer, or did not say whether it took the end: call it again.</exception>
+    public async Task<bool> DestroySessionAsync(SessionId id, CancellationToken cancellationToken = default)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        return !id.IsEmpty
+            && (
+                await _engine.Destroy(id.Value, DestroyReason.Revoked, cancellationToken).ConfigureAwait(false)
+            ).OrThrow();
+    }
 
     /// <summary>Ends every session of a subject but <paramref name="except"/>, and says how many. Once it returns, none begun before lives (ASVS 7.4.2).</summary>
-    /// <exception cref="SessionUnavailableException">The store did not answer: some may still live, call it again.</exception>
+    /// <param name="subject">Whose.</param>
+    /// <param name="except">One that stays; null or empty: none.</param>
+    /// <param name="cancellationToken">Stops between two sessions; those ended so far stay ended.</param>
+    /// <exception cref="ArgumentException">No session can be of this subject.</exception>
+    /// <exception cref="SessionUnavailableException">Some may still live: call it again. The message says how many were ended and how many not, if that is known.</exception>
     public async Task<int> DestroyAllAsync(
         string subject,
         SessionId? except = null,
         CancellationToken cancellationToken = default
     )
     {
-        ArgumentException.ThrowIfNullOrEmpty(subject);
+        Translate.ThrowUnlessSubject(subject);
+        cancellationToken.ThrowIfCancellationRequested();
         var kept = except is { IsEmpty: false } id ? FSharpOption<string>.Some(id.Value) : FSharpOption<string>.None;
         var ended = await _engine
             .DestroyAll(subject, kept, DestroyReason.Revoked, cancellationToken)
@@ -46,22 +83,32 @@ public sealed class SessionManager<T>
     /// <summary>Ends every session of every subject, and the anonymous ones, and says how many: after an incident, or a restored backup (ASVS 7.4.5).</summary>
     /// <remarks>
     /// Once it returns, none that was stored before the call lives; those that begin meanwhile may. It walks the whole
-    /// store, a page at a time. Records that this node cannot read are removed. Guard the page that calls it.
+    /// store, a page at a time. Records that this node cannot read are ended as well. Guard the page that calls it.
     /// </remarks>
     /// <param name="cancellationToken">Stops between two sessions; those ended so far stay ended.</param>
-    /// <exception cref="SessionUnavailableException">The store did not answer: some may still live, call it again.</exception>
+    /// <exception cref="SessionUnavailableException">Some may still live: call it again. The message says how many were ended and how many not, if that is known.</exception>
     /// <exception cref="NotSupportedException">The store cannot list its sessions.</exception>
-    public async Task<int> DestroyEverySessionAsync(CancellationToken cancellationToken = default) =>
-        (await _engine.DestroyEvery(DestroyReason.Revoked, cancellationToken).ConfigureAwait(false)).OrThrow();
+    public async Task<int> DestroyEverySessionAsync(CancellationToken cancellationToken = default)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        return (await _engine.DestroyEvery(DestroyReason.Revoked, cancellationToken).ConfigureAwait(false)).OrThrow();
+    }
 
     /// <summary>The live sessions of a subject.</summary>
+    /// <exception cref="ArgumentException">No session can be of this subject.</exception>
     /// <exception cref="SessionUnavailableException">The store did not answer.</exception>
-    public async IAsyncEnumerable<SessionInfo> ListAsync(
+    public IAsyncEnumerable<SessionInfo> ListAsync(string subject, CancellationToken cancellationToken = default)
+    {
+        Translate.ThrowUnlessSubject(subject);
+        return EachAsync(subject, cancellationToken);
+    }
+
+    private async IAsyncEnumerable<SessionInfo> EachAsync(
         string subject,
-        [EnumeratorCancellation] CancellationToken cancellationToken = default
+        [EnumeratorCancellation] CancellationToken cancellationToken
     )
     {
-        ArgumentException.ThrowIfNullOrEmpty(subject);
+        cancellationToken.ThrowIfCancellationRequested();
         foreach (var found in (await _engine.List(subject, cancellationToken).ConfigureAwait(false)).OrThrow())
             yield return Translate.ToInfo(found, _engine.Settings.Policy);
     }
@@ -70,6 +117,7 @@ public sealed class SessionManager<T>
     /// <exception cref="SessionUnavailableException">The store did not answer.</exception>
     public async Task<SessionInfo?> FindAsync(SessionId id, CancellationToken cancellationToken = default)
     {
+        cancellationToken.ThrowIfCancellationRequested();
         if (id.IsEmpty)
             return null;
 

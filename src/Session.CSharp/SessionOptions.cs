@@ -14,67 +14,131 @@ namespace Session.CSharp;
 public sealed class SessionOptions<T>
     where T : class
 {
+    // A copy of the defaults, which the properties change.
+    private readonly SessionSettings _settings = SessionSettingsModule.changed(
+        SessionSettingsModule.defaults,
+        _ => { }
+    );
+
     /// <summary>The cookie. Default <c>__Host-sid</c>: Secure, HttpOnly, SameSite=Lax, Path=/, no Domain, no Max-Age (ASVS 3.3).</summary>
     /// <remarks>With a Domain or another Path the default name is <c>__Secure-sid</c>, without Secure it is <c>sid</c>. MaxAge makes the cookie persistent.</remarks>
     public CookieBuilder Cookie { get; set; } =
         new()
         {
-            HttpOnly = true,
-            Path = "/",
-            SameSite = SameSiteMode.Lax,
-            SecurePolicy = CookieSecurePolicy.Always,
+            HttpOnly = SessionSettingsModule.defaults.HttpOnly,
+            Path = SessionSettingsModule.defaults.CookiePath,
+            SameSite = SessionSettingsModule.defaults.SameSite,
+            SecurePolicy = SessionSettingsModule.defaults.SecurePolicy,
         };
 
     /// <summary>CHIPS: a cookie for third-party contexts. Needs Secure and SameSite=None. Default false.</summary>
-    public bool Partitioned { get; set; }
+    public bool Partitioned
+    {
+        get => _settings.Partitioned;
+        set => _settings.Partitioned = value;
+    }
 
     /// <summary>A header that carries the token instead of a cookie, in requests and responses, for APIs and mobile clients. Default null: cookies only.</summary>
     /// <remarks>A client asks for it by sending the header, empty at first. A request with both is a 400.</remarks>
-    public string? HeaderName { get; set; }
+    public string? HeaderName
+    {
+        get => _settings.HeaderName?.Value;
+        set => _settings.HeaderName = Option(value);
+    }
 
     /// <summary>Silence that ends a session. Default 30 minutes (ASVS 7.3.1).</summary>
-    public TimeSpan IdleTimeout { get; set; } = TimeSpan.FromMinutes(30);
+    public TimeSpan IdleTimeout
+    {
+        get => _settings.IdleTimeout;
+        set => _settings.IdleTimeout = value;
+    }
 
     /// <summary>Age since sign-in, else since creation, that ends a session whatever it does. Default 8 hours (ASVS 7.3.2).</summary>
-    public TimeSpan AbsoluteTimeout { get; set; } = TimeSpan.FromHours(8);
+    public TimeSpan AbsoluteTimeout
+    {
+        get => _settings.AbsoluteTimeout;
+        set => _settings.AbsoluteTimeout = value;
+    }
 
     /// <summary>How soon the token of an anonymous session has to come back once. Default 10 minutes, or AbsoluteTimeout when that is shorter.</summary>
-    public TimeSpan? ConfirmTimeout { get; set; }
+    public TimeSpan? ConfirmTimeout
+    {
+        get => _settings.ConfirmTimeout?.Value;
+        set => _settings.ConfirmTimeout = Option(value);
+    }
 
-    /// <summary>Age of a token at which it is renewed. Default 15 minutes, or never when that is too long or too short for the other times; null: never.</summary>
-    public TimeSpan? RotateEvery { get; set; } = TimeSpan.FromMinutes(15);
+    /// <summary>Age of a token at which it is renewed. Default 15 minutes; null: it is renewed by sign-ins and <c>RegenerateAsync</c> only.</summary>
+    public TimeSpan? RotateEvery
+    {
+        get => _settings.RotateEvery?.Value;
+        set => _settings.RotateEvery = Option(value);
+    }
 
     /// <summary>How long the old token works after a confirmed renewal. Default 30 seconds.</summary>
-    public TimeSpan RotationGrace { get; set; } = TimeSpan.FromSeconds(30);
+    public TimeSpan RotationGrace
+    {
+        get => _settings.RotationGrace;
+        set => _settings.RotationGrace = value;
+    }
 
     /// <summary>How long a session that ended is remembered as such. Default 1 hour.</summary>
-    public TimeSpan TombstoneRetention { get; set; } = TimeSpan.FromHours(1);
+    public TimeSpan TombstoneRetention
+    {
+        get => _settings.TombstoneRetention;
+        set => _settings.TombstoneRetention = value;
+    }
 
     /// <summary>Whether a replayed token (the sign of theft) ends the session. Default true; false: it is refused and reported.</summary>
-    public bool DestroyOnReplay { get; set; } = true;
+    public bool DestroyOnReplay
+    {
+        get => _settings.OnReplay.IsDestroySession;
+        set => _settings.OnReplay = value ? OnReplay.DestroySession : OnReplay.RefuseToken;
+    }
 
     /// <summary>How many live sessions a subject may have. Default null: any number (ASVS 7.1.2).</summary>
-    public int? MaxSessionsPerSubject { get; set; }
+    public int? MaxSessionsPerSubject
+    {
+        get => _settings.MaxSessionsPerSubject?.Value;
+        set => _settings.MaxSessionsPerSubject = Option(value);
+    }
 
     /// <summary>What a sign-in over <see cref="MaxSessionsPerSubject"/> does. Default: the oldest sign-in makes room.</summary>
-    public SessionLimitBehavior WhenLimitReached { get; set; }
+    public SessionLimitBehavior WhenLimitReached
+    {
+        get => _settings.WhenLimitReached.IsRefuseNew ? SessionLimitBehavior.RefuseNew : SessionLimitBehavior.EndOldest;
+        set =>
+            _settings.WhenLimitReached =
+                value == SessionLimitBehavior.RefuseNew ? LimitPolicy.RefuseNew : LimitPolicy.EndOldest;
+    }
 
     /// <summary>The version of the data's shape. Default 1. Raise it with each change that old data does not fit, and add an upcaster.</summary>
     /// <remarks>Data of a newer version is left alone (503), so that old and new nodes run side by side. For JSON; a <see cref="Serializer"/> of your own does it in its own way.</remarks>
-    public int DataVersion { get; set; } = 1;
+    public int DataVersion
+    {
+        get => _settings.DataVersion;
+        set => _settings.DataVersion = value;
+    }
 
     /// <summary>Brings data of the version that is the key to the next one: <c>o.Upcasters[1] = json =&gt; { json["items"] = new JsonArray(); return json; }</c>.</summary>
     public IDictionary<int, Func<JsonNode, JsonNode>> Upcasters { get; } =
         new Dictionary<int, Func<JsonNode, JsonNode>>();
 
     /// <summary>The largest serialized data, in bytes. Default 65,536. A larger write throws <see cref="SessionDataException"/>.</summary>
-    public int MaxDataBytes { get; set; } = 65_536;
+    public int MaxDataBytes
+    {
+        get => _settings.MaxDataBytes;
+        set => _settings.MaxDataBytes = value;
+    }
 
     /// <summary>Makes session ids: 1 to 64 of A-Z a-z 0-9 _ -, unique. Default null: 128 random bits. The secret is always ours.</summary>
     public Func<HttpContext, string>? GenerateId { get; set; }
 
     /// <summary>At least 32 secret bytes: stored hashes are then HMACs, and whoever writes to the store cannot mint a session. Default null.</summary>
-    public byte[]? ServerKey { get; set; }
+    public byte[]? ServerKey
+    {
+        get => _settings.ServerKey?.Value;
+        set => _settings.ServerKey = Option(value);
+    }
 
     /// <summary>Keys that still open sessions and make no new hashes, at least 32 bytes each. Default none.</summary>
     /// <remarks>
@@ -85,10 +149,34 @@ public sealed class SessionOptions<T>
     public IList<byte[]> FormerServerKeys { get; } = new List<byte[]>();
 
     /// <summary>How often overdue sessions are looked for. Default 1 minute, give or take a fifth. Expiry does not depend on it.</summary>
-    public TimeSpan SweepInterval { get; set; } = TimeSpan.FromMinutes(1);
+    public TimeSpan SweepInterval
+    {
+        get => _settings.SweepInterval;
+        set => _settings.SweepInterval = value;
+    }
+
+    /// <summary>What one request waits for the store, all its operations together. Default 5 seconds, at most 10 minutes. Then it gets a 503.</summary>
+    /// <remarks>A call without a request, of <see cref="SessionManager{T}"/>, waits so long for each session.</remarks>
+    public TimeSpan RequestTimeout
+    {
+        get => _settings.RequestTimeout;
+        set => _settings.RequestTimeout = value;
+    }
+
+    /// <summary>How long the handler of an event is waited for, of an end by time at least 30 seconds. Default 5 seconds, at most 10 minutes.</summary>
+    /// <remarks>It goes on by itself then, and the log says so.</remarks>
+    public TimeSpan EventTimeout
+    {
+        get => _settings.EventTimeout;
+        set => _settings.EventTimeout = value;
+    }
 
     /// <summary>Whether requests that only read go on without a session while the store is down. Default false: 503.</summary>
-    public bool ContinueWithoutStore { get; set; }
+    public bool ContinueWithoutStore
+    {
+        get => _settings.ContinueWithoutStore;
+        set => _settings.ContinueWithoutStore = value;
+    }
 
     /// <summary>What the application hears of.</summary>
     public SessionEvents<T> Events { get; set; } = new();
@@ -96,7 +184,7 @@ public sealed class SessionOptions<T>
     /// <summary>Turns the data into bytes. Default null: JSON.</summary>
     public ISessionSerializer<T>? Serializer { get; set; }
 
-    internal SessionSettings ToSettings(ISessionSerializer<T> serializer)
+    internal SessionSettings ToSettings()
     {
         if (Cookie.Expiration is not null)
             throw new OptionsValidationException(
@@ -114,51 +202,35 @@ public sealed class SessionOptions<T>
                 ]
             );
 
-        return new SessionSettings(
-            cookieName: Option(Cookie.Name),
-            cookieDomain: Option(Cookie.Domain),
-            cookiePath: Cookie.Path ?? "/",
-            sameSite: Cookie.SameSite,
-            securePolicy: Cookie.SecurePolicy,
-            httpOnly: Cookie.HttpOnly,
-            partitioned: Partitioned || Cookie.Extensions.Contains("Partitioned", StringComparer.OrdinalIgnoreCase),
-            cookieMaxAge: Option(Cookie.MaxAge),
-            headerName: Option(HeaderName),
-            idleTimeout: IdleTimeout,
-            absoluteTimeout: AbsoluteTimeout,
-            confirmTimeout: ConfirmTimeout
-                ?? (AbsoluteTimeout < TimeSpan.FromMinutes(10) ? AbsoluteTimeout : TimeSpan.FromMinutes(10)),
-            rotateEvery: Option(RotateEvery),
-            rotationGrace: RotationGrace,
-            tombstoneRetention: TombstoneRetention,
-            onReplay: DestroyOnReplay ? OnReplay.DestroySession : OnReplay.RefuseToken,
-            maxDataBytes: MaxDataBytes,
-            maxSessionsPerSubject: Option(MaxSessionsPerSubject),
-            whenLimitReached: WhenLimitReached == SessionLimitBehavior.RefuseNew
-                ? LimitPolicy.RefuseNew
-                : LimitPolicy.EndOldest,
-            dataVersion: DataVersion,
-            upcasters: UpcastersAsMap(),
-            serverKey: Option(ServerKey),
-            formerServerKeys: ListModule.OfSeq(FormerServerKeys),
-            generateId: GenerateId is null
-                ? FSharpOption<FSharpFunc<HttpContext, string>>.None
-                : FSharpOption<FSharpFunc<HttpContext, string>>.Some(FuncConvert.FromFunc(GenerateId)),
-            sweepInterval: SweepInterval,
-            continueWithoutStore: ContinueWithoutStore,
-            hearsExpiry: Events.OnExpired is not null,
-            onNotice: FuncConvert.FromFunc(
-                (IServiceProvider services, Notice notice) => Translate.RaiseAsync(Events, serializer, services, notice)
-            )
+        return SessionSettingsModule.changed(
+            _settings,
+            it =>
+            {
+                it.CookieName = Option(Cookie.Name);
+                it.CookieDomain = Option(Cookie.Domain);
+                it.CookiePath = Cookie.Path ?? it.CookiePath;
+                it.SameSite = Cookie.SameSite;
+                it.SecurePolicy = Cookie.SecurePolicy;
+                it.HttpOnly = Cookie.HttpOnly;
+                it.CookieMaxAge = Option(Cookie.MaxAge);
+                it.Partitioned |= Cookie.Extensions.Contains("Partitioned", StringComparer.OrdinalIgnoreCase);
+                it.Upcasters = UpcastersAsMap();
+                it.FormerServerKeys = ListModule.OfSeq(FormerServerKeys);
+                it.GenerateId = GenerateId is null ? null : Some(FuncConvert.FromFunc(GenerateId));
+                it.HearsExpiry = Events.OnExpired is not null;
+                it.OnNotice = FuncConvert.FromFunc((Notice notice) => Translate.HandlerOf(Events, notice));
+            }
         );
     }
 
     internal FSharpMap<int, FSharpFunc<JsonNode, JsonNode>> UpcastersAsMap() =>
         new(Upcasters.Select(u => Tuple.Create(u.Key, FuncConvert.FromFunc(u.Value))));
 
-    private static FSharpOption<TValue> Option<TValue>(TValue? value)
-        where TValue : class => value is null ? FSharpOption<TValue>.None : FSharpOption<TValue>.Some(value);
+    private static FSharpOption<TValue> Some<TValue>(TValue value) => FSharpOption<TValue>.Some(value);
 
-    private static FSharpOption<TValue> Option<TValue>(TValue? value)
-        where TValue : struct => value is null ? FSharpOption<TValue>.None : FSharpOption<TValue>.Some(value.Value);
+    private static FSharpOption<TValue>? Option<TValue>(TValue? value)
+        where TValue : class => value is null ? null : Some(value);
+
+    private static FSharpOption<TValue>? Option<TValue>(TValue? value)
+        where TValue : struct => value is null ? null : Some(value.Value);
 }

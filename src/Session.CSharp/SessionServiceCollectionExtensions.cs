@@ -64,8 +64,7 @@ public static class SessionServiceCollectionExtensions
         }
 
         return SessionRegistration.add(
-            provider =>
-                provider.GetRequiredService<IOptions<SessionOptions<T>>>().Value.ToSettings(Serializer(provider)),
+            provider => provider.GetRequiredService<IOptions<SessionOptions<T>>>().Value.ToSettings(),
             Serializer,
             services
         );

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using Microsoft.Extensions.DependencyInjection;
 using Microsoft.FSharp.Core;
 using Session.AspNetCore;
 using Session.Domain;
@@ -18,6 +19,18 @@ internal static class Translate
             State.Destroyed => SessionState.Destroyed,
             State.Expired => SessionState.Expired,
             { IsAbsent: true } => SessionState.None,
+            _ => throw new UnreachableException(),
+        };
+
+    internal static SessionState ToSessionState(this Phase phase) =>
+        phase switch
+        {
+            Phase.None => SessionState.None,
+            Phase.Created => SessionState.Created,
+            Phase.Active => SessionState.Active,
+            Phase.Regenerated => SessionState.Regenerated,
+            Phase.Destroyed => SessionState.Destroyed,
+            Phase.Expired => SessionState.Expired,
             _ => throw new UnreachableException(),
         };
 
@@ -41,14 +54,34 @@ internal static class Translate
         return error switch
         {
             { IsConflict: true } => new SessionConflictException(status, message),
-            { IsContended: true } => new SessionUnavailableException(status, message, null),
-            SessionError.Unavailable unavailable => new SessionUnavailableException(status, message, unavailable.Item),
-            SessionError.NewerData => new SessionUnavailableException(status, message, null),
+            { IsContended: true }
+            or SessionError.Unavailable
+            or SessionError.Unsure
+            or SessionError.Unacknowledged
+            or SessionError.Incomplete
+            or SessionError.NewerData => new SessionUnavailableException(
+                status,
+                message,
+                SessionFailure.cause(error),
+                !SessionErrorModule.outcome(error).IsNothingChanged
+            ),
             SessionError.LimitReached => new SessionLimitException(status, message),
             SessionError.TooLarge => new SessionDataException(status, message),
             { IsResponseStarted: true } => new InvalidOperationException(message),
+            { IsInvalidSubject: true } => new ArgumentException(message),
             _ => new SessionEndedException(status, message),
         };
+    }
+
+    /// <summary>Refuses what no session can be of, before anything happens.</summary>
+    internal static void ThrowUnlessSubject(string subject)
+    {
+        ArgumentNullException.ThrowIfNull(subject);
+        if (!Engine.Subject.isValid(subject))
+        {
+            var (_, message) = SessionFailure.describe(SessionError.InvalidSubject);
+            throw new ArgumentException(message, nameof(subject));
+        }
     }
 
     internal static SessionInfo ToInfo(Snapshot snapshot, Policy policy)
@@ -65,111 +98,116 @@ internal static class Translate
         );
     }
 
-    internal static Task RaiseAsync<T>(
+    /// <summary>What hears of this notice, or null.</summary>
+    internal static FSharpOption<FSharpFunc<IServiceProvider, Task>>? HandlerOf<T>(
         SessionEvents<T> events,
-        ISessionSerializer<T> serializer,
-        IServiceProvider services,
         Notice notice
     )
         where T : class
     {
-        var (handler, reason) = notice.Kind switch
+        var handler = notice.Kind switch
         {
-            { IsCreatedNotice: true } => (events.OnCreated, ""),
-            { IsRenewedNotice: true } => (events.OnRegenerated, "Renewal"),
-            { IsElevatedNotice: true } => (events.OnRegenerated, "Elevation"),
-            { IsSignedInNotice: true } => (events.OnRegenerated, "SignIn"),
-            { IsReplayedNotice: true } => (events.OnReplayed, ""),
-            { IsOutdatedNotice: true } => (events.OnOutdated, ""),
-            NoticeKind.RefusedNotice refused => (events.OnRefused, Name(refused.reason)),
-            NoticeKind.UnreadableNotice unreadable => (events.OnUnreadable, unreadable.reason),
-            NoticeKind.DestroyedNotice ended => (events.OnDestroyed, Name(ended.Item)),
-            NoticeKind.ExpiredNotice ended => (events.OnExpired, Name(ended.Item)),
+            { IsCreatedNotice: true } => For<T, SessionCreatedContext<T>>(events.OnCreated, it => new(it)),
+            { IsRenewedNotice: true } => Regenerated(SessionRegenerationReason.Renewal),
+            { IsElevatedNotice: true } => Regenerated(SessionRegenerationReason.Elevation),
+            { IsSignedInNotice: true } => Regenerated(SessionRegenerationReason.SignIn),
+            { IsReplayedNotice: true } => For<T, SessionReplayedContext<T>>(events.OnReplayed, it => new(it)),
+            { IsOutdatedNotice: true } => For<T, SessionOutdatedContext<T>>(events.OnOutdated, it => new(it)),
+            NoticeKind.RefusedNotice why => For<T, SessionRefusedContext<T>>(
+                events.OnRefused,
+                it => new(it, ReasonOf(why.reason))
+            ),
+            NoticeKind.UnreadableNotice why => For<T, SessionUnreadableContext<T>>(
+                events.OnUnreadable,
+                it => new(it, why.reason)
+            ),
+            NoticeKind.DestroyedNotice why => For<T, SessionDestroyedContext<T>>(
+                events.OnDestroyed,
+                it => new(it, ReasonOf(why.Item))
+            ),
+            NoticeKind.ExpiredNotice why => For<T, SessionExpiredContext<T>>(
+                events.OnExpired,
+                it => new(it, ReasonOf(why.Item))
+            ),
             _ => throw new UnreachableException(),
         };
 
-        var signedIn = notice.Kind switch
-        {
-            { IsSignedInNotice: true } => events.OnSignedIn,
-            { IsCreatedNotice: true } when notice.Subject is not null => events.OnSignedIn,
-            _ => null,
-        };
-        if (handler is null && signedIn is null)
-            return Task.CompletedTask;
+        var isSignIn = notice.Kind.IsSignedInNotice || (notice.Kind.IsCreatedNotice && notice.Subject is not null);
+        var signedIn = isSignIn ? For<T, SessionSignedInContext<T>>(events.OnSignedIn, it => new(it)) : null;
+        if ((handler ?? signedIn) is not { } first)
+            return null;
 
-        var context = new SessionEventContext<T>(
-            SessionId.Of(notice.Id),
-            notice.Subject?.Value,
-            Read(serializer, notice.Data),
-            reason,
-            notice.At,
-            services
+        var second = handler is null ? null : signedIn;
+        return FSharpOption<FSharpFunc<IServiceProvider, Task>>.Some(
+            FuncConvert.FromFunc(
+                (IServiceProvider services) =>
+                {
+                    var told = new Told<T>(
+                        SessionId.Of(notice.Id),
+                        notice.Subject?.Value,
+                        Read<T>(notice, services),
+                        notice.At,
+                        services
+                    );
+                    return second is null ? first(told) : BothAsync(first, second, told);
+                }
+            )
         );
-        if (signedIn is null)
-            return handler!(context);
 
-        return handler is null ? signedIn(context) : BothAsync(handler, signedIn, context);
+        Func<Told<T>, Task>? Regenerated(SessionRegenerationReason why) =>
+            For<T, SessionRegeneratedContext<T>>(events.OnRegenerated, it => new(it, why));
     }
 
-    private static async Task BothAsync<TContext>(
-        Func<TContext, Task> first,
-        Func<TContext, Task> second,
-        TContext context
-    )
+    private static Func<Told<T>, Task>? For<T, TContext>(Func<TContext, Task>? handler, Func<Told<T>, TContext> about)
+        where T : class => handler is null ? null : it => handler(about(it));
+
+    /// <summary>The second is told although the first one fails.</summary>
+    private static async Task BothAsync<T>(Func<Told<T>, Task> first, Func<Told<T>, Task> second, Told<T> told)
+        where T : class
     {
         try
         {
-            await first(context).ConfigureAwait(false);
+            await first(told).ConfigureAwait(false);
         }
         finally
         {
-            await second(context).ConfigureAwait(false);
+            await second(told).ConfigureAwait(false);
         }
     }
 
-    private static string Name(RefusalReason reason) =>
-        reason switch
-        {
-            { IsGuessed: true } => "Guess",
-            { IsDuplicated: true } => "Duplicate",
-            { IsMalformed: true } => "Malformed",
-            _ => throw new UnreachableException(),
-        };
-
-    private static T? Read<T>(ISessionSerializer<T> serializer, byte[] data)
+    /// <summary>The event still matters where its data cannot be read, whatever the application's serializer throws: that is logged there.</summary>
+    private static T? Read<T>(Notice notice, IServiceProvider services)
         where T : class
     {
-        if (data.Length == 0)
-            return null;
-
-        try
-        {
-            return serializer.Deserialize(data);
-        }
-        catch (Exception error)
-            when (error is System.Text.Json.JsonException or FormatException or NotSupportedException)
-        {
-            // The event still matters; its data was written by another version of the application.
-            return null;
-        }
+        var data = services.GetRequiredService<SessionService<T>>().Deserialize(notice.Data);
+        return data.IsOk ? data.ResultValue?.Value : null;
     }
 
-    private static string Name(DestroyReason reason) =>
+    private static SessionRefusalReason ReasonOf(RefusalReason reason) =>
         reason switch
         {
-            { IsSignedOut: true } => "SignedOut",
-            { IsRevoked: true } => "Revoked",
-            { IsReplayed: true } => "Replayed",
-            { IsLimit: true } => "Limit",
+            { IsGuessed: true } => SessionRefusalReason.Guess,
+            { IsDuplicated: true } => SessionRefusalReason.Duplicate,
+            { IsMalformed: true } => SessionRefusalReason.Malformed,
             _ => throw new UnreachableException(),
         };
 
-    private static string Name(ExpiryKind kind) =>
+    private static SessionEndReason ReasonOf(DestroyReason reason) =>
+        reason switch
+        {
+            { IsSignedOut: true } => SessionEndReason.SignedOut,
+            { IsRevoked: true } => SessionEndReason.Revoked,
+            { IsReplayed: true } => SessionEndReason.Replayed,
+            { IsLimit: true } => SessionEndReason.Limit,
+            _ => throw new UnreachableException(),
+        };
+
+    private static SessionExpiryReason ReasonOf(ExpiryKind kind) =>
         kind switch
         {
-            { IsUnconfirmed: true } => "Unconfirmed",
-            { IsIdle: true } => "Idle",
-            { IsAbsolute: true } => "Absolute",
+            { IsUnconfirmed: true } => SessionExpiryReason.Unconfirmed,
+            { IsIdle: true } => SessionExpiryReason.Idle,
+            { IsAbsolute: true } => SessionExpiryReason.Absolute,
             _ => throw new UnreachableException(),
         };
 }

@@ -1,9 +1,11 @@
 /// A state as bytes. Version first, an unknown version is refused; every length is bounded; no type names.
 ///
-/// Layout, format 1, integers little-endian, times as 64-bit ticks of 100 ns since 0001-01-01 UTC:
-///   u8 format = 1 | u8 state | u8 length, id | i64 version | i64 created | i64 authenticated or -1 | i64 last seen
+/// Layout, integers little-endian, times as 64-bit ticks of 100 ns since 0001-01-01 UTC:
+///   u8 format = 2 | u8 state | u8 length, id | i64 version | i64 created | i64 authenticated or -1 | i64 last seen
 ///   | i64 secret since | i64 revision | i32 elevations | i32 length or -1, subject in UTF-8 | 32 secret hash
-///   | u8 count, (u8 flags, 32 hash)* superseded | what the state needs | i32 length, data | u32 CRC-32C of all before
+///   | u8 count, (u8 flags, 32 hash, i64 until)* superseded | what the state needs | i32 length, data
+///   | u32 CRC-32C of all before
+/// Format 1, which is still read, has no `until`: such a token has always been superseded.
 /// The checksum finds damage, not attack: against whoever can write to the store, seal the data.
 namespace Session.Engine
 
@@ -105,8 +107,9 @@ type private Reader =
 [<RequireQualifiedAccess>]
 module Codec =
 
-    let format = 1uy
-    let maxSubjectBytes = 1024
+    let format = 2uy
+    let private formerFormat = 1uy
+    let maxSubjectBytes = Subject.maxBytes
     let maxDataBytes = 16 * 1024 * 1024
 
     // Room for wrapped keys, nonce and tag of sealed data.
@@ -138,14 +141,23 @@ module Codec =
         | Idle -> 2uy
         | Absolute -> 3uy
 
-    let private encodeLive (id: string) (version: int64) tag extra (live: Live) (writeExtra: byte[] -> int -> unit) =
+    let private encodeLive
+        (format: byte)
+        (id: string)
+        (version: int64)
+        tag
+        extra
+        (live: Live)
+        (writeExtra: byte[] -> int -> unit)
+        =
         let subjectBytes =
             match live.Subject with
             | Some subject -> Encoding.UTF8.GetByteCount subject
             | None -> 0
 
         let fixedBytes = 2 + 1 + id.Length + 6 * 8 + 4 + 4 + subjectBytes + 32 + 1
-        let head = fixedBytes + 33 * live.Superseded.Length
+        let supersededBytes = if format = formerFormat then 33 else 41
+        let head = fixedBytes + supersededBytes * live.Superseded.Length
         let bytes = Array.zeroCreate<byte>(head + extra + 4 + live.Data.Length + 4)
         let mutable w = Writer(Span<byte> bytes)
         w.U8 format
@@ -177,6 +189,9 @@ module Codec =
             w.U8((if old.ByRenewal then 1uy else 0uy) ||| (if old.Reported then 2uy else 0uy))
             w.Hash old.Secret
 
+            if format <> formerFormat then
+                w.Time old.Until
+
         writeExtra bytes head
         let mutable w = Writer(Span<byte>(bytes).Slice(head + extra))
         w.I32 live.Data.Length
@@ -193,14 +208,13 @@ module Codec =
         w.Time at
         w.U8(if told then 1uy else 0uy)
 
-    /// The bytes of a state. Absent has none: that is a programming error.
-    let encode (id: string) (version: int64) (state: State) : byte[] =
+    let private encodeAs format (id: string) (version: int64) (state: State) : byte[] =
         match state with
         | Absent -> invalidOp "There is no record of an absent session."
-        | Created live -> encodeLive id version 1uy 0 live nothing
-        | Active live -> encodeLive id version 2uy 0 live nothing
+        | Created live -> encodeLive format id version 1uy 0 live nothing
+        | Active live -> encodeLive format id version 2uy 0 live nothing
         | Regenerated(live, Issued(secrets, at)) ->
-            encodeLive id version 3uy (8 + 1 + 32 * secrets.Length) live (fun bytes offset ->
+            encodeLive format id version 3uy (8 + 1 + 32 * secrets.Length) live (fun bytes offset ->
                 let mutable w = Writer(Span<byte>(bytes, offset, bytes.Length - offset))
                 w.Time at
                 w.U8(byte secrets.Length)
@@ -208,12 +222,18 @@ module Codec =
                 for secret in secrets do
                     w.Hash secret)
         | Regenerated(live, Confirmed(predecessor, until)) ->
-            encodeLive id version 4uy 40 live (fun bytes offset ->
+            encodeLive format id version 4uy 40 live (fun bytes offset ->
                 let mutable w = Writer(Span<byte>(bytes, offset, 40))
                 w.Time until
                 w.Hash predecessor)
-        | Destroyed(live, reason, at) -> encodeLive id version 5uy 10 live (ending (reasonCode reason) at false)
-        | Expired(live, kind, at, told) -> encodeLive id version 6uy 10 live (ending (kindCode kind) at told)
+        | Destroyed(live, reason, at) -> encodeLive format id version 5uy 10 live (ending (reasonCode reason) at false)
+        | Expired(live, kind, at, told) -> encodeLive format id version 6uy 10 live (ending (kindCode kind) at told)
+
+    /// The bytes of a state. Absent has none: that is a programming error.
+    let encode (id: string) (version: int64) (state: State) : byte[] = encodeAs format id version state
+
+    /// As the version before this one wrote it: what sealed data of that time is bound to.
+    let encodeFormer (id: string) (version: int64) (state: State) : byte[] = encodeAs formerFormat id version state
 
     /// The state of record `id` at `version`, or why these bytes are none: a record under another id, of another
     /// version than the store says, of an unknown format, damaged, or with anything behind its end.
@@ -222,7 +242,7 @@ module Codec =
 
         if span.Length < 8 then
             Error "too short"
-        elif span[0] <> format then
+        elif span[0] <> format && span[0] <> formerFormat then
             Error "unknown format"
         elif
             BinaryPrimitives.ReadUInt32LittleEndian(span.Slice(span.Length - 4))
@@ -261,7 +281,9 @@ module Codec =
             let count = int (r.U8())
             let mutable superseded = []
 
-            if count > Lifecycle.remembered then
+            let isFormer = span[0] = formerFormat
+
+            if count > (if isFormer then Lifecycle.remembered else 2 * Lifecycle.remembered) then
                 r.Broken <- true
             else
                 for _ in 1..count do
@@ -271,7 +293,8 @@ module Codec =
                     superseded <-
                         { Secret = r.Hash()
                           ByRenewal = flags &&& 1uy <> 0uy
-                          Reported = flags &&& 2uy <> 0uy }
+                          Reported = flags &&& 2uy <> 0uy
+                          Until = if isFormer then DateTimeOffset.MinValue else r.Time() }
                         :: superseded
 
             let mutable at = DateTimeOffset.MinValue

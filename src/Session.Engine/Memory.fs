@@ -38,6 +38,10 @@ type MemoryStore(options: MemoryStoreOptions) =
     let subjects = Dictionary<string, SortedSet<string>>(StringComparer.Ordinal)
     let location = String.Concat("memory:", Guid.NewGuid().ToString())
 
+    // The ids in order, as they were when a walk over all records began: sorted once for a walk, and not for each page. A
+    // walk that began earlier finds at least what it would have found.
+    let mutable walked: string array = [||]
+
     let schedule id (at: DateTimeOffset) =
         match dueOf.TryGetValue id with
         | true, before -> due.Remove(struct (before, id)) |> ignore
@@ -96,6 +100,25 @@ type MemoryStore(options: MemoryStoreOptions) =
             let struct (_, oldest) = Seq.head unconfirmed
             remove records[oldest]
 
+    let pageOf (ids: string array) (after: string | null) (limit: int) =
+        let first =
+            match after with
+            | null -> 0
+            | after ->
+                let at = Array.BinarySearch(ids, after, StringComparer.Ordinal)
+                if at < 0 then ~~~at else at + 1
+
+        let last = int (min (int64 ids.Length) (int64 first + int64 limit))
+        let found = List<StoredRecord>()
+
+        for i in first .. last - 1 do
+            match records.TryGetValue ids[i] with
+            | true, record -> found.Add record
+            | false, _ -> ()
+
+        let next: string | null = if last < ids.Length then ids[last - 1] else null
+        StoredPage(found, next)
+
     let page (ids: seq<string>) (after: string | null) limit =
         let found = List<StoredRecord>()
         let mutable next: string | null = null
@@ -143,7 +166,8 @@ type MemoryStore(options: MemoryStoreOptions) =
                 | true, stored when stored.Version <> expected -> ValueTask.FromResult WriteResult.Conflict
                 | true, stored ->
                     forget stored
-                    let record = record.SeenAt stored.LastSeen
+                    // Without its basis, which is of no use any more.
+                    let record = (record.SeenAt stored.LastSeen).BasedOn null
                     records[record.Id] <- record
                     index record
                     ValueTask.FromResult WriteResult.Written)
@@ -173,8 +197,21 @@ type MemoryStore(options: MemoryStoreOptions) =
                 | false, _ -> ValueTask.FromResult(StoredPage([||], null)))
 
         member _.Enumerate(after, limit, _) =
-            let ids = records.Keys |> Seq.sortWith (fun a b -> String.CompareOrdinal(a, b))
-            ValueTask.FromResult(page ids after limit)
+            let ids =
+                match walked with
+                | known when not (isNull after) && known.Length > 0 -> known
+                | _ ->
+                    let ids = Array.ofSeq records.Keys
+                    Array.Sort(ids, StringComparer.Ordinal)
+                    walked <- ids
+                    ids
+
+            let found = pageOf ids after limit
+
+            if isNull found.Next then
+                walked <- [||]
+
+            ValueTask.FromResult found
 
         member _.Count _ =
             let live = records.Values |> Seq.filter (fun record -> record.Kind <> RecordKind.Ended)
@@ -200,6 +237,17 @@ type MemoryStore(options: MemoryStoreOptions) =
             lock gate (fun () ->
                 match records.TryGetValue id with
                 | true, stored when stored.Version = version -> schedule id dueAt
+                | _ -> ())
+
+            ValueTask.CompletedTask
+
+    interface IRemovesVersion with
+        member _.RemoveVersion(id, version, operation, cancel) =
+            cancel.ThrowIfCancellationRequested()
+
+            lock gate (fun () ->
+                match records.TryGetValue id with
+                | true, stored when stored.Version = version && stored.Operation = operation -> remove stored
                 | _ -> ())
 
             ValueTask.CompletedTask

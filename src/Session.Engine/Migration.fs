@@ -58,11 +58,27 @@ type MigratingStore(target: ISessionStore, source: ISessionStore) =
             ReadOnlyMemory [| 0uy |]
         )
 
-    /// Removes a placeholder that nobody can commit any more. Replaced first: it may have become a record meanwhile.
+    /// Removes what has this id, version and operation, whatever else it holds.
+    let removeVersion
+        (store: ISessionStore)
+        (id: string)
+        (version: int64)
+        (operation: int64)
+        (cancel: CancellationToken)
+        =
+        let never = DateTimeOffset.MinValue
+        let body = ReadOnlyMemory<byte>.Empty
+        let record = StoredRecord(id, version, RecordKind.Ended, never, never, null, operation, body)
+        SessionStore.removeVersion store record cancel
+
+    /// Removes a placeholder, so that nobody commits it any more. Replaced first: it may have become a record meanwhile.
     let discard (staged: StoredRecord) (cancel: CancellationToken) =
         task {
-            match! target.Replace(placeholder staged, staged.Version, cancel) with
-            | WriteResult.Written -> do! target.Remove(staged.Id, cancel)
+            let mine = placeholder staged
+
+            match! target.Replace(mine, staged.Version, cancel) with
+            | WriteResult.Written
+            | WriteResult.Unacknowledged -> do! removeVersion target mine.Id mine.Version mine.Operation cancel
             | _ -> ()
         }
 
@@ -72,7 +88,8 @@ type MigratingStore(target: ISessionStore, source: ISessionStore) =
             let mutable answer = ValueNone
             let mutable step = 0
 
-            // Each round looks again and takes one step: whoever was stopped anywhere, this goes on from there.
+            // Each round looks again and takes one step: whoever was stopped anywhere, this goes on from there. So it does
+            // not matter what a write answers: what is written, acknowledged by all replicas or not, the next round finds.
             while answer.IsNone do
                 step <- step + 1
 
@@ -303,5 +320,25 @@ type MigratingStore(target: ISessionStore, source: ISessionStore) =
                         do! source.Reschedule(id, version, dueAt, cancel)
                         do! source.Reschedule(id, -version, dueAt, cancel)
                         do! target.Reschedule(id, version, dueAt, cancel)
+                    }
+            )
+
+    interface IRemovesVersion with
+        member _.RemoveVersion(id, version, operation, cancel) =
+            ValueTask(
+                task =
+                    task {
+                        // A fence changes a version into its negative, and never back.
+                        do! removeVersion source id version operation cancel
+                        do! removeVersion source id -version operation cancel
+
+                        // A mover that has read the record before may be about to commit it to this placeholder. One that
+                        // is staged from now on never gets this record.
+                        match! target.Load(id, cancel) with
+                        | null -> ()
+                        | found when isReal found -> ()
+                        | staged -> do! discard staged cancel
+
+                        do! removeVersion target id version operation cancel
                     }
             )

@@ -120,7 +120,7 @@ module internal Bearer =
                yield! BitConverter.GetBytes wrap.Label
                yield! wrap.Bytes |]
 
-    let private bound id version state head = Codec.encode id version (withData head state)
+    let private bound encode id version state head : byte[] = encode id version (withData head state)
 
     /// The wraps in the data of a living session, and the sealed rest. None: this is not sealed data.
     let private split (data: byte[]) =
@@ -166,10 +166,15 @@ module internal Bearer =
                 match key with
                 | null -> null
                 | key ->
-                    decrypt
-                        key
-                        (ReadOnlySpan<byte>(data, start, data.Length - start))
-                        (bound id version state data[.. start - 1])
+                    let opened encode =
+                        decrypt
+                            key
+                            (ReadOnlySpan<byte>(data, start, data.Length - start))
+                            (bound encode id version state data[.. start - 1])
+
+                    match opened Codec.encode with
+                    | null -> opened Codec.encodeFormer
+                    | plain -> plain
 
             match plain with
             | null -> struct (withData [||] state, wraps, false)
@@ -196,5 +201,5 @@ module internal Bearer =
 
         let wraps = opening state |> List.map wrapFor
         let head = head wraps
-        let sealedData = encrypt key data (bound id version state head)
+        let sealedData = encrypt key data (bound Codec.encode id version state head)
         struct (withData (Array.append head sealedData) state, wraps)

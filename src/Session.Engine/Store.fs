@@ -14,9 +14,28 @@ type RecordKind =
     /// A tombstone: it is never touched and never counted, but loaded and listed like every record.
     | Ended = 2
 
+/// What a store knows of the record that another one takes the place of: all but its body.
+[<Sealed>]
+type RecordHead
+    (
+        version: int64,
+        kind: RecordKind,
+        lastSeen: DateTimeOffset,
+        dueAt: DateTimeOffset,
+        subject: string | null,
+        operation: int64
+    ) =
+    member _.Version = version
+    member _.Kind = kind
+    member _.LastSeen = lastSeen
+    member _.DueAt = dueAt
+    member _.Subject = subject
+    member _.Operation = operation
+
 /// One session as a store keeps it, under its id. Immutable.
 [<Sealed>]
 type StoredRecord
+    private
     (
         id: string,
         version: int64,
@@ -26,23 +45,28 @@ type StoredRecord
         subject: string | null,
         operation: int64,
         body: ReadOnlyMemory<byte>,
-        isDurable: bool
+        isDurable: bool,
+        basis: RecordHead | null
     ) =
+    new(id, version, kind, lastSeen, dueAt, subject: string | null, operation, body, isDurable) =
+        StoredRecord(id, version, kind, lastSeen, dueAt, subject, operation, body, isDurable, null)
+
     /// A record whose write need not outlast the node that took it.
     new(id, version, kind, lastSeen, dueAt, subject: string | null, operation, body) =
-        StoredRecord(id, version, kind, lastSeen, dueAt, subject, operation, body, false)
+        StoredRecord(id, version, kind, lastSeen, dueAt, subject, operation, body, false, null)
 
     /// The key: 1 to 64 of A-Z a-z 0-9 _ -, compared ordinally. Public: it opens nothing.
     member _.Id = id
     /// 1 at insert, one more with each replace.
     member _.Version = version
     member _.Kind = kind
-    /// Moved by touch and by replace, and only forward.
+    /// Moved by touch and by replace, and only forward. Like every time here it is kept to the tick of 100 ns.
     member _.LastSeen = lastSeen
     /// When the record has to be looked at next: the key of the due index. On a loaded record it is as written, or
     /// where a claim or `Reschedule` has moved it to.
     member _.DueAt = dueAt
-    /// Whose session it is, or null. The key of the subject index.
+    /// Whose session it is, or null. The key of the subject index: any Unicode text of at most 1,024 bytes of UTF-8,
+    /// U+0000 included, compared by its bytes.
     member _.Subject = subject
     /// Random, another one for each write: who finds it stored knows that their write took effect.
     member _.Operation = operation
@@ -52,23 +76,27 @@ type StoredRecord
     /// replicas acknowledges it only when they have it (as far as its settings say so).
     member _.IsDurable = isDurable
 
-    /// Not stored, and null as a rule. For the length of one replace: the record that this one was decided on, as it was
-    /// loaded. A store that finds just that one does not need to look at what has changed.
-    member val Basis: StoredRecord | null = null with get, set
+    /// Not stored, and null unless the writer knows it: the head of the record that a replace was decided on, as it was
+    /// loaded. A store that finds just that one stored does not need to look at what has changed.
+    member _.Basis = basis
 
-    /// What the engine has read out of the body, for a store that hands the same object out again.
-    member val internal Decoded: obj | null = null with get, set
+    /// All but the body: the basis of a record that takes the place of this one.
+    member _.Head = RecordHead(version, kind, lastSeen, dueAt, subject, operation)
+
+    /// The same record, as one that takes the place of another one.
+    member _.BasedOn(head: RecordHead | null) =
+        StoredRecord(id, version, kind, lastSeen, dueAt, subject, operation, body, isDurable, head)
 
     /// The same record, seen later (or the same one, when it was seen later already).
     member record.SeenAt(at: DateTimeOffset) =
         if at <= lastSeen then
             record
         else
-            StoredRecord(id, version, kind, at, dueAt, subject, operation, body, isDurable, Decoded = record.Decoded)
+            StoredRecord(id, version, kind, at, dueAt, subject, operation, body, isDurable, basis)
 
     /// The same record with another place in the due index.
     member _.Due(at: DateTimeOffset) =
-        StoredRecord(id, version, kind, lastSeen, at, subject, operation, body, isDurable)
+        StoredRecord(id, version, kind, lastSeen, at, subject, operation, body, isDurable, basis)
 
 /// What became of an insert or a replace.
 type WriteResult =
@@ -79,6 +107,9 @@ type WriteResult =
     | Absent = 2
     /// The request was sent and the answer never came: it may have taken effect, now or later. Compare `Operation`.
     | Unknown = 3
+    /// It is written and can be loaded, but not kept as widely as `IsDurable` asks for (replicas that did not confirm it): a
+    /// failover may still undo it.
+    | Unacknowledged = 4
 
 /// Some records, and where to go on. `Next` is null on the last page; a page may be empty and not the last.
 [<Sealed>]
@@ -101,11 +132,14 @@ type StoreReport(location: string, comparesAndSwaps: bool, lists: bool, notes: I
 /// Keeps records; knows nothing of HTTP, cookies or policy.
 ///
 /// For every verb: an unreachable or failing server is an exception (of the driver's own type: the engine turns it
-/// into the value `Unavailable`); absence, conflict and expiry never are. A store bounds its waiting by itself. A
-/// cancelled token stops an operation that has not been sent yet. Every member is safe for concurrent use.
+/// into a value); absence, conflict and expiry never are. A store bounds its waiting by itself. A cancelled token
+/// stops an operation that has not been sent yet (OperationCanceledException: nothing was changed); one that was sent
+/// is waited for. After any other exception out of a write the engine looks whether it took effect. Every member is
+/// safe for concurrent use.
 type ISessionStore =
-    /// Called once before any other verb: connects or opens, migrates the schema, probes the server's settings.
-    /// A server that is not there yet is a note, not an exception; a setting that would lose logouts is an exception.
+    /// Called before any other verb, by each node, and perhaps more than once: connects or opens, migrates the schema,
+    /// probes the server's settings. Two nodes may call it at the same moment. A server that is not there yet is a note,
+    /// not an exception; a setting that would lose logouts is an exception.
     abstract Prepare: cancellationToken: CancellationToken -> ValueTask<StoreReport>
 
     /// Written only if the id is absent; else `Conflict`, also when a tombstone has the id.
@@ -156,3 +190,107 @@ type ISessionStore =
 [<Sealed>]
 type StoreFullException(message: string) =
     inherit Exception(message)
+
+/// What a store can do besides, for ids that an application's own generator gives out again: the removal of a tombstone
+/// then never meets the session that came after it.
+type IRemovesVersion =
+    /// Removes the record and its index entries if it still has this version and this operation. Idempotent.
+    abstract RemoveVersion:
+        id: string * version: int64 * operation: int64 * cancellationToken: CancellationToken -> ValueTask
+
+/// What all stores have in common.
+[<RequireQualifiedAccess>]
+module SessionStore =
+    /// Removes this very record. A store that cannot compare and remove in one step is asked in two.
+    let removeVersion (store: ISessionStore) (record: StoredRecord) (cancel: CancellationToken) : ValueTask =
+        match store with
+        | :? IRemovesVersion as store -> store.RemoveVersion(record.Id, record.Version, record.Operation, cancel)
+        | store ->
+            ValueTask(
+                task =
+                    task {
+                        match! store.Load(record.Id, cancel) with
+                        | null -> ()
+                        | found when found.Version = record.Version && found.Operation = record.Operation ->
+                            do! store.Remove(record.Id, cancel)
+                        | _ -> ()
+                    }
+            )
+
+/// Hands everything on to another store: the base of a store that counts, delays or fails some of the verbs.
+type ForwardingStore(inner: ISessionStore) =
+    /// The store that everything is handed on to.
+    member _.Inner = inner
+
+    abstract Prepare: cancellationToken: CancellationToken -> ValueTask<StoreReport>
+    default _.Prepare cancel = inner.Prepare cancel
+
+    abstract Insert: record: StoredRecord * cancellationToken: CancellationToken -> ValueTask<WriteResult>
+    default _.Insert(record, cancel) = inner.Insert(record, cancel)
+
+    abstract Load: id: string * cancellationToken: CancellationToken -> ValueTask<StoredRecord | null>
+    default _.Load(id, cancel) = inner.Load(id, cancel)
+
+    abstract Replace:
+        record: StoredRecord * expected: int64 * cancellationToken: CancellationToken -> ValueTask<WriteResult>
+
+    default _.Replace(record, expected, cancel) = inner.Replace(record, expected, cancel)
+
+    abstract Touch: id: string * at: DateTimeOffset * cancellationToken: CancellationToken -> ValueTask
+    default _.Touch(id, at, cancel) = inner.Touch(id, at, cancel)
+
+    abstract Remove: id: string * cancellationToken: CancellationToken -> ValueTask
+    default _.Remove(id, cancel) = inner.Remove(id, cancel)
+
+    abstract RemoveVersion:
+        id: string * version: int64 * operation: int64 * cancellationToken: CancellationToken -> ValueTask
+
+    default _.RemoveVersion(id, version, operation, cancel) =
+        match inner with
+        | :? IRemovesVersion as store -> store.RemoveVersion(id, version, operation, cancel)
+        | _ ->
+            let time = DateTimeOffset.MinValue
+            let body = ReadOnlyMemory<byte>.Empty
+            let record = StoredRecord(id, version, RecordKind.Ended, time, time, null, operation, body)
+            SessionStore.removeVersion inner record cancel
+
+    abstract BySubject:
+        subject: string * after: string | null * limit: int * cancellationToken: CancellationToken ->
+            ValueTask<StoredPage>
+
+    default _.BySubject(subject, after, limit, cancel) = inner.BySubject(subject, after, limit, cancel)
+
+    abstract Enumerate:
+        after: string | null * limit: int * cancellationToken: CancellationToken -> ValueTask<StoredPage>
+
+    default _.Enumerate(after, limit, cancel) = inner.Enumerate(after, limit, cancel)
+
+    abstract Count: cancellationToken: CancellationToken -> ValueTask<int64>
+    default _.Count cancel = inner.Count cancel
+
+    abstract ClaimOverdue:
+        now: DateTimeOffset * lease: TimeSpan * limit: int * cancellationToken: CancellationToken ->
+            ValueTask<IReadOnlyList<StoredRecord>>
+
+    default _.ClaimOverdue(now, lease, limit, cancel) = inner.ClaimOverdue(now, lease, limit, cancel)
+
+    abstract Reschedule:
+        id: string * version: int64 * dueAt: DateTimeOffset * cancellationToken: CancellationToken -> ValueTask
+
+    default _.Reschedule(id, version, dueAt, cancel) = inner.Reschedule(id, version, dueAt, cancel)
+
+    interface ISessionStore with
+        member store.Prepare cancel = store.Prepare cancel
+        member store.Insert(record, cancel) = store.Insert(record, cancel)
+        member store.Load(id, cancel) = store.Load(id, cancel)
+        member store.Replace(record, expected, cancel) = store.Replace(record, expected, cancel)
+        member store.Touch(id, at, cancel) = store.Touch(id, at, cancel)
+        member store.Remove(id, cancel) = store.Remove(id, cancel)
+        member store.BySubject(subject, after, limit, cancel) = store.BySubject(subject, after, limit, cancel)
+        member store.Enumerate(after, limit, cancel) = store.Enumerate(after, limit, cancel)
+        member store.Count cancel = store.Count cancel
+        member store.ClaimOverdue(now, lease, limit, cancel) = store.ClaimOverdue(now, lease, limit, cancel)
+        member store.Reschedule(id, version, dueAt, cancel) = store.Reschedule(id, version, dueAt, cancel)
+
+    interface IRemovesVersion with
+        member store.RemoveVersion(id, version, operation, cancel) = store.RemoveVersion(id, version, operation, cancel)

@@ -136,6 +136,9 @@ type Secret internal (bytes: byte[]) =
 [<Sealed>]
 type IssuedToken internal (id: string, secret: Secret) =
     member _.Id = id
+    /// What the record knows of it.
+    member _.HashWith(hasher: SecretHasher) = secret.HashWith(hasher, id)
+
     /// The text for the client. Never log or store it.
     member _.Reveal() = secret.Reveal id
     override _.ToString() = String.Concat(id, ".(hidden)")

@@ -2,6 +2,8 @@
 namespace Session.Engine
 
 open System
+open System.Buffers
+open System.Text.Unicode
 open Session.Domain
 
 /// What happens at a sign-in when the subject has as many live sessions as it may have.
@@ -10,6 +12,23 @@ type LimitPolicy =
     | EndOldest
     /// The sign-in is refused, and the others stay.
     | RefuseNew
+
+/// Whose a session is: a name that the application gives.
+[<RequireQualifiedAccess>]
+module Subject =
+    let maxBytes = 1024
+
+    /// Whether it is 1 to 1,024 bytes of UTF-8. Half of a surrogate pair has no UTF-8: two such subjects would be stored
+    /// as one.
+    let isValid (subject: string | null) =
+        match subject with
+        | null
+        | "" -> false
+        | subject ->
+            let buffer = Array.zeroCreate<byte> maxBytes
+            let mutable read, written = 0, 0
+
+            Utf8.FromUtf16(subject.AsSpan(), Span<byte> buffer, &read, &written, false, true) = OperationStatus.Done
 
 /// Encrypts and authenticates whole records, under keys that the store does not have (ASVS 11.3.3, 14.2.4).
 type IRecordProtector =
@@ -46,11 +65,28 @@ type EngineSettings =
         Protector: IRecordProtector | null
     }
 
+/// How long is waited, and for what.
+type WaitLimits =
+    {
+        /// How long one request waits for the store, all its operations together.
+        RequestTimeout: TimeSpan
+        /// How long an event handler is waited for. It goes on by itself then.
+        EventTimeout: TimeSpan
+    }
+
+    /// Five seconds each.
+    static member Default =
+        { RequestTimeout = TimeSpan.FromSeconds 5L
+          EventTimeout = TimeSpan.FromSeconds 5L }
+
 /// A session at one version.
 type Snapshot =
     {
         Id: string
+        /// Zero: there is no record.
         Version: int64
+        /// The write that stored it.
+        Operation: int64
         State: State
         /// What the store has; the state may have been seen later.
         StoredLastSeen: DateTimeOffset
@@ -58,11 +94,20 @@ type Snapshot =
         IsOpen: bool
         /// The wrapped keys of sealed data.
         Wraps: KeyWrap list
-        /// What it was read from, or written as; null when there is none.
+        /// What it was read from; null when it was not read.
         Record: StoredRecord | null
     }
 
-/// Why an operation on a session did not take place. Nothing was changed.
+/// What is true of the store after an operation that failed.
+type Outcome =
+    /// Refused: the store is as it was.
+    | NothingChanged
+    /// The store did not say: the change may be stored, now or later.
+    | MayHaveChanged
+    /// The change is stored, and what it gives out is handed over. Something that belongs to it did not happen.
+    | Changed
+
+/// Why an operation on a session did not take place, or not whole. See `SessionError.outcome`.
 type SessionError =
     /// The request has no session, and the operation needs one.
     | NoSession
@@ -78,14 +123,54 @@ type SessionError =
     | LimitReached of most: int
     /// The serialized data is larger than allowed.
     | TooLarge of bytes: int * limit: int
+    /// A subject is 1 to 1,024 bytes of UTF-8, without half of a surrogate pair.
+    | InvalidSubject
     /// The stored record, or the data in it, cannot be read.
     | Unreadable of reason: string
     /// The data was written by a newer version of the application: this one leaves it alone.
     | NewerData of version: int * known: int
     /// The response has started: a new token could not reach the client any more.
     | ResponseStarted
-    /// The store did not answer, or failed.
+    /// The store did not answer, or failed, before anything was changed.
     | Unavailable of exn
+    /// The store did not say whether it took the change: it may be stored, now or later.
+    | Unsure of exn
+    /// The change is stored and its token handed over, but the store does not keep it as widely as it should, or a limit or
+    /// an end that belongs to it failed.
+    | Unacknowledged of exn
+    /// Of several sessions some were ended, and these many were not. Try again.
+    | Incomplete of ended: int * left: int * cause: SessionError
+
+[<RequireQualifiedAccess>]
+module SessionError =
+    /// What is true of the store after this error.
+    let outcome error =
+        match error with
+        | SessionError.NoSession
+        | SessionError.Ended _
+        | SessionError.Refused _
+        | SessionError.Conflict
+        | SessionError.Contended
+        | SessionError.LimitReached _
+        | SessionError.TooLarge _
+        | SessionError.InvalidSubject
+        | SessionError.Unreadable _
+        | SessionError.NewerData _
+        | SessionError.ResponseStarted
+        | SessionError.Unavailable _ -> NothingChanged
+        | SessionError.Unsure _ -> MayHaveChanged
+        | SessionError.Unacknowledged _
+        | SessionError.Incomplete _ -> Changed
+
+    let internal ofRefusal refusal =
+        match refusal with
+        | Refusal.NoSession -> SessionError.NoSession
+        | Refusal.Over(ending, at) -> SessionError.Ended(ending, at)
+        | Refusal.Conflict -> SessionError.Conflict
+        | Refusal.Exists
+        | Refusal.NotDue
+        | Refusal.Guess
+        | Refusal.Outdated as refusal -> SessionError.Refused refusal
 
 /// What came in place of a token that opens something.
 [<RequireQualifiedAccess>]

@@ -25,14 +25,13 @@ internal static class BinaryRecord
             throw new ArgumentException("The subject is too long for the store.", nameof(record));
 
         var bytes = new byte[HeadBytes + subjectBytes + (withBody ? record.Body.Length : 0)];
-        bytes[0] = Format;
-        bytes[1] = (byte)record.Kind;
-        BinaryPrimitives.WriteInt64BigEndian(bytes.AsSpan(2), record.Version);
-        BinaryPrimitives.WriteInt64BigEndian(bytes.AsSpan(10), record.LastSeen.UtcTicks);
-        BinaryPrimitives.WriteInt64BigEndian(bytes.AsSpan(18), record.DueAt.UtcTicks);
-        BinaryPrimitives.WriteInt64BigEndian(bytes.AsSpan(26), record.Operation);
-        BinaryPrimitives.WriteUInt16BigEndian(
-            bytes.AsSpan(34),
+        WriteHead(
+            bytes,
+            record.Kind,
+            record.Version,
+            record.LastSeen,
+            record.DueAt,
+            record.Operation,
             record.Subject is null ? NoSubject : (ushort)subjectBytes
         );
         if (record.Subject is not null)
@@ -40,6 +39,34 @@ internal static class BinaryRecord
         if (withBody)
             record.Body.Span.CopyTo(bytes.AsSpan(HeadBytes + subjectBytes));
         return bytes;
+    }
+
+    /// <summary>What comes before the subject, of a record that was loaded.</summary>
+    public static byte[] WriteHead(RecordHead head)
+    {
+        var bytes = new byte[HeadBytes];
+        var length = head.Subject is null ? NoSubject : (ushort)Encoding.UTF8.GetByteCount(head.Subject);
+        WriteHead(bytes, head.Kind, head.Version, head.LastSeen, head.DueAt, head.Operation, length);
+        return bytes;
+    }
+
+    private static void WriteHead(
+        Span<byte> bytes,
+        RecordKind kind,
+        long version,
+        DateTimeOffset lastSeen,
+        DateTimeOffset dueAt,
+        long operation,
+        ushort subjectLength
+    )
+    {
+        bytes[0] = Format;
+        bytes[1] = (byte)kind;
+        BinaryPrimitives.WriteInt64BigEndian(bytes[2..], version);
+        BinaryPrimitives.WriteInt64BigEndian(bytes[10..], lastSeen.UtcTicks);
+        BinaryPrimitives.WriteInt64BigEndian(bytes[18..], dueAt.UtcTicks);
+        BinaryPrimitives.WriteInt64BigEndian(bytes[26..], operation);
+        BinaryPrimitives.WriteUInt16BigEndian(bytes[34..], subjectLength);
     }
 
     /// <summary>The record, its body a part of <paramref name="value"/>; null: this is none. The bits of <paramref name="flags"/> are not the kind's.</summary>

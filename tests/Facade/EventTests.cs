@@ -1,3 +1,4 @@
+using Microsoft.Extensions.DependencyInjection;
 using Session.CSharp;
 using Xunit;
 
@@ -25,7 +26,7 @@ public class EventTests
                 {
                     Assert.NotNull(it.Services);
                     lock (_heard)
-                        _heard.Add(new Heard(what, it.Id, it.Subject, it.Data, it.Reason, it.At));
+                        _heard.Add(new Heard(what, it.Id, it.Subject, it.Data, ReasonOf(it), it.At));
 
                     return Task.CompletedTask;
                 };
@@ -39,6 +40,32 @@ public class EventTests
             o.Events.OnOutdated = To("outdated");
             o.Events.OnRefused = To("refused");
             o.Events.OnUnreadable = To("unreadable");
+        }
+
+        private static string ReasonOf(SessionEventContext<Cart> it) =>
+            it switch
+            {
+                SessionRegeneratedContext<Cart> regenerated => regenerated.Reason.ToString(),
+                SessionDestroyedContext<Cart> destroyed => destroyed.Reason.ToString(),
+                SessionExpiredContext<Cart> expired => expired.Reason.ToString(),
+                SessionRefusedContext<Cart> refused => refused.Reason.ToString(),
+                SessionUnreadableContext<Cart> unreadable => unreadable.Reason,
+                _ => "",
+            };
+
+        /// <summary>What the sweeper tells, sooner or later.</summary>
+        public async Task<Heard[]> WaitAsync(Site site)
+        {
+            Heard[] heard = [];
+            for (var i = 0; i < 200 && heard.Length == 0; i++)
+            {
+                await Task.Delay(20);
+                heard = Take();
+                if (heard.Length == 0)
+                    site.Clock.Advance(TimeSpan.FromSeconds(72));
+            }
+
+            return heard;
         }
 
         public Heard[] Take()
@@ -68,7 +95,7 @@ public class EventTests
         Assert.Equal(
             [
                 new Heard("regenerated", id, "ada", new Cart("hers"), "SignIn", start),
-                new Heard("signed in", id, "ada", new Cart("hers"), "SignIn", start),
+                new Heard("signed in", id, "ada", new Cart("hers"), "", start),
             ],
             ear.Take()
         );
@@ -175,15 +202,7 @@ public class EventTests
 
         ear.Take();
         site.Clock.Advance(TimeSpan.FromMinutes(minutes));
-        Heard[] heard = [];
-        for (var i = 0; i < 200 && heard.Length == 0; i++)
-        {
-            await Task.Delay(20);
-            heard = ear.Take();
-            if (heard.Length == 0)
-                site.Clock.Advance(TimeSpan.FromSeconds(72));
-        }
-
+        var heard = await ear.WaitAsync(site);
         Assert.Equal(("expired", reason), (heard.Single().What, heard.Single().Reason));
     }
 
@@ -198,16 +217,8 @@ public class EventTests
         });
         await site.BeginAsync();
         ear.Take();
-        Heard[] heard = [];
         site.Clock.Advance(TimeSpan.FromMinutes(30));
-        for (var i = 0; i < 200 && heard.Length == 0; i++)
-        {
-            await Task.Delay(20);
-            heard = ear.Take();
-            if (heard.Length == 0)
-                site.Clock.Advance(TimeSpan.FromSeconds(72));
-        }
-
+        var heard = await ear.WaitAsync(site);
         Assert.Equal(("expired", "Absolute"), (heard.Single().What, heard.Single().Reason));
     }
 
@@ -267,6 +278,141 @@ public class EventTests
         await site.Manager.DestroySessionAsync(Site.IdOf(token));
         var ended = Assert.Single(ear.Take());
         Assert.Equal(("destroyed", "Revoked", null), (ended.What, ended.Reason, ended.Data));
+    }
+
+    [Fact]
+    public async Task An_end_by_time_is_told_once_whatever_the_serializer_throws()
+    {
+        var log = new LogEar();
+        var ear = new Ear();
+        await using var site = await Site.StartAsync(
+            o =>
+            {
+                o.Serializer = new Broken();
+                ear.Listen(o);
+            },
+            add: log.Listen
+        );
+        var begun = await site.WithAsync(session => session.CreateAsync(new Cart("tea")));
+        ear.Take();
+        log.Take();
+        site.Clock.Advance(TimeSpan.FromMinutes(10));
+        var heard = Assert.Single(await ear.WaitAsync(site));
+        Assert.Equal(("expired", "Unconfirmed", null), (heard.What, heard.Reason, heard.Data));
+        Assert.Equal(Site.IdOf(begun.Token!), heard.Id);
+
+        // It has been told, and is not told again.
+        for (var i = 0; i < 10; i++)
+        {
+            site.Clock.Advance(TimeSpan.FromSeconds(72));
+            await Task.Delay(20);
+        }
+
+        Assert.Empty(ear.Take());
+        Assert.Single(log.Take(), line => line.Contains("cannot be read", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task Each_event_has_services_of_its_own_until_its_handlers_are_done()
+    {
+        var (given, open) = (new List<Scoped>(), new List<bool>());
+        async Task Hear(SessionEventContext<Cart> it)
+        {
+            var mine = it.Services.GetRequiredService<Scoped>();
+            await Task.Yield();
+            given.Add(mine);
+            open.Add(!mine.IsDisposed);
+        }
+
+        await using var site = await Site.StartAsync(
+            o =>
+            {
+                o.Events.OnCreated = Hear;
+                o.Events.OnSignedIn = Hear;
+                o.Events.OnDestroyed = Hear;
+            },
+            add: services => services.AddScoped<Scoped>()
+        );
+        var token = await site.BeginAsync("ada");
+        await site.Manager.DestroySessionAsync(Site.IdOf(token));
+        Assert.Equal([true, true, true], open);
+        Assert.Same(given[0], given[1]);
+        Assert.NotSame(given[0], given[2]);
+        Assert.All(given, it => Assert.True(it.IsDisposed));
+    }
+
+    [Fact]
+    public async Task A_handler_is_not_waited_for_longer_than_said()
+    {
+        var log = new LogEar();
+        var end = new TaskCompletionSource();
+        Scoped? mine = null;
+        await using var site = await Site.StartAsync(
+            o =>
+            {
+                o.EventTimeout = TimeSpan.FromMilliseconds(100);
+                o.Events.OnCreated = it =>
+                {
+                    mine = it.Services.GetRequiredService<Scoped>();
+                    return end.Task;
+                };
+            },
+            add: services =>
+            {
+                services.AddScoped<Scoped>();
+                log.Listen(services);
+            }
+        );
+        Assert.NotNull(await site.BeginAsync());
+        Assert.Contains(log.Take(), line => line.Contains("is not done after", StringComparison.Ordinal));
+
+        // It goes on by itself, with its services.
+        Assert.False(mine!.IsDisposed);
+        end.SetResult();
+        for (var i = 0; i < 200 && !mine.IsDisposed; i++)
+            await Task.Delay(10);
+
+        Assert.True(mine.IsDisposed);
+    }
+
+    [Fact]
+    public async Task A_handler_may_call_back_into_the_library()
+    {
+        var seen = new List<SessionInfo?>();
+        SessionManager<Cart>? manager = null;
+        await using var site = await Site.StartAsync(o =>
+            o.Events.OnSignedIn = async it =>
+            {
+                seen.Add(await manager!.FindAsync(it.Id));
+                await manager.UpdateAsync(it.Id, cart => cart! with { Count = 7 });
+            }
+        );
+        manager = site.Manager;
+        var token = await site.BeginAsync("ada");
+        Assert.Equal("ada", Assert.Single(seen)!.Subject);
+        await site.WithAsync(
+            session =>
+            {
+                Assert.Equal(7, session.Data!.Count);
+                return Task.CompletedTask;
+            },
+            token
+        );
+    }
+
+    private sealed class Scoped : IDisposable
+    {
+        public bool IsDisposed { get; private set; }
+
+        public void Dispose() => IsDisposed = true;
+    }
+
+    /// <summary>Throws what no library would expect.</summary>
+    private sealed class Broken : Session.AspNetCore.ISessionSerializer<Cart>
+    {
+        public byte[] Serialize(Cart value) => [1, 2, 3];
+
+        public Cart Deserialize(ReadOnlyMemory<byte> data) => throw new InvalidOperationException("no such shape");
     }
 
     private sealed class Nonsense : Session.AspNetCore.ISessionSerializer<Cart>

@@ -1,5 +1,7 @@
+using System.Diagnostics;
 using System.Net;
 using Microsoft.AspNetCore.Http;
+using Session.AspNetCore;
 using Session.CSharp;
 using Session.Engine;
 using Xunit;
@@ -142,6 +144,159 @@ public class FailureTests
     }
 
     [Fact]
+    public async Task A_write_that_the_store_is_silent_about_may_be_stored()
+    {
+        var store = new Faulty();
+        await using var site = await Site.StartAsync(store: () => store);
+        var token = await site.BeginAsync();
+        store.Fault = Fault.FailsBefore;
+        var reply = await site.WithAsync(
+            async session =>
+            {
+                var error = await Assert.ThrowsAsync<SessionUnavailableException>(() =>
+                    session.UpdateAsync(_ => new Cart("lost"))
+                );
+                Assert.Equal(503, error.StatusCode);
+                Assert.Contains("may be stored", error.Message);
+                Assert.DoesNotContain("Nothing", error.Message);
+                Assert.True(error.MayHaveChanged);
+                Assert.IsType<IOException>(error.InnerException);
+                await session.UpdateAsync(_ => new Cart("lost"));
+            },
+            token
+        );
+        Assert.Equal(HttpStatusCode.ServiceUnavailable, reply.Status);
+    }
+
+    [Theory, InlineData(Fault.FailsAfter), InlineData(Fault.IsNotConfirmed)]
+    public async Task What_is_stored_and_not_confirmed_is_said_to_be_stored(Fault fault)
+    {
+        var store = new Faulty();
+        await using var site = await Site.StartAsync(store: () => store);
+        var token = await site.BeginAsync();
+        store.Fault = fault;
+        await site.WithAsync(
+            async session =>
+            {
+                var error = await Assert.ThrowsAsync<SessionUnavailableException>(() =>
+                    session.SaveAsync(new Cart("stored"))
+                );
+                Assert.Equal(503, error.StatusCode);
+                Assert.Contains("is stored", error.Message);
+                Assert.True(error.MayHaveChanged);
+                Assert.NotNull(error.InnerException);
+            },
+            token
+        );
+        store.Fault = Fault.None;
+        await site.WithAsync(
+            session =>
+            {
+                Assert.Equal(new Cart("stored"), session.Data);
+                return Task.CompletedTask;
+            },
+            token
+        );
+    }
+
+    [Fact]
+    public void Nothing_was_changed_is_said_only_where_it_is_true()
+    {
+        var down = new IOException("down");
+        SessionError[] all =
+        [
+            SessionError.NoSession,
+            SessionError.NewEnded(Session.Domain.Ending.NewByTime(Session.Domain.ExpiryKind.Idle), default),
+            SessionError.NewRefused(Session.Domain.Refusal.Guess),
+            SessionError.Conflict,
+            SessionError.Contended,
+            SessionError.NewLimitReached(1),
+            SessionError.NewTooLarge(2, 1),
+            SessionError.InvalidSubject,
+            SessionError.NewUnreadable("damage"),
+            SessionError.NewNewerData(2, 1),
+            SessionError.ResponseStarted,
+            SessionError.NewUnavailable(down),
+            SessionError.NewUnsure(down),
+            SessionError.NewUnacknowledged(down),
+            SessionError.NewIncomplete(3, 4, SessionError.Contended),
+        ];
+        Assert.Equal(all.Length, all.Select(it => it.Tag).Distinct().Count());
+        Assert.Equal(all.Length, all.Max(it => it.Tag) + 1);
+        foreach (var error in all)
+        {
+            var failed = (SessionFailedException)SessionFailure.toException(error);
+            Assert.NotEmpty(failed.Message);
+            if (failed.Message.Contains("Nothing was changed", StringComparison.Ordinal))
+                Assert.True(SessionErrorModule.outcome(error).IsNothingChanged);
+            else if (failed.StatusCode == 503 && !SessionErrorModule.outcome(error).IsNothingChanged)
+                Assert.Contains("try again", failed.Message);
+        }
+
+        Assert.Equal(500, ((SessionFailedException)SessionFailure.toException(SessionError.InvalidSubject)).StatusCode);
+        Assert.Same(down, SessionFailure.toException(SessionError.NewUnsure(down)).InnerException);
+    }
+
+    [Fact]
+    public async Task A_store_that_is_silent_is_waited_for_no_longer_than_said()
+    {
+        var store = new Faulty();
+        await using var site = await Site.StartAsync(
+            o => o.RequestTimeout = TimeSpan.FromMilliseconds(200),
+            store: () => store
+        );
+        var token = await site.BeginAsync();
+        store.Fault = Fault.IsSilent;
+        var began = Stopwatch.GetTimestamp();
+        Assert.Equal(HttpStatusCode.ServiceUnavailable, (await site.WithAsync(_ => Task.CompletedTask, token)).Status);
+        Assert.InRange(Stopwatch.GetElapsedTime(began), TimeSpan.FromMilliseconds(150), TimeSpan.FromSeconds(4));
+    }
+
+    [Fact]
+    public async Task Who_cannot_be_stored_does_not_sign_in()
+    {
+        await using var site = await Site.StartAsync();
+        var token = await site.BeginAsync();
+        var reply = await site.WithAsync(
+            async session =>
+            {
+                foreach (var subject in Site.NoSubjects)
+                {
+                    var error = await Assert.ThrowsAsync<ArgumentException>(() =>
+                        session.SignInAsync(subject, new Cart("two"))
+                    );
+                    Assert.Equal("subject", error.ParamName);
+                }
+
+                Assert.Null(session.Subject);
+                Assert.Equal(new Cart("tea"), session.Data);
+            },
+            token
+        );
+        Assert.Empty(reply.SetCookies);
+        var longest = new string('é', 512);
+        await site.WithAsync(session => session.SignInAsync(longest, new Cart("two")), token);
+        Assert.Equal(1, await site.Manager.DestroyAllAsync(longest));
+    }
+
+    /// <summary>The request's side of F#, where expected failures are values.</summary>
+    [Fact]
+    public async Task Who_cannot_be_stored_is_an_error_in_FSharp()
+    {
+        await using var site = await Site.StartAsync();
+        var reply = await site.InRequestAsync(async context =>
+        {
+            var request = RequestSession.find<Cart>(context);
+            foreach (var subject in Site.NoSubjects)
+            {
+                var answer = await request.SignIn(subject, new Cart("two"), CancellationToken.None);
+                Assert.True(answer.ErrorValue.IsInvalidSubject);
+            }
+        });
+        Assert.Empty(reply.SetCookies);
+    }
+
+    [Fact]
     public async Task Data_of_a_newer_version_is_left_alone()
     {
         var store = new MemoryStore();
@@ -220,5 +375,43 @@ public class FailureTests
 
         public override ValueTask<WriteResult> Replace(StoredRecord record, long expected, CancellationToken cancel) =>
             IsBusy ? ValueTask.FromResult(WriteResult.Conflict) : base.Replace(record, expected, cancel);
+    }
+
+    public enum Fault
+    {
+        None,
+        FailsBefore,
+        FailsAfter,
+        IsNotConfirmed,
+        IsSilent,
+    }
+
+    /// <summary>A store whose answers to writes cannot be relied on, or that does not answer at all.</summary>
+    private sealed class Faulty : Passing
+    {
+        public Fault Fault { get; set; }
+
+        public override ValueTask<StoredRecord?> Load(string id, CancellationToken cancel) =>
+            Fault == Fault.IsSilent
+                ? new ValueTask<StoredRecord?>(new TaskCompletionSource<StoredRecord?>().Task)
+                : base.Load(id, cancel);
+
+        public override async ValueTask<WriteResult> Replace(
+            StoredRecord record,
+            long expected,
+            CancellationToken cancel
+        )
+        {
+            if (Fault == Fault.FailsBefore)
+                throw new IOException("the connection was lost");
+
+            var answer = await base.Replace(record, expected, cancel);
+            return Fault switch
+            {
+                Fault.FailsAfter => throw new IOException("the connection was lost"),
+                Fault.IsNotConfirmed => WriteResult.Unacknowledged,
+                _ => answer,
+            };
+        }
     }
 }

@@ -1,6 +1,7 @@
 using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.DependencyInjection;
 using Session.CSharp;
+using Session.Engine;
 using Xunit;
 
 namespace Facade;
@@ -90,6 +91,116 @@ public class ManagerTests
     }
 
     [Fact]
+    public async Task It_changes_the_data_of_a_session_and_nothing_else()
+    {
+        await using var site = await Site.StartAsync();
+        var token = await site.BeginAsync("ada");
+        var before = await site.Manager.FindAsync(Site.IdOf(token));
+        site.Clock.Advance(TimeSpan.FromMinutes(1));
+        Assert.Equal(
+            new Cart("tea", 2),
+            await site.Manager.UpdateAsync(Site.IdOf(token), it => it! with { Count = 2 })
+        );
+        Assert.Equal(before, await site.Manager.FindAsync(Site.IdOf(token)));
+        var reply = await site.WithAsync(
+            async session =>
+            {
+                Assert.Equal(new Cart("tea", 2), session.Data);
+                // Another write came first: a save of what was read before is refused.
+                await site.Manager.UpdateAsync(session.Id, it => it! with { Count = 3 });
+                await Assert.ThrowsAsync<SessionConflictException>(() => session.SaveAsync(new Cart("mine")));
+                Assert.Equal(new Cart("tea", 4), await session.UpdateAsync(it => it! with { Count = it.Count + 1 }));
+            },
+            token
+        );
+        Assert.Empty(reply.SetCookies);
+    }
+
+    [Fact]
+    public async Task A_change_is_made_again_when_another_write_came_first()
+    {
+        var store = new Overtaken();
+        await using var site = await Site.StartAsync(store: () => store);
+        var token = await site.BeginAsync();
+        store.Overtakes = 2;
+        var calls = 0;
+        var made = await site.Manager.UpdateAsync(
+            Site.IdOf(token),
+            it =>
+            {
+                calls++;
+                return it! with { Count = it.Count + 1 };
+            }
+        );
+        Assert.Equal((new Cart("tea", 2), 3), (made, calls));
+    }
+
+    [Fact]
+    public async Task What_does_not_live_is_not_changed()
+    {
+        await using var site = await Site.StartAsync(o => o.MaxDataBytes = 60);
+        Func<Cart?, Cart> never = _ => throw new Xunit.Sdk.XunitException("called for no session");
+        Assert.Null(await site.Manager.UpdateAsync(SessionId.Empty, never));
+        Assert.Null(await site.Manager.UpdateAsync(SessionId.Parse("nobody"), never));
+        var token = await site.BeginAsync();
+        var id = Site.IdOf(token);
+        await Assert.ThrowsAsync<SessionDataException>(() =>
+            site.Manager.UpdateAsync(id, _ => new Cart(new string('x', 60)))
+        );
+        await Assert.ThrowsAsync<ArgumentNullException>(() => site.Manager.UpdateAsync(id, null!));
+        var other = Site.IdOf(await site.BeginAsync());
+        await site.Manager.DestroySessionAsync(id);
+        Assert.Null(await site.Manager.UpdateAsync(id, never));
+        site.Clock.Advance(TimeSpan.FromMinutes(30));
+        Assert.Null(await site.Manager.UpdateAsync(other, never));
+    }
+
+    [Fact]
+    public async Task Sealed_data_is_changed_by_its_bearer_only()
+    {
+        var services = new ServiceCollection();
+        services.AddSession<Cart>().UseMemory().SealToBearer();
+        await using var provider = services.BuildServiceProvider();
+        var manager = provider.GetRequiredService<SessionManager<Cart>>();
+        await Assert.ThrowsAsync<NotSupportedException>(() =>
+            manager.UpdateAsync(SessionId.Parse("any"), _ => new Cart("tea"))
+        );
+    }
+
+    [Theory, InlineData(true), InlineData(false)]
+    public async Task It_says_how_many_it_has_ended_and_how_many_not(bool isEverybody)
+    {
+        var store = new Stuck();
+        await using var site = await Site.StartAsync(store: () => store);
+        var first = await site.BeginAsync("ada");
+        store.Holds = Site.IdOf(await site.BeginAsync("ada")).Value;
+        var last = await site.BeginAsync("ada");
+        var error = await Assert.ThrowsAsync<SessionUnavailableException>(() =>
+            isEverybody ? site.Manager.DestroyEverySessionAsync() : site.Manager.DestroyAllAsync("ada")
+        );
+        Assert.Equal(503, error.StatusCode);
+        Assert.Contains("2 ended and 1 did not", error.Message);
+        Assert.True(error.MayHaveChanged);
+        Assert.IsType<IOException>(error.InnerException);
+        Assert.Null(await site.Manager.FindAsync(Site.IdOf(first)));
+        Assert.Null(await site.Manager.FindAsync(Site.IdOf(last)));
+        store.Holds = null;
+        Assert.Equal(1, await site.Manager.DestroyAllAsync("ada"));
+    }
+
+    [Fact]
+    public async Task Nobody_is_called_what_cannot_be_stored()
+    {
+        await using var site = await Site.StartAsync();
+        foreach (var subject in Site.NoSubjects)
+        {
+            var list = Assert.Throws<ArgumentException>(() => site.Manager.ListAsync(subject));
+            var end = await Assert.ThrowsAsync<ArgumentException>(() => site.Manager.DestroyAllAsync(subject));
+            Assert.Equal(("subject", "subject"), (list.ParamName, end.ParamName));
+        }
+    }
+
+    [Fact]
     public async Task It_begins_a_session_for_a_request()
     {
         await using var site = await Site.StartAsync();
@@ -118,16 +229,73 @@ public class ManagerTests
     [Fact]
     public async Task A_call_that_was_cancelled_ends_nothing()
     {
-        await using var site = await Site.StartAsync(store: () => new Careful());
+        await using var site = await Site.StartAsync();
         var token = await site.BeginAsync("ada");
         var id = Site.IdOf(token);
         var stop = new CancellationToken(true);
         Task Cancelled(Func<Task> call) => Assert.ThrowsAnyAsync<OperationCanceledException>(call);
         await Cancelled(() => site.Manager.DestroyEverySessionAsync(stop));
+        await Cancelled(() => site.Manager.DestroyAllAsync("ada", null, stop));
+        await Cancelled(() => site.Manager.UpdateAsync(id, _ => new Cart("late"), stop));
         await Cancelled(() => site.Manager.DestroySessionAsync(id, stop));
         await Cancelled(() => site.Manager.FindAsync(id, stop));
         await Cancelled(async () => await site.Manager.ListAsync("ada", stop).GetAsyncEnumerator(stop).MoveNextAsync());
         Assert.NotNull(await site.Manager.FindAsync(id));
+    }
+
+    [Theory, InlineData(true), InlineData(false)]
+    public async Task What_has_ended_before_a_call_was_cancelled_is_told(bool isEverybody)
+    {
+        using var stop = new CancellationTokenSource();
+        var store = new Stopping();
+        var told = new List<SessionId>();
+        await using var site = await Site.StartAsync(
+            o =>
+                o.Events.OnDestroyed = it =>
+                {
+                    told.Add(it.Id);
+                    return Task.CompletedTask;
+                },
+            store: () => store
+        );
+        SessionId[] ids = [Site.IdOf(await site.BeginAsync("ada")), Site.IdOf(await site.BeginAsync("ada"))];
+        store.Stop = stop;
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() =>
+            isEverybody
+                ? site.Manager.DestroyEverySessionAsync(stop.Token)
+                : site.Manager.DestroyAllAsync("ada", null, stop.Token)
+        );
+        var ended = Assert.Single(told);
+        Assert.Null(await site.Manager.FindAsync(ended));
+        Assert.NotNull(await site.Manager.FindAsync(ids.Single(id => id != ended)));
+    }
+
+    [Fact]
+    public async Task A_call_that_is_cancelled_while_the_store_is_silent_returns_at_once()
+    {
+        var store = new Silent();
+        await using var site = await Site.StartAsync(
+            o => o.RequestTimeout = TimeSpan.FromMinutes(1),
+            store: () => store
+        );
+        var id = Site.IdOf(await site.BeginAsync("ada"));
+        store.IsSilent = true;
+        async Task Cancelled(Func<CancellationToken, Task> call)
+        {
+            using var stop = new CancellationTokenSource(TimeSpan.FromMilliseconds(50));
+            await Assert
+                .ThrowsAnyAsync<OperationCanceledException>(() => call(stop.Token))
+                .WaitAsync(TimeSpan.FromSeconds(10));
+        }
+
+        await Cancelled(stop => site.Manager.FindAsync(id, stop));
+        await Cancelled(stop => site.Manager.DestroySessionAsync(id, stop));
+        await Cancelled(stop => site.Manager.UpdateAsync(id, it => it!, stop));
+        await Cancelled(stop => site.Manager.DestroyAllAsync("ada", null, stop));
+        await Cancelled(stop => site.Manager.DestroyEverySessionAsync(stop));
+        await Cancelled(async stop =>
+            await site.Manager.ListAsync("ada", stop).GetAsyncEnumerator(stop).MoveNextAsync()
+        );
     }
 
     [Fact]
@@ -135,5 +303,56 @@ public class ManagerTests
     {
         await using var site = await Site.StartAsync();
         Assert.Same(site.Manager, site.Services.GetRequiredService<SessionManager<Cart>>());
+    }
+
+    /// <summary>A store where somebody else is first, this many times.</summary>
+    private sealed class Overtaken : Passing
+    {
+        public int Overtakes { get; set; }
+
+        public override ValueTask<WriteResult> Replace(StoredRecord record, long expected, CancellationToken cancel) =>
+            Overtakes-- > 0 ? ValueTask.FromResult(WriteResult.Conflict) : base.Replace(record, expected, cancel);
+    }
+
+    /// <summary>A store that cannot write to one record.</summary>
+    private sealed class Stuck : Passing
+    {
+        public string? Holds { get; set; }
+
+        public override ValueTask<WriteResult> Replace(StoredRecord record, long expected, CancellationToken cancel) =>
+            record.Id == Holds ? throw new IOException("a bad block") : base.Replace(record, expected, cancel);
+    }
+
+    /// <summary>A store during whose first write somebody gives up.</summary>
+    private sealed class Stopping : Passing
+    {
+        public CancellationTokenSource? Stop { get; set; }
+
+        public override ValueTask<WriteResult> Replace(StoredRecord record, long expected, CancellationToken cancel)
+        {
+            Stop?.Cancel();
+            return base.Replace(record, expected, cancel);
+        }
+    }
+
+    /// <summary>A store that answers no read any more, and heeds no cancellation.</summary>
+    private sealed class Silent : Passing
+    {
+        public bool IsSilent { get; set; }
+
+        private static ValueTask<TAnswer> Never<TAnswer>() => new(new TaskCompletionSource<TAnswer>().Task);
+
+        public override ValueTask<StoredRecord?> Load(string id, CancellationToken cancel) =>
+            IsSilent ? Never<StoredRecord?>() : base.Load(id, cancel);
+
+        public override ValueTask<StoredPage> BySubject(
+            string subject,
+            string? after,
+            int limit,
+            CancellationToken cancel
+        ) => IsSilent ? Never<StoredPage>() : base.BySubject(subject, after, limit, cancel);
+
+        public override ValueTask<StoredPage> Enumerate(string? after, int limit, CancellationToken cancel) =>
+            IsSilent ? Never<StoredPage>() : base.Enumerate(after, limit, cancel);
     }
 }

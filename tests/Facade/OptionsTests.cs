@@ -55,6 +55,8 @@ public class OptionsTests
         Assert.Empty(mine.FormerServerKeys);
         Assert.Null(mine.GenerateId);
         Assert.Equal(theirs.SweepInterval, mine.SweepInterval);
+        Assert.Equal(theirs.RequestTimeout, mine.RequestTimeout);
+        Assert.Equal(theirs.EventTimeout, mine.EventTimeout);
         Assert.Equal(theirs.ContinueWithoutStore, mine.ContinueWithoutStore);
         Assert.Equal(theirs.HearsExpiry, mine.HearsExpiry);
     }
@@ -89,6 +91,8 @@ public class OptionsTests
             o.ServerKey = key;
             o.FormerServerKeys.Add(former);
             o.SweepInterval = TimeSpan.FromSeconds(17);
+            o.RequestTimeout = TimeSpan.FromSeconds(19);
+            o.EventTimeout = TimeSpan.FromSeconds(23);
             o.ContinueWithoutStore = true;
             o.Events.OnExpired = _ => Task.CompletedTask;
         });
@@ -103,7 +107,7 @@ public class OptionsTests
         Assert.Equal("X-Token", mine.HeaderName?.Value);
         Assert.Equal(TimeSpan.FromMinutes(21), mine.IdleTimeout);
         Assert.Equal(TimeSpan.FromMinutes(101), mine.AbsoluteTimeout);
-        Assert.Equal(TimeSpan.FromMinutes(3), mine.ConfirmTimeout);
+        Assert.Equal(TimeSpan.FromMinutes(3), mine.ConfirmTimeout?.Value);
         Assert.Equal(TimeSpan.FromMinutes(7), mine.RotateEvery?.Value);
         Assert.Equal(TimeSpan.FromSeconds(11), mine.RotationGrace);
         Assert.Equal(TimeSpan.FromMinutes(13), mine.TombstoneRetention);
@@ -117,6 +121,8 @@ public class OptionsTests
         Assert.Equal(key, mine.ServerKey?.Value);
         Assert.Equal([former], mine.FormerServerKeys);
         Assert.Equal(TimeSpan.FromSeconds(17), mine.SweepInterval);
+        Assert.Equal(TimeSpan.FromSeconds(19), mine.RequestTimeout);
+        Assert.Equal(TimeSpan.FromSeconds(23), mine.EventTimeout);
         Assert.True(mine.ContinueWithoutStore);
         Assert.True(mine.HearsExpiry);
     }
@@ -131,9 +137,78 @@ public class OptionsTests
                 null
             );
 
-        Assert.Equal(TimeSpan.FromMinutes(9), Settings(o => Absolute(o, 9)).ConfirmTimeout);
-        Assert.Equal(TimeSpan.FromMinutes(10), Settings(o => Absolute(o, 11)).ConfirmTimeout);
+        TimeSpan Confirm(int minutes) =>
+            SessionSettingsModule.toEngine(Settings(o => Absolute(o, minutes))).Policy.Confirm;
+
+        Assert.Equal(TimeSpan.FromMinutes(9), Confirm(9));
+        Assert.Equal(TimeSpan.FromMinutes(10), Confirm(11));
         Assert.Null(Settings(o => Absolute(o, 9)).RotateEvery);
+    }
+
+    [Fact]
+    public void The_settings_of_FSharp_have_the_same_rules()
+    {
+        SessionSettings Changed(Action<SessionSettings> change) =>
+            SessionSettingsModule.changed(SessionSettingsModule.defaults, change);
+
+        var brief = Changed(it => (it.IdleTimeout, it.AbsoluteTimeout) = (Minutes(4), Minutes(9)));
+        Assert.Empty(SessionSettingsModule.contradictions(brief));
+        Assert.Equal(Minutes(9), SessionSettingsModule.toEngine(brief).Policy.Confirm);
+        var waiting = Changed(it => (it.RequestTimeout, it.EventTimeout) = (Minutes(11), TimeSpan.Zero));
+        Assert.Equal(
+            ["RequestTimeout must", "EventTimeout must"],
+            SessionSettingsModule.contradictions(waiting).Select(it => string.Join(' ', it.Split(' ')[..2]))
+        );
+
+        // A copy was changed.
+        Assert.Empty(SessionSettingsModule.contradictions(SessionSettingsModule.defaults));
+    }
+
+    private static TimeSpan Minutes(int minutes) => TimeSpan.FromMinutes(minutes);
+
+    [Fact]
+    public void Options_that_are_read_say_what_was_set_or_the_default()
+    {
+        var o = new SessionOptions<Cart>();
+        Assert.Null(o.HeaderName);
+        Assert.Null(o.ConfirmTimeout);
+        Assert.Null(o.MaxSessionsPerSubject);
+        Assert.Null(o.ServerKey);
+        Assert.Equal(Minutes(15), o.RotateEvery);
+        Assert.True(o.DestroyOnReplay);
+        Assert.Equal(SessionLimitBehavior.EndOldest, o.WhenLimitReached);
+        (o.HeaderName, o.ConfirmTimeout, o.RotateEvery) = ("X-Token", Minutes(2), null);
+        (o.MaxSessionsPerSubject, o.ServerKey, o.DestroyOnReplay) = (3, new byte[32], false);
+        o.WhenLimitReached = SessionLimitBehavior.RefuseNew;
+        Assert.Equal("X-Token", o.HeaderName);
+        Assert.Equal(Minutes(2), o.ConfirmTimeout);
+        Assert.Null(o.RotateEvery);
+        Assert.Equal(3, o.MaxSessionsPerSubject);
+        Assert.Equal(new byte[32], o.ServerKey);
+        Assert.False(o.DestroyOnReplay);
+        Assert.Equal(SessionLimitBehavior.RefuseNew, o.WhenLimitReached);
+        (o.HeaderName, o.ConfirmTimeout, o.ServerKey) = (null, null, null);
+        Assert.Null(o.HeaderName);
+        Assert.Null(o.ConfirmTimeout);
+        Assert.Null(o.ServerKey);
+
+        // Each has settings of its own.
+        o.IdleTimeout = Minutes(5);
+        Assert.Equal(Minutes(5), o.IdleTimeout);
+        Assert.Equal(Minutes(30), new SessionOptions<Cart>().IdleTimeout);
+    }
+
+    [Fact]
+    public void Nobody_hears_of_what_has_no_handler()
+    {
+        var mine = Settings(o => o.Events.OnSignedIn = _ => Task.CompletedTask);
+        Notice Of(NoticeKind kind, string? subject) =>
+            new(kind, "id", subject is null ? null : FSharpOption<string>.Some(subject), [], DateTimeOffset.UnixEpoch);
+
+        Assert.Null(mine.OnNotice.Invoke(Of(NoticeKind.CreatedNotice, null)));
+        Assert.Null(mine.OnNotice.Invoke(Of(NoticeKind.RenewedNotice, "ada")));
+        Assert.NotNull(mine.OnNotice.Invoke(Of(NoticeKind.CreatedNotice, "ada")));
+        Assert.NotNull(mine.OnNotice.Invoke(Of(NoticeKind.SignedInNotice, "ada")));
     }
 
     [Fact]
@@ -161,6 +236,11 @@ public class OptionsTests
         Assert.Contains("FormerServerKeys", Refused(o => o.FormerServerKeys.Add(new byte[32])));
         Assert.Contains("MaxSessionsPerSubject", Refused(o => o.MaxSessionsPerSubject = 0));
         Assert.Contains("upcaster", Refused(o => o.DataVersion = 2));
+        Assert.Contains("RequestTimeout", Refused(o => o.RequestTimeout = TimeSpan.Zero));
+        Assert.Contains("RequestTimeout", Refused(o => o.RequestTimeout = Minutes(11)));
+        Assert.Contains("EventTimeout", Refused(o => o.EventTimeout = TimeSpan.Zero));
+        Assert.Contains("EventTimeout", Refused(o => o.EventTimeout = Minutes(11)));
+        Assert.Equal(Minutes(10), Settings(o => o.RequestTimeout = o.EventTimeout = Minutes(10)).RequestTimeout);
     }
 
     [Fact]

@@ -36,6 +36,11 @@ internal sealed class Site : IAsyncDisposable
     }
 
     public FakeTimeProvider Clock { get; }
+
+    /// <summary>What no subject can be: halves of surrogate pairs, nothing, and more than 1,024 bytes of UTF-8 in fewer characters.</summary>
+    public static IEnumerable<string> NoSubjects =>
+        ["\ud800", "ada\udc00", "\udc00\ud800", "", new string('é', 512) + "a"];
+
     public IServiceProvider Services => _app.Services;
     public SessionManager<Cart> Manager => Services.GetRequiredService<SessionManager<Cart>>();
     public SessionSettings Settings => Services.GetRequiredService<SessionService<Cart>>().Settings;

@@ -266,16 +266,17 @@ let private faults: (string * (unit -> ForwardingStore)) list =
       "an overdue record is handed out twice",
       (fun () ->
           { new ForwardingStore(healthy ()) with
-              override s.Claim(now, _, limit, cancel) = s.Inner.ClaimOverdue(now, TimeSpan.Zero, limit, cancel) })
+              override s.ClaimOverdue(now, _, limit, cancel) =
+                  s.Inner.ClaimOverdue(now, TimeSpan.FromTicks 1L, limit, cancel) })
       "a claim is for ever",
       (fun () ->
           { new ForwardingStore(healthy ()) with
-              override s.Claim(now, lease, limit, cancel) =
+              override s.ClaimOverdue(now, lease, limit, cancel) =
                   s.Inner.ClaimOverdue(now, lease + TimeSpan.FromDays 1.0, limit, cancel) })
       "claims come shortest overdue first",
       (fun () ->
           { new ForwardingStore(healthy ()) with
-              override s.Claim(now, lease, limit, cancel) =
+              override s.ClaimOverdue(now, lease, limit, cancel) =
                   ValueTask<IReadOnlyList<StoredRecord>>(
                       task =
                           task {
@@ -286,7 +287,8 @@ let private faults: (string * (unit -> ForwardingStore)) list =
       "a claim comes before its time",
       (fun () ->
           { new ForwardingStore(healthy ()) with
-              override s.Claim(now, lease, limit, cancel) = s.Inner.ClaimOverdue(now.AddTicks 1L, lease, limit, cancel) })
+              override s.ClaimOverdue(now, lease, limit, cancel) =
+                  s.Inner.ClaimOverdue(now.AddTicks 1L, lease, limit, cancel) })
       "touch goes back",
       (fun () ->
           { new ForwardingStore(healthy ()) with
@@ -510,7 +512,71 @@ let private faults: (string * (unit -> ForwardingStore)) list =
                               | null -> ()
                               | found -> do! s.Inner.Reschedule(id, found.Version, due, cancel)
                           }
-                  ) }) ]
+                  ) })
+      "the removal of a version does not look at the version",
+      (fun () ->
+          { new ForwardingStore(healthy ()) with
+              override s.RemoveVersion(id, _, operation, cancel) =
+                  ValueTask(
+                      task =
+                          task {
+                              match! s.Inner.Load(id, cancel) with
+                              | null -> ()
+                              | found when found.Operation <> operation -> ()
+                              | _ -> do! s.Inner.Remove(id, cancel)
+                          }
+                  ) })
+      "the removal of a version does not look at the operation",
+      (fun () ->
+          { new ForwardingStore(healthy ()) with
+              override s.RemoveVersion(id, version, _, cancel) =
+                  ValueTask(
+                      task =
+                          task {
+                              match! s.Inner.Load(id, cancel) with
+                              | null -> ()
+                              | found when found.Version <> version -> ()
+                              | _ -> do! s.Inner.Remove(id, cancel)
+                          }
+                  ) })
+      "one more than the limit is too many for an int",
+      (fun () ->
+          { new ForwardingStore(healthy ()) with
+              override s.Enumerate(after, limit, cancel) = s.Inner.Enumerate(after, max 1 (limit + 1) - 1, cancel) })
+      "a limit of a claim overflows",
+      (fun () ->
+          { new ForwardingStore(healthy ()) with
+              override s.ClaimOverdue(now, lease, limit, cancel) =
+                  s.Inner.ClaimOverdue(now, lease, max 1 (limit * 2) / 2, cancel) })
+      "subjects are normalized",
+      (fun () ->
+          let normal (subject: string) = subject.Normalize()
+
+          { new ForwardingStore(healthy ()) with
+              override s.BySubject(subject, after, limit, cancel) =
+                  ValueTask<_>(
+                      task =
+                          task {
+                              let! all = s.Inner.Enumerate(after, Int32.MaxValue, cancel)
+
+                              let found =
+                                  all.Records
+                                  |> Seq.filter (fun record ->
+                                      match record.Subject with
+                                      | null -> false
+                                      | known -> String.Equals(normal known, normal subject))
+                                  |> Array.ofSeq
+
+                              let page = Array.truncate limit found
+                              let next: string | null = if found.Length > limit then page[limit - 1].Id else null
+                              return StoredPage(page, next)
+                          }
+                  ) })
+      "a touch is kept to the microsecond",
+      (fun () ->
+          { new ForwardingStore(healthy ()) with
+              override s.Touch(id, at, cancel) =
+                  s.Inner.Touch(id, at.AddTicks -(at.Ticks % TimeSpan.TicksPerMicrosecond), cancel) }) ]
 
 /// The memory store with a subject index of its own beside it, in a second step; stopped after so many steps.
 [<Sealed>]
@@ -663,6 +729,38 @@ let all =
                   Expect.stringContains story "of 1 commands" "the shortest"
                   Expect.stringContains story "model: Absent" "what was expected"
                   Expect.stringContains story "store: Written" "what came"
+              })
+
+          testCaseTask "an exception out of the store is told with the commands before it, shrunk" (fun () ->
+              task {
+                  let broken () =
+                      { new ForwardingStore(healthy ()) with
+                          override s.Insert(record, cancel) =
+                              ValueTask<_>(
+                                  task =
+                                      task {
+                                          match! s.Inner.Insert(record, cancel) with
+                                          | WriteResult.Conflict -> return raise (InvalidDataException "twice")
+                                          | answer -> return answer
+                                      }
+                              ) }
+
+                  let contract =
+                      StoreContract(
+                          "Throwing",
+                          (fun _ -> Task.FromResult<ISessionStore>(broken ())),
+                          StoreContractOptions(Seed = 7, Commands = 250, Histories = 1)
+                      )
+
+                  let! report = contract.RunAllAsync()
+                  let story = report.Failures["random commands answer as the model does"]
+                  Expect.stringContains story "SESSION_CONTRACT_SEED=7" "the replay"
+                  Expect.stringContains story "of 2 commands" "the shortest"
+                  Expect.stringContains story "-> Written" "the command before"
+                  Expect.stringContains story "store: System.IO.InvalidDataException: twice" "the exception"
+                  let example = report.Failures["an id is inserted once"]
+                  Expect.stringContains example "-> Written" "in an example, too, what was done before"
+                  Expect.stringContains example "System.IO.InvalidDataException: twice" "and the exception"
               }) ]
 
 /// After the last test: what the files left behind.

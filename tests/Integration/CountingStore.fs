@@ -7,6 +7,7 @@ open Session.Engine
 
 [<Sealed>]
 type CountingStore(inner: ISessionStore) =
+    inherit ForwardingStore(inner)
     let counts = ConcurrentDictionary<string, int>()
     let failing = ConcurrentDictionary<string, bool>()
 
@@ -28,8 +29,6 @@ type CountingStore(inner: ISessionStore) =
           "ClaimOverdue"
           "Reschedule" ]
 
-    member _.Inner = inner
-
     member _.Counts =
         [ for verb in verbs do
               match counts.TryGetValue verb with
@@ -45,45 +44,47 @@ type CountingStore(inner: ISessionStore) =
     member store.FailAll() = store.Fail verbs
     member _.Heal() = failing.Clear()
 
-    interface ISessionStore with
-        member _.Prepare cancel = inner.Prepare cancel
+    override _.Insert(record, cancel) =
+        call "Insert"
+        inner.Insert(record, cancel)
 
-        member _.Insert(record, cancel) =
-            call "Insert"
-            inner.Insert(record, cancel)
+    override _.Load(id, cancel) =
+        call "Load"
+        inner.Load(id, cancel)
 
-        member _.Load(id, cancel) =
-            call "Load"
-            inner.Load(id, cancel)
+    override _.Replace(record, expected, cancel) =
+        call "Replace"
+        inner.Replace(record, expected, cancel)
 
-        member _.Replace(record, expected, cancel) =
-            call "Replace"
-            inner.Replace(record, expected, cancel)
+    override _.Touch(id, at, cancel) =
+        call "Touch"
+        inner.Touch(id, at, cancel)
 
-        member _.Touch(id, at, cancel) =
-            call "Touch"
-            inner.Touch(id, at, cancel)
+    override _.Remove(id, cancel) =
+        call "Remove"
+        inner.Remove(id, cancel)
 
-        member _.Remove(id, cancel) =
-            call "Remove"
-            inner.Remove(id, cancel)
+    /// Counts, and fails, as a removal.
+    override _.RemoveVersion(id, version, operation, cancel) =
+        call "Remove"
+        base.RemoveVersion(id, version, operation, cancel)
 
-        member _.BySubject(subject, after, limit, cancel) =
-            call "BySubject"
-            inner.BySubject(subject, after, limit, cancel)
+    override _.BySubject(subject, after, limit, cancel) =
+        call "BySubject"
+        inner.BySubject(subject, after, limit, cancel)
 
-        member _.Enumerate(after, limit, cancel) =
-            call "Enumerate"
-            inner.Enumerate(after, limit, cancel)
+    override _.Enumerate(after, limit, cancel) =
+        call "Enumerate"
+        inner.Enumerate(after, limit, cancel)
 
-        member _.Count cancel =
-            call "Count"
-            inner.Count cancel
+    override _.Count cancel =
+        call "Count"
+        inner.Count cancel
 
-        member _.ClaimOverdue(now, lease, limit, cancel) =
-            call "ClaimOverdue"
-            inner.ClaimOverdue(now, lease, limit, cancel)
+    override _.ClaimOverdue(now, lease, limit, cancel) =
+        call "ClaimOverdue"
+        inner.ClaimOverdue(now, lease, limit, cancel)
 
-        member _.Reschedule(id, version, dueAt, cancel) =
-            call "Reschedule"
-            inner.Reschedule(id, version, dueAt, cancel)
+    override _.Reschedule(id, version, dueAt, cancel) =
+        call "Reschedule"
+        inner.Reschedule(id, version, dueAt, cancel)

@@ -271,6 +271,75 @@ let private keeps =
               Expect.equal (version found) (Some 3L) "the last one"
           })
 
+      testCaseTask
+          "a write that takes longer than its deadline is sent once, and stays behind none that comes later"
+          (fun () ->
+              task {
+                  let cache = WireCache(memoryCache ())
+                  let store = openOn cache
+                  let! _ = store.Insert(live 1L, none)
+                  let mutable sets = 0
+
+                  cache.Before <-
+                      fun verb ->
+                          if verb = "set" && Interlocked.Increment &sets = 1 then
+                              Task.Delay 2600
+                          else
+                              Task.CompletedTask
+
+                  let slow = live 2L
+                  let clock = Diagnostics.Stopwatch.StartNew()
+                  let! unknown = store.Replace(slow, 1L, none)
+                  Expect.equal unknown WriteResult.Unknown "sent, and no answer within the deadline of two seconds"
+                  Expect.isLessThan clock.Elapsed (TimeSpan.FromSeconds 2.5) "one deadline"
+                  let! found = load store
+                  Expect.equal (version found) (Some 1L) "it has not come yet"
+                  // A caller that looked, and decides anew on what it saw: it waits its turn, and finds what came.
+                  let! again = store.Replace(ended 2L, 1L, none)
+                  Expect.equal again WriteResult.Conflict "the first one was faster, after all"
+                  Expect.equal sets 1 "and was sent once"
+                  let! found = load store
+                  Expect.equal (found |> Option.map _.Operation) (Some slow.Operation) "that very one"
+                  let! out = store.Replace(ended 3L, 2L, none)
+                  Expect.equal out WriteResult.Written "a logout on what came late"
+                  do! Task.Delay 800
+                  let! found = load store
+                  Expect.equal (found |> Option.map (fun r -> r.Version, r.Kind)) (Some(3L, RecordKind.Ended)) "stays"
+                  Expect.equal sets 2 "nothing was sent twice"
+              })
+
+      testCaseTask
+          "a write that the cache itself cancels is unknown, and a read is an error: neither is cancelled"
+          (fun () ->
+              task {
+                  let cache = WireCache(memoryCache ())
+                  let store = openOn cache
+                  let! _ = store.Insert(live 1L, none)
+
+                  let cancels verb =
+                      if verb = "get" then Task.CompletedTask else Task.FromCanceled(CancellationToken true)
+
+                  cache.Before <- cancels
+                  let! written = store.Replace(live 2L, 1L, none)
+                  Expect.equal written WriteResult.Unknown "it may have been written"
+
+                  for call in
+                      [ fun () -> store.Remove("a", none).AsTask()
+                        fun () ->
+                            cache.Before <- fun _ -> Task.FromCanceled(CancellationToken true)
+                            store.Load("a", none).AsTask() :> Task
+                        fun () -> store.Replace(live 2L, 1L, none).AsTask() :> Task ] do
+                      let mutable answer = ""
+
+                      try
+                          do! call ()
+                      with
+                      | :? TimeoutException -> answer <- "no answer"
+                      | error -> answer <- string error
+
+                      Expect.equal answer "no answer" "the caller has cancelled nothing"
+              })
+
       testCaseTask "a cache that hangs is no store: the request is a 503, in time" (fun () ->
           task {
               let cache = WireCache(memoryCache ())

@@ -105,18 +105,9 @@ let private start services environment =
 
 /// A store that does not compare and swap, or says so.
 type private Weak(inner: ISessionStore) =
-    interface ISessionStore with
-        member _.Prepare _ = ValueTask.FromResult(StoreReport("weak:" + Guid.NewGuid().ToString "N", false, true, [||]))
-        member _.Insert(record, cancel) = inner.Insert(record, cancel)
-        member _.Load(id, cancel) = inner.Load(id, cancel)
-        member _.Replace(record, expected, cancel) = inner.Replace(record, expected, cancel)
-        member _.Touch(id, at, cancel) = inner.Touch(id, at, cancel)
-        member _.Remove(id, cancel) = inner.Remove(id, cancel)
-        member _.BySubject(subject, after, limit, cancel) = inner.BySubject(subject, after, limit, cancel)
-        member _.Enumerate(after, limit, cancel) = inner.Enumerate(after, limit, cancel)
-        member _.Count cancel = inner.Count cancel
-        member _.ClaimOverdue(now, lease, limit, cancel) = inner.ClaimOverdue(now, lease, limit, cancel)
-        member _.Reschedule(id, version, dueAt, cancel) = inner.Reschedule(id, version, dueAt, cancel)
+    inherit ForwardingStore(inner)
+
+    override _.Prepare _ = ValueTask.FromResult(StoreReport("weak:" + Guid.NewGuid().ToString "N", false, true, [||]))
 
 let private guards =
     [ testCaseTask

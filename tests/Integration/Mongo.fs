@@ -107,6 +107,31 @@ let private costs =
                       Expect.equal (List.map isMajority server.Commands) [ true; true ] "what must last"
                   })
 
+          test "the removal of a version is one command" (fun server store ->
+              task {
+                  let first = record "a" 1L false
+                  let! _ = store.Insert(first, none)
+                  server.Forget()
+                  do! SessionStore.removeVersion store first none
+                  Expect.equal (names server) [ "delete" ] "no look before it"
+                  let! found = store.Load("a", none)
+                  Expect.isNull found "gone"
+              })
+
+          test "a claim without a limit takes all, some thousand at once" (fun server store ->
+              task {
+                  for i in 1..1100 do
+                      let! _ = store.Insert(record $"id-%04d{i}" 1L false, none)
+                      ()
+
+                  server.Forget()
+
+                  let! claimed = store.ClaimOverdue(start.AddHours 2.0, TimeSpan.FromMinutes 1L, Int32.MaxValue, none)
+
+                  Expect.equal (claimed |> Seq.distinctBy _.Id |> Seq.length) 1100 "all, each once"
+                  Expect.equal (names server |> List.filter ((=) "update") |> List.length) 2 "in two turns"
+              })
+
           test "no command looks at every document" (fun server store ->
               task {
                   for i in 1..250 do
@@ -238,18 +263,56 @@ let private faults =
                       Expect.equal written WriteResult.Written "confirmed"
                       Expect.isTrue (server.Commands |> List.forall isMajority) "by a majority"
 
-                      // Done, and the primary alone has it.
+                      // Done, and no answer; and then the primary alone has it.
+                      updates <- 0
+
                       server.Fault <-
-                          fun command -> if command.GetElement(0).Name = "update" then Some NoMajority else None
+                          fun command ->
+                              if command.GetElement(0).Name <> "update" then None
+                              elif Interlocked.Increment &updates <= 2 then Some LostAnswer
+                              else Some NoMajority
 
-                      let! answer =
-                          Async.Catch(store.Replace(record "a" 3L true, 2L, none).AsTask() |> Async.AwaitTask)
-                          |> Async.StartAsTask
-
-                      match answer with
-                      | Choice1Of2 written -> failtestf "acknowledged: %A" written
-                      | Choice2Of2 _ -> ()
+                      let! answer = store.Replace(record "a" 3L true, 2L, none)
+                      Expect.equal answer WriteResult.Unacknowledged "it is there, and no majority has it"
                   })
+
+          test "a write that is done and that no majority has is unacknowledged, and can be loaded" (fun server store ->
+              task {
+                  server.Fault <-
+                      fun command ->
+                          match command.GetElement(0).Name with
+                          | "insert"
+                          | "update" -> Some NoMajority
+                          | _ -> None
+
+                  let clock = Stopwatch.StartNew()
+
+                  for isDurable, id in [ true, "a"; false, "b" ] do
+                      let! inserted = store.Insert(record id 1L isDurable, none)
+                      Expect.equal inserted WriteResult.Unacknowledged "inserted"
+                      let! found = loaded store id
+                      Expect.equal found.Version 1L "it is there"
+                      let! again = store.Insert(record id 1L isDurable, none)
+                      Expect.equal again WriteResult.Conflict "the id is taken"
+                      let! replaced = store.Replace(record id 2L isDurable, 1L, none)
+                      Expect.equal replaced WriteResult.Unacknowledged "replaced"
+                      let! found = loaded store id
+                      Expect.equal found.Version 2L "it is there"
+                      let! conflict = store.Replace(record id 2L isDurable, 1L, none)
+                      Expect.equal conflict WriteResult.Conflict "nothing was changed"
+
+                  let! absent = store.Replace(record "c" 2L true, 1L, none)
+                  Expect.equal absent WriteResult.Absent "nothing was there"
+                  Expect.isLessThan clock.Elapsed.TotalSeconds 2.0 "nobody waits"
+              })
+
+          test "the server gives up on a majority before the store gives up on the server" (fun server store ->
+              task {
+                  let! _ = store.Insert(record "a" 1L true, none)
+                  let command: BsonDocument = List.exactlyOne server.Commands
+                  let concern = command["writeConcern"].AsBsonDocument
+                  Expect.equal (concern["wtimeout"].ToInt32()) 1500 "three quarters of OperationTimeout"
+              })
 
           test
               "a server that is away is an exception within one deadline, and all goes on when it is back"

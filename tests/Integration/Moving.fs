@@ -303,6 +303,167 @@ let private refusals =
               [ "closed new"; "closed old"; "made new"; "made old" ]
               "by the container") ]
 
+// -- what is between two stores
+
+let private first = DateTimeOffset(2026, 1, 1, 0, 0, 0, TimeSpan.Zero)
+
+let private recordOf version kind (subject: string | null) operation =
+    StoredRecord("a", version, kind, first, first.AddMinutes 30.0, subject, operation, ReadOnlyMemory [| 1uy |])
+
+let private live version operation = recordOf version RecordKind.Live "ada" operation
+let private placeholder = recordOf -77L RecordKind.Ended null 1L
+
+/// What movers that were stopped can have left of a session at version 1: in the source, and in the target.
+let private halfway =
+    [ "not moved", [ live 1L 7L ], []
+      "staged", [ live 1L 7L ], [ placeholder ]
+      "fenced", [ live -1L 7L ], []
+      "fenced and staged", [ live -1L 7L ], [ placeholder ]
+      "copied", [ live -1L 7L ], [ live 1L 7L ]
+      "moved", [], [ live 1L 7L ] ]
+
+let private between (old: StoredRecord list) (current: StoredRecord list) =
+    task {
+        let target, source = MemoryStore() :> ISessionStore, MemoryStore() :> ISessionStore
+
+        for store, records in [ source, old; target, current ] do
+            for record in records do
+                let! _ = store.Insert(record, none)
+                ()
+
+        return target, source
+    }
+
+let private versionIn (store: ISessionStore) =
+    task {
+        match! store.Load("a", none) with
+        | null -> return 0L
+        | found -> return found.Version
+    }
+
+let private removals =
+    [ for how, old, current in halfway do
+          testCaseTask $"{how}: the removal of a version removes it from both stores, and no other" (fun () ->
+              task {
+                  let! target, source = between old current
+                  let store = MigratingStore(target, source)
+
+                  for version, operation in [ 2L, 7L; 1L, 8L; -1L, 8L; 2L, 1L ] do
+                      do! (store :> IRemovesVersion).RemoveVersion("a", version, operation, none)
+                      let! version = versionIn store
+                      Expect.equal version 1L "another one stays"
+
+                  do! (store :> IRemovesVersion).RemoveVersion("a", 1L, 7L, none)
+                  let! found = versionIn store
+                  Expect.equal found 0L "gone"
+
+                  for one in [ target; source ] do
+                      let! found = one.Enumerate(null, 10, none)
+                      Expect.isEmpty found.Records "nothing is left in either"
+              })
+
+      for how, old, current in halfway do
+          testCaseTask $"{how}: a mover that is held up does not bring back what was removed meanwhile" (fun () ->
+              task {
+                  // At each of its writes to the target, until it gets through without being held up.
+                  let mutable write = 0
+                  let mutable wasHeld = true
+
+                  while wasHeld do
+                      let! target, source = between old current
+                      let reached, goOn = TaskCompletionSource(), TaskCompletionSource()
+                      let mutable left = write
+
+                      let hold () =
+                          task {
+                              if Interlocked.Decrement &left = -1 then
+                                  reached.SetResult()
+                                  do! goOn.Task
+                          }
+
+                      let slow =
+                          { new ForwardingStore(target) with
+                              override s.Insert(record, cancel) =
+                                  ValueTask<_>(
+                                      task =
+                                          task {
+                                              do! hold ()
+                                              return! s.Inner.Insert(record, cancel)
+                                          }
+                                  )
+
+                              override s.Replace(record, expected, cancel) =
+                                  ValueTask<_>(
+                                      task =
+                                          task {
+                                              do! hold ()
+                                              return! s.Inner.Replace(record, expected, cancel)
+                                          }
+                                  ) }
+
+                      let mover = MigratingStore(slow, source) :> ISessionStore
+                      let moving = mover.Replace(live 2L 9L, 1L, none).AsTask()
+                      let! _ = Task.WhenAny(moving, reached.Task)
+                      wasHeld <- reached.Task.IsCompleted
+
+                      if wasHeld then
+                          let store = MigratingStore(target, source)
+                          do! (store :> IRemovesVersion).RemoveVersion("a", 1L, 7L, none)
+                          goOn.SetResult()
+                          let! answer = moving
+                          Expect.equal answer WriteResult.Absent $"held up at write {write}"
+                          let! found = versionIn store
+                          Expect.equal found 0L $"held up at write {write}: gone"
+                          write <- write + 1
+
+                  Expect.isGreaterThan write 0 "it was held up"
+              }) ]
+
+/// A store whose replicas never confirm anything.
+let private unconfirmed (inner: ISessionStore) =
+    let doubted (write: ValueTask<WriteResult>) =
+        ValueTask<WriteResult>(
+            task =
+                task {
+                    match! write with
+                    | WriteResult.Written -> return WriteResult.Unacknowledged
+                    | answer -> return answer
+                }
+        )
+
+    { new ForwardingStore(inner) with
+        override s.Insert(record, cancel) = doubted (s.Inner.Insert(record, cancel))
+        override s.Replace(record, expected, cancel) = doubted (s.Inner.Replace(record, expected, cancel)) }
+
+let private unacknowledged =
+    [ for how, old, current in halfway do
+          testCaseTask $"{how}: what no replica confirms is moved all the same, and the caller is told" (fun () ->
+              task {
+                  let! target, source = between old current
+                  let store = MigratingStore(unconfirmed target, unconfirmed source) :> ISessionStore
+                  let! answer = store.Replace(live 2L 9L, 1L, none)
+                  Expect.equal answer WriteResult.Unacknowledged "the caller's own write"
+                  let! there = versionIn target
+                  let! left = versionIn source
+                  Expect.equal (there, left) (2L, 0L) "moved and written"
+                  let! conflict = store.Replace(live 2L 10L, 1L, none)
+                  Expect.equal conflict WriteResult.Conflict "nothing was changed"
+              })
+
+      testCaseTask "a new session that no replica confirms, and a placeholder of nobody's" (fun () ->
+          task {
+              let! target, source = between [] []
+              let store = MigratingStore(unconfirmed target, unconfirmed source) :> ISessionStore
+              let! answer = store.Insert(live 1L 7L, none)
+              Expect.equal answer WriteResult.Unacknowledged "inserted"
+              let! target, source = between [] [ placeholder ]
+              let store = MigratingStore(unconfirmed target, unconfirmed source) :> ISessionStore
+              let! claimed = store.ClaimOverdue(first.AddHours 1.0, TimeSpan.FromMinutes 2L, 10, none)
+              Expect.isEmpty claimed "none"
+              let! left = versionIn target
+              Expect.equal left 0L "the sweep clears it away"
+          }) ]
+
 let private clean =
     testCase "the folders of the contract go" (fun () ->
         for folder in folders do
@@ -314,6 +475,8 @@ let all =
             "moving"
             [ testList "stories" stories
               testList "refusals" refusals
+              testList "the removal of a version" removals
+              testList "unacknowledged writes" unacknowledged
               contract "Memory to Memory" (fun () ->
                   let target, source = MemoryStore() :> ISessionStore, MemoryStore() :> ISessionStore
                   (fun () -> target), (fun () -> source))

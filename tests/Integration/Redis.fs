@@ -9,6 +9,7 @@ open System.Text
 open System.Threading
 open System.Threading.Tasks
 open Expecto
+open Microsoft.Extensions.DependencyInjection
 open Microsoft.Extensions.Logging.Abstractions
 open Microsoft.Extensions.Time.Testing
 open StackExchange.Redis
@@ -189,13 +190,14 @@ let private faults =
                     (match read with
                      | Error(SessionError.Unavailable _) -> true
                      | _ -> false)
+                    // Sent, and without an answer: what is said of it is that nobody knows.
                     "a write",
                     (match write with
-                     | Error(SessionError.Unavailable _) -> true
+                     | Error(SessionError.Unsure _) -> true
                      | _ -> false)
                     "a logout",
                     (match ended with
-                     | Error(SessionError.Unavailable _) -> true
+                     | Error(SessionError.Unsure _) -> true
                      | _ -> false) ] do
                   Expect.isTrue isUnavailable (what + " is unavailable")
 
@@ -645,7 +647,10 @@ let private underLoad (store: ISessionStore) (disturb: unit -> Task<unit>) =
 
 let private isUnavailable error =
     match error with
-    | SessionError.Unavailable _ -> true
+    | SessionError.Unavailable _
+    | SessionError.Unsure _
+    | SessionError.Unacknowledged _
+    | SessionError.Contended -> true
     | _ -> false
 
 let private judge (engine: SessionEngine) (loggedOut: string list) =
@@ -853,12 +858,333 @@ let private onCluster =
               if cluster.IsValueCreated then
                   (cluster.Value :> IDisposable).Dispose()) ]
 
+let private start2026 = DateTimeOffset(2026, 5, 4, 3, 2, 1, TimeSpan.Zero)
+
+/// A record of half an hour, whose body is one number.
+let private numbered id version kind (subject: string | null) (operation: int64) (number: byte) isDurable =
+    StoredRecord(
+        id,
+        version,
+        kind,
+        start2026,
+        start2026.AddMinutes 30.0,
+        subject,
+        operation,
+        ReadOnlyMemory [| number |],
+        isDurable
+    )
+
+/// The beginning of the script that replaces a record, as it goes over the wire.
+let private textOfReplace = "redis.call('GETRANGE', KEYS[1], 0, 35)"
+
+/// As a writer does: what conflicts is decided anew, what is unknown is looked up.
+let rec private addOne (store: ISessionStore) (results: Collections.Generic.List<WriteResult>) : Task<unit> =
+    task {
+        match! store.Load("a", none) with
+        | null -> failtest "gone"
+        | found ->
+            let operation = found.Version + 100L
+            let number = found.Body.Span[0] + 1uy
+            let next = numbered "a" (found.Version + 1L) RecordKind.Live null operation number false
+            let! result = store.Replace(next.BasedOn found.Head, found.Version, none)
+            results.Add result
+
+            match result with
+            | WriteResult.Written -> ()
+            | WriteResult.Unknown ->
+                let! again = store.Load("a", none)
+
+                if (nonNull again).Operation <> operation then
+                    return! addOne store results
+            | _ -> return! addOne store results
+    }
+
+let private lateAnswers =
+    let counted =
+        testCaseTask "after SCRIPT FLUSH an update whose answer is late is unknown, and counts once" (fun () ->
+            task {
+                let server = shared.Force()
+                use late = new LateAnswers(server.Port)
+                let prefix = Guid.NewGuid().ToString "N" + ":"
+                use redis = openRedisAt late.Address prefix (fun o -> o.OperationTimeout <- TimeSpan.FromSeconds 1L)
+                let store = redis :> ISessionStore
+                let! inserted = store.Insert(numbered "a" 1L RecordKind.Live null 1L 0uy false, none)
+                Expect.equal inserted WriteResult.Written "inserted"
+                use! admin = connect server.Address
+                do! admin.GetServer(server.Address).ScriptFlushAsync()
+                late.After(textOfReplace, TimeSpan.FromSeconds 1.5)
+                let results = Collections.Generic.List<WriteResult>()
+
+                do! addOne store results
+                let! stored = store.Load("a", none)
+                Expect.equal (nonNull stored).Body.Span[0] 1uy "counted once"
+                Expect.equal (nonNull stored).Version 2L "written once"
+                Expect.equal (List.ofSeq results) [ WriteResult.Unknown ] "and nothing was said that nobody knew"
+            })
+
+    let overHttp =
+        testCaseTask "after SCRIPT FLUSH a request whose answer is late changes the cart once" (fun () ->
+            task {
+                let server = shared.Force()
+                use late = new LateAnswers(server.Port)
+                let prefix = Guid.NewGuid().ToString "N" + ":"
+                use redis = openRedisAt late.Address prefix (fun o -> o.OperationTimeout <- TimeSpan.FromSeconds 1L)
+                let! w = start redis ignore
+                let! token = w.Begin "x"
+                use! admin = connect server.Address
+                do! admin.GetServer(server.Address).ScriptFlushAsync()
+                late.After(textOfReplace, TimeSpan.FromSeconds 1.5)
+                let! _ = w.Post("/cart/y", token)
+                let! cart = w.Cart token
+                Expect.equal (cart.Split('y').Length - 1) 1 $"once in {cart}"
+                do! stop w
+            })
+
+    [ counted; overHttp ]
+
+let private replicas =
+    let quick (options: RedisStoreOptions) =
+        options.WaitForReplicas <- 1
+        options.WaitTimeout <- TimeSpan.FromMilliseconds 200L
+        options.OperationTimeout <- TimeSpan.FromSeconds 1L
+
+    [ testCaseTask "a write that no replica confirms is there, and not acknowledged" (fun () ->
+          task {
+              use server = startOne []
+              use redis = openRedisAt server.Address "wait:" quick
+              let store = redis :> ISessionStore
+              let! inserted = store.Insert(numbered "a" 1L RecordKind.Live "ann" 1L 1uy true, none)
+              Expect.equal inserted WriteResult.Unacknowledged "an insert"
+              let! replaced = store.Replace(numbered "a" 2L RecordKind.Live "bob" 2L 2uy true, 1L, none)
+              Expect.equal replaced WriteResult.Unacknowledged "a replace"
+              let! stored = store.Load("a", none)
+              Expect.equal (nonNull stored).Version 2L "and it can be loaded"
+              let! listed = store.BySubject("bob", null, 10, none)
+              Expect.equal listed.Records.Count 1 "and listed"
+              let! routine = store.Replace(numbered "a" 3L RecordKind.Live "bob" 3L 3uy false, 2L, none)
+              Expect.equal routine WriteResult.Written "what need not outlast a failover waits for nobody"
+          })
+
+      testCaseTask "a write whose answer is late, and which is found, waits for its replicas as well" (fun () ->
+          task {
+              use server = startOne []
+              use late = new LateAnswers(server.Port)
+              use redis = openRedisAt late.Address "wait:" quick
+              let store = redis :> ISessionStore
+              let! _ = store.Insert(numbered "a" 1L RecordKind.Live "ann" 1L 1uy false, none)
+              late.After(textOfReplace, TimeSpan.FromSeconds 1.5)
+              let! replaced = store.Replace(numbered "a" 2L RecordKind.Live "ann" 2L 2uy true, 1L, none)
+              Expect.equal replaced WriteResult.Unacknowledged "no replica has it"
+              let! stored = store.Load("a", none)
+              Expect.equal (nonNull stored).Version 2L "written"
+          })
+
+      testCaseTask "with a replica a write is acknowledged, unless the answer to WAIT does not come" (fun () ->
+          task {
+              use server = startOne []
+              use _ = startOne [ "replicaof", $"127.0.0.1 {server.Port}" ]
+              use late = new LateAnswers(server.Port)
+
+              use redis =
+                  openRedisAt late.Address "wait:" (fun o ->
+                      quick o
+                      o.WaitTimeout <- TimeSpan.FromSeconds 5L)
+
+              let store = redis :> ISessionStore
+              let! inserted = store.Insert(numbered "a" 1L RecordKind.Live "ann" 1L 1uy true, none)
+              Expect.equal inserted WriteResult.Written "the replica has it"
+
+              use redis = openRedisAt late.Address "wait:" quick
+              let store = redis :> ISessionStore
+              let! _ = store.Prepare none
+              late.After("$4\r\nWAIT", TimeSpan.FromSeconds 3L)
+              let! replaced = store.Replace(numbered "a" 2L RecordKind.Live "ann" 2L 2uy true, 1L, none)
+              Expect.equal replaced WriteResult.Unacknowledged "nobody said that the replica has it"
+              use direct = openRedisAt server.Address "wait:" ignore
+              let! stored = (direct :> ISessionStore).Load("a", none)
+              Expect.equal (nonNull stored).Version 2L "written"
+          }) ]
+
+let private removals =
+    [ testCaseTask "RemoveVersion removes just the record that it names" (fun () ->
+          withStore ignore (fun redis prefix ->
+              task {
+                  let store = redis :> ISessionStore
+                  let removes = (redis :> obj) :?> IRemovesVersion
+                  let tombstone = numbered "a" 1L RecordKind.Ended "ann" 7L 1uy false
+                  let! _ = store.Insert(tombstone, none)
+
+                  for what, version, operation in [ "version", 2L, 7L; "operation", 1L, 8L ] do
+                      do! removes.RemoveVersion("a", version, operation, none)
+                      let! stored = store.Load("a", none)
+                      Expect.isNotNull stored $"another {what}: it stays"
+                      let! listed = store.BySubject("ann", null, 10, none)
+                      Expect.equal listed.Records.Count 1 $"another {what}: it stays listed"
+
+                  do! removes.RemoveVersion("a", 1L, 7L, none)
+                  let! stored = store.Load("a", none)
+                  Expect.isNull stored "this one goes"
+                  use! admin = connect (shared.Force().Address)
+                  let server = admin.GetServer(shared.Force().Address)
+                  let left () = [ for key in server.Keys(pattern = RedisValue(prefix + "*")) -> string key ]
+                  Expect.equal (left ()) [] "with all its entries"
+
+                  // The session that has the id now.
+                  let! inserted = store.Insert(numbered "a" 1L RecordKind.Live "bob" 9L 1uy false, none)
+                  Expect.equal inserted WriteResult.Written "the id is free"
+                  do! removes.RemoveVersion("a", 1L, 7L, none)
+                  let! all = store.Enumerate(null, 10, none)
+                  Expect.equal [ for record in all.Records -> record.Operation ] [ 9L ] "it stays"
+                  let! count = store.Count none
+                  Expect.equal count 1L "and is counted"
+              }))
+
+      testCaseTask "an id that is given out again while its tombstone is removed keeps its entries" (fun () ->
+          withStore ignore (fun redis _ ->
+              task {
+                  let store = redis :> ISessionStore
+                  let removes = (redis :> obj) :?> IRemovesVersion
+
+                  for round in 1..200 do
+                      let id = $"id-{round}"
+                      let! _ = store.Insert(numbered id 1L RecordKind.Ended null 7L 1uy false, none)
+
+                      let insert =
+                          task {
+                              let mutable result = WriteResult.Conflict
+
+                              while result = WriteResult.Conflict do
+                                  let! answer = store.Insert(numbered id 1L RecordKind.Live null 9L 1uy false, none)
+                                  result <- answer
+                          }
+
+                      do! removes.RemoveVersion(id, 1L, 7L, none)
+                      do! insert
+
+                  let! all = store.Enumerate(null, 1000, none)
+                  Expect.equal all.Records.Count 200 "each is listed"
+                  let! count = store.Count none
+                  Expect.equal count 200L "and counted"
+                  let! due = store.ClaimOverdue(start2026.AddHours 1.0, TimeSpan.FromMinutes 1L, 1000, none)
+                  Expect.equal due.Count 200 "and comes to its time"
+              })) ]
+
+let private limits =
+    [ testCaseTask "the largest limit is none" (fun () ->
+          withStore ignore (fun redis _ ->
+              task {
+                  let store = redis :> ISessionStore
+
+                  for id in [ "a"; "b" ] do
+                      let! _ = store.Insert(numbered id 1L RecordKind.Live "ann" 1L 1uy false, none)
+                      ()
+
+                  let! all = store.Enumerate(null, Int32.MaxValue, none)
+                  Expect.equal (all.Records.Count, all.Next) (2, null) "all"
+                  let! theirs = store.BySubject("ann", null, Int32.MaxValue, none)
+                  Expect.equal (theirs.Records.Count, theirs.Next) (2, null) "a subject's"
+
+                  let! due = store.ClaimOverdue(start2026.AddHours 1.0, TimeSpan.FromMinutes 1L, Int32.MaxValue, none)
+
+                  Expect.equal due.Count 2 "overdue"
+              }))
+
+      testCaseTask "a listing goes on behind the id '-'" (fun () ->
+          withStore ignore (fun redis _ ->
+              task {
+                  let store = redis :> ISessionStore
+                  let ids = [ "-"; "--"; "-a"; "0"; "a"; "a-" ]
+
+                  for id in ids do
+                      let! _ = store.Insert(numbered id 1L RecordKind.Live "ann" 1L 1uy false, none)
+                      ()
+
+                  let paged (page: (string | null) -> ValueTask<StoredPage>) =
+                      task {
+                          let found = Collections.Generic.List<string>()
+                          let mutable after = null
+                          let mutable pages = 0
+
+                          while pages = 0 || (not (isNull after) && pages < 20) do
+                              let! next = page after
+                              found.AddRange(next.Records |> Seq.map _.Id)
+                              after <- next.Next
+                              pages <- pages + 1
+
+                          return List.ofSeq found
+                      }
+
+                  let! all = paged (fun after -> store.Enumerate(after, 1, none))
+                  Expect.equal all ids "all"
+                  let! theirs = paged (fun after -> store.BySubject("ann", after, 1, none))
+                  Expect.equal theirs ids "a subject's"
+              })) ]
+
+let private disposal =
+    [ testCaseTask "a container that is disposed without awaiting closes the store" (fun () ->
+          task {
+              let services = ServiceCollection()
+
+              services.AddSingleton<RedisStore>(fun _ -> openRedisAt (shared.Force().Address) "closed:" ignore)
+              |> ignore
+
+              let provider = services.BuildServiceProvider()
+              let store = provider.GetRequiredService<RedisStore>() :> ISessionStore
+              let! _ = store.Load("a", none)
+              provider.Dispose()
+
+              let! isClosed =
+                  task {
+                      try
+                          let! _ = store.Load("a", none)
+                          return false
+                      with :? ObjectDisposedException ->
+                          return true
+                  }
+
+              Expect.isTrue isClosed "closed"
+          })
+
+      testCaseTask "a store that is disposed while it connects leaves no connection" (fun () ->
+          task {
+              use server = startOne []
+              use late = new LateAnswers(server.Port)
+              let store = openRedisAt (late.Address + ",name=leaving") "leaving:" ignore
+              late.After("CLIENT", TimeSpan.FromSeconds 1L)
+              let loading = (store :> ISessionStore).Load("a", none).AsTask()
+              do! Task.Delay 300
+              Expect.isFalse loading.IsCompleted "it connects"
+              do! (store :> IAsyncDisposable).DisposeAsync()
+
+              let! isClosed =
+                  task {
+                      try
+                          let! _ = loading
+                          return false
+                      with :? ObjectDisposedException ->
+                          return true
+                  }
+
+              Expect.isTrue isClosed "the operation is told"
+              use! admin = connect server.Address
+
+              let isConnected () =
+                  (string (admin.GetServer(server.Address).Execute("CLIENT", "LIST"))).Contains "name=leaving"
+
+              do! eventually "the connection is closed" (fun () -> not (isConnected ()))
+          }) ]
+
 let all =
     testList
         "Redis"
         [ costs
           onCluster
           testList "faults" faults
+          testList "late answers" lateAnswers
+          testList "replicas" replicas
+          testList "removals" removals
+          testList "limits" limits
+          testList "disposal" disposal
           testList "probes" probes
           testList "contents" contents
           testList "sweepers" sweepers

@@ -139,6 +139,101 @@ let startOne settings =
     server.Start()
     server
 
+/// Between a client and its server. Hands everything on; after a request that was waited for, the answers on its
+/// connection come late.
+[<Sealed>]
+type LateAnswers(server: int) =
+    let listener = new TcpListener(IPAddress.Loopback, 0)
+    let gate = obj ()
+    let mutable awaited: struct (byte array * TimeSpan) voption = ValueNone
+    do listener.Start()
+    let port = (listener.LocalEndpoint :?> IPEndPoint).Port
+
+    /// How long the answers to these requests are held back.
+    let delayOf (requests: byte array) =
+        lock gate (fun () ->
+            match awaited with
+            | ValueSome(struct (text, delay)) when ReadOnlySpan(requests).IndexOf(ReadOnlySpan text) >= 0 ->
+                awaited <- ValueNone
+                delay
+            | _ -> TimeSpan.Zero)
+
+    let pump (from: NetworkStream) (into: NetworkStream) (before: byte array -> Task<unit>) =
+        task {
+            let bytes = Array.zeroCreate<byte> 65536
+            let mutable goesOn = true
+
+            try
+                while goesOn do
+                    let! length = from.ReadAsync(Memory bytes)
+                    goesOn <- length > 0
+
+                    if goesOn then
+                        do! before bytes[.. length - 1]
+                        do! into.WriteAsync(ReadOnlyMemory(bytes, 0, length))
+            with
+            | :? IOException
+            | :? ObjectDisposedException -> ()
+
+            from.Dispose()
+            into.Dispose()
+        }
+
+    let serve (client: TcpClient) =
+        task {
+            let upstream = new TcpClient(NoDelay = true)
+            do! upstream.ConnectAsync(IPAddress.Loopback, server)
+            let clock = Stopwatch.StartNew()
+            let held = ref TimeSpan.Zero
+            let recent = ref Array.empty<byte>
+
+            let requests (bytes: byte array) =
+                // With the end of what came before: a request may come in two parts.
+                let before = recent.Value
+                recent.Value <- Array.append before[max 0 (before.Length - 4096) ..] bytes
+                let delay = delayOf recent.Value
+
+                if delay > TimeSpan.Zero then
+                    held.Value <- clock.Elapsed + delay
+
+                Task.FromResult()
+
+            let answers (_: byte array) =
+                task {
+                    let left = held.Value - clock.Elapsed
+
+                    if left > TimeSpan.Zero then
+                        do! Task.Delay left
+                }
+
+            let toServer, toClient = upstream.GetStream(), client.GetStream()
+            let! _ = Task.WhenAll(pump toClient toServer requests, pump toServer toClient answers)
+            ()
+        }
+
+    do
+        Task.Run<unit>(fun () ->
+            task {
+                try
+                    while true do
+                        let! client = listener.AcceptTcpClientAsync()
+                        client.NoDelay <- true
+                        serve client |> ignore
+                with
+                | :? SocketException
+                | :? ObjectDisposedException -> ()
+            })
+        |> ignore
+
+    member _.Address = $"127.0.0.1:{port}"
+
+    /// Holds back the answers from the next request with this text on.
+    member _.After(text: string, delay: TimeSpan) =
+        lock gate (fun () -> awaited <- ValueSome(struct (Text.Encoding.UTF8.GetBytes text, delay)))
+
+    interface IDisposable with
+        member _.Dispose() = listener.Stop()
+
 /// Stopped with the program, whichever tests were chosen.
 let untilExit (server: #IDisposable) =
     AppDomain.CurrentDomain.ProcessExit.Add(fun _ -> server.Dispose())

@@ -9,6 +9,10 @@ open Integration.Http
 open Integration.World
 open Session.CSharp
 
+/// NIST SP 800-63B-4: the cookie of a session that is over should be erased.
+let private erased (answer: Answer) =
+    Expect.equal (parseSetCookie (List.exactlyOne answer.SetCookies)).Value "" "the cookie is erased"
+
 let private noCookie (answer: Answer) = Expect.isEmpty answer.SetCookies "the cookie is left alone"
 let private status expected (answer: Answer) message = Expect.equal answer.Status expected $"{message}: {answer.Body}"
 
@@ -379,7 +383,7 @@ let private time kind =
               w.Clock.Advance(minutes 30.0)
               let! over = w.Get("/cart", token)
               Expect.equal (over.Body, over.Header "X-Origin") ("(none)", Some "Expired") "at it"
-              noCookie over
+              erased over
               let! guarded = w.Get("/guarded", token)
               status 401 guarded "the guard"
           })
@@ -665,7 +669,7 @@ let private wire kind =
                   (Some((w.Clock.GetUtcNow() - minutes 1.0).ToString "O"))
                   "the time of the sign-in"
 
-              Expect.equal (w.Count "SignedIn SignIn") 1 "told, with a session before"
+              Expect.equal (w.Count "SignedIn") 1 "told, with a session before"
               let! _ = w.Post "/login?user=bob"
               Expect.equal (w.Count "SignedIn") 2 "and without"
           })

@@ -125,25 +125,28 @@ let startWith (protect: SessionBuilder -> unit) (store: ISessionStore) (configur
         let heard = ConcurrentQueue<string>()
         let counting = CountingStore store
 
-        let hear name =
-            Func<SessionEventContext<Cart>, Task>(fun context ->
-                heard.Enqueue(String.Join(" ", name, context.Reason, string context.Data))
+        let hear name (reasonOf: 'context -> string) =
+            Func<'context, Task>(fun context ->
+                let data = (context :> SessionEventContext<Cart>).Data
+                heard.Enqueue(String.Join(" ", name, reasonOf context, string data))
                 Task.CompletedTask)
+
+        let none _ = ""
 
         let! app =
             SubjectApp.StartAsync(
                 counting
                 , clock
                 , fun options ->
-                    options.Events.OnCreated <- hear "Created"
-                    options.Events.OnRegenerated <- hear "Regenerated"
-                    options.Events.OnDestroyed <- hear "Destroyed"
-                    options.Events.OnExpired <- hear "Expired"
-                    options.Events.OnReplayed <- hear "Replayed"
-                    options.Events.OnOutdated <- hear "Outdated"
-                    options.Events.OnUnreadable <- hear "Unreadable"
-                    options.Events.OnSignedIn <- hear "SignedIn"
-                    options.Events.OnRefused <- hear "Refused"
+                    options.Events.OnCreated <- hear "Created" none
+                    options.Events.OnRegenerated <- hear "Regenerated" (fun it -> string it.Reason)
+                    options.Events.OnDestroyed <- hear "Destroyed" (fun it -> string it.Reason)
+                    options.Events.OnExpired <- hear "Expired" (fun it -> string it.Reason)
+                    options.Events.OnReplayed <- hear "Replayed" none
+                    options.Events.OnOutdated <- hear "Outdated" none
+                    options.Events.OnUnreadable <- hear "Unreadable" _.Reason
+                    options.Events.OnSignedIn <- hear "SignedIn" none
+                    options.Events.OnRefused <- hear "Refused" (fun it -> string it.Reason)
                     configure options
                 , Action<SessionBuilder> protect
             )

@@ -84,11 +84,12 @@ let private listedIn (project: string) =
           | null -> ()
           | included -> Path.Combine(folder, included.Value.Replace("$(DomainSource)", "Session.Domain.fs")) ]
 
-/// The source files of a C# part, with what the build has written for it.
+/// The source files of a C# part, with those that it shares with others, and what the build has written for it.
 let private foundFor (part: string) =
     let generated = Path.Combine(root, "artifacts", "obj", part, "release")
 
     List.ofArray (Directory.GetFiles(folderOf part, "*.cs"))
+    @ listedIn (Path.Combine(folderOf part, part + ".csproj"))
     @ List.ofArray (Directory.GetFiles(generated, "*.cs"))
 
 /// Builds a part into a folder, `change` applied to its list of sources.

@@ -23,11 +23,21 @@ let private states seed =
         |> Seq.filter ((<>) Absent)
         |> Seq.distinct
 
+    /// As many as a record remembers of one kind; the last of them have always been superseded.
+    let old byRenewal =
+        [ for n in 1 .. Lifecycle.remembered do
+              { Secret = secret (if byRenewal then n else 100 + n)
+                ByRenewal = byRenewal
+                Reported = byRenewal && n % 2 = 0
+                Until = if n < 7 then at n else DateTimeOffset.MinValue } ]
+
     let strange (live: Live) =
         [ { live with Data = Array.init 5000 byte }
           { live with Subject = Some "" }
           { live with Subject = Some(String('\u00e9', 512)) }
           { live with Subject = Some "a.b\u0000c\U0001F36F" }
+          { live with Superseded = old true @ old false }
+          { live with Superseded = old false }
           { live with
               CreatedAt = DateTimeOffset.MinValue
               LastSeen = DateTimeOffset.MaxValue
@@ -110,7 +120,8 @@ let all (seed: int) =
                   let bytes = Codec.encode id version state
 
                   for format in [ 0uy .. 255uy ] do
-                      if format <> Codec.format then
+                      // Format 1 is known, and its bytes are others: see Former.fs.
+                      if format <> Codec.format && format <> 1uy then
                           bytes[0] <- format
                           Expect.equal (read bytes) (Error "unknown format") (string format))
 
@@ -128,14 +139,14 @@ let all (seed: int) =
 
           testCase "16 one decoder: a state that no session can be in is refused" (fun () ->
               let live = shapes.Value |> List.pick Lifecycle.liveOf
-              let old n = { Secret = secret n; ByRenewal = true; Reported = false }
+              let old n = { Secret = secret n; ByRenewal = true; Reported = false; Until = t0 }
 
               for state in
                   [ Regenerated(live, Renewal.Issued([], t0))
                     Regenerated(live, Renewal.Issued(List.map secret [ 1 .. Lifecycle.waiting + 1 ], t0))
                     Active
                         { live with
-                            Superseded = List.map old [ 1 .. Lifecycle.remembered + 1 ] } ] do
+                            Superseded = List.map old [ 1 .. 2 * Lifecycle.remembered + 1 ] } ] do
                   Expect.equal (read (Codec.encode id version state)) (Error "malformed") (stateName state))
 
           testCase "16 one decoder: of all bytes with a right checksum, only those that are written are read" (fun () ->
@@ -145,7 +156,8 @@ let all (seed: int) =
                   let isOneEncoding (changed: byte[]) =
                       match read changed with
                       | Error _ -> true
-                      | Ok found -> Codec.encode id version found = changed
+                      | Ok found when changed[0] = Codec.format -> Codec.encode id version found = changed
+                      | Ok found -> Codec.encodeFormer id version found = changed
 
                   let checked' (changed: byte[]) =
                       let sum = checksum changed[.. changed.Length - 5]

@@ -88,4 +88,17 @@ let all =
           testCase "SECURITY.md: every requirement of ASVS V7 and V3.3 has one row" (fun () ->
               for requirement in requirements do
                   let rows = Regex.Matches(page.Force(), "(?m)^\\| " + Regex.Escape requirement + " \\|").Count
-                  Expect.equal rows 1 requirement) ]
+                  Expect.equal rows 1 requirement)
+
+          testCase "ARCHITECTURE.md: every name on it is in the source" (fun () ->
+              let page = File.ReadAllText(under "docs/ARCHITECTURE.md")
+              let text = sources "src" |> List.map File.ReadAllText |> String.concat "\n"
+
+              let named =
+                  [ for span in Regex.Matches(page, "`([A-Za-z.]+)`") do
+                        yield! span.Groups[1].Value.Split '.' ]
+                  |> List.distinct
+
+              let isThere (name: string) = Regex.IsMatch(text, "\\b" + name + "\\b")
+              Expect.isGreaterThan named.Length 40 "it names parts"
+              Expect.isEmpty (named |> List.filter (isThere >> not)) "they exist") ]

@@ -24,10 +24,11 @@ let private tokens =
       Sweeper = true
       Operator = false
       Parallel = 2
-      Requests = bound 12 14
+      Requests = bound 10 14
       Halves = true
       Ticks = bound 14 20
       Faults = 0
+      Fails = true
       Limit = None
       RefuseNew = false }
 
@@ -77,6 +78,7 @@ let private races =
       Halves = false
       Ticks = bound 2 3
       Faults = bound 1 2
+      Fails = true
       Limit = None
       RefuseNew = false }
 
@@ -88,7 +90,30 @@ let private crowd =
         Sweeper = false
         Parallel = 3
         Requests = 3
-        Ticks = 1
+        Ticks = bound 0 1
+        Faults = 1
+        Fails = isLong }
+
+/// A session that begins with a sign-in: inserts whose outcome is unknown, or that come late.
+let private beginnings =
+    { races with
+        Name = "beginnings: a sign-in begins the session, step by step"
+        Begins = true
+        Goals = [ Update; SignOut ]
+        Requests = 3
+        Ticks = bound 0 2
+        Faults = bound 2 3 }
+
+/// One browser, whose answers come in any order and late: a renewal beside a sign-in.
+let private answers =
+    { tokens with
+        Name = "answers: one browser, requests side by side, answers in any order, slow or lost"
+        Goals = [ Look; ToSignIn; SignOut ]
+        Thief = false
+        Sweeper = false
+        Requests = bound 4 5
+        Halves = false
+        Ticks = bound 3 5
         Faults = 1 }
 
 /// Two sessions of one subject: sign-ins in parallel, a limit of one, and an operator who destroys all.
@@ -104,10 +129,22 @@ let private subjects =
       Parallel = 2
       Requests = bound 3 4
       Halves = false
-      Ticks = bound 3 4
+      Ticks = bound 2 4
       Faults = 1
+      Fails = isLong
       Limit = None
       RefuseNew = false }
+
+/// A sign-in whose answers do not come, beside an operator who ends all: what is stored is asked for once more.
+let private affirmations =
+    { subjects with
+        Name = "affirmations: a sign-in that is not acknowledged, destroy all, step by step"
+        Sessions = 1
+        Goals = [ ToSignIn; Update ]
+        Requests = bound 3 4
+        Ticks = bound 0 1
+        Faults = 2
+        Fails = true }
 
 let private limited refuse =
     { subjects with
@@ -129,12 +166,16 @@ let private variants =
             losses
             rights
             alone
+            answers
             races
             crowd
+            beginnings
             subjects
+            affirmations
             limited false
             limited true ] do
-          let skews = if scope.Name.StartsWith "alone" then [ [| 0 |] ] else [ [| 0; -1 |] ]
+          let skews =
+              if scope.Name.StartsWith "alone" || scope.Name.StartsWith "crowd" then [ [| 0 |] ] else [ [| 0; -1 |] ]
 
           for skews in skews do
               for onReplay in
@@ -142,7 +183,7 @@ let private variants =
                   { Scope = scope
                     Policy = { policy with OnReplay = onReplay }
                     Skews = skews
-                    Subject = None } ]
+                    Subject = if scope.Begins || scope.Name.StartsWith "affirmations" then Some subject else None } ]
 
 let private nameOf variant =
     let clocks =
@@ -201,7 +242,7 @@ let private jsonOf (outcomes: Outcome list) =
     total
 
 /// The least number of states over all scopes for the default run to count as one.
-let private floor = 1_000_000
+let private floor = 5_000_000
 
 let run (only: string option) (most: int option) (results: string option) =
     let chosen = variants |> List.filter (fun variant -> (nameOf variant).Contains(defaultArg only ""))

@@ -35,7 +35,8 @@ type Fate =
     | Holds
     | Waits
     | Leaves of until: DateTimeOffset
-    | Replaced of reported: bool
+    /// By a renewal whose grace is over. It worked until then: a request that had arrived before is only too late.
+    | Replaced of until: DateTimeOffset * reported: bool
     /// By an elevation, or as the twin of a confirmed one.
     | Killed
     /// Pushed out by later ones before anybody presented it.
@@ -98,9 +99,11 @@ let isAlive world now =
     | Some ending -> own world now < ending
     | None -> false
 
+/// A grace lasts as long as the policy says by the clock that began it, and at most twice as long by any other.
 let fateOf world now n =
     match Map.tryFind n world.Fates with
-    | Some(Leaves until) when until <= own world now -> Some(Replaced false)
+    | Some(Leaves until) when until <= own world now || now < until - policy.Grace - policy.Grace ->
+        Some(Replaced(until, false))
     | fate -> fate
 
 /// The whole of invariant 4, in the world's own words.
@@ -110,6 +113,18 @@ let mayOpen world now n =
        | Some(Holds | Waits | Leaves _) -> true
        | Some(Replaced _ | Killed | Lost)
        | None -> false
+
+/// Whether a request that was let in then still speaks for the holder: its token is the confirmed one, or was when the
+/// request was let in and is in its grace now.
+let speaks world now (grant: Grant) =
+    match fateOf world now (numberOf grant.Secret) with
+    | Some Holds -> true
+    | Some(Leaves _) -> not grant.ByPredecessor
+    | Some(Waits | Replaced _ | Killed | Lost)
+    | None -> false
+
+/// When the request arrived, by the clock of the session: not in its future.
+let arrival world now (arrivedAt: DateTimeOffset) = min arrivedAt (own world now)
 
 let private onLife change world = { world with Life = Option.map change world.Life }
 let private give n fate world = { world with Fates = Map.add n fate world.Fates }
@@ -150,8 +165,8 @@ let learn now world event =
                       Revision = 1L } }
         |> give (numberOf secret) Holds
     | WasConfirmed -> world |> onLife (fun life -> { life with Claimed = true })
-    | WasSeen _ -> world |> onLife (seen at)
-    | WasWritten _ -> world |> onLife (fun life -> { seen at life with Revision = life.Revision + 1L })
+    | WasSeen arrived -> world |> onLife (seen arrived)
+    | WasWritten _ -> world |> onLife (fun life -> { life with Revision = life.Revision + 1L })
     | WasSignedIn(subject, _, secret, _) ->
         world
         |> elevate (numberOf secret) at (fun life ->
@@ -183,20 +198,25 @@ let learn now world event =
             | Lost -> fate)
         |> give (numberOf secret) Holds
         |> fun world -> { world with HeldSince = at }
-    | GraceEnded ->
+    | GraceEnded _ ->
         world
         |> refate (fun fate ->
             match fate with
-            | Leaves _ -> Replaced false
+            | Leaves until -> Replaced(until, false)
             | Holds
             | Waits
             | Replaced _
             | Killed
             | Lost -> fate)
-    | WasReplayed secret -> world |> give (numberOf secret) (Replaced true)
+    | WasReplayed secret ->
+        match Map.tryFind (numberOf secret) world.Fates with
+        | Some(Replaced(until, _)) -> world |> give (numberOf secret) (Replaced(until, true))
+        | _ -> world
     | WasDestroyed _
     | HasExpired _ -> { world with IsOver = true }
     | WasTold -> world
+    // Its tokens are those of strangers from now on.
+    | WasLeft -> { world with Fates = Map.empty }
 
 // ------------------------------------------------------------------------------------------------------- moves
 
@@ -207,11 +227,13 @@ type Edge =
     | RenewalDue
     | ReissueDue
 
-/// `Upto`: to exactly an edge, or some ticks before or after it.
+/// `Upto`: to exactly an edge, or some ticks before or after it. `Behind`: to a clock for which the grace, begun by a clock
+/// ahead of it, lasts exactly twice as long as it may, or some ticks before or after.
 type Wait =
     | Minutes of int
     | Back of int
     | Upto of Edge * ticks: int
+    | Behind of ticks: int
 
 type Which =
     | Current
@@ -223,20 +245,34 @@ type Which =
     | NeverIssued
     | Guessed
 
-type Under =
-    | Same
+/// When the request of a token arrived: now, minutes ago, or some ticks from when its token stopped working.
+type Arrival =
+    | Now
+    | Ago of minutes: int
+    | Stopped of ticks: int
+
+/// The request that gives a command.
+type By =
+    /// Let in now, by the confirmed token.
+    | Fresh
+    /// Let in before: the nth of them, the last one first.
+    | Earlier of nth: int
+    /// Let in now by the predecessor, if there is one; else one that a superseded token let in when it was.
+    | AsPredecessor
+    /// From before the last elevation.
     | Stale
 
 type Intent =
     | ToCreate of subject: string option
-    | ToPresent of Which * nth: int
-    | ToWrite of basedOn: int option * Under
-    | ToSignIn of subject: string * Under
-    | ToElevate of Under
-    | ToRenew of Under
-    | ToDestroy of DestroyReason * Under option
+    | ToPresent of Which * nth: int * Arrival
+    | ToWrite of basedOn: int option * By option
+    | ToSignIn of subject: string * By
+    | ToElevate of withData: bool * By
+    | ToRenew of By
+    | ToDestroy of DestroyReason * By option
     | ToExpire
     | ToTell
+    | ToLeave
 
 type History = { OnReplay: OnReplay; Moves: (Wait * Intent) list }
 
@@ -295,6 +331,7 @@ let commandName command =
     | Destroy _ -> "Destroy"
     | Expire -> "Expire"
     | Tell -> "Tell"
+    | Leave -> "Leave"
 
 let kindName kind =
     match kind with
@@ -324,11 +361,12 @@ let eventName event =
     | WasElevated _ -> "WasElevated"
     | RenewalIssued _ -> "RenewalIssued"
     | RenewalConfirmed _ -> "RenewalConfirmed"
-    | GraceEnded -> "GraceEnded"
+    | GraceEnded early -> if early then "GraceEnded, early" else "GraceEnded"
     | WasReplayed _ -> "WasReplayed"
     | WasDestroyed(reason, _) -> $"WasDestroyed {reasonName reason}"
     | HasExpired(kind, _) -> $"HasExpired {kindName kind}"
     | WasTold -> "WasTold"
+    | WasLeft -> "WasLeft"
 
 let refusalName refusal =
     match refusal with
@@ -352,6 +390,29 @@ let private edges =
       RenewalDue, "the renewal"
       ReissueDue, "the next issue" ]
 
+/// Of the request that gives a command: what its token is to the session by now.
+let private requestName world now (grant: Grant) =
+    match living world, fateOf world now (numberOf grant.Secret) with
+    | None, _ -> None
+    | Some life, _ when life.Elevations <> grant.Elevations -> Some "from before an elevation"
+    | Some _, Some Holds -> Some "the holder's"
+    | Some _, Some(Leaves _) -> Some(if grant.ByPredecessor then "a predecessor's" else "let in before the renewal")
+    | Some _, Some(Replaced _) -> Some "let in before the grace was over"
+    | Some _, (Some(Waits | Killed | Lost) | None) -> None
+
+let private grantOf command =
+    match command with
+    | Write(_, _, grant)
+    | Destroy(_, grant) -> grant
+    | SignIn(_, _, _, grant)
+    | Elevate(_, _, grant)
+    | Renew(_, grant) -> Some grant
+    | Create _
+    | Present _
+    | Expire
+    | Tell
+    | Leave -> None
+
 let private countStep step =
     count $"state    {stateName step.After}"
     count $"pair     {stateName step.Before} / {commandName step.Command}"
@@ -363,19 +424,25 @@ let private countStep step =
             count $"event    {eventName event}"
 
     match step.Command with
-    | Present hash when (living step.Known).IsSome ->
+    | Present(hash, arrivedAt) when (living step.Known).IsSome ->
         let name =
             match fateOf step.Known step.At (numberOf hash) with
             | Some Holds -> "current"
             | Some Waits -> "issued"
             | Some(Leaves _) -> "predecessor"
-            | Some(Replaced reported) -> if reported then "superseded, reported" else "superseded"
+            | Some(Replaced(_, true)) -> "superseded, reported"
+            | Some(Replaced(until, false)) ->
+                if arrival step.Known step.At arrivedAt < until then "superseded under way" else "superseded"
             | Some Killed -> "dead"
             | Some Lost -> "lost"
             | None -> "never issued"
 
         count $"present  {name} / {policyName step.Policy.OnReplay}"
     | _ -> ()
+
+    match grantOf step.Command |> Option.bind (requestName step.Known step.At) with
+    | Some name -> count $"request  {name} / {commandName step.Command}"
+    | None -> ()
 
     let ends = endOf step.Known
 
@@ -392,6 +459,13 @@ let private countStep step =
                 if step.At = instant.AddTicks ticks then
                     count $"edge     {side} {name}"
         | None -> ()
+
+    match edgeOf GraceOver step.Known with
+    | Some until ->
+        for ticks, side in sides do
+            if step.At = (until - policy.Grace - policy.Grace).AddTicks ticks then
+                count $"edge     {side} twice the grace"
+    | None -> ()
 
     match living step.Known with
     | Some life when step.At < life.Seen -> count "edge     a clock that is behind"
@@ -417,7 +491,8 @@ let cells =
           "Renew"
           "Destroy"
           "Expire"
-          "Tell" ]
+          "Tell"
+          "Leave" ]
 
     let events =
         [ "WasCreated"
@@ -429,8 +504,10 @@ let cells =
           "RenewalIssued"
           "RenewalConfirmed"
           "GraceEnded"
+          "GraceEnded, early"
           "WasReplayed"
           "WasTold"
+          "WasLeft"
           for reason in [ SignedOut; Revoked; Replayed; Limit ] do
               $"WasDestroyed {reasonName reason}"
           for kind in [ Unconfirmed; Idle; Absolute ] do
@@ -459,12 +536,23 @@ let cells =
                 "issued"
                 "predecessor"
                 "superseded"
+                "superseded under way"
                 "dead"
                 "lost"
                 "never issued" ] do
               $"present  {name} / {policyName onReplay}"
       $"present  superseded, reported / {policyName RefuseToken}"
+      for name in
+          [ "the holder's"
+            "let in before the renewal"
+            "a predecessor's"
+            "let in before the grace was over"
+            "from before an elevation" ] do
+          for command in [ "Write"; "SignIn"; "Elevate"; "Renew"; "Destroy" ] do
+              $"request  {name} / {command}"
       for _, side in sides do
+          $"edge     {side} twice the grace"
+
           for kind in [ Unconfirmed; Idle; Absolute ] do
               $"edge     {side} {kindName kind}"
 
@@ -503,10 +591,29 @@ let private resolve world now which nth =
     | [], held -> List.head held
     | found, _ -> found[nth % found.Length]
 
+/// The request that a step lets in, or whose token it changes, as the naive world knows it.
+let letIn step : Grant option =
+    let grant n arrivedAt : Grant option =
+        living step.Learnt
+        |> Option.map (fun life ->
+            { Elevations = life.Elevations
+              Secret = secret n
+              ByPredecessor = (fateOf step.Learnt step.At n |> Option.exists _.IsLeaves)
+              ArrivedAt = arrivedAt })
+
+    match step.Command, step.Answer with
+    | Create(hash, _, _), Ok _ -> grant (numberOf hash) step.At
+    | Present(hash, arrivedAt), Ok _ when not (eventsOf step |> List.exists _.IsWasReplayed) ->
+        grant (numberOf hash) arrivedAt
+    | (SignIn(_, _, next, by) | Elevate(next, _, by)), Ok _ -> grant (numberOf next) by.ArrivedAt
+    | _ -> None
+
 /// Folds a history into its steps.
 let stepsOf (history: History) : Step list =
     let policy = { policy with OnReplay = history.OnReplay }
     let mutable now, state, world = t0, Absent, nobody
+    // What was let in so far, the last one first.
+    let mutable requests: Grant list = []
 
     [ for wait, intent in history.Moves do
           now <-
@@ -517,14 +624,42 @@ let stepsOf (history: History) : Step list =
                   match edgeOf edge world with
                   | Some instant -> max now (instant.AddTicks(int64 ticks))
                   | None -> now
+              | Behind ticks ->
+                  match edgeOf GraceOver world with
+                  | Some until -> (until - policy.Grace - policy.Grace).AddTicks(int64 ticks)
+                  | None -> now
 
           let life = living world
           let elevations = life |> Option.map _.Elevations |> Option.defaultValue 0
 
-          let number under =
-              match under with
-              | Same -> elevations
-              | Stale -> if elevations = 0 then 1 else elevations - 1
+          let held = resolve world now Current 0
+
+          let request by : Grant =
+              let fresh =
+                  { Elevations = elevations
+                    Secret = secret held
+                    ByPredecessor = false
+                    ArrivedAt = now }
+
+              let old which =
+                  match resolve world now which 0 with
+                  | n when n = held -> None
+                  | n -> Some { fresh with Secret = secret n; ByPredecessor = true }
+
+              match by with
+              | Fresh -> fresh
+              | Earlier nth -> if requests.IsEmpty then fresh else requests[nth % requests.Length]
+              | AsPredecessor -> old Predecessor |> Option.orElse (old Superseded) |> Option.defaultValue fresh
+              | Stale ->
+                  { fresh with
+                      Elevations = if elevations = 0 then 1 else elevations - 1 }
+
+          let arrivedAt n arrival =
+              match arrival, Map.tryFind n world.Fates with
+              | Now, _ -> now
+              | Ago n, _ -> now - minutes n
+              | Stopped ticks, Some(Leaves until | Replaced(until, _)) -> until.AddTicks(int64 ticks)
+              | Stopped _, _ -> now
 
           let known = { world with Minted = world.Minted + 1 }
           let next = secret known.Minted
@@ -533,16 +668,19 @@ let stepsOf (history: History) : Step list =
           let command =
               match intent with
               | ToCreate subject -> Create(next, subject, data)
-              | ToPresent(which, nth) -> Present(secret (resolve world now which nth))
-              | ToWrite(basedOn, under) ->
+              | ToPresent(which, nth, arrival) ->
+                  let n = resolve world now which nth
+                  Present(secret n, arrivedAt n arrival)
+              | ToWrite(basedOn, by) ->
                   let revision = life |> Option.map _.Revision |> Option.defaultValue 1L
-                  Write(data, basedOn |> Option.map (fun behind -> revision - int64 behind), number under)
-              | ToSignIn(subject, under) -> SignIn(subject, data, next, number under)
-              | ToElevate under -> Elevate(next, number under)
-              | ToRenew under -> Renew(next, number under)
-              | ToDestroy(reason, under) -> Destroy(reason, Option.map number under)
+                  Write(data, basedOn |> Option.map (fun behind -> revision - int64 behind), Option.map request by)
+              | ToSignIn(subject, by) -> SignIn(subject, data, next, request by)
+              | ToElevate(withData, by) -> Elevate(next, (if withData then Some data else None), request by)
+              | ToRenew by -> Renew(next, request by)
+              | ToDestroy(reason, by) -> Destroy(reason, Option.map request by)
               | ToExpire -> Expire
               | ToTell -> Tell
+              | ToLeave -> Leave
 
           let answer = Lifecycle.decide policy now command state
           let events = Result.defaultValue [] answer
@@ -560,6 +698,8 @@ let stepsOf (history: History) : Step list =
           countStep step
           state <- step.After
           world <- step.Learnt
+
+          requests <- Option.toList (letIn step) @ requests
           step ]
 
 // -------------------------------------------------------------------------------------------------------- text
@@ -597,7 +737,19 @@ let story (steps: Step list) = steps |> List.map describe |> String.concat "\n"
 
 // ------------------------------------------------------------------------------------------------- generation
 
-let private under = Gen.frequency [ 4, Gen.constant Same; 1, Gen.constant Stale ]
+let private by =
+    Gen.frequency
+        [ 5, Gen.constant Fresh
+          4, Gen.map Earlier (Gen.choose (0, 5))
+          1, Gen.constant AsPredecessor
+          1, Gen.constant Stale ]
+
+let private arriving =
+    Gen.frequency
+        [ 12, Gen.constant Now
+          2, Gen.map Ago (Gen.choose (1, 3))
+          2, Gen.map Stopped (Gen.elements [ -1; 0; 1 ]) ]
+
 let private who = Gen.elements [ "ada"; "bob" ]
 
 let private intent =
@@ -612,18 +764,23 @@ let private intent =
               1, Gen.constant Guessed ]
 
     Gen.frequency
-        [ 14, Gen.map2 (fun which nth -> ToPresent(which, nth)) which (Gen.choose (0, 7))
-          3, Gen.map2 (fun basedOn under -> ToWrite(basedOn, under)) (Gen.elements [ None; Some 0; Some 1 ]) under
-          2, Gen.map2 (fun subject under -> ToSignIn(subject, under)) who under
-          1, Gen.map ToElevate under
-          8, Gen.map ToRenew under
+        [ 14, Gen.map3 (fun which nth arrival -> ToPresent(which, nth, arrival)) which (Gen.choose (0, 7)) arriving
+          4,
+          Gen.map2
+              (fun basedOn by -> ToWrite(basedOn, by))
+              (Gen.elements [ None; Some 0; Some 1 ])
+              (Gen.frequency [ 8, Gen.map Some by; 1, Gen.constant None ])
+          2, Gen.map2 (fun subject by -> ToSignIn(subject, by)) who by
+          2, Gen.map2 (fun withData by -> ToElevate(withData, by)) (Gen.elements [ true; false ]) by
+          8, Gen.map ToRenew by
           1,
           Gen.map2
-              (fun reason under -> ToDestroy(reason, under))
+              (fun reason by -> ToDestroy(reason, by))
               (Gen.elements [ SignedOut; Revoked; Limit ])
-              (Gen.elements [ None; Some Same; Some Stale; Some Stale ])
+              (Gen.oneof [ Gen.constant None; Gen.map Some by ])
           1, Gen.constant ToExpire
           1, Gen.constant ToTell
+          1, Gen.constant ToLeave
           1, Gen.map ToCreate (Gen.elements [ None; Some "ada" ]) ]
 
 let private wait =
@@ -635,6 +792,7 @@ let private wait =
           6, Gen.constant (Minutes 1)
           2, Gen.map Minutes (Gen.choose (0, 4))
           1, Gen.map Back (Gen.choose (1, 2))
+          1, Gen.map Behind ticks
           1, upto TheEnd
           1, upto TheAbsoluteEnd
           2, upto GraceOver
@@ -644,26 +802,53 @@ let private wait =
 /// How a history begins: what happens often in life, and takes long to happen by chance.
 let private routines subject =
     let now intent = Minutes 0, intent
-    let begun = [ now (ToCreate subject); now (ToPresent(Current, 0)) ]
-    let renewing = begun @ [ Upto(RenewalDue, 0), ToRenew Same ]
-    let renewed = renewing @ [ now (ToPresent(Issued, 0)) ]
-    let again = [ now (ToPresent(Current, 0)); Upto(ReissueDue, 0), ToRenew Same ]
+    let present which = now (ToPresent(which, 0, Now))
+    let begun = [ now (ToCreate subject); present Current ]
+    let renewing = begun @ [ Upto(RenewalDue, 0), ToRenew Fresh ]
+    let renewed = renewing @ [ present Issued ]
+    let again = [ present Current; Upto(ReissueDue, 0), ToRenew Fresh ]
 
     [ []
       [ now (ToCreate subject) ]
+      [ now (ToCreate subject) ]
+      [ now (ToCreate subject) ]
+      begun
       begun
       begun
       renewing
       renewed
-      renewed @ [ Upto(GraceOver, 0), ToPresent(Current, 0) ]
-      renewed @ [ Upto(GraceOver, 0), ToPresent(Predecessor, 0) ]
-      renewed @ [ now (ToElevate Same); now (ToPresent(Dead, 0)) ]
+      renewed @ [ Upto(GraceOver, 0), ToPresent(Current, 0, Now) ]
+      renewed @ [ Upto(GraceOver, 0), ToPresent(Predecessor, 0, Now) ]
+      // A thief, who tries again.
+      renewed
+      @ [ Upto(GraceOver, 0), ToPresent(Predecessor, 0, Now)
+          now (ToPresent(Superseded, 0, Now)) ]
+      // Slow: its request had arrived before its token stopped working, by a tick.
+      renewed @ [ Upto(GraceOver, 0), ToPresent(Superseded, 0, Stopped -1) ]
+      renewed @ [ now (ToElevate(false, Fresh)); present Dead ]
+      // Let in before the renewal, and acting after it.
+      renewed @ [ now (ToElevate(true, Earlier 1)) ]
+      renewed @ [ now (ToSignIn("ada", Earlier 1)) ]
+      renewed @ [ now (ToDestroy(SignedOut, Some(Earlier 1))) ]
+      renewed @ [ Upto(GraceOver, 0), ToSignIn("ada", Earlier 1) ]
+      renewed @ [ Upto(GraceOver, 0), ToDestroy(SignedOut, Some(Earlier 1)) ]
+      // Let in by the predecessor.
+      renewed @ [ present Predecessor; now (ToWrite(None, Some(Earlier 0))) ]
+      renewed @ [ present Predecessor; now (ToSignIn("ada", Earlier 0)) ]
+      renewed @ [ now (ToDestroy(SignedOut, Some AsPredecessor)) ]
       renewing @ again
       renewing @ again @ again @ again @ again
+      renewing @ again @ again @ again @ again @ [ present Dead ]
+      renewed @ [ now (ToRenew AsPredecessor); now (ToElevate(false, AsPredecessor)) ]
+      begun @ [ now (ToDestroy(SignedOut, Some Fresh)); now ToLeave; present Current ]
+      begun @ [ Upto(TheEnd, 0), ToDestroy(SignedOut, Some Fresh); now ToTell; now ToLeave ]
+      // A grace that a clock ahead of this one began.
+      for ticks in [ -1; 0; 1 ] do
+          renewed @ [ Behind ticks, ToPresent(Predecessor, 0, Now) ]
       // The deadlines, a tick to each side: by chance alone a run may miss one.
       for ticks in [ -1; 0; 1 ] do
-          now (ToCreate subject) :: [ Upto(TheEnd, ticks), ToPresent(Current, 0) ]
-          begun @ [ Upto(TheEnd, ticks), ToPresent(Current, 0) ] ]
+          now (ToCreate subject) :: [ Upto(TheEnd, ticks), ToPresent(Current, 0, Now) ]
+          begun @ [ Upto(TheEnd, ticks), ToPresent(Current, 0, Now) ] ]
 
 let private history =
     gen {
@@ -697,7 +882,7 @@ let private shrink history =
             | Minutes n, intent ->
                 { history with
                     Moves = List.updateAt i (Minutes(n - 1), intent) moves }
-            | (Back _ | Upto _), intent -> { history with Moves = List.updateAt i (Minutes 0, intent) moves }
+            | (Back _ | Upto _ | Behind _), intent -> { history with Moves = List.updateAt i (Minutes 0, intent) moves }
     }
 
 type Generators =

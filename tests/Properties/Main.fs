@@ -33,6 +33,7 @@ let private properties args =
 
     if isQuick then
         Invariants.histories <- 1000
+        Engines.isQuick <- true
     elif Exploration.isLong then
         Invariants.histories <- 30_000
 
@@ -43,9 +44,12 @@ let private properties args =
         testList
             "properties"
             [ testSequenced (Invariants.all seed)
+              testSequenced (EngineInvariants.all seed)
+              EngineFaults.all
               Examples.all
               Totality.all
               Codecs.all seed
+              Former.all
               Tokens.all seed
               Transports.all
               testSequenced Stores.all

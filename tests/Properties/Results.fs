@@ -54,7 +54,7 @@ let write (file: string) (seed: int) (results: (Expecto.FlatTest * TestSummary) 
         | TestResult.Ignored why -> it["why"] <- JsonValue.Create why
         | TestResult.Passed -> ()
 
-        it["cases"] <- JsonValue.Create(Invariants.casesOf name)
+        it["cases"] <- JsonValue.Create(EngineInvariants.casesOf name)
         it["seconds"] <- JsonValue.Create(Math.Round(summary.duration.TotalSeconds, 3))
         properties.Add it
 

@@ -85,16 +85,16 @@ type private Lab(store: ISessionStore, settings: EngineSettings) =
         |> wait
         |> ignore
 
-let private toBearer = { Invariants.settings with SealsToBearer = true }
+let private toBearer = { Engines.settings with SealsToBearer = true }
 
 let private key = RandomNumberGenerator.GetBytes 32
 
-let private protectedWith keys = { Invariants.settings with Protector = Keys keys }
+let private protectedWith keys = { Engines.settings with Protector = Keys keys }
 
 let private lab settings = Lab(MemoryStore(), settings)
 
 let private create (lab: Lab) subject =
-    let opened = lab.Engine.Create(Token.newId, subject, secretData, none) |> run |> Invariants.ok
+    let opened = lab.Engine.Create(Token.newId, subject, secretData, none) |> run |> Engines.ok
     opened, opened.Issued.Value.Reveal()
 
 /// The checksum that makes a changed record look whole.
@@ -134,45 +134,45 @@ let private onEach =
               Expect.equal (lab.Data first) (Ok canary) "created"
 
               let updated =
-                  lab.Engine.Update(opened, (fun data -> Ok(Array.append data "+1"B)), none) |> run |> Invariants.ok
+                  lab.Engine.Update(opened, (fun data -> Ok(Array.append data "+1"B)), none) |> run |> Engines.ok
 
               Expect.equal (lab.Data first) (Ok(canary + "+1")) "updated"
-              let signedIn = lab.Engine.SignIn(updated, "ada", "signed in"B, none) |> run |> Invariants.ok
+              let signedIn = lab.Engine.SignIn(updated, "ada", "signed in"B, none) |> run |> Engines.ok
               let second = signedIn.Issued.Value.Reveal()
               Expect.equal (lab.Data second) (Ok "signed in") "after the elevation"
               Expect.equal (lab.Data first) (Error(SessionError.Refused Outdated)) "the old token"
 
               let written =
-                  lab.Engine.Update(signedIn, (fun data -> Ok(Array.append data "!"B)), none) |> run |> Invariants.ok
+                  lab.Engine.Update(signedIn, (fun data -> Ok(Array.append data "!"B)), none) |> run |> Engines.ok
 
               Expect.equal (lab.Data second) (Ok "signed in!") "written by the request that signed in"
-              let again = lab.Engine.Regenerate(written, none) |> run |> Invariants.ok
+              let again = lab.Engine.Regenerate(written, none) |> run |> Engines.ok
               let third = again.Issued.Value.Reveal()
               Expect.equal (lab.Data third) (Ok "signed in!") "an elevation without new data"
 
-              match lab.Engine.Reload(again, none) |> run |> Invariants.ok with
+              match lab.Engine.Reload(again, none) |> run |> Engines.ok with
               | Some fresh -> Expect.equal (Encoding.UTF8.GetString fresh.Live.Data) "signed in!" "reloaded"
               | None -> failtest "the session is gone"
 
-              lab.Engine.SignOut(again, none) |> run |> Invariants.ok |> ignore
+              lab.Engine.SignOut(again, none) |> run |> Engines.ok |> ignore
               Expect.isError (lab.Data third) "signed out")
 
           test "a renewal keeps the data for both tokens, and for requests under way" (fun settings ->
               let lab = lab settings
               let _, first = create lab None
               lab.Data first |> ignore
-              let slow = lab.Present(first, false) |> Invariants.ok
+              let slow = lab.Present(first, false) |> Engines.ok
               lab.After(TimeSpan.FromMinutes 16L)
-              let renewed = lab.Present(first, true) |> Invariants.ok
+              let renewed = lab.Present(first, true) |> Engines.ok
               let lost = renewed.Issued.Value.Reveal()
               Expect.equal (lab.Data first) (Ok canary) "the old one works"
               lab.After(TimeSpan.FromMinutes 1L)
-              let second = (lab.Present(first, true) |> Invariants.ok).Issued.Value.Reveal()
+              let second = (lab.Present(first, true) |> Engines.ok).Issued.Value.Reveal()
               Expect.notEqual second lost "another one in the place of the lost one"
 
               lab.Engine.Update(slow, (fun data -> Ok(Array.append data "+slow"B)), none)
               |> run
-              |> Invariants.ok
+              |> Engines.ok
               |> ignore
 
               Expect.equal (lab.Data second) (Ok(canary + "+slow")) "the new one confirms"
@@ -180,7 +180,7 @@ let private onEach =
 
               lab.Engine.Update(slow, (fun data -> Ok(Array.append data "+slower"B)), none)
               |> run
-              |> Invariants.ok
+              |> Engines.ok
               |> ignore
 
               Expect.equal (lab.Data second) (Ok(canary + "+slow+slower")) "and goes on"
@@ -197,12 +197,12 @@ let private onEach =
               lab.Data first |> ignore
               dump ()
               lab.After(TimeSpan.FromMinutes 16L)
-              let second = (lab.Present(first, true) |> Invariants.ok).Issued.Value.Reveal()
+              let second = (lab.Present(first, true) |> Engines.ok).Issued.Value.Reveal()
               dump ()
               lab.Data second |> ignore
               dump ()
 
-              lab.Engine.Destroy(opened.Snapshot.Id, Revoked, none) |> run |> Invariants.ok |> ignore
+              lab.Engine.Destroy(opened.Snapshot.Id, Revoked, none) |> run |> Engines.ok |> ignore
 
               dump ()
 
@@ -247,14 +247,14 @@ let private onEach =
               let opened, token = create lab (Some "ada")
               let old = lab.Body opened.Snapshot.Id
 
-              lab.Engine.Update(opened, (fun _ -> Ok "newer"B), none) |> run |> Invariants.ok |> ignore
+              lab.Engine.Update(opened, (fun _ -> Ok "newer"B), none) |> run |> Engines.ok |> ignore
 
               lab.Forge(opened.Snapshot.Id, 2L, old)
               Expect.isTrue (isUnreadable (lab.Data token)) "rolled back")
 
           testTask $"{name}: 60 parallel updates across a renewal all count" {
               let lab = lab settings
-              let created = lab.Engine.Create(Token.newId, None, [| 0uy |], none) |> run |> Invariants.ok
+              let created = lab.Engine.Create(Token.newId, None, [| 0uy |], none) |> run |> Engines.ok
               let token = created.Issued.Value.Reveal()
               lab.Data token |> ignore
               lab.After(TimeSpan.FromMinutes 16L)
@@ -271,9 +271,9 @@ let private onEach =
                   |> Task.WhenAll
 
               for answer in answers do
-                  Invariants.ok answer |> ignore
+                  Engines.ok answer |> ignore
 
-              let found = lab.Present(token, false) |> Invariants.ok
+              let found = lab.Present(token, false) |> Engines.ok
               Expect.equal found.Live.Data [| 60uy |] "the sum"
           }
 
@@ -291,12 +291,10 @@ let private onEach =
                   (Error(SessionError.Ended(OnPurpose Limit, t0.AddSeconds 2.0)))
                   "the oldest"
 
-              let listed = lab.Engine.List("ada", none) |> run |> Invariants.ok
+              let listed = lab.Engine.List("ada", none) |> run |> Engines.ok
               Expect.equal listed.Length 2 "two"
 
-              Expect.isTrue
-                  (lab.Engine.Destroy(second.Snapshot.Id, Revoked, none) |> run |> Invariants.ok)
-                  "an operator"
+              Expect.isTrue (lab.Engine.Destroy(second.Snapshot.Id, Revoked, none) |> run |> Engines.ok) "an operator"
 
               lab.After(TimeSpan.FromMinutes 20L)
               lab.Engine.Sweep(10, none) |> run |> ignore
@@ -328,7 +326,7 @@ let all =
                  let id = opened.Snapshot.Id
                  let first = Codec.decode id 1L (ReadOnlyMemory(lab.Body id))
 
-                 lab.Engine.Update(opened, (fun _ -> Ok "newer"B), none) |> run |> Invariants.ok |> ignore
+                 lab.Engine.Update(opened, (fun _ -> Ok "newer"B), none) |> run |> Engines.ok |> ignore
 
                  let second = Codec.decode id 2L (ReadOnlyMemory(lab.Body id))
 
@@ -358,7 +356,7 @@ let all =
                          lab.Body opened.Snapshot.Id |> fun body -> body.AsSpan().IndexOf(ReadOnlySpan<byte> label)
 
                      Expect.isGreaterThanOrEqual (count ()) 0 "wrapped for the token"
-                     lab.Engine.SignIn(opened, "ada", secretData, none) |> run |> Invariants.ok |> ignore
+                     lab.Engine.SignIn(opened, "ada", secretData, none) |> run |> Engines.ok |> ignore
                      Expect.equal (count ()) -1 "and not for the token before the elevation")
 
              testCase "sealed to the bearer: with a server key, no key follows from the hash in the store" (fun () ->
@@ -390,7 +388,7 @@ let all =
                  Expect.equal (body.AsSpan().IndexOf(ReadOnlySpan<byte> extracted)) -1 "and the store does not hold it")
 
              testCase "under a server key a hash copied onto another record opens nothing" (fun () ->
-                 let lab = lab { Invariants.settings with ServerKey = ServerKeys key }
+                 let lab = lab { Engines.settings with ServerKey = ServerKeys key }
                  let own, token = create lab (Some "eve")
                  let other, _ = create lab (Some "ada")
                  let id = other.Snapshot.Id
@@ -410,11 +408,11 @@ let all =
                      let node keys =
                          Lab(
                              store,
-                             { Invariants.settings with
+                             { Engines.settings with
                                  SealsToBearer = seals
                                  ServerKey = keys
                                  Policy =
-                                     { Invariants.settings.Policy with
+                                     { Engines.settings.Policy with
                                          RotateEvery = Some(TimeSpan.FromMinutes 5.0) } }
                          )
 
@@ -425,14 +423,14 @@ let all =
                      let _, token = create before (Some "ada")
                      Expect.equal (after.Data token) guess "the new key alone"
                      Expect.equal (rotating.Data token) (Ok canary) "both"
-                     let opened = rotating.Present(token, false) |> Invariants.ok
-                     rotating.Engine.Update(opened, Ok, none) |> run |> Invariants.ok |> ignore
+                     let opened = rotating.Present(token, false) |> Engines.ok
+                     rotating.Engine.Update(opened, Ok, none) |> run |> Engines.ok |> ignore
                      Expect.equal (before.Data token) (Ok canary) "a node that has not heard of the new one"
 
                      for lab in [ before; rotating; after ] do
                          lab.After(TimeSpan.FromMinutes 6.0)
 
-                     let next = (rotating.Present(token, true) |> Invariants.ok).Issued.Value.Reveal()
+                     let next = (rotating.Present(token, true) |> Engines.ok).Issued.Value.Reveal()
                      Expect.equal (rotating.Data next) (Ok canary) "renewed"
                      Expect.equal (after.Data next) (Ok canary) "under the new key"
                      Expect.equal (before.Data next) guess "and not under the old one")
@@ -461,11 +459,11 @@ let all =
                  let _, token = create before None
                  let newer = RandomNumberGenerator.GetBytes 32
                  let rotated = Lab(store, protectedWith [ newer; key ])
-                 let opened = rotated.Present(token, false) |> Invariants.ok
-                 rotated.Engine.Update(opened, Ok, none) |> run |> Invariants.ok |> ignore
+                 let opened = rotated.Present(token, false) |> Engines.ok
+                 rotated.Engine.Update(opened, Ok, none) |> run |> Engines.ok |> ignore
                  Expect.equal ((Lab(store, protectedWith [ newer ])).Data token) (Ok canary) "written anew"
                  Expect.isTrue (isUnreadable (before.Data token)) "the old key alone"
-                 Expect.isTrue (isUnreadable ((Lab(store, Invariants.settings)).Data token)) "without protection")
+                 Expect.isTrue (isUnreadable ((Lab(store, Engines.settings)).Data token)) "without protection")
 
              testCase "an unreadable record is told, stays, and is removed long after its time" (fun () ->
                  let lab = lab (protectedWith [ key ])

@@ -1,6 +1,6 @@
 /// Breadth first through all that can happen, each world once: worlds that differ in the names of their secrets, in
 /// the absolute time or in absolute version numbers are one. The shortest way to a broken invariant is told as a story.
-module Properties.Search
+module internal Properties.Search
 
 open System
 open System.Collections.Concurrent
@@ -22,6 +22,8 @@ type Encoder() =
     let mutable length = 0
     let secrets, writes, requests = Array.zeroCreate<byte> 256, Array.zeroCreate<byte> 256, Array.zeroCreate<byte> 256
     let mutable secretCount, writeCount, requestCount = 0uy, 0uy, 0uy
+    // No request that may still be judged arrived before.
+    let mutable earliest = DateTimeOffset.MinValue
 
     let byteOf (n: int) =
         bytes[length] <- byte n
@@ -46,6 +48,9 @@ type Encoder() =
 
     let timeOf (now: DateTimeOffset) (time: DateTimeOffset) =
         byteOf (int ((time.Ticks - now.Ticks) / (TimeSpan.TicksPerMinute / 2L)) + 100)
+
+    // Until when an old token worked matters to requests that arrived before.
+    let untilOf now (until: DateTimeOffset) = if until <= earliest then byteOf 0 else timeOf now until
 
     let optional now time =
         match time with
@@ -75,6 +80,9 @@ type Encoder() =
         for old in live.Superseded do
             hashOf old.Secret
             byteOf ((if old.ByRenewal then 1 else 0) + (if old.Reported then 2 else 0))
+
+            if old.ByRenewal && not old.Reported then
+                untilOf now old.Until
 
     let state now slot state =
         match state with
@@ -126,7 +134,10 @@ type Encoder() =
         | Leaves until ->
             byteOf 3
             timeOf now until
-        | Replaced reported -> byteOf (if reported then 4 else 5)
+        | Replaced(_, true) -> byteOf 4
+        | Replaced(until, false) ->
+            byteOf 5
+            untilOf now until
         | Killed -> byteOf 6
         | Lost -> byteOf 7
 
@@ -168,22 +179,100 @@ type Encoder() =
                 | Killed
                 | Lost -> ()
 
-    let sent now (slot: Slot) (sent: Sent | null) =
-        match sent with
-        | null -> byteOf 255
-        | sent ->
-            writeOf sent.Op
-            byteOf sent.Target
-            byteOf (slot.Version - sent.Expected + 100)
-            timeOf now sent.Now
-            requestOf sent.Author
+    let write now (slot: Slot) (write: Write<Out>) =
+        writeOf (int write.Operation)
+        let distance = slot.Version - int write.Before.Version
+        byteOf (distance + 100)
 
-            // One that comes too late will never be taken: what it says is all the same.
-            if slot.Version = sent.Expected then
-                timeOf now sent.Seen
-                state now slot sent.State
-                flag (sent.Events |> List.exists _.IsWasSeen)
-                flag (sent.Events |> List.exists _.IsWasWritten)
+        // One that comes too late will never be taken, nor found: what it says is all the same.
+        if distance = 0 || int64 slot.Op = write.Operation then
+            timeOf now write.At
+            state now slot write.State
+            flag (write.Events |> List.exists _.IsWasSeen)
+            flag (write.Events |> List.exists _.IsWasWritten)
+            timeOf now (if write.Before.Version = 0L then now else write.Before.StoredLastSeen)
+
+    let sent now (slot: Slot) (sent: Sent) =
+        requestOf sent.Author
+        byteOf (sent.Turn * 4 + (if sent.ByOld then 1 else 0) + (if sent.IsAffirming then 2 else 0))
+        byteOf sent.Target
+        secretOf sent.Token
+        write now slot sent.Write
+
+    let optionalWrite now slot it =
+        match it with
+        | ValueSome it -> write now slot it
+        | ValueNone -> byteOf 255
+
+    let request now (world: Whole) (request: Request) =
+        let slot = world.Slots[request.Target]
+        requestOf request.Key
+
+        byteOf (
+            match request.Who with
+            | Browser i -> i
+            | Thief -> 10
+            | Sweeper -> 11
+            | Operator -> 12
+        )
+
+        byteOf request.Node
+        byteOf (goalCode request.Goal * 16 + callCode request.Call)
+        byteOf (request.Home * 16 + request.Target)
+        secretOf request.Issued
+        flag request.IsRenewal
+
+        if request.Call <> Answering then
+            secretOf request.Token
+            secretOf request.Next
+            timeOf now request.ArrivedAt
+            byteOf request.Turn
+            flag request.IsInDoubt
+            flag request.Fails
+            flag request.IsUnfinished
+            byteOf request.Promised
+            byteOf request.Todo.Length
+            List.iter byteOf request.Todo
+            byteOf request.Taken.Length
+
+            for taken in request.Taken do
+                writeOf taken.Op
+
+            match request.Got with
+            | ValueSome got ->
+                byteOf (slot.Version - int got.Version + 100)
+                state now slot got.State
+                timeOf now (if got.Version = 0L then now else got.StoredLastSeen)
+            | ValueNone -> byteOf 0
+
+            if request.Call = Doing || request.Call = Counting then
+                let home = world.Slots[request.Home]
+                hashOf request.Grant.Secret
+                flag request.Grant.ByPredecessor
+
+                match anyLive home.State with
+                | ValueSome stored ->
+                    byteOf (stored.Elevations - request.Grant.Elevations + 100)
+                    byteOf (int (stored.Revision - request.Revision) + 100)
+                | ValueNone ->
+                    byteOf request.Grant.Elevations
+                    byteOf (int request.Revision)
+
+                byteOf (request.Read - home.Updates + 100)
+
+            match request.Ask with
+            | Swap it -> write now slot it
+            | Load -> byteOf 254
+            | Finish _ -> byteOf 253
+
+            let run = request.Run
+            byteOf run.Attempt
+            flag run.Failure.IsSome
+            optionalWrite now slot run.Affirms
+            byteOf run.Pending.Length
+
+            for pending in run.Pending do
+                write now slot pending
 
     member private _.Clear() =
         length <- 0
@@ -218,6 +307,13 @@ type Encoder() =
     member encoder.PrintOf(world: Whole) : UInt128 =
         encoder.Clear()
         let now = nowOf world
+        let behind = Array.min world.Variant.Skews
+        earliest <- time world.Variant.Scope (world.Now + min 0 behind)
+
+        for request in world.Running do
+            if request.Call = Presenting && request.ArrivedAt < earliest then
+                earliest <- request.ArrivedAt
+
         byteOf world.RequestsLeft
         byteOf world.TicksLeft
         byteOf world.FaultsLeft
@@ -231,59 +327,19 @@ type Encoder() =
             flag slot.IsAcked
             secretOf world.Jars[i]
 
-        for request in world.Running do
-            requestOf request.Key
+        for it in world.Running do
+            request now world it
 
-            byteOf (
-                match request.Who with
-                | Browser i -> i
-                | Thief -> 10
-                | Sweeper -> 11
-                | Operator -> 12
-            )
+        byteOf world.Late.Length
 
-            byteOf request.Node
-            byteOf (goalCode request.Goal * 16 + callCode request.Call)
-            byteOf (request.Home * 16 + request.Target)
-            secretOf request.Token
-            secretOf request.Next
-            secretOf request.Issued
-            byteOf request.Tries
-            byteOf request.Times
-            byteOf request.Promised
-            flag request.Fails
-            byteOf request.Todo.Length
-            List.iter byteOf request.Todo
-            let slot = world.Slots[request.Target]
+        for late in world.Late do
+            byteOf late.Of
+            secretOf late.Carries
 
-            if request.SnapVersion >= 0 then
-                byteOf (slot.Version - request.SnapVersion + 100)
-                state now slot request.Snap
-            else
-                byteOf 0
+        byteOf world.Net.Length
 
-            if request.Call = Doing then
-                let home = world.Slots[request.Home]
-
-                match anyLive home.State with
-                | ValueSome stored ->
-                    byteOf (stored.Elevations - request.Under + 100)
-                    byteOf (int (stored.Revision - request.Revision) + 100)
-                | ValueNone ->
-                    byteOf request.Under
-                    byteOf (int request.Revision)
-
-                byteOf (request.Read - home.Updates + 100)
-
-            sent now slot request.Sent
-            flag request.Unsure
-            byteOf request.Pending.Length
-
-            for pending in request.Pending do
-                sent now slot pending
-
-        for write in world.Net do
-            sent now world.Slots[write.Target] write
+        for it in world.Net do
+            sent now world.Slots[it.Target] it
 
         for slot in world.Slots do
             known now slot.Known
@@ -291,73 +347,74 @@ type Encoder() =
         encoder.Print()
 
     /// A decision, for those who look at each only once.
-    member encoder.PrintOf(step: Step) : UInt128 =
+    member encoder.PrintOf
+        (policy: Policy, before: State, now: DateTimeOffset, command: Command, learnt: World)
+        : UInt128 =
         encoder.Clear()
+        earliest <- DateTimeOffset.MinValue
 
         let slot =
-            { State = step.Before
+            { State = before
               Version = 1
               Op = 0
-              Known = step.Known
+              Known = learnt
               Updates = 0
               IsAcked = false }
 
-        let now = step.At
-        flag (step.Policy.OnReplay = RefuseToken)
-        state now slot step.Before
+        flag (policy.OnReplay = RefuseToken)
+        state now slot before
+        let stored = anyLive before
 
-        let stored = anyLive step.Before
+        let grantOf (grant: Grant) =
+            hashOf grant.Secret
+            flag grant.ByPredecessor
+            timeOf now grant.ArrivedAt
 
-        let under n =
             byteOf (
                 match stored with
-                | ValueSome live -> live.Elevations - n + 100
-                | ValueNone -> n
+                | ValueSome live -> live.Elevations - grant.Elevations + 100
+                | ValueNone -> grant.Elevations
             )
 
-        match step.Command with
+        match command with
         | Create(secret, subject, _) ->
             byteOf 1
             hashOf secret
             flag subject.IsSome
-        | Present secret ->
+        | Present(secret, arrivedAt) ->
             byteOf 2
             hashOf secret
-        | Write(_, None, n) ->
+            timeOf now arrivedAt
+        | Write(_, revision, grant) ->
             byteOf 3
-            under n
-        | Write(_, Some revision, n) ->
-            byteOf 4
 
-            byteOf (
-                match stored with
-                | ValueSome live -> int (live.Revision - revision) + 100
-                | ValueNone -> int revision
-            )
+            match revision, stored with
+            | None, _ -> byteOf 0
+            | Some revision, ValueSome live -> byteOf (int (live.Revision - revision) + 100)
+            | Some revision, ValueNone -> byteOf (int revision)
 
-            under n
-        | SignIn(_, _, next, n) ->
+            Option.iter grantOf grant
+        | SignIn(_, _, next, grant) ->
             byteOf 5
             hashOf next
-            under n
-        | Elevate(next, n) ->
+            grantOf grant
+        | Elevate(next, data, grant) ->
             byteOf 6
             hashOf next
-            under n
-        | Renew(next, n) ->
+            flag data.IsSome
+            grantOf grant
+        | Renew(next, grant) ->
             byteOf 7
             hashOf next
-            under n
-        | Destroy(_, n) ->
+            grantOf grant
+        | Destroy(_, grant) ->
             byteOf 8
-
-            match n with
-            | Some n -> under n
-            | None -> byteOf 0
+            Option.iter grantOf grant
         | Expire -> byteOf 9
         | Tell -> byteOf 10
+        | Leave -> byteOf 11
 
-        known now step.Known
+        known now learnt
         encoder.Print()
 
 // ------------------------------------------------------------------------------------------------------- the search
@@ -409,9 +466,20 @@ let explore (variant: Variant) (most: int) (each: Step -> unit) : Outcome =
     let mutable found: (int * int * string * UInt128) option = None
     let guard = obj ()
 
-    inspectWith (fun _ step ->
-        if decisions.TryAdd(encoders.Value.PrintOf step, UInt128.Zero) then
-            each step)
+    inspectWith (fun policy before now command known ->
+        if decisions.TryAdd(encoders.Value.PrintOf(policy, before, now, command, known), UInt128.Zero) then
+            let answer = Lifecycle.decide policy now command before
+            let events = Result.defaultValue [] answer
+
+            each
+                { Policy = policy
+                  Before = before
+                  At = now
+                  Command = command
+                  Answer = answer
+                  After = List.fold Lifecycle.evolve before events
+                  Known = known
+                  Learnt = List.fold (learn now) known events })
 
     let checkAll (world: Whole) =
         for slot in world.Slots do
@@ -499,7 +567,7 @@ let explore (variant: Variant) (most: int) (each: Step -> unit) : Outcome =
             truncated <- frontier.Length > 0
             frontier <- [||]
 
-    inspectWith (fun _ _ -> ())
+    inspectWith (fun _ _ _ _ _ -> ())
 
     let way print =
         let rec back print way = if print = UInt128.Zero then way else back (visited.From print) (print :: way)
@@ -549,12 +617,6 @@ let private callOf request =
     | Listing -> "lists the sessions of ada"
     | Answering -> "answers"
 
-let private written result =
-    match result with
-    | WriteResult.Written -> "the store takes it"
-    | WriteResult.Absent -> "there is no record"
-    | _ -> "another write came first"
-
 let private by (request: Request) =
     $"node {request.Node + 1} ({whoOf request}, request {request.Key}, {callOf request})"
 
@@ -569,45 +631,30 @@ let private opening (before: Whole) (request: Request) =
         | _ -> $"{whoOf request} {callOf request} (request {request.Key}) at node {request.Node + 1}, which"
 
 let private sentence (before: Whole) move (after: Whole) =
-    let minted (request: Request) =
-        match request.Sent with
-        | null -> ""
-        | sent ->
-            sent.Events
-            |> List.choose (fun event ->
-                match event with
-                | RenewalIssued(secret, _)
-                | WasElevated(secret, _)
-                | WasSignedIn(_, _, secret, _)
-                | WasCreated(secret, _, _, _) -> Some $" (token {numberOf secret})"
-                | _ -> None)
-            |> String.concat ""
+    let minted (request: Request) = if request.Next > 0 then $" (token {request.Next})" else ""
 
     match move with
     | Tick when after.Variant.Scope.Halves -> $"Half a minute passes: it is minute {float after.Now / 2.0}"
     | Tick -> $"A minute passes: it is minute {after.Now}"
     | Arrives request -> $"{opening before request} gets the request"
     | Loads request -> $"{opening before request} loads version {before.Slots[request.Target].Version}"
-    | Decides(request, what) -> $"{opening before request} decides: {what}"
-    | Writes(request, result, what) -> $"{opening before request} writes {what}{minted request}: {written result}"
-    | Unknown(request, applied, lingers) ->
-        let fate =
-            if applied then "it was taken"
-            elif lingers then "it is still on its way"
-            else "it was lost"
-
-        $"{opening before request} writes{minted request} and gets no answer: {fate}"
-    | Checks(request, what) -> $"{opening before request} looks whether its write arrived: {what}"
-    | Lists(request, what) -> $"{opening before request} lists the sessions of ada: {what}"
+    | DoesNotLoad(request, what) -> $"{opening before request} cannot load: {what ()}"
+    | Decides(request, what) -> $"{opening before request} decides: {what ()}"
+    | Writes(request, fate, what) -> $"{opening before request} writes{minted request}; {fate}. {what ()}"
+    | Lists(request, what) -> $"{opening before request} lists the sessions of ada: {what ()}"
     | Removes request -> $"{opening before request} removes the record"
     | Arrived(_, taken) ->
         $"""The late write arrives: {(if taken then "it is taken" else "its version is taken already")}"""
     | Crashes request -> $"{by request} crashes"
-    | Answers request ->
+    | Answers(request, false) -> $"the answer to request {request.Key} hands over no token: it stands no more"
+    | Answers(request, true) ->
         match request.Issued with
         | -1 -> $"{whoOf request} gets the answer to request {request.Key}: no token any more"
         | token -> $"{whoOf request} gets the answer to request {request.Key}: token {token}"
     | AnswerLost request -> $"the answer to request {request.Key} is lost"
+    | AnswerWaits request ->
+        $"the headers of the answer to request {request.Key} are written, with token {request.Issued}: it is slow"
+    | AnswerComes late -> $"the slow answer with token {late.Carries} comes"
 
 /// The way to the broken invariant, walked again and told.
 let story (outcome: Outcome) (found: Found) =

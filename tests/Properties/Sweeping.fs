@@ -37,7 +37,7 @@ type private Lab(policy: Policy) =
     let clock = FakeTimeProvider t0
     let store = MemoryStore() :> ISessionStore
     let board = Board()
-    let settings = { Invariants.settings with Policy = policy }
+    let settings = { Engines.settings with Policy = policy }
     let engine = SessionEngine(store, settings, clock, NullLogger.Instance, board)
     new() = Lab policy
     member _.Board = board
@@ -48,7 +48,7 @@ type private Lab(policy: Policy) =
     member _.Load id = store.Load(id, none).AsTask().GetAwaiter().GetResult() |> Option.ofObj
 
     member _.Create subject =
-        engine.Create(Token.newId, subject, [| 1uy |], none).GetAwaiter().GetResult() |> Invariants.ok
+        engine.Create(Token.newId, subject, [| 1uy |], none).GetAwaiter().GetResult() |> Engines.ok
 
     member _.Present(opened: Opened) =
         let text = opened.Issued.Value.Reveal()

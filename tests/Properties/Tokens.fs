@@ -6,7 +6,7 @@ open System.Threading
 open Expecto
 open Session.Engine
 open Session.Domain
-open Properties.Invariants
+open Properties.Engines
 
 let private hasher = SecretHasher null
 let private parse (text: string) = Token.tryParse hasher (text.AsSpan())

@@ -36,16 +36,18 @@ let private events =
     [ WasCreated(secret 5, Some "bob", data, at 2), [ "Absent" ]
       WasConfirmed, [ "Created" ]
       WasSeen(at 2), live
-      WasWritten([| 8uy |], at 2), live
+      WasWritten [| 8uy |], live
       WasSignedIn("bob", [| 8uy |], secret 5, at 2), live
       WasElevated(secret 5, at 2), live
       RenewalIssued(secret 5, at 2), [ "Active"; "Issued" ]
       RenewalConfirmed(secret 3, at 2, at 3), [ "Issued" ]
-      GraceEnded, [ "Confirmed" ]
+      GraceEnded false, [ "Confirmed" ]
+      GraceEnded true, [ "Confirmed" ]
       WasReplayed(secret 1), live
       WasDestroyed(Revoked, at 2), live
       HasExpired(Absolute, at 7), live
-      WasTold, [ "Untold" ] ]
+      WasTold, [ "Untold" ]
+      WasLeft, [ "Destroyed"; "Untold"; "Told" ] ]
 
 let private each (ask: string -> State -> unit) =
     for name, state in states do
@@ -66,7 +68,7 @@ let all =
               each (fun name state ->
                   let deadline = Lifecycle.deadline policy state
                   Expect.equal deadline.IsSome (List.contains name live) $"a deadline of {name}"
-                  Expect.equal (Lifecycle.liveOf state).IsSome deadline.IsSome $"{name} lives"
+                  Expect.equal (Lifecycle.isLive state) deadline.IsSome $"{name} lives"
 
                   let due =
                       match name, deadline with
@@ -107,6 +109,14 @@ let all =
                       Expect.isFalse
                           (Lifecycle.isRenewalDue { policy with RotateEvery = None } late state)
                           $"{name}, without rotation"))
+
+          testCase "a request knows the elevation, and whether a predecessor let it in" (fun () ->
+              each (fun name state ->
+                  for n in 1..4 do
+                      let grant = Lifecycle.grant (secret n) (at 2) state
+                      Expect.equal (grant.Secret, grant.ArrivedAt) (secret n, at 2) name
+                      Expect.equal grant.ByPredecessor (name = "Confirmed" && n = 2) $"secret {n} in {name}"
+                      Expect.equal grant.Elevations (if List.contains name live then 1 else -1) name))
 
           testCase "a hash is equal to itself in any guise, and to nothing that is no hash" (fun () ->
               let boxed = box (secret 1)

@@ -124,10 +124,10 @@ let all =
 
           testCase "Set-Cookie, byte by byte" (fun () ->
               let issued =
-                  let engine = Invariants.engineWith (MemoryStore()) Invariants.settings
+                  let engine = Engines.engineWith (MemoryStore()) Engines.settings
 
                   engine.Create(Token.newId, None, [||], Threading.CancellationToken.None).GetAwaiter().GetResult()
-                  |> Invariants.ok
+                  |> Engines.ok
                   |> _.Issued.Value
 
               let said settings (hand: Transport -> HttpContext -> unit) =

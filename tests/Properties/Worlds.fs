@@ -1,7 +1,8 @@
-/// A small world around the real lifecycle: a store, browsers, a thief, nodes with clocks that differ, a sweeper, an
-/// operator; crashes, lost answers, late writes. Each move is one step of the protocol of Loop.fs and Engine.fs. What
-/// the lifecycle decides is not modelled: it is asked. Beside each session goes the naive world of Histories.fs.
-module Properties.Worlds
+/// A small world around the code that ships: a store, browsers, a thief, nodes with clocks that differ, a sweeper, an
+/// operator; crashes, lost answers, late writes. A request walks Protocol.next, the loop of the engine: each move is one
+/// answer to what it asks. Neither the loop nor the lifecycle is modelled. Beside each session goes the naive world of
+/// Histories.fs.
+module internal Properties.Worlds
 
 open System
 open Session.Domain
@@ -48,6 +49,8 @@ type Scope =
         Ticks: int
         /// Crashes, lost answers, writes whose outcome is unknown.
         Faults: int
+        /// Whether the store also fails in its own words: it throws, is full, does not acknowledge.
+        Fails: bool
         /// Live sessions of a subject.
         Limit: int option
         RefuseNew: bool
@@ -64,19 +67,37 @@ type Variant =
 
 // ------------------------------------------------------------------------------------------------------ the world
 
+/// What an operation gives out.
+[<NoComparison; NoEquality>]
+type Out =
+    /// A token opened the session. `issued`: the next one, or 0.
+    | LetIn of Snapshot * Grant * issued: int
+    /// A token that opens nothing, and that changed something: a replay, an end by time.
+    | TurnedAway
+    /// The data of an update, as the application's function gave it out.
+    | Given of Snapshot * result: int
+    | After of Snapshot * issued: int
+
 /// A write on its way: accepted only at the version that it is based on.
-type Sent(op: int, author: int, target: int, expected: int, state: State, events: Event list, now: DateTimeOffset, seen)
-    =
-    member _.Op = op
-    /// The request that sent it.
-    member _.Author = author
-    member _.Target = target
-    member _.Expected = expected
-    member _.State = state
-    member _.Events = events
-    member _.Now = now
-    /// When the session was last seen, as the writer knew.
-    member _.Seen: DateTimeOffset = seen
+[<NoComparison; NoEquality>]
+type Sent =
+    {
+        Write: Write<Out>
+        /// The request that sent it, and in which of its operations.
+        Author: int
+        Turn: int
+        /// What let that request in, or is to; and whether it was a predecessor.
+        Token: int
+        ByOld: bool
+        IsThiefs: bool
+        /// Stored already: once more, for the acknowledgement.
+        IsAffirming: bool
+        Target: int
+    }
+
+    member sent.Op = int sent.Write.Operation
+    member sent.Expected = int sent.Write.Before.Version
+    member sent.Events = if sent.IsAffirming then [] else sent.Write.Events
 
 type Slot =
     {
@@ -131,6 +152,7 @@ type Who =
     | Sweeper
     | Operator
 
+[<NoComparison; NoEquality>]
 type Request =
     {
         Key: int
@@ -141,32 +163,43 @@ type Request =
         Home: int
         Target: int
         Token: int
+        /// By the clock of its node.
+        ArrivedAt: DateTimeOffset
         Call: Call
-        /// Version -1: not loaded.
-        Snap: State
-        SnapVersion: int
-        Under: int
+        /// How many operations it has begun.
+        Turn: int
+        /// Of this operation; made at its first step, and the same for all its attempts.
+        Plan: Plan<Out> voption
+        Run: Run<Out>
+        /// What the protocol asks for; `Got`: a record that it was not given yet.
+        Ask: Ask<Out>
+        Got: Snapshot voption
+        /// Writes of this operation that the store took, and whether the answer to one never came.
+        Taken: Sent list
+        IsInDoubt: bool
+        /// What it was allowed when it was let in.
+        Grant: Grant
         Revision: int64
         Read: int
         /// Minted by this call.
         Next: int
         /// What the answer carries; -1 clears the cookie.
         Issued: int
-        Sent: Sent | null
-        /// Writes whose answer never came, and which may have been taken, or be taken yet.
-        Pending: Sent list
-        /// One of those was perhaps taken, and then written over: nobody can tell any more.
-        Unsure: bool
-        Tries: int
-        /// How often its update was stored.
-        Times: int
+        IsRenewal: bool
         Todo: int list
         /// Sessions whose end is promised by the acknowledgement (a bit each).
         Promised: int
         /// Nothing good to say at the end.
         Fails: bool
+        /// Some end that belongs to it failed.
+        IsUnfinished: bool
     }
 
+/// An answer whose headers are written, and which the browser has not got yet.
+[<Struct>]
+type Late = { Of: int; Carries: int }
+
+[<NoComparison; NoEquality>]
 type Whole =
     {
         Variant: Variant
@@ -176,30 +209,38 @@ type Whole =
         Running: Request list
         /// Writes that may still arrive.
         Net: Sent list
+        /// In the order in which their headers were written.
+        Late: Late list
         Minted: int
         Ops: int
         Keys: int
         RequestsLeft: int
         TicksLeft: int
         FaultsLeft: int
-        /// A thief was let in, or the answer of an elevation was lost: the browser may be without a working token.
+        /// A thief was let in, the answer of an elevation was lost, answers came in another order than that of their
+        /// headers, or two tokens of one renewal were handed over: the browser may be without a working token.
         IsTainted: bool
     }
 
+/// Words are for stories only.
+type Words = unit -> string
+
+[<NoComparison; NoEquality>]
 type Move =
     | Tick
     | Arrives of Request
     | Loads of Request
-    | Decides of Request * string
-    | Writes of Request * WriteResult * string
-    | Unknown of Request * applied: bool * lingers: bool
-    | Checks of Request * string
-    | Lists of Request * string
+    | DoesNotLoad of Request * Words
+    | Decides of Request * Words
+    | Writes of Request * fate: string * Words
+    | Lists of Request * Words
     | Removes of Request
     | Arrived of Sent * bool
     | Crashes of Request
-    | Answers of Request
+    | Answers of Request * handed: bool
     | AnswerLost of Request
+    | AnswerWaits of Request
+    | AnswerComes of Late
 
 let subject = "ada"
 
@@ -213,7 +254,7 @@ let time scope n = if scope.Halves then t0 + minutes n / 2.0 else at n
 let nowOf world = time world.Variant.Scope world.Now
 let clockOf world node = time world.Variant.Scope (world.Now + world.Variant.Skews[node])
 
-let private isLive state = (Lifecycle.liveOf state).IsSome
+let private isLive state = Lifecycle.isLive state
 
 let anyLive state =
     match state with
@@ -228,6 +269,17 @@ let private seenOf state =
     match anyLive state with
     | ValueSome live -> live.LastSeen
     | ValueNone -> DateTimeOffset.MinValue
+
+/// What a load of this session finds.
+let private snapshotOf i (slot: Slot) =
+    if slot.State.IsAbsent then
+        Records.Absent(string i)
+    else
+        { Records.Absent(string i) with
+            Version = int64 slot.Version
+            Operation = int64 slot.Op
+            State = slot.State
+            StoredLastSeen = seenOf slot.State }
 
 /// Alive by the clock of at least one node.
 let isAliveAnywhere world (slot: Slot) =
@@ -267,6 +319,7 @@ let start (variant: Variant) =
       Jars = Array.init scope.Sessions (fun i -> if scope.Begins then 0 else i + 1)
       Running = []
       Net = []
+      Late = []
       Minted = if scope.Begins then 0 else scope.Sessions
       Ops = 0
       Keys = 0
@@ -319,31 +372,50 @@ let checkSlot world (slot: Slot) =
                 (ending <= defaultArg life.SignedInAt life.Born + policy.Absolute)
         | _ -> ()
 
-/// A lost answer logs nobody out: with no request under way, a browser's token opens its living session, unless a thief
-/// was let in or the answer of an elevation was lost.
+/// Whether this write may yet be taken.
+let private mayStill world (sent: Sent) =
+    let slot = world.Slots[sent.Target]
+    sent.Expected = slot.Version && (sent.Expected = 0 || not slot.State.IsAbsent)
+
+/// With every answer there, in the order in which their headers were written, a browser's token opens its living session.
 let checkJar world =
-    if
-        world.Variant.Scope.Parallel = 1
-        && not world.IsTainted
-        && world.Running.IsEmpty
-        && world.Net.IsEmpty
-    then
+    if not world.IsTainted && world.Late.IsEmpty then
         for i in 0 .. world.Jars.Length - 1 do
             let slot = world.Slots[i]
             let now = clockOf world 0
 
-            if world.Jars[i] > 0 && isAlive slot.Known now then
+            if
+                slot.Version > 0
+                && isAlive slot.Known now
+                && not (world.Running |> List.exists (fun request -> request.Who = Browser i))
+                && not (world.Net |> List.exists (fun sent -> sent.Target = i))
+            then
                 require
-                    10
-                    "the browser was logged out by a lost answer"
-                    (Lifecycle.opens world.Variant.Policy now (fresh world.Jars[i]) slot.State)
+                    17
+                    $"the browser's token {world.Jars[i]} does not open its living session"
+                    (world.Jars[i] > 0 && Lifecycle.opens world.Variant.Policy now (fresh world.Jars[i]) slot.State)
 
-/// Required of each accepted write.
-let private checkWrite (sent: Sent) (slot: Slot) (after: Slot) =
+/// What gives somebody a token, or moves a deadline.
+let private isGift event =
+    match event with
+    | WasSignedIn _
+    | WasElevated _
+    | RenewalIssued _
+    | RenewalConfirmed _
+    | WasSeen _ -> true
+    | _ -> false
+
+/// Required of each accepted write. `known`: the naive world before it, as the writer knew it.
+let private checkWrite policy (sent: Sent) (known: World) (slot: Slot) (after: Slot) =
     require 3 "the version did not grow by one" (after.Version = slot.Version + 1)
 
+    require
+        18
+        "an acknowledgement that was asked for changed something"
+        (not sent.IsAffirming || after.State = slot.State)
+
     if slot.Known.IsOver then
-        require 6 "a write to a session that is over" (sent.Events |> List.forall _.IsWasTold)
+        require 6 "a write to a session that is over" (sent.Events |> List.forall (fun event -> event.IsWasTold))
         require 1 "the end did not absorb" (not (isLive after.State))
 
     require 3 "last seen went back" (not (isLive after.State) || seenOf after.State >= seenOf slot.State)
@@ -352,9 +424,22 @@ let private checkWrite (sent: Sent) (slot: Slot) (after: Slot) =
         match event with
         | WasReplayed replayed ->
             match Map.tryFind (numberOf replayed) slot.Known.Fates with
-            | Some(Replaced true) -> raise (Broken(13, "a replay was reported twice"))
+            | Some(Replaced(_, true)) -> raise (Broken(13, "a replay was reported twice"))
             | _ -> ()
         | _ -> ()
+
+    // Let in by a predecessor, or by what is none any more.
+    match fateOf known sent.Write.At sent.Token with
+    | Some(Leaves _) when not sent.ByOld -> ()
+    | Some(Leaves _ | Replaced _) ->
+        require 13 "a predecessor's request got a token" (not (sent.Events |> List.exists isGift))
+
+        if isLive after.State then
+            require
+                13
+                "a predecessor's request moved a deadline"
+                (Lifecycle.deadline policy after.State = Lifecycle.deadline policy slot.State)
+    | _ -> ()
 
     match after.State with
     | Absent -> ()
@@ -386,30 +471,39 @@ let private gone (request: Request) world =
 
 let private later (a: DateTimeOffset) b = max a b
 
+/// KNOWN, and against invariant 17: of two tokens of one renewal, both handed over, the browser keeps the later one; a request
+/// that it had sent with the other one confirms that, and the one that it keeps is dead. False: the exploration finds it.
+let private toleratesTwins = true
+
+let private losesTwin (sent: Sent) (known: World) jar =
+    sent.Events
+    |> List.exists (fun event ->
+        match event with
+        | RenewalConfirmed(secret, _, _) -> numberOf secret <> jar && Map.tryFind jar known.Fates = Some Waits
+        | _ -> false)
+
 /// The store takes the write, if it still has the version that the write is based on.
 let private apply (sent: Sent) world =
     let slot = world.Slots[sent.Target]
-    let isInsert = sent.Expected = 0
 
-    if (isInsert && slot.Version <> 0) then
-        struct (WriteResult.Conflict, world)
-    elif not isInsert && slot.State = Absent then
+    if sent.Expected <> 0 && slot.State.IsAbsent then
         struct (WriteResult.Absent, world)
     elif slot.Version <> sent.Expected then
         struct (WriteResult.Conflict, world)
     else
+        let write = sent.Write
         let seen = seenOf slot.State
-        let state = if isInsert then sent.State else Lifecycle.evolve sent.State (WasSeen seen)
+        let state = if sent.Expected = 0 then write.State else Lifecycle.evolve write.State (WasSeen seen)
 
         // The naive world learns what the writer knew, at the writer's clock.
         let reseen at (known: World) =
             { known with
                 Life = known.Life |> Option.map (fun life -> { life with Seen = at life.Seen }) }
 
+        let before = slot.Known |> reseen (fun _ -> seenOf write.Before.State)
+
         let known =
-            slot.Known
-            |> reseen (fun _ -> sent.Seen)
-            |> fun known -> List.fold (learn sent.Now) known sent.Events
+            List.fold (learn write.At) before sent.Events
             |> fun known -> if known.IsOver then known else reseen (later seen) known
 
         let updates =
@@ -431,15 +525,16 @@ let private apply (sent: Sent) world =
                 Known = known
                 Updates = updates }
 
-        checkWrite sent slot after
+        checkWrite world.Variant.Policy sent before slot after
 
         let requests =
-            if sent.Events |> List.exists _.IsWasWritten then
-                world.Running
-                |> List.map (fun request ->
-                    if request.Key = sent.Author then { request with Times = request.Times + 1 } else request)
-            else
-                world.Running
+            world.Running
+            |> List.map (fun request ->
+                if request.Key = sent.Author && request.Turn = sent.Turn && not sent.IsAffirming then
+                    require 9 "an operation was stored twice" request.Taken.IsEmpty
+                    { request with Taken = [ sent ] }
+                else
+                    request)
 
         // Other writes that are based on the version before can never be taken any more.
         let net = world.Net |> List.filter (fun other -> other.Target <> sent.Target)
@@ -447,27 +542,103 @@ let private apply (sent: Sent) world =
         struct (WriteResult.Written,
                 { withSlot sent.Target after world with
                     Running = requests
-                    Net = net })
+                    Net = net
+                    IsTainted =
+                        world.IsTainted
+                        || sent.IsThiefs
+                        || (toleratesTwins && losesTwin sent slot.Known world.Jars[sent.Target]) })
 
-/// Whether an event is stored, or comes with a touch (as in Loop.fs).
-let private isStored event =
-    match event with
-    | WasSeen _
-    | GraceEnded -> false
-    | _ -> true
+/// A decision on what is stored, with what the naive world knows then.
+type Inspect = Policy -> State -> DateTimeOffset -> Command -> World -> unit
 
-let mutable private inspect: Variant -> Step -> unit = fun _ _ -> ()
+let mutable private inspect: Inspect = fun _ _ _ _ _ -> ()
 
-/// Every decision in a world is shown to this, with what the naive world knows.
+/// Every decision in a world is shown to this.
 let inspectWith show = inspect <- show
 
-/// `past`: what this decision comes after, in the same move.
-let private decideAfter past world (request: Request) now command state =
-    let answer = Lifecycle.decide world.Variant.Policy now command state
+let touchStep = min (TimeSpan.FromMinutes 1L) (policy.Idle / 60.0)
+
+// -- the plans: the engine's, or written as there
+
+/// As in Requests.fs. One secret for all attempts.
+let private presenting (policy: Policy) (request: Request) : Plan<Out> =
+    let hash = fresh request.Token
+
+    let opened issued (snapshot: Snapshot) =
+        LetIn(snapshot, Lifecycle.grant hash request.ArrivedAt snapshot.State, issued)
+
+    { Decide =
+        fun now state ->
+            match Lifecycle.decide policy now (Present(hash, request.ArrivedAt)) state with
+            | Error refusal -> Error(SessionError.ofRefusal refusal)
+            | Ok events ->
+                let after = List.fold Lifecycle.evolve state events
+
+                if not (Lifecycle.letsIn events after) then
+                    Ok(struct (events, (fun _ -> TurnedAway)))
+                elif Lifecycle.isRenewalDue policy now after then
+                    let grant = Lifecycle.grant hash request.ArrivedAt after
+
+                    match Lifecycle.decide policy now (Renew(fresh request.Next, grant)) after with
+                    | Ok issued -> Ok(struct (events @ issued, opened request.Next))
+                    | Error _ -> Ok(struct (events, opened 0))
+                else
+                    Ok(struct (events, opened 0)) }
+
+let private commandOf world (request: Request) =
+    let next = fresh request.Next
+
+    match request.Call, request.Goal with
+    | Inserting, _ -> Create(next, world.Variant.Subject, [| 0uy |])
+    | Presenting, _ -> Present(fresh request.Token, request.ArrivedAt)
+    | Doing, Update -> Write([||], None, Some request.Grant)
+    | Doing, Save -> Write([| byte (request.Read + 1) |], Some request.Revision, Some request.Grant)
+    | Doing, ToSignIn -> SignIn(subject, [| 0uy |], next, request.Grant)
+    | Doing, ToElevate -> Elevate(next, None, request.Grant)
+    | Doing, SignOut -> Destroy(SignedOut, Some request.Grant)
+    | Ending, _ -> Destroy((if request.Who = Operator then Revoked else Limit), None)
+    | Telling, _ -> Tell
+    | (Expiring | Counting | Listing | Removing | Answering), _
+    | Doing, Look -> Expire
+
+let private planOf world (request: Request) : Plan<Out> =
+    let policy = world.Variant.Policy
+    let gives issued = fun snapshot -> After(snapshot, issued)
+
+    match request.Call, request.Goal with
+    | Presenting, _ -> presenting policy request
+    | Doing, Update ->
+        let count (data: byte[]) = Ok(struct ([| data[0] + 1uy |], int data[0] + 1))
+
+        let plan = Plans.update policy 1000 (Some request.Grant) count id
+
+        { Decide =
+            fun now state ->
+                match plan.Decide now state with
+                | Error error -> Error error
+                | Ok(struct (events, out)) ->
+                    let given snapshot =
+                        let struct (after, result) = out snapshot
+                        Given(after, result)
+
+                    Ok(struct (events, given)) }
+    | Inserting, _
+    | Doing, (ToSignIn | ToElevate) -> Plans.command policy (commandOf world request) (gives request.Next)
+    // As of the time before the records were read.
+    | Expiring, _ ->
+        let plan = Plans.command policy Expire (gives 0)
+        { Decide = fun _ state -> plan.Decide request.ArrivedAt state }
+    | _ -> Plans.command policy (commandOf world request) (gives 0)
+
+/// Shows what is decided on what is stored. A decision on an old reading is made in vain (its write will be refused):
+/// nothing is known of its world.
+let private show world (request: Request) (got: Snapshot) now =
     let slot = world.Slots[request.Target]
 
-    // A decision on an old reading is made in vain (its write will be refused): nothing is known of its world.
-    if request.SnapVersion = slot.Version && slot.Known.Life.IsSome then
+    if int got.Version = slot.Version && slot.Known.Life.IsSome then
+        let policy = world.Variant.Policy
+        let now = if request.Call = Expiring then request.ArrivedAt else now
+
         let known =
             { slot.Known with
                 Minted = world.Minted
@@ -475,67 +646,66 @@ let private decideAfter past world (request: Request) now command state =
                     slot.Known.Life
                     |> Option.map (fun life ->
                         { life with
-                            Seen = if slot.Known.IsOver then life.Seen else seenOf request.Snap }) }
+                            Seen = if slot.Known.IsOver then life.Seen else seenOf got.State }) }
 
-        let known = List.fold (learn now) known past
-        let events = Result.defaultValue [] answer
+        let command =
+            match commandOf world request with
+            | Write(_, None, grant) ->
+                let read =
+                    match Lifecycle.liveOf got.State with
+                    | Some live -> byte (dataOf live)
+                    | None -> 0uy
 
-        inspect
-            world.Variant
-            { Policy = world.Variant.Policy
-              Before = state
-              At = now
-              Command = command
-              Answer = answer
-              After = List.fold Lifecycle.evolve state events
-              Known = known
-              Learnt = List.fold (learn now) known events }
+                Write([| read + 1uy |], None, grant)
+            | command -> command
 
-    answer
+        inspect policy got.State now command known
 
-let private decide world request now command state = decideAfter [] world request now command state
+        if request.Call = Presenting then
+            match Lifecycle.decide policy now command got.State with
+            | Error _ -> ()
+            | Ok events ->
+                let after = List.fold Lifecycle.evolve got.State events
+
+                if Lifecycle.letsIn events after && Lifecycle.isRenewalDue policy now after then
+                    let grant = Lifecycle.grant (fresh request.Token) request.ArrivedAt after
+                    inspect policy after now (Renew(fresh request.Next, grant)) (List.fold (learn now) known events)
+
+// -- the requests
 
 let private mint (request: Request) world =
     let n = world.Minted + 1
     let request = { request with Next = n }
     struct (request, put request { world with Minted = n })
 
+/// The request begins another operation; `got`: the record that it has already.
+let private begins call target (got: Snapshot voption) (request: Request) =
+    { request with
+        Call = call
+        Target = target
+        Turn = request.Turn + 1
+        Plan = ValueNone
+        Run = Protocol.start
+        Ask = Load
+        Got = got
+        Taken = []
+        IsInDoubt = false }
+
 let private answering world (request: Request) =
     // What changes nothing for a browser needs no move of its own.
     match request.Who with
     | Browser _ when request.Issued <> 0 ->
         put
-            { request with
-                Call = Answering
-                Sent = null
-                Pending = []
-                Unsure = false
-                Snap = Absent
-                SnapVersion = -1
+            { begins Answering request.Home ValueNone request with
+                Turn = 0
                 Todo = []
                 Next = 0
-                Times = 0
-                Under = 0
                 Revision = 0L
-                Read = 0
-                Tries = 0 }
+                Read = 0 }
             world
     | _ -> gone request world
 
-let private fails world (request: Request) =
-    // A lost sign-in that is taken after all: nobody has its token.
-    let isLost = not request.Pending.IsEmpty && (request.Goal = ToSignIn || request.Goal = ToElevate)
-    answering { world with IsTainted = world.IsTainted || isLost } { request with Fails = true }
-
-let private ended (request: Request) target =
-    { request with
-        Call = Ending
-        Target = target
-        Snap = Absent
-        SnapVersion = -1
-        Tries = 0
-        Sent = null
-        Pending = [] }
+let private ended target (request: Request) = begins Ending target ValueNone request
 
 let private acknowledge world (request: Request) =
     let slot = world.Slots[request.Home]
@@ -555,282 +725,305 @@ let private acknowledge world (request: Request) =
 
     answering world request
 
-/// All that had to be ended is ended.
+/// All that had to be ended is ended, or was tried to.
 let private allEnded world (request: Request) =
     match request.Who with
     | Operator ->
-        for i in 0 .. world.Slots.Length - 1 do
-            if request.Promised &&& (1 <<< i) <> 0 then
-                require
-                    15
-                    $"session {i + 1} lives on after all were destroyed"
-                    (not (isAliveAnywhere world world.Slots[i]))
+        if not request.IsUnfinished then
+            for i in 0 .. world.Slots.Length - 1 do
+                if request.Promised &&& (1 <<< i) <> 0 then
+                    require
+                        15
+                        $"session {i + 1} lives on after all were destroyed"
+                        (not (isAliveAnywhere world world.Slots[i]))
 
         gone request world
-    | _ when request.Fails -> fails world { request with Issued = 0 }
+    // Its token is handed over, and nothing is promised.
+    | _ when request.IsUnfinished -> answering world request
+    | _ when request.Fails -> answering world { request with Issued = 0 }
     | _ -> acknowledge world request
 
 let private nextEnding world (request: Request) =
     match request.Todo with
     | [] -> allEnded world request
-    | target :: rest -> put { ended request target with Todo = rest } world
+    | target :: rest -> put { ended target request with Todo = rest } world
 
-/// The change was stored, or there was nothing to store: what the request does next.
-let private succeeded world (request: Request) (events: Event list) (state: State) version =
-    let request = { request with Sent = null; Pending = []; Tries = 0 }
+/// What an operation has given out: what the request does next. `isSure`: acknowledged as widely as it asks for.
+let private goesOn world (request: Request) (out: Out) isSure =
+    match request.Call, out with
+    | Presenting, LetIn(snapshot, grant, issued) ->
+        let live = (Lifecycle.liveOf snapshot.State).Value
 
-    match request.Call with
-    | Presenting ->
-        if not (Lifecycle.letsIn events state) then
-            gone request world
-        else
-            let live = (Lifecycle.liveOf state).Value
-            let isIssued = events |> List.exists _.IsRenewalIssued
+        let request =
+            { begins Doing request.Home (ValueSome snapshot) request with
+                Grant = grant
+                Revision = live.Revision
+                Read = dataOf live
+                Next = 0
+                Issued = issued
+                IsRenewal = issued > 0 }
 
-            let request =
-                { request with
-                    Snap = state
-                    SnapVersion = version
-                    Under = live.Elevations
-                    Revision = live.Revision
-                    Read = dataOf live
-                    Next = 0
-                    Issued = if isIssued then request.Next else 0 }
+        let world = if request.Who = Thief then { world with IsTainted = true } else world
 
-            let world = if request.Who = Thief then { world with IsTainted = true } else world
+        match request.Goal, world.Variant.Scope.Limit with
+        | Look, _ -> answering world request
+        | ToSignIn, Some _ when world.Variant.Scope.RefuseNew -> put { request with Call = Counting } world
+        | (ToSignIn | ToElevate), _ ->
+            let struct (request, world) = mint request world
+            put request world
+        | _ -> put request world
+    | (Inserting | Doing), After(_, issued) when issued > 0 ->
+        let request = { request with Issued = issued; IsRenewal = false; Next = 0 }
 
-            match request.Goal, world.Variant.Scope.Limit with
-            | Look, _ -> answering world request
-            | ToSignIn, Some _ when world.Variant.Scope.RefuseNew -> put { request with Call = Counting } world
-            | _ ->
-                match request.Goal with
-                | ToSignIn
-                | ToElevate ->
-                    let struct (request, world) = mint request world
-                    put { request with Call = Doing } world
-                | _ -> put { request with Call = Doing } world
-    | Inserting ->
-        let request = { request with Issued = request.Next; Next = 0 }
+        let isSignIn = request.Goal = ToSignIn && (request.Call = Doing || world.Variant.Subject.IsSome)
 
-        if world.Variant.Scope.Limit.IsSome && world.Variant.Subject.IsSome then
-            put { request with Call = Listing } world
-        elif world.Variant.Subject.IsSome then
-            acknowledge world request
-        else
-            answering world request
-    | Doing ->
-        match request.Goal with
-        | Update
-        | Save ->
-            require
-                9
-                $"an acknowledged update was stored {request.Times} times"
-                (request.Times = 1 || (request.Times = 2 && request.Unsure))
-
-            answering world request
-        | ToElevate -> answering world { request with Issued = request.Next }
-        | ToSignIn ->
-            let request =
-                { request with
-                    Issued = request.Next
-                    Next = 0
-                    Snap = Absent
-                    SnapVersion = -1 }
-
+        if isSignIn && isSure then
             if world.Variant.Scope.Limit.IsSome then
-                put { request with Call = Listing } world
+                put (begins Listing request.Home ValueNone request) world
             else
                 acknowledge world request
-        | SignOut -> answering world { request with Issued = -1 }
-        | Look -> answering world request
-    | Ending -> nextEnding world request
-    | Expiring
-    | Telling ->
-        // The expiry hook has heard of it.
-        match request.Call, state with
-        | Expiring, Expired(_, Unconfirmed, _, _) -> put { request with Call = Removing } world
-        | Expiring, Expired _ -> put { request with Call = Telling; Snap = state; SnapVersion = version } world
-        | _ -> gone request world
-    | Counting
-    | Listing
-    | Removing
-    | Answering -> gone request world
-
-let private refused world (request: Request) refusal =
-    match request.Call, refusal with
-    | Presenting, _ -> gone request world
-    | Ending, (Refusal.NoSession | Over _) -> nextEnding world { request with Sent = null; Pending = [] }
-    | (Expiring | Telling), _ -> gone request world
-    | _ -> fails world request
-
-/// What the engine asks the lifecycle in this call.
-let private ask world (request: Request) =
-    let now = clockOf world request.Node
-    let state = request.Snap
-
-    match request.Call with
-    | Presenting ->
-        match decide world request now (Present(fresh request.Token)) state with
-        | Error refusal -> Error refusal
-        | Ok events ->
-            let after = List.fold Lifecycle.evolve state events
-
-            match Lifecycle.liveOf after with
-            | Some live when Lifecycle.letsIn events after && Lifecycle.isRenewalDue world.Variant.Policy now after ->
-                let renew = Renew(fresh request.Next, live.Elevations)
-
-                match decideAfter events world request now renew after with
-                | Ok issued -> Ok(events @ issued)
-                | Error _ -> Ok events
-            | _ -> Ok events
-    | Doing ->
-        let under = request.Under
-        let next = fresh request.Next
-
-        let command =
-            match request.Goal with
-            | Update ->
-                let read =
-                    match Lifecycle.liveOf state with
-                    | Some live -> byte (dataOf live)
-                    | None -> 0uy
-
-                Write([| read + 1uy |], None, under)
-            | Save -> Write([| byte (request.Read + 1) |], Some request.Revision, under)
-            | ToSignIn -> SignIn(subject, [| 0uy |], next, under)
-            | ToElevate -> Elevate(next, under)
-            | SignOut -> Destroy(SignedOut, Some under)
-            | Look -> Expire
-
-        decide world request now command state
-    | Ending -> decide world request now (Destroy((if request.Who = Operator then Revoked else Limit), None)) state
-    | Expiring -> decide world request now Expire state
-    | Telling -> decide world request now Tell state
-    | Inserting ->
-        Lifecycle.decide
-            world.Variant.Policy
-            now
-            (Create(fresh request.Next, world.Variant.Subject, [| 0uy |]))
-            Lifecycle.initial
-    | Counting
-    | Listing
-    | Removing
-    | Answering -> Error NotDue
-
-let private maxTries = 4
-
-/// The answer to a write that was not taken: load again, and decide again.
-let private again world (request: Request) result =
-    if result = WriteResult.Absent then
-        refused world { request with Sent = null } Refusal.NoSession
-    elif request.Call = Inserting || request.Tries >= maxTries then
-        fails world { request with Sent = null; Issued = 0 }
-    else
-        put
-            { request with
-                Sent = null
-                Snap = Absent
-                SnapVersion = -1
-                Tries = request.Tries + 1 }
-            world
-
-/// The request whose move is being tried: what a story tells of a move that breaks.
-let mutable trying: Request option = None
-let mutable isTelling = false
-
-let private writing emit world (request: Request) =
-    match request.Sent with
-    | null -> ()
-    | sent ->
-        let struct (result, after) = apply sent world
-        let mine = after.Running |> List.find (fun other -> other.Key = request.Key)
-
-        let next =
-            if result = WriteResult.Written then
-                succeeded after mine sent.Events sent.State (sent.Expected + 1)
-            else
-                again after mine result
-
-        emit (Writes(request, result, (sent.Events |> List.map eventName |> String.concat ", "))) next
-
-        if world.FaultsLeft > 0 then
-            let unknown world =
-                let mine = world.Running |> List.find (fun other -> other.Key = request.Key)
-
-                put
-                    { mine with
-                        Sent = null
-                        Pending = sent :: mine.Pending
-                        Snap = Absent
-                        SnapVersion = -1
-                        Tries = mine.Tries + 1 }
-                    { world with FaultsLeft = world.FaultsLeft - 1 }
-
-            if request.Tries < maxTries then
-                if result = WriteResult.Written then
-                    emit (Unknown(request, true, false)) (unknown after)
-
-                    emit
-                        (Unknown(request, false, true))
-                        (let world = unknown world in { world with Net = sent :: world.Net })
-
-                emit (Unknown(request, false, false)) (unknown world)
-
-let private deciding emit world (request: Request) =
-    match ask world request with
-    | Error refusal -> emit (Decides(request, $"refused: {refusalName refusal}")) (refused world request refusal)
-    | Ok events ->
-        let names = if events.IsEmpty then "nothing to do" else events |> List.map eventName |> String.concat ", "
-        let state = List.fold Lifecycle.evolve request.Snap events
-
-        if not (List.exists isStored events) then
-            let next world = succeeded world request events state request.SnapVersion
-
-            // A touch: it moves last seen forward, and may be lost.
-            if seenOf state > seenOf request.Snap then
-                let slot = world.Slots[request.Target]
-                let seen = seenOf state
-
-                let touched =
-                    if isLive slot.State && seen > seenOf slot.State then
-                        { slot with
-                            State = Lifecycle.evolve slot.State (WasSeen seen)
-                            Known =
-                                { slot.Known with
-                                    Life =
-                                        slot.Known.Life
-                                        |> Option.map (fun life -> { life with Seen = later life.Seen seen }) } }
-                    else
-                        slot
-
-                emit (Decides(request, names)) (next (withSlot request.Target touched world))
-
-                if world.FaultsLeft > 0 then
-                    emit
-                        (Decides(request, names + ", and the touch is lost"))
-                        (next { world with FaultsLeft = world.FaultsLeft - 1 })
-            else
-                emit (Decides(request, names)) (next world)
         else
-            let op = world.Ops + 1
+            answering world request
+    | Doing, (After _ | Given _) ->
+        match request.Goal with
+        | SignOut -> answering world { request with Issued = -1; IsRenewal = false }
+        | _ -> answering world request
+    | Ending, _ -> nextEnding world { request with IsUnfinished = request.IsUnfinished || not isSure }
+    | Expiring, After(snapshot, _) ->
+        // The expiry hook has heard of it.
+        match snapshot.State with
+        | Expired(_, Unconfirmed, _, _) ->
+            put
+                { begins Removing request.Home (ValueSome snapshot) request with
+                    Turn = 0 }
+                world
+        | Expired _ -> put (begins Telling request.Home (ValueSome snapshot) request) world
+        | _ -> gone request world
+    | _ -> gone request world
 
-            let seen = seenOf request.Snap
+let private refused world (request: Request) error =
+    match request.Call, error with
+    | Ending, SessionError.NoSession -> nextEnding world request
+    | Ending, _ -> nextEnding world { request with IsUnfinished = true }
+    | Doing, (SessionError.NoSession | SessionError.Ended _) when request.Goal = SignOut ->
+        answering world { request with Issued = -1; IsRenewal = false }
+    | Doing, _ -> answering world request
+    | _ -> gone request world
 
-            let sent =
-                Sent(
-                    op,
-                    request.Key,
-                    request.Target,
-                    request.SnapVersion,
-                    state,
-                    events,
-                    clockOf world request.Node,
-                    seen
-                )
+let private errorName error =
+    match error with
+    | SessionError.Refused refusal -> refusalName refusal
+    | SessionError.Ended _ -> "it has ended"
+    | SessionError.NoSession -> "there is none"
+    | SessionError.Conflict -> "another write came first"
+    | SessionError.Unavailable _ -> "the store is down"
+    | _ -> "another reason"
 
-            let request = { request with Sent = sent }
-            let world = put request { world with Ops = op }
-            if world.Variant.Scope.Fine then emit (Decides(request, names)) world else writing emit world request
+/// How an operation has ended: what is said is true, and what is given out belongs to what is stored.
+let private finished (emit: Words -> Whole -> unit) world (request: Request) (ending: Session.Engine.Ending<Out>) =
+    let inFlight =
+        world.Net
+        |> List.filter (fun sent ->
+            sent.Author = request.Key && sent.Turn = request.Turn && not sent.IsAffirming && mayStill world sent)
+
+    let stored (write: Write<Out>) isSure =
+        match request.Taken with
+        | [ taken ] when taken.Op = int write.Operation ->
+            require 18 "stored, and a write of it is still on its way" inFlight.IsEmpty
+
+            let after =
+                match request.Run.Affirms, request.Run.Sent with
+                | ValueSome _, ValueSome again -> again
+                | _ -> write
+
+            let snapshot =
+                { after.Before with
+                    Version = after.Before.Version + 1L
+                    Operation = after.Operation
+                    State = after.State
+                    StoredLastSeen = seenOf after.State }
+
+            let out = write.Out snapshot
+
+            let isOf (n: int) =
+                taken.Write.Events
+                |> List.exists (fun event ->
+                    match event with
+                    | WasCreated(secret, _, _, _)
+                    | WasSignedIn(_, _, secret, _)
+                    | WasElevated(secret, _)
+                    | RenewalIssued(secret, _) -> numberOf secret = n
+                    | _ -> false)
+
+            match out with
+            | LetIn(_, _, issued)
+            | After(_, issued) ->
+                require
+                    18
+                    $"token {issued} is handed over, and is not that of what is stored"
+                    (issued = 0 || isOf issued)
+            | Given(_, result) ->
+                require
+                    18
+                    $"the update gives out {result}, and is not what is stored"
+                    (taken.Write.Events
+                     |> List.exists (fun event ->
+                         match event with
+                         | WasWritten data -> int data[0] = result
+                         | _ -> false))
+            | TurnedAway -> ()
+
+            emit
+                (fun () -> if isSure then "it is stored" else "it is stored, and not acknowledged")
+                (goesOn world request out isSure)
+        | _ -> raise (Broken(18, "what is said to be stored is not"))
+
+    match ending with
+    | Session.Engine.Ending.Refused error ->
+        // What was changed is gone with its record, and cannot be changed any more.
+        let isGone = error.IsNoSession && world.Slots[request.Target].State.IsAbsent
+        require 18 "refused, and it was stored" (isGone || request.Taken.IsEmpty)
+        require 18 "refused, and a write of it is still on its way" inFlight.IsEmpty
+        emit (fun () -> $"refused: {errorName error}") (refused world request error)
+    | Session.Engine.Ending.Unsure _ ->
+        require 18 "unsure, and every write of it was answered" request.IsInDoubt
+        // An elevation that is taken after all: nobody has its token.
+        let isLost =
+            (request.Goal = ToSignIn || request.Goal = ToElevate || request.Call = Inserting)
+            && not (request.Taken.IsEmpty && inFlight.IsEmpty)
+
+        emit
+            (fun () -> "nobody can tell what became of it")
+            (refused
+                { world with IsTainted = world.IsTainted || isLost }
+                request
+                (SessionError.Unsure(TimeoutException())))
+    | Session.Engine.Ending.Stored write -> stored write true
+    | Session.Engine.Ending.Unacknowledged(write, _) -> stored write false
+    | Session.Engine.Ending.Kept(write, seenAt) ->
+        require 18 "nothing to store, and it was stored" request.Taken.IsEmpty
+        require 18 "nothing to store, and a write of it is still on its way" inFlight.IsEmpty
+
+        let state =
+            match seenAt with
+            | ValueSome _ -> write.State
+            | ValueNone ->
+                write.Events
+                |> List.filter (fun event -> not event.IsWasSeen)
+                |> List.fold Lifecycle.evolve write.Before.State
+
+        let next world = goesOn world request (write.Out { write.Before with State = state }) true
+
+        match seenAt with
+        | ValueNone -> emit (fun () -> "nothing to store") (next world)
+        // A touch: it moves last seen forward, and may be lost.
+        | ValueSome seen ->
+            let slot = world.Slots[request.Target]
+
+            let touched =
+                if isLive slot.State && seen > seenOf slot.State then
+                    { slot with
+                        State = Lifecycle.evolve slot.State (WasSeen seen)
+                        Known =
+                            { slot.Known with
+                                Life =
+                                    slot.Known.Life
+                                    |> Option.map (fun life -> { life with Seen = later life.Seen seen }) } }
+                else
+                    slot
+
+            emit (fun () -> "nothing to store but a touch") (next (withSlot request.Target touched world))
+
+            if world.FaultsLeft > 0 then
+                emit
+                    (fun () -> "nothing to store but a touch, which is lost")
+                    (next { world with FaultsLeft = world.FaultsLeft - 1 })
+
+let private eventNames (write: Write<Out>) = write.Events |> List.map eventName |> String.concat ", "
+
+/// The protocol gets an answer, and says what is next. `move`: what this move is called, with what came of it.
+let rec private hear emit (move: Words -> Move) world (request: Request) answer =
+    let plan = request.Plan |> ValueOption.defaultWith (fun () -> planOf world request)
+    let struct (run, ask) = Protocol.next plan touchStep request.Run answer
+
+    let request =
+        { request with
+            Plan = ValueSome plan
+            Run = run
+            Ask = ask
+            Got = ValueNone }
+
+    match ask with
+    | Load -> emit (move (fun () -> "it has to look again")) (put request world)
+    | Swap write ->
+        let world = put request { world with Ops = int write.Operation }
+
+        if world.Variant.Scope.Fine then
+            emit (move (fun () -> eventNames write)) world
+        else
+            writing emit world request write
+    | Finish ending ->
+        let world = put request world
+        finished (fun what after -> emit (move what) after) world request ending
+
+/// The store takes the write or does not, and says so, or something else, or nothing.
+and private writing emit world (request: Request) (write: Write<Out>) =
+    let sent =
+        { Write = write
+          Author = request.Key
+          Turn = request.Turn
+          Token = request.Token
+          ByOld = request.Call = Presenting || request.Grant.ByPredecessor
+          IsThiefs = request.Who = Thief
+          IsAffirming = request.Run.Affirms.IsSome
+          Target = request.Target }
+
+    let mine world = world.Running |> List.find (fun other -> other.Key = request.Key)
+
+    let answered fate answer world =
+        let label (what: Words) = Writes(request, fate, (fun () -> $"{eventNames write}: {what ()}"))
+
+        hear emit label world (mine world) answer
+
+    let struct (result, after) = apply sent world
+    let isTaken = result = WriteResult.Written
+
+    let said =
+        if isTaken then "the store takes it"
+        elif result = WriteResult.Absent then "there is no record"
+        else "another write came first"
+
+    answered said (Answered result) after
+
+    if world.FaultsLeft > 0 then
+        let faulty world = put { mine world with IsInDoubt = true } { world with FaultsLeft = world.FaultsLeft - 1 }
+
+        let silent, failed = Answered WriteResult.Unknown, Failed(TimeoutException())
+
+        if isTaken then
+            let taken = faulty after
+            answered "it is taken, and the answer does not come" silent taken
+            let travels = let world = faulty world in { world with Net = sent :: world.Net }
+            answered "it is on its way, and the answer does not come" silent travels
+
+            if world.Variant.Scope.Fails then
+                answered "it is taken, and the store fails" failed taken
+                answered "it is taken, and not acknowledged" (Answered WriteResult.Unacknowledged) taken
+                answered "it is on its way, and the store fails" failed travels
+
+        let lost = faulty world
+        answered "it is lost, and the answer does not come" silent lost
+
+        if world.Variant.Scope.Fails then
+            answered "it is lost, and the store fails" failed lost
+
+            if not sent.IsAffirming then
+                answered "the store is full" (Failed(StoreFullException "full")) { lost with Running = world.Running }
+
+let private deciding emit world (request: Request) (got: Snapshot) =
+    let now = clockOf world request.Node
+    show world request got now
+    hear emit (fun what -> Decides(request, what)) world request (Found(Ok got, now, int64 (world.Ops + 1)))
 
 /// The sessions of the subject that have not ended: those that live by the clock of this node, and those whose time is
 /// over by it, which may live yet by the clock of another.
@@ -849,40 +1042,46 @@ let private signedInAt world i =
     | None -> struct (DateTimeOffset.MinValue, i)
 
 let private loading emit world (request: Request) =
-    let slot = world.Slots[request.Target]
+    let got = snapshotOf request.Target world.Slots[request.Target]
 
-    let loaded world request =
-        let request = { request with Snap = slot.State; SnapVersion = slot.Version }
-        let world = put request world
-        if world.Variant.Scope.Fine then emit (Loads request) world else deciding emit world request
+    if world.Variant.Scope.Fine then
+        emit (Loads request) (put { request with Got = ValueSome got } world)
+    else
+        deciding emit world request got
 
-    match request.Pending with
-    | [] ->
-        if slot.State = Absent then
-            emit (Loads request) (refused world request Refusal.NoSession)
-        else
-            loaded world request
-    | pending ->
-        match pending |> List.tryFind (fun sent -> sent.Op = slot.Op) with
-        | _ when slot.State = Absent ->
-            emit (Checks(request, "there is no record")) (refused world { request with Pending = [] } Refusal.NoSession)
-        | Some sent ->
-            emit
-                (Checks(request, "its write had arrived"))
-                (succeeded world request sent.Events sent.State (sent.Expected + 1))
-        | None when request.Call = Inserting ->
-            emit (Checks(request, "the id is taken")) (fails world { request with Pending = []; Issued = 0 })
-        | None ->
-            let isOlder (sent: Sent) = slot.Version > sent.Expected + 1
+    if world.FaultsLeft > 0 && world.Variant.Scope.Fails then
+        let less = { world with FaultsLeft = world.FaultsLeft - 1 }
+        hear emit (fun what -> DoesNotLoad(request, what)) less request (Failed(TimeoutException()))
 
-            let request =
-                { request with
-                    Pending = pending |> List.filter (fun sent -> slot.Version = sent.Expected)
-                    Unsure = request.Unsure || List.exists isOlder pending
-                    Snap = slot.State
-                    SnapVersion = slot.Version }
+/// The request whose move is being tried: what a story tells of a move that breaks.
+let mutable trying: Request option = None
+let mutable isTelling = false
 
-            emit (Checks(request, "its write is not there")) (put request world)
+/// The token comes to the browser, or is taken from it.
+let private delivered (late: Late) world =
+    let jars = Array.copy world.Jars
+    jars[late.Of] <- if late.Carries = -1 then 0 else late.Carries
+    { world with Jars = jars }
+
+/// A slow answer with the twin of a token that the browser has got and used meanwhile: it is dead, and the other one was not.
+let private isOvertaken world (late: Late) =
+    let slot = world.Slots[late.Of]
+    let stands n = Lifecycle.opens world.Variant.Policy (clockOf world 0) (fresh n) slot.State
+    late.Carries > 0 && not (stands late.Carries) && stands world.Jars[late.Of]
+
+/// The headers are written: the token of a renewal is handed over only if it still stands, as in Parting.fs.
+let private stillHands world (request: Request) =
+    not request.IsRenewal
+    || (let now = clockOf world request.Node
+        let state = Lifecycle.settle world.Variant.Policy now world.Slots[request.Home].State
+
+        match Lifecycle.standing (fresh request.Issued) state with
+        | Standing.Current
+        | Standing.Offered -> true
+        | Standing.Predecessor
+        | Standing.Stolen _
+        | Standing.Dead
+        | Standing.Unknown -> false)
 
 /// What this request can do next.
 let private advance emit world (request: Request) =
@@ -891,31 +1090,45 @@ let private advance emit world (request: Request) =
 
     match request.Call with
     | Answering ->
-        let answered =
-            match request.Who with
-            | Browser i ->
-                let jars = Array.copy world.Jars
-                jars[i] <- if request.Issued = -1 then 0 else request.Issued
-                { world with Jars = jars }
-            | _ -> world
+        match request.Who with
+        | Browser i when stillHands world request ->
+            let late = { Of = i; Carries = request.Issued }
+            let away = gone request world
+            // Whatever is still on its way was sent before.
+            let isCrossed = world.Late |> List.exists (fun other -> other.Of = i)
 
-        emit (Answers request) (gone request answered)
+            emit (Answers(request, true)) { delivered late away with IsTainted = world.IsTainted || isCrossed }
+
+            if world.FaultsLeft > 0 then
+                emit
+                    (AnswerWaits request)
+                    { away with
+                        Late = away.Late @ [ late ]
+                        FaultsLeft = world.FaultsLeft - 1 }
+        | _ -> emit (Answers(request, false)) (gone request world)
     | Removing ->
         let slot = world.Slots[request.Target]
-        require 6 "a session that is not over was removed" (not (isLive slot.State))
-        emit (Removes request) (gone request (withSlot request.Target { slot with State = Absent } world))
+        let version = request.Got |> ValueOption.map _.Version |> ValueOption.defaultValue 0L
+
+        if int64 slot.Version = version then
+            require 6 "a session that is not over was removed" (not (isLive slot.State))
+            let net = world.Net |> List.filter (fun sent -> sent.Target <> request.Target)
+            let world = { world with Net = net }
+            emit (Removes request) (gone request (withSlot request.Target { slot with State = Absent } world))
+        else
+            emit (Removes request) (gone request world)
     | Counting ->
         let others = fst (listed world request) |> List.filter (fun i -> i <> request.Home)
 
         if others.Length < Option.get world.Variant.Scope.Limit then
             let struct (request, world) = mint request world
-            emit (Lists(request, "the limit leaves room")) (put { request with Call = Doing } world)
+            emit (Lists(request, (fun () -> "the limit leaves room"))) (put { request with Call = Doing } world)
         else
-            emit (Lists(request, "the limit is reached")) (fails world request)
+            emit (Lists(request, (fun () -> "the limit is reached"))) (answering world request)
     | Listing ->
         let found, overdue = listed world request
         let most = Option.defaultValue 0 world.Variant.Scope.Limit
-        let shown = found |> List.map (fun i -> $"session {i + 1}") |> String.concat ", " |> sprintf "finds [%s]"
+        let shown () = found |> List.map (fun i -> $"session {i + 1}") |> String.concat ", " |> sprintf "finds [%s]"
 
         match request.Who with
         | Operator -> emit (Lists(request, shown)) (nextEnding world { request with Todo = found @ overdue })
@@ -929,8 +1142,8 @@ let private advance emit world (request: Request) =
             let stepBack = nextEnding world { request with Todo = [ request.Home ]; Fails = true }
 
             if others.Length < most then emit (Lists(request, shown)) (nextEnding world { request with Todo = overdue })
-            elif earlier.Length >= most then emit (Lists(request, shown + " and steps back")) stepBack
-            else emit (Lists(request, shown + " and gives up waiting")) stepBack
+            elif earlier.Length >= most then emit (Lists(request, (fun () -> shown () + " and steps back"))) stepBack
+            else emit (Lists(request, (fun () -> shown () + " and gives up waiting"))) stepBack
         | _ ->
             let tooMany = found |> List.sortByDescending (signedInAt world) |> List.skip (min most found.Length)
 
@@ -947,14 +1160,10 @@ let private advance emit world (request: Request) =
     | Ending
     | Expiring
     | Telling ->
-        if not (isNull request.Sent) then
-            writing emit world request
-        elif request.Call = Inserting && request.Pending.IsEmpty then
-            deciding emit world { request with Snap = Absent; SnapVersion = 0 }
-        elif request.SnapVersion < 0 then
-            loading emit world request
-        else
-            deciding emit world request
+        match request.Ask, request.Got with
+        | Swap write, _ -> writing emit world request write
+        | _, ValueSome got -> deciding emit world request got
+        | _, ValueNone -> loading emit world request
 
 let private request who node goal home token call =
     { Key = 0
@@ -964,22 +1173,29 @@ let private request who node goal home token call =
       Home = home
       Target = home
       Token = token
+      ArrivedAt = t0
       Call = call
-      Snap = Absent
-      SnapVersion = -1
-      Under = 0
+      Turn = 0
+      Plan = ValueNone
+      Run = Protocol.start
+      Ask = Load
+      Got = ValueNone
+      Taken = []
+      IsInDoubt = false
+      Grant =
+        { Elevations = 0
+          Secret = fresh 0
+          ByPredecessor = false
+          ArrivedAt = t0 }
       Revision = 0L
       Read = 0
       Next = 0
       Issued = 0
-      Sent = null
-      Pending = []
-      Unsure = false
-      Tries = 0
-      Times = 0
+      IsRenewal = false
       Todo = []
       Promised = 0
-      Fails = false }
+      Fails = false
+      IsUnfinished = false }
 
 /// Tokens that a thief can have: all that this record knows, what the browser has, and one that was never issued.
 let private stolen world i =
@@ -1011,7 +1227,7 @@ let moves (emit: Move -> Whole -> unit) world =
 
         let enter (made: Request) =
             let key = world.Keys + 1
-            let made = { made with Key = key }
+            let made = { made with Key = key; ArrivedAt = clockOf world made.Node }
             let world = { world with Keys = key; Running = world.Running @ [ made ] }
 
             let struct (made, world) =
@@ -1032,7 +1248,8 @@ let moves (emit: Move -> Whole -> unit) world =
                         && not (world.Running |> List.exists (fun other -> other.Home = i))
                         && not (world.Net |> List.exists (fun sent -> sent.Target = i))
                     then
-                        enter (request (Browser i) node ToSignIn i 0 Inserting)
+                        let made = request (Browser i) node ToSignIn i 0 Inserting
+                        enter { made with Got = ValueSome(Records.Absent(string i)) }
                 else
                     for goal in scope.Goals do
                         if world.Jars[i] > 0 then
@@ -1044,11 +1261,12 @@ let moves (emit: Move -> Whole -> unit) world =
 
                     if scope.Sweeper && not (world.Running |> List.exists (fun other -> other.Who = Sweeper)) then
                         let sweep call =
-                            let made = request Sweeper node Look i 0 call
-                            enter { made with Snap = slot.State; SnapVersion = slot.Version }
+                            enter
+                                { request Sweeper node Look i 0 call with
+                                    Got = ValueSome(snapshotOf i slot) }
 
                         let now = clockOf world node
-                        let isDue = slot.State <> Absent && Lifecycle.due world.Variant.Policy slot.State <= now
+                        let isDue = not slot.State.IsAbsent && Lifecycle.due world.Variant.Policy slot.State <= now
 
                         match slot.State with
                         | Destroyed _
@@ -1075,13 +1293,26 @@ let moves (emit: Move -> Whole -> unit) world =
 
         if world.FaultsLeft > 0 then
             let less = { world with FaultsLeft = world.FaultsLeft - 1 }
-            let taints = request.Issued > 0 && (request.Goal = ToSignIn || request.Goal = ToElevate)
 
             match request.Call with
-            | Answering -> emit (AnswerLost request) { gone request less with IsTainted = world.IsTainted || taints }
+            | Answering ->
+                let taints = request.Issued > 0 && not request.IsRenewal
+                emit (AnswerLost request) { gone request less with IsTainted = world.IsTainted || taints }
             | _ ->
                 let mayTaint = request.Goal = ToSignIn || request.Goal = ToElevate
                 emit (Crashes request) { gone request less with IsTainted = world.IsTainted || mayTaint }
+
+    for late in world.Late do
+        let rest =
+            { world with
+                Late = world.Late |> List.filter (fun other -> other <> late) }
+
+        let isBefore = (List.head (world.Late |> List.filter (fun other -> other.Of = late.Of))) = late
+
+        emit
+            (AnswerComes late)
+            { delivered late rest with
+                IsTainted = world.IsTainted || not isBefore || (toleratesTwins && isOvertaken world late) }
 
     for sent in world.Net do
         let rest =

@@ -39,9 +39,11 @@ internal sealed class Deadline : IDisposable
         {
             await task.WaitAsync(Token).ConfigureAwait(false);
         }
-        catch (OperationCanceledException) when (Token.IsCancellationRequested && !_caller.IsCancellationRequested)
+        catch (OperationCanceledException error) when (!_caller.IsCancellationRequested)
         {
-            throw Passed(_timeout);
+            throw Token.IsCancellationRequested
+                ? Passed(_timeout)
+                : new TimeoutException("The cache gave up by itself, before OperationTimeout.", error);
         }
     }
 

@@ -7,12 +7,10 @@ namespace Session.Stores.DistributedCache;
 /// Sessions in whatever cache the application has. A cache neither compares and swaps nor lists: in one process no write
 /// is lost, between processes the last one wins. <c>Prepare</c> says so.
 /// </summary>
-public sealed class DistributedCacheStore : ISessionStore
+public sealed class DistributedCacheStore : ISessionStore, IRemovesVersion
 {
     private const string CannotList =
         "A distributed cache cannot list sessions: neither those of a subject nor those that are overdue. Choose UseRedis or UseSqlite for that.";
-
-    private static readonly TimeSpan Longest = TimeSpan.FromDays(3650);
 
     private readonly string _cacheName;
     private readonly CacheEntries _entries;
@@ -30,22 +28,16 @@ public sealed class DistributedCacheStore : ISessionStore
     {
         ArgumentNullException.ThrowIfNull(cache);
         ArgumentNullException.ThrowIfNull(options);
-        Require(
+        OptionChecks.Require(
             options.KeyPrefix is { Length: <= 100 },
             "DistributedCacheStoreOptions.KeyPrefix must have at most 100 characters."
         );
-        Require(
-            options.OperationTimeout > TimeSpan.Zero && options.OperationTimeout <= TimeSpan.FromMinutes(10),
-            "DistributedCacheStoreOptions.OperationTimeout must be more than zero and at most ten minutes."
-        );
-        Require(
-            options.KeepFor > TimeSpan.Zero && options.KeepFor <= Longest,
+        OptionChecks.RequireOperationTimeout(options.OperationTimeout, nameof(DistributedCacheStoreOptions));
+        OptionChecks.Require(
+            options.KeepFor > TimeSpan.Zero && options.KeepFor <= Lifetime.Longest,
             "DistributedCacheStoreOptions.KeepFor must be more than zero and at most ten years."
         );
-        Require(
-            options.JanitorMargin >= TimeSpan.FromMinutes(10) && options.JanitorMargin <= Longest,
-            "DistributedCacheStoreOptions.JanitorMargin must be between ten minutes and ten years."
-        );
+        Lifetime.RequireMargin(options.JanitorMargin, nameof(DistributedCacheStoreOptions));
 
         _cacheName = cache.GetType().FullName ?? cache.GetType().Name;
         _entries = new CacheEntries(cache);
@@ -54,12 +46,6 @@ public sealed class DistributedCacheStore : ISessionStore
         _timeout = options.OperationTimeout;
         _keepFor = options.KeepFor;
         _margin = options.JanitorMargin;
-
-        static void Require(bool isRight, string sentence)
-        {
-            if (!isRight)
-                throw new ArgumentException(sentence, nameof(options));
-        }
     }
 
     ValueTask<StoreReport> ISessionStore.Prepare(CancellationToken cancellationToken)
@@ -160,24 +146,27 @@ public sealed class DistributedCacheStore : ISessionStore
             .ConfigureAwait(false);
     }
 
-    async ValueTask ISessionStore.Remove(string id, CancellationToken cancellationToken)
+    ValueTask ISessionStore.Remove(string id, CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(id);
-        var isRemoved = await Write(
-                id,
-                async (write, _) =>
-                {
-                    write.Send();
-                    await _entries.Remove(Key(id)).ConfigureAwait(false);
-                    await _entries.Remove(SeenKey(id)).ConfigureAwait(false);
-                    return true;
-                },
-                false,
-                cancellationToken
-            )
-            .ConfigureAwait(false);
-        if (!isRemoved)
-            throw Deadline.Passed(_timeout);
+        return RemoveIf(id, _ => Task.FromResult(true), cancellationToken);
+    }
+
+    // The cache compares nothing: what another process writes between the look and the removal is removed.
+    ValueTask IRemovesVersion.RemoveVersion(
+        string id,
+        long version,
+        long operation,
+        CancellationToken cancellationToken
+    )
+    {
+        ArgumentNullException.ThrowIfNull(id);
+        return RemoveIf(id, IsStillThis, cancellationToken);
+
+        async Task<bool> IsStillThis(CancellationToken cancel) =>
+            await Find(id, cancel).ConfigureAwait(false) is { } stored
+            && stored.Version == version
+            && stored.Operation == operation;
     }
 
     ValueTask<StoredPage> ISessionStore.BySubject(
@@ -227,10 +216,41 @@ public sealed class DistributedCacheStore : ISessionStore
             : record;
     }
 
+    private async ValueTask RemoveIf(
+        string id,
+        Func<CancellationToken, Task<bool>> isWanted,
+        CancellationToken cancellationToken
+    )
+    {
+        var isDone = await Write(
+                id,
+                async (write, cancel) =>
+                {
+                    if (!await isWanted(cancel).ConfigureAwait(false))
+                        return true;
+
+                    write.Send();
+                    await _entries.Remove(Key(id)).ConfigureAwait(false);
+                    await _entries.Remove(SeenKey(id)).ConfigureAwait(false);
+                    return true;
+                },
+                false,
+                cancellationToken
+            )
+            .ConfigureAwait(false);
+        if (!isDone)
+            throw Deadline.Passed(_timeout);
+    }
+
     /// <summary>
-    /// Alone in this process with the id. A write that was sent keeps its turn until the cache has answered, even when
-    /// its caller has gone: it may still take effect, and must not do so behind a later one.
+    /// Runs the work, alone in this process with the id. It sends one write at most, and that one once. A write that was
+    /// sent keeps its turn until the cache has answered, even when its caller has gone: it may still take effect, and must
+    /// not do so behind a later one.
     /// </summary>
+    /// <param name="id">The id of the record.</param>
+    /// <param name="work">Looks, and then says <see cref="PendingWrite.Send"/> before it writes.</param>
+    /// <param name="whenUnknown">The answer when the write was sent, and the cache's answer has not come in time.</param>
+    /// <param name="cancellationToken">Stops what was not sent yet.</param>
     private async ValueTask<T> Write<T>(
         string id,
         Func<PendingWrite, CancellationToken, Task<T>> work,
@@ -243,7 +263,7 @@ public sealed class DistributedCacheStore : ISessionStore
         var gate = _gates.Of(Key(id));
         await deadline.Enter(gate).ConfigureAwait(false);
         var write = new PendingWrite();
-        var turn = Turn(write, deadline.Token);
+        var turn = Turn(deadline.Token);
         try
         {
             return await deadline.Of(turn).ConfigureAwait(false);
@@ -264,11 +284,16 @@ public sealed class DistributedCacheStore : ISessionStore
             return whenUnknown;
         }
 
-        async Task<T> Turn(PendingWrite write, CancellationToken cancel)
+        async Task<T> Turn(CancellationToken cancel)
         {
             try
             {
                 return await work(write, cancel).ConfigureAwait(false);
+            }
+            catch (OperationCanceledException) when (write.WasSent)
+            {
+                // The cache gave up by itself. To the caller a cancelled call would mean that nothing was changed.
+                return whenUnknown;
             }
             finally
             {
@@ -277,15 +302,11 @@ public sealed class DistributedCacheStore : ISessionStore
         }
     }
 
-    /// <summary>Only a janitor's: the lifecycle's deadlines are in the record, and reads do not prolong this.</summary>
+    /// <summary>When the cache may clear the record away. Sessions end by the deadlines in their records, and reads do not prolong this.</summary>
     private TimeSpan TimeToLive(StoredRecord record)
     {
-        var rest = record.DueAt - record.LastSeen;
-        if (record.Kind == RecordKind.Live && rest < _keepFor)
-            rest = _keepFor;
-        if (rest < TimeSpan.Zero)
-            rest = TimeSpan.Zero;
-        return (rest > Longest ? Longest : rest) + _margin;
+        var rest = Lifetime.Between(record.LastSeen, record.DueAt);
+        return (record.Kind == RecordKind.Live && rest < _keepFor ? _keepFor : rest) + _margin;
     }
 
     private static string Words(TimeSpan time) =>

@@ -7,6 +7,9 @@ internal sealed class PendingWrite
     private const int GivenUp = 2;
     private int _state;
 
+    /// <summary>Whether it may have taken effect, or still may.</summary>
+    public bool WasSent => Volatile.Read(ref _state) == Sent;
+
     /// <summary>Before the first byte that changes anything.</summary>
     public void Send()
     {

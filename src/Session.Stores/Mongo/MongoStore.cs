@@ -8,22 +8,18 @@ namespace Session.Stores.Mongo;
 /// Sessions in MongoDB: one document each, and each change of it one update whose filter has the version. The indexes are
 /// the server's own, so they change with the document.
 /// </summary>
-public sealed class MongoStore : ISessionStore, IDisposable
+public sealed class MongoStore : ISessionStore, IRemovesVersion, IDisposable
 {
-    private static readonly TimeSpan Longest = TimeSpan.FromDays(3650);
+    /// <summary>How many records one command claims at most: their ids are in the command.</summary>
+    private const int MostClaimedAtOnce = 1000;
+
     private static readonly SortDefinition<BsonDocument> ById = new BsonDocument(RecordDocument.Id, 1);
     private static readonly SortDefinition<BsonDocument> ByDue = new BsonDocument(RecordDocument.DueAt, 1);
-    private static readonly ProjectionDefinition<BsonDocument, StoredRecord> AsRecord =
-        Builders<BsonDocument>.Projection.As(RecordDocument.Instance);
 
     private readonly MongoStoreOptions _options;
     private readonly bool _ownsClient;
     private readonly IMongoClient _client;
-
-    // Routine writes, as the client has them; those that must last; and reads of one record.
-    private readonly IMongoCollection<BsonDocument> _routine;
-    private readonly IMongoCollection<BsonDocument> _lasting;
-    private readonly IMongoCollection<BsonDocument> _single;
+    private readonly SessionCollection _sessions;
     private volatile bool _hasIndexes;
 
     /// <summary>Checks the settings; <c>Prepare</c>, or the first use, connects.</summary>
@@ -32,15 +28,9 @@ public sealed class MongoStore : ISessionStore, IDisposable
     public MongoStore(MongoStoreOptions options)
     {
         ArgumentNullException.ThrowIfNull(options);
-        Require(
-            options.OperationTimeout > TimeSpan.Zero && options.OperationTimeout <= TimeSpan.FromMinutes(10),
-            "MongoStoreOptions.OperationTimeout must be more than zero and at most ten minutes."
-        );
-        Require(
-            options.JanitorMargin >= TimeSpan.FromMinutes(10) && options.JanitorMargin <= Longest,
-            "MongoStoreOptions.JanitorMargin must be between ten minutes and ten years."
-        );
-        Require(
+        OptionChecks.RequireOperationTimeout(options.OperationTimeout, nameof(MongoStoreOptions));
+        Lifetime.RequireMargin(options.JanitorMargin, nameof(MongoStoreOptions));
+        OptionChecks.Require(
             !string.IsNullOrWhiteSpace(options.Collection),
             "MongoStoreOptions.Collection must name a collection, such as sessions."
         );
@@ -52,32 +42,16 @@ public sealed class MongoStore : ISessionStore, IDisposable
             _client = client;
         else
         {
-            var url = Parse(options.ConnectionString);
+            var url = ClientFactory.Parse(options.ConnectionString);
             if (database.Length == 0)
                 database = url.DatabaseName ?? "";
-            _client = Open(url);
+            _client = ClientFactory.Open(url, options.OperationTimeout);
         }
-        Require(
+        OptionChecks.Require(
             database.Length > 0,
             "The MongoDB store needs the name of a database: mongodb://localhost/app, or MongoStoreOptions.Database."
         );
-
-        var concern = _client.Settings.WriteConcern;
-        _routine = _client
-            .GetDatabase(database)
-            .GetCollection<BsonDocument>(options.Collection)
-            // Whatever the client prefers: a secondary may not have heard of a logout yet.
-            .WithReadPreference(ReadPreference.Primary)
-            .WithReadConcern(ReadConcern.Local)
-            .WithWriteConcern(concern.IsAcknowledged ? concern : WriteConcern.W1);
-        _lasting = _routine.WithWriteConcern(WriteConcern.WMajority);
-        _single = options.LinearizableReads ? _routine.WithReadConcern(ReadConcern.Linearizable) : _routine;
-
-        static void Require(bool isRight, string sentence)
-        {
-            if (!isRight)
-                throw new ArgumentException(sentence, nameof(options));
-        }
+        _sessions = new SessionCollection(_client, database, options);
     }
 
     async ValueTask<StoreReport> ISessionStore.Prepare(CancellationToken cancellationToken)
@@ -86,7 +60,7 @@ public sealed class MongoStore : ISessionStore, IDisposable
         try
         {
             notes = await ServerProbe.RunAsync(_client, _options, cancellationToken).ConfigureAwait(false);
-            await MakeIndexes(cancellationToken).ConfigureAwait(false);
+            await CreateIndexes(cancellationToken).ConfigureAwait(false);
         }
         catch (Exception error)
             when (error is TimeoutException or MongoConnectionException or OperationCanceledException
@@ -100,12 +74,7 @@ public sealed class MongoStore : ISessionStore, IDisposable
         }
 
         var servers = _client.Settings.Servers.Select(server => server.ToString()).Order(StringComparer.Ordinal);
-        return new StoreReport(
-            $"mongodb:{string.Join(',', servers)}/{_routine.CollectionNamespace.FullName}",
-            true,
-            true,
-            notes
-        );
+        return new StoreReport($"mongodb:{string.Join(',', servers)}/{_sessions.Name}", true, true, notes);
     }
 
     async ValueTask<WriteResult> ISessionStore.Insert(StoredRecord record, CancellationToken cancellationToken)
@@ -114,25 +83,21 @@ public sealed class MongoStore : ISessionStore, IDisposable
         cancellationToken.ThrowIfCancellationRequested();
         try
         {
-            var document = RecordDocument.Write(record, Janitor(record.DueAt, record.LastSeen));
-            await Within(
-                    async deadline =>
-                    {
-                        await For(record).InsertOneAsync(document, null, deadline).ConfigureAwait(false);
-                        return true;
-                    },
-                    CancellationToken.None
-                )
-                .ConfigureAwait(false);
+            var document = RecordDocument.Write(record, JanitorAt(record.LastSeen, record.DueAt));
+            await _sessions.InsertAsync(document, record.IsDurable).ConfigureAwait(false);
             return WriteResult.Written;
         }
-        catch (MongoWriteException error) when (error.WriteError?.Category == ServerErrorCategory.DuplicateKey)
+        catch (MongoWriteException error) when (WriteFailures.IsDuplicate(error))
         {
             return WriteResult.Conflict;
         }
-        catch (Exception error) when (MayHaveBeenSent(error))
+        catch (Exception error) when (WriteFailures.WasDoneButNotConfirmed(error) is true)
         {
-            return await Confirm(record).ConfigureAwait(false);
+            return WriteResult.Unacknowledged;
+        }
+        catch (Exception error) when (WriteFailures.HasNoAnswer(error))
+        {
+            return await ResultWithoutAnswer(record).ConfigureAwait(false);
         }
     }
 
@@ -140,8 +105,7 @@ public sealed class MongoStore : ISessionStore, IDisposable
     {
         ArgumentNullException.ThrowIfNull(id);
         cancellationToken.ThrowIfCancellationRequested();
-        var found = await Find(_single, new BsonDocument(RecordDocument.Id, id), null, 1).ConfigureAwait(false);
-        return found.Count == 0 ? null : found[0];
+        return await _sessions.LoadAsync(id).ConfigureAwait(false);
     }
 
     async ValueTask<WriteResult> ISessionStore.Replace(
@@ -152,30 +116,30 @@ public sealed class MongoStore : ISessionStore, IDisposable
     {
         ArgumentNullException.ThrowIfNull(record);
         cancellationToken.ThrowIfCancellationRequested();
+        var filter = AtVersion(record.Id, expected);
+        var change = RecordDocument.Update(record, JanitorAt(record.LastSeen, record.DueAt));
         while (true)
         {
             try
             {
                 // Never an upsert: a late save must not bring back what is gone.
-                var result = await Update(
-                        For(record),
-                        AtVersion(record.Id, expected),
-                        RecordDocument.Update(record, Janitor(record.DueAt, record.LastSeen))
-                    )
-                    .ConfigureAwait(false);
-                if (result.MatchedCount == 1)
+                if (await _sessions.UpdateAsync(filter, change, record.IsDurable).ConfigureAwait(false))
                     return WriteResult.Written;
             }
-            catch (Exception error) when (MayHaveBeenSent(error))
+            catch (Exception error) when (WriteFailures.WasDoneButNotConfirmed(error) is { } wasThere)
             {
-                return await Confirm(record).ConfigureAwait(false);
+                if (wasThere)
+                    return WriteResult.Unacknowledged;
+            }
+            catch (Exception error) when (WriteFailures.HasNoAnswer(error))
+            {
+                return await ResultWithoutAnswer(record).ConfigureAwait(false);
             }
 
-            var stored = await Find(_single, new BsonDocument(RecordDocument.Id, record.Id), null, 1)
-                .ConfigureAwait(false);
-            if (stored.Count == 0)
+            var stored = await _sessions.LoadAsync(record.Id).ConfigureAwait(false);
+            if (stored is null)
                 return WriteResult.Absent;
-            if (stored[0].Version != expected)
+            if (stored.Version != expected)
                 return WriteResult.Conflict;
             // It came between the two, and is the one that was meant.
         }
@@ -185,13 +149,9 @@ public sealed class MongoStore : ISessionStore, IDisposable
     {
         ArgumentNullException.ThrowIfNull(id);
         cancellationToken.ThrowIfCancellationRequested();
-        await Update(
-                _routine,
-                new BsonDocument
-                {
-                    { RecordDocument.Id, id },
-                    { RecordDocument.Kind, new BsonDocument("$lt", (int)RecordKind.Ended) },
-                },
+        await _sessions
+            .UpdateAsync(
+                new BsonDocument { { RecordDocument.Id, id }, RecordDocument.IsNotEnded },
                 new BsonDocument("$max", new BsonDocument(RecordDocument.LastSeen, at.UtcTicks))
             )
             .ConfigureAwait(false);
@@ -201,11 +161,20 @@ public sealed class MongoStore : ISessionStore, IDisposable
     {
         ArgumentNullException.ThrowIfNull(id);
         cancellationToken.ThrowIfCancellationRequested();
-        await Within(
-                deadline => _routine.DeleteOneAsync(new BsonDocument(RecordDocument.Id, id), deadline),
-                CancellationToken.None
-            )
-            .ConfigureAwait(false);
+        await _sessions.DeleteAsync(new BsonDocument(RecordDocument.Id, id)).ConfigureAwait(false);
+    }
+
+    async ValueTask IRemovesVersion.RemoveVersion(
+        string id,
+        long version,
+        long operation,
+        CancellationToken cancellationToken
+    )
+    {
+        ArgumentNullException.ThrowIfNull(id);
+        cancellationToken.ThrowIfCancellationRequested();
+        var filter = AtVersion(id, version).Add(RecordDocument.Operation, operation);
+        await _sessions.DeleteAsync(filter).ConfigureAwait(false);
     }
 
     ValueTask<StoredPage> ISessionStore.BySubject(
@@ -223,15 +192,8 @@ public sealed class MongoStore : ISessionStore, IDisposable
         Page(new BsonDocument(), after, limit, cancellationToken);
 
     async ValueTask<long> ISessionStore.Count(CancellationToken cancellationToken) =>
-        await Within(
-                deadline =>
-                    _routine.CountDocumentsAsync(
-                        new BsonDocument(RecordDocument.Kind, new BsonDocument("$lt", (int)RecordKind.Ended)),
-                        null,
-                        deadline
-                    ),
-                cancellationToken
-            )
+        await _sessions
+            .CountAsync(new BsonDocument { RecordDocument.IsNotEnded }, cancellationToken)
             .ConfigureAwait(false);
 
     async ValueTask<IReadOnlyList<StoredRecord>> ISessionStore.ClaimOverdue(
@@ -244,44 +206,40 @@ public sealed class MongoStore : ISessionStore, IDisposable
         ArgumentOutOfRangeException.ThrowIfLessThan(limit, 1);
         cancellationToken.ThrowIfCancellationRequested();
         if (!_hasIndexes)
-            await MakeIndexes(cancellationToken).ConfigureAwait(false);
+            await CreateIndexes(cancellationToken).ConfigureAwait(false);
 
         var claimed = new List<StoredRecord>();
         var overdue = new BsonDocument(RecordDocument.DueAt, new BsonDocument("$lte", now.UtcTicks));
         while (claimed.Count < limit)
         {
-            var seen = await Find(_routine, overdue, ByDue, limit - claimed.Count).ConfigureAwait(false);
+            var count = Math.Min(limit - claimed.Count, MostClaimedAtOnce);
+            var seen = await _sessions.FindAsync(overdue, ByDue, count).ConfigureAwait(false);
             if (seen.Count == 0)
                 break;
 
             // Each document is taken only if it is still overdue when its turn comes: one claim wins it.
             var claim = Random.Shared.NextInt64();
             var ids = new BsonDocument("$in", new BsonArray(seen.Select(record => record.Id)));
-            var take = new BsonDocument(
-                "$set",
-                new BsonDocument { { RecordDocument.DueAt, (now + lease).UtcTicks }, { RecordDocument.Claim, claim } }
-            );
-            await Within(
-                    deadline =>
-                        _routine.UpdateManyAsync(
-                            new BsonDocument(overdue) { { RecordDocument.Id, ids } },
-                            take,
-                            null,
-                            deadline
-                        ),
-                    CancellationToken.None
+            var take = new BsonDocument
+            {
+                { RecordDocument.DueAt, (now + lease).UtcTicks },
+                { RecordDocument.Claim, claim },
+            };
+            await _sessions
+                .UpdateAllAsync(
+                    new BsonDocument(overdue) { { RecordDocument.Id, ids } },
+                    new BsonDocument("$set", take)
                 )
                 .ConfigureAwait(false);
-            var ours = (
-                await Find(
-                        _routine,
-                        new BsonDocument { { RecordDocument.Id, ids }, { RecordDocument.Claim, claim } },
-                        null,
-                        seen.Count
-                    )
-                    .ConfigureAwait(false)
-            ).ToDictionary(record => record.Id, StringComparer.Ordinal);
-            claimed.AddRange(seen.Where(one => ours.ContainsKey(one.Id)).Select(one => ours[one.Id]));
+            var won = await _sessions
+                .FindAsync(
+                    new BsonDocument { { RecordDocument.Id, ids }, { RecordDocument.Claim, claim } },
+                    null,
+                    seen.Count
+                )
+                .ConfigureAwait(false);
+            var wonById = won.ToDictionary(record => record.Id, StringComparer.Ordinal);
+            claimed.AddRange(seen.Where(one => wonById.ContainsKey(one.Id)).Select(one => wonById[one.Id]));
         }
 
         return claimed;
@@ -296,18 +254,18 @@ public sealed class MongoStore : ISessionStore, IDisposable
     {
         ArgumentNullException.ThrowIfNull(id);
         cancellationToken.ThrowIfCancellationRequested();
-        var found = await Find(_routine, AtVersion(id, version), null, 1).ConfigureAwait(false);
+        var found = await _sessions.FindAsync(AtVersion(id, version), null, 1).ConfigureAwait(false);
         if (found.Count == 0)
             return;
 
-        await Update(
-                _routine,
+        await _sessions
+            .UpdateAsync(
                 AtVersion(id, version),
                 new BsonDocument
                 {
                     { "$set", new BsonDocument(RecordDocument.DueAt, dueAt.UtcTicks) },
                     { "$unset", new BsonDocument(RecordDocument.Claim, "") },
-                    { "$max", new BsonDocument(RecordDocument.Janitor, Janitor(dueAt, found[0].LastSeen)) },
+                    { "$max", new BsonDocument(RecordDocument.Janitor, JanitorAt(found[0].LastSeen, dueAt)) },
                 }
             )
             .ConfigureAwait(false);
@@ -320,54 +278,12 @@ public sealed class MongoStore : ISessionStore, IDisposable
             _client.Dispose();
     }
 
-    // -- documents
-
-    private IMongoCollection<BsonDocument> For(StoredRecord record) => record.IsDurable ? _lasting : _routine;
-
-    private Task<UpdateResult> Update(
-        IMongoCollection<BsonDocument> collection,
-        BsonDocument filter,
-        BsonDocument change
-    ) => Within(deadline => collection.UpdateOneAsync(filter, change, null, deadline), CancellationToken.None);
-
     private static BsonDocument AtVersion(string id, long version) =>
         new() { { RecordDocument.Id, id }, { RecordDocument.Version, version } };
 
     /// <summary>When the server's own clean-up may come: the lifecycle's time, counted from when the session was last seen, and a margin.</summary>
-    private DateTime Janitor(DateTimeOffset dueAt, DateTimeOffset seen)
-    {
-        var rest = dueAt - seen;
-        return DateTime.UtcNow
-            + (
-                rest < TimeSpan.Zero ? TimeSpan.Zero
-                : rest > Longest ? Longest
-                : rest
-            )
-            + _options.JanitorMargin;
-    }
-
-    private Task<List<StoredRecord>> Find(
-        IMongoCollection<BsonDocument> collection,
-        BsonDocument filter,
-        SortDefinition<BsonDocument>? sort,
-        int limit
-    )
-    {
-        var options = new FindOptions<BsonDocument, StoredRecord>
-        {
-            Projection = AsRecord,
-            Sort = sort,
-            Limit = limit,
-        };
-        return Within(
-            async deadline =>
-            {
-                using var cursor = await collection.FindAsync(filter, options, deadline).ConfigureAwait(false);
-                return await cursor.ToListAsync(deadline).ConfigureAwait(false);
-            },
-            CancellationToken.None
-        );
-    }
+    private DateTime JanitorAt(DateTimeOffset lastSeen, DateTimeOffset dueAt) =>
+        DateTime.UtcNow + Lifetime.Between(lastSeen, dueAt) + _options.JanitorMargin;
 
     private async ValueTask<StoredPage> Page(
         BsonDocument filter,
@@ -380,19 +296,15 @@ public sealed class MongoStore : ISessionStore, IDisposable
         cancellationToken.ThrowIfCancellationRequested();
         if (after is not null)
             filter.Add(RecordDocument.Id, new BsonDocument("$gt", after));
-        var found = await Find(_routine, filter, ById, limit == int.MaxValue ? limit : limit + 1).ConfigureAwait(false);
-        if (found.Count <= limit)
-            return new StoredPage(found, null);
-
-        found.RemoveAt(limit);
-        return new StoredPage(found, found[^1].Id);
+        var found = await _sessions.FindAsync(filter, ById, Paging.OneMoreThan(limit)).ConfigureAwait(false);
+        return Paging.Page(found, limit);
     }
 
     /// <summary>
     /// After a write without an answer. A routine one is the caller's to look up. One that must last is looked for by a
     /// majority: what only the primary has is not acknowledged, for the next primary may not have it.
     /// </summary>
-    private async Task<WriteResult> Confirm(StoredRecord record)
+    private async Task<WriteResult> ResultWithoutAnswer(StoredRecord record)
     {
         if (!record.IsDurable)
             return WriteResult.Unknown;
@@ -404,101 +316,20 @@ public sealed class MongoStore : ISessionStore, IDisposable
         };
         // Changes nothing, and a majority still has to have what it saw.
         var same = new BsonDocument("$set", new BsonDocument(RecordDocument.Operation, record.Operation));
-        var result = await Update(_lasting, mine, same).ConfigureAwait(false);
-        return result.MatchedCount == 1 ? WriteResult.Written : WriteResult.Unknown;
-    }
-
-    private static bool MayHaveBeenSent(Exception error) =>
-        error
-            is TimeoutException
-                or MongoConnectionException
-                or MongoExecutionTimeoutException
-                or MongoNotPrimaryException
-                or MongoNodeIsRecoveringException;
-
-    /// <summary>One deadline for the search of a server, the operation and its retries.</summary>
-    private async Task<T> Within<T>(Func<CancellationToken, Task<T>> work, CancellationToken cancellationToken)
-    {
-        using var deadline = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        deadline.CancelAfter(_options.OperationTimeout);
         try
         {
-            return await work(deadline.Token).ConfigureAwait(false);
+            var isThere = await _sessions.UpdateAsync(mine, same, isDurable: true).ConfigureAwait(false);
+            return isThere ? WriteResult.Written : WriteResult.Unknown;
         }
-        catch (OperationCanceledException error) when (!cancellationToken.IsCancellationRequested)
+        catch (Exception error) when (WriteFailures.WasDoneButNotConfirmed(error) is { } isThere)
         {
-            throw new TimeoutException(
-                $"MongoDB did not answer within {_options.OperationTimeout.TotalSeconds} s (MongoStoreOptions.OperationTimeout).",
-                error
-            );
+            return isThere ? WriteResult.Unacknowledged : WriteResult.Unknown;
         }
     }
 
-    // -- the server
-
-    private async Task MakeIndexes(CancellationToken cancellationToken)
+    private async Task CreateIndexes(CancellationToken cancellationToken)
     {
-        var keys = Builders<BsonDocument>.IndexKeys;
-        try
-        {
-            CreateIndexModel<BsonDocument>[] indexes =
-            [
-                new(
-                    keys.Ascending(RecordDocument.Subject).Ascending(RecordDocument.Id),
-                    new CreateIndexOptions<BsonDocument>
-                    {
-                        Name = "subject",
-                        PartialFilterExpression = new BsonDocument(
-                            RecordDocument.Subject,
-                            new BsonDocument("$exists", true)
-                        ),
-                    }
-                ),
-                new(keys.Ascending(RecordDocument.DueAt), new CreateIndexOptions { Name = "due" }),
-                new(keys.Ascending(RecordDocument.Kind), new CreateIndexOptions { Name = "kind" }),
-                new(
-                    keys.Ascending(RecordDocument.Janitor),
-                    new CreateIndexOptions { Name = "janitor", ExpireAfter = TimeSpan.Zero }
-                ),
-            ];
-            await Within(deadline => _routine.Indexes.CreateManyAsync(indexes, deadline), cancellationToken)
-                .ConfigureAwait(false);
-            _hasIndexes = true;
-        }
-        catch (MongoCommandException error) when (error.Code is 85 or 86)
-        {
-            throw new InvalidOperationException(
-                $"The collection {_routine.CollectionNamespace} has indexes of the same names that are not this library's: give MongoStoreOptions.Collection another name. ({error.Message})",
-                error
-            );
-        }
-    }
-
-    private MongoClient Open(MongoUrl url)
-    {
-        var settings = MongoClientSettings.FromUrl(url);
-        settings.ApplicationName ??= "session-store";
-        // A request waits for its own deadline, not for the driver's 30 seconds.
-        if (settings.ServerSelectionTimeout > _options.OperationTimeout)
-            settings.ServerSelectionTimeout = _options.OperationTimeout;
-        if (settings.ConnectTimeout > _options.OperationTimeout)
-            settings.ConnectTimeout = _options.OperationTimeout;
-        return new MongoClient(settings);
-    }
-
-    private static MongoUrl Parse(string connectionString)
-    {
-        try
-        {
-            return new MongoUrl(connectionString);
-        }
-        catch (Exception error) when (error is MongoConfigurationException or FormatException)
-        {
-            // Without the string: it may have a password in it.
-            throw new ArgumentException(
-                "MongoStoreOptions.ConnectionString is no connection string of MongoDB, such as mongodb://localhost/app.",
-                error
-            );
-        }
+        await Indexes.CreateAsync(_sessions, cancellationToken).ConfigureAwait(false);
+        _hasIndexes = true;
     }
 }

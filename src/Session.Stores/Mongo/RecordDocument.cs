@@ -1,4 +1,3 @@
-using System.Runtime.InteropServices;
 using MongoDB.Bson;
 using MongoDB.Bson.IO;
 using MongoDB.Bson.Serialization;
@@ -28,6 +27,9 @@ internal sealed class RecordDocument : SerializerBase<StoredRecord>
     /// <summary>A BSON date, for the TTL index.</summary>
     public const string Janitor = "janitor";
 
+    /// <summary>The part of a filter that leaves out tombstones.</summary>
+    public static BsonElement IsNotEnded => new(Kind, new BsonDocument("$lt", (int)RecordKind.Ended));
+
     public static RecordDocument Instance { get; } = new();
 
     public static BsonDocument Write(StoredRecord record, DateTime janitor)
@@ -40,7 +42,7 @@ internal sealed class RecordDocument : SerializerBase<StoredRecord>
             { LastSeen, record.LastSeen.UtcTicks },
             { DueAt, record.DueAt.UtcTicks },
             { Operation, record.Operation },
-            { Body, Bytes(record.Body) },
+            { Body, RecordBody.AsArray(record.Body) },
             { Janitor, janitor },
         };
         if (record.Subject is not null)
@@ -57,7 +59,7 @@ internal sealed class RecordDocument : SerializerBase<StoredRecord>
             { Kind, (int)record.Kind },
             { DueAt, record.DueAt.UtcTicks },
             { Operation, record.Operation },
-            { Body, Bytes(record.Body) },
+            { Body, RecordBody.AsArray(record.Body) },
             { Janitor, janitor },
         };
         var unset = new BsonDocument(Claim, "");
@@ -139,13 +141,6 @@ internal sealed class RecordDocument : SerializerBase<StoredRecord>
         ticks is >= 0 and var known && known <= DateTime.MaxValue.Ticks
             ? new DateTimeOffset(known, TimeSpan.Zero)
             : throw Unreadable(id, null);
-
-    private static BsonBinaryData Bytes(ReadOnlyMemory<byte> body) =>
-        new(
-            MemoryMarshal.TryGetArray(body, out var array) && array.Count == array.Array!.Length
-                ? array.Array
-                : body.ToArray()
-        );
 
     private static InvalidDataException Unreadable(string? id, Exception? error) =>
         new(

@@ -2,19 +2,18 @@ using Session.Engine;
 
 namespace Session.Stores.Redis;
 
-/// <summary>A record as the value of its key. The high bit of its kind: the due index was moved since the record was written.</summary>
+/// <summary>A record as the value of its key. The high bit of its kind says that the due index was moved since the record was written.</summary>
 internal static class RecordLayout
 {
     private const byte Moved = 0x80;
 
     public static byte[] Write(StoredRecord record) => BinaryRecord.Write(record, withBody: true);
 
-    /// <summary>The head of a record as it was loaded, if no claim has marked it since: no two writes have the same one.</summary>
-    public static ReadOnlyMemory<byte> Head(StoredRecord record) =>
-        BinaryRecord.Write(record, withBody: false).AsMemory(0, BinaryRecord.HeadBytes);
+    /// <summary>The first bytes of a record that was loaded. No other write has the same ones, and a claim changes them.</summary>
+    public static ReadOnlyMemory<byte> Head(RecordHead record) => BinaryRecord.WriteHead(record);
 
-    /// <summary>Whether a record can take the place of another one with no entry of an index to move.</summary>
-    public static bool KeepsIndexes(StoredRecord before, StoredRecord after) =>
+    /// <summary>Whether one record can take the place of another one while all entries of the indexes stay as they are.</summary>
+    public static bool KeepsIndexes(RecordHead before, StoredRecord after) =>
         before.Kind != RecordKind.Ended
         && after.Kind != RecordKind.Ended
         && before.Subject == after.Subject

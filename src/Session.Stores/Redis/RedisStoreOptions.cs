@@ -26,8 +26,8 @@ public sealed class RedisStoreOptions
 
     /// <summary>
     /// How many replicas must have a write that ends a session or changes its token before it is acknowledged (WAIT).
-    /// Default 0: none, and a failover can undo the logouts of its last moments. With 1 or more, fewer replicas in time
-    /// make the operation a 503.
+    /// Default 0: none, and a failover can undo the logouts of its last moments. With 1 or more, a write that fewer replicas
+    /// have in time is not acknowledged (503), though it can be loaded.
     /// </summary>
     public int WaitForReplicas { get; set; }
 
@@ -36,4 +36,35 @@ public sealed class RedisStoreOptions
 
     /// <summary>How long after its time a record stays when no sweeper ever comes for it. Default 1 day.</summary>
     public TimeSpan JanitorMargin { get; set; } = TimeSpan.FromDays(1);
+
+    /// <summary>A copy, which the application cannot change any more.</summary>
+    /// <exception cref="ArgumentException">A setting is out of range.</exception>
+    internal RedisStoreOptions Checked()
+    {
+        Require(
+            Connect is not null || !string.IsNullOrWhiteSpace(Configuration),
+            "RedisStoreOptions.Configuration must be a connection string, such as localhost:6379."
+        );
+        Require(KeyPrefix is { Length: <= 100 }, "RedisStoreOptions.KeyPrefix must have at most 100 characters.");
+        Require(
+            OperationTimeout > TimeSpan.Zero && OperationTimeout <= TimeSpan.FromMinutes(10),
+            "RedisStoreOptions.OperationTimeout must be more than zero and at most ten minutes."
+        );
+        Require(WaitForReplicas >= 0, "RedisStoreOptions.WaitForReplicas must not be negative.");
+        Require(
+            WaitTimeout > TimeSpan.Zero && WaitTimeout <= TimeSpan.FromMinutes(10),
+            "RedisStoreOptions.WaitTimeout must be more than zero and at most ten minutes."
+        );
+        Require(
+            JanitorMargin >= TimeSpan.FromMinutes(10) && JanitorMargin <= Records.MaxTimeToLive,
+            "RedisStoreOptions.JanitorMargin must be between ten minutes and ten years."
+        );
+        return (RedisStoreOptions)MemberwiseClone();
+
+        static void Require(bool isRight, string sentence)
+        {
+            if (!isRight)
+                throw new ArgumentException(sentence, "options");
+        }
+    }
 }

@@ -9,7 +9,7 @@ namespace Session.Stores.Redis;
 /// </summary>
 internal static class Scripts
 {
-    // Bytes, and not the order of strings: that depends on the server's locale.
+    // Compares numbers of 8 bytes. Not with <, which orders strings as the server's locale does.
     private const string Before = """
         local function before(a, b)
           for i = 1, 8 do
@@ -22,14 +22,14 @@ internal static class Scripts
         """;
 
     /// <summary>
-    /// KEYS 1 the record; ARGV 1 the expected version, 2 the new value, 3 its time to live in ms, 4 '1': the index has
+    /// KEYS 1 the record; ARGV 1 the expected version, 2 the new value, 3 its time to live in ms, 4 '1': the indexes have
     /// the entries of the new value already, 5 the head of the record that this one was made from, no index of which
-    /// changes, 6 the subject that is known to lose the session. Answers 0 written, or 0 and 1: the subject is another
-    /// one; 1 conflict, 2 absent, 3 the index has to be changed first, 4 and the subject that loses the session: the caller
-    /// notes it first. Nothing is written but with 0.
+    /// changes, 6 the subject that loses the session, once the caller has noted that. Answers with a number of
+    /// <see cref="ScriptAnswer"/>; with 0 and 1 when it has written and the subject is another one than before; with 4 and the
+    /// subject that would lose the session. It writes nothing unless it answers 0.
     /// </summary>
     public const string Replace =
-        // The rule, and the shortest: nobody has been at the record since it was read.
+        // As a rule nobody has changed the record since it was read: this is checked first, because it costs least.
         """
             local old = redis.call('GETRANGE', KEYS[1], 0, 35)
             if old == ARGV[5] then
@@ -64,10 +64,10 @@ internal static class Scripts
             return {0, 1}
             """;
 
-    /// <summary>By which servers know it. For the script of each write: the driver would hash its text each time to find it.</summary>
+    /// <summary>The hash by which a server knows the script of each write: the driver would compute it from the text each time.</summary>
     public static readonly byte[] ReplaceHash = Hash(Replace);
 
-    /// <summary>KEYS 1 the record; ARGV 1 the time seen. Only forward, and not on a tombstone.</summary>
+    /// <summary>KEYS 1 the record; ARGV 1 the time seen. Moves it forward only, and never on a tombstone.</summary>
     public const string Touch =
         Before
         + """
@@ -89,7 +89,28 @@ internal static class Scripts
         return subject
         """;
 
-    /// <summary>KEYS 1 the index of a subject; ARGV 1 an id, 2 what is behind its members: enters the id unless one is there.</summary>
+    /// <summary>
+    /// KEYS 1 the record; ARGV 1 its version, 2 its operation. Removes the record if it has both, and answers 1; else 0.
+    /// </summary>
+    public const string RemoveVersion = """
+        local old = redis.call('GETRANGE', KEYS[1], 0, 33)
+        if #old < 34 or string.sub(old, 3, 10) ~= ARGV[1] or string.sub(old, 27, 34) ~= ARGV[2] then return 0 end
+        redis.call('DEL', KEYS[1])
+        return 1
+        """;
+
+    /// <summary>
+    /// KEYS 1 the record; ARGV 1 an operation. Answers 1 if the record was written by it, and writes the first byte as it is:
+    /// WAIT counts the replicas that have the last write of its own connection, and this is one.
+    /// </summary>
+    public const string ConfirmWrite = """
+        local old = redis.call('GETRANGE', KEYS[1], 0, 33)
+        if #old < 34 or string.sub(old, 27, 34) ~= ARGV[1] then return 0 end
+        redis.call('SETRANGE', KEYS[1], 0, string.sub(old, 1, 1))
+        return 1
+        """;
+
+    /// <summary>KEYS 1 the index of a subject; ARGV 1 an id, 2 a text that sorts behind its members: enters the id alone, unless the session has a member.</summary>
     public const string Enter = """
         local found = redis.call('ZRANGEBYLEX', KEYS[1], '[' .. ARGV[1], '(' .. ARGV[2], 'LIMIT', 0, 1)
         if #found == 0 then redis.call('ZADD', KEYS[1], 0, ARGV[1]) end
@@ -97,26 +118,27 @@ internal static class Scripts
         """;
 
     /// <summary>
-    /// KEYS 1 a shard of the due index; ARGV 1 the score at the end of the lease, then pairs of id and score: each is
-    /// taken only if its score still is the one that was read. Answers with the ids that are taken.
+    /// KEYS 1 a shard of the due index; ARGV 1 the score at the end of the lease, then pairs of member and score: a member is
+    /// claimed only if its score still is the one that was read. Answers with the members that are claimed.
     /// </summary>
     public const string Claim = """
-        local taken = {}
+        local claimed = {}
         for i = 2, #ARGV, 2 do
           local score = redis.call('ZSCORE', KEYS[1], ARGV[i])
           if score and tonumber(score) == tonumber(ARGV[i + 1]) then
             redis.call('ZADD', KEYS[1], ARGV[1], ARGV[i])
-            taken[#taken + 1] = ARGV[i]
+            claimed[#claimed + 1] = ARGV[i]
           end
         end
-        return taken
+        return claimed
         """;
 
     /// <summary>
-    /// KEYS 1 the record; ARGV 1 its due time by the index. Answers with the record, marked as moved in the due index, when
-    /// the index was right; with its due time (8 bytes) when the index was early; with nothing when it is gone.
+    /// KEYS 1 the record; ARGV 1 the latest due time that its entry in the due index may stand for. Answers with the record, and
+    /// marks it as moved in the due index; or, if the record is due later, with its due time alone (8 bytes); or, if there is
+    /// no record, with nothing.
     /// </summary>
-    public const string Take =
+    public const string LoadClaimed =
         Before
         + """
             local value = redis.call('GET', KEYS[1])
@@ -130,7 +152,10 @@ internal static class Scripts
             return value
             """;
 
-    /// <summary>KEYS 1 the record; ARGV 1 its version, 2 the new due time in ms since the year 1, 3 the margin in ms.</summary>
+    /// <summary>
+    /// KEYS 1 the record; ARGV 1 its version, 2 the new due time in ms since the year 1, 3 the margin in ms. Marks this version as
+    /// moved in the due index, lets it live as long as the new time needs, and answers 1; answers 0 if it is no longer there.
+    /// </summary>
     public const string Reschedule = """
         local old = redis.call('GETRANGE', KEYS[1], 0, 17)
         if #old < 18 or string.sub(old, 3, 10) ~= ARGV[1] then return 0 end
@@ -143,7 +168,7 @@ internal static class Scripts
         return 1
         """;
 
-    /// <summary>KEYS 1 any; ARGV 1 a number of steps: 0 when the script ran alone, else how often it was interrupted.</summary>
+    /// <summary>KEYS 1 any; ARGV 1 a number of steps. Answers how often another client's command came between two of the script's own.</summary>
     public const string Atomic = """
         local torn = 0
         for i = 1, tonumber(ARGV[1]) do

@@ -84,7 +84,7 @@ internal static class ServerProbe
             var replicas = int.Parse(info.GetValueOrDefault("connected_slaves") ?? "0", CultureInfo.InvariantCulture);
             if (replicas < options.WaitForReplicas)
                 notes.Add(
-                    $"WaitForReplicas is {options.WaitForReplicas} and Redis at {where} has {replicas} replicas: logouts and sign-ins get 503 until there are more."
+                    $"WaitForReplicas is {options.WaitForReplicas} and Redis at {where} has {replicas} replicas: logouts and sign-ins take effect, but are not acknowledged (503) until there are more."
                 );
         }
         else if (info.GetValueOrDefault("connected_slaves") is { } count && count != "0")

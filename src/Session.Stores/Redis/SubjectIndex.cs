@@ -4,9 +4,9 @@ using StackExchange.Redis;
 namespace Session.Stores.Redis;
 
 /// <summary>
-/// The members of a subject's index, one sorted set each. Before its record is written a session is there under its id
-/// alone; once the record names the subject, under its id and the mark of that write. Whoever finds an entry stale removes
-/// exactly the member that was read before the record was, so an entry that a sign-in makes meanwhile stays.
+/// The index of one subject is a sorted set. Its member for a session is the id alone until the record is written; then it is the
+/// id and a mark of the write that named the subject. Whoever finds that a record is not the subject's removes exactly the
+/// member that was read before that record: a sign-in that comes meanwhile makes another member, which stays.
 /// </summary>
 internal static class SubjectIndex
 {
@@ -14,7 +14,7 @@ internal static class SubjectIndex
     private const char Mark = ' ';
     private const char BehindMarks = '!';
 
-    /// <summary>The member of a session whose record has this subject since this write.</summary>
+    /// <summary>The member of a session from the write on that named the subject.</summary>
     public static RedisValue Member(StoredRecord record) =>
         string.Concat(record.Id, Mark.ToString(), unchecked((uint)record.Operation).ToString("x8", null));
 
@@ -42,21 +42,21 @@ internal static class SubjectIndex
     public static Task<RedisValue[]> Of(IDatabase db, RedisKey key, string id) =>
         db.SortedSetRangeByValueAsync(key, id, id + BehindMarks, Exclude.Stop);
 
-    /// <summary>Before a write: the session is in the index, under one member at least.</summary>
+    /// <summary>Before the record is written: gives the session a member, unless it has one.</summary>
     public static Task Enter(IDatabase db, RedisKey key, string id) =>
         db.ScriptEvaluateAsync(Scripts.Enter, [key], [id, id + BehindMarks]);
 
-    /// <summary>After the write that made the record the subject's.</summary>
+    /// <summary>After the write that made the record the subject's: puts the marked member in the place of the id alone.</summary>
     public static Task Settle(IDatabase db, RedisKey key, StoredRecord record) =>
         Task.WhenAll(db.SortedSetAddAsync(key, Member(record), 0), db.SortedSetRemoveAsync(key, record.Id));
 
-    // -- what is under way: a member of the due index, so that a sweep finds what a crash has left
+    // -- a change that is not finished: a member of the due index, so that a sweep finds what a crash has left
 
-    /// <summary>The member that says: this session is being entered to, or taken from, the index of this subject.</summary>
-    public static RedisValue Intent(string id, string subject) => string.Concat(id, Mark.ToString(), subject);
+    /// <summary>The member that says that the index of this subject is about to get, or to lose, this session.</summary>
+    public static RedisValue PendingChange(string id, string subject) => string.Concat(id, Mark.ToString(), subject);
 
-    /// <summary>False: an id and nothing more.</summary>
-    public static bool IsIntent(RedisValue member, out string id, out string subject)
+    /// <summary>Whether a member of the due index is a pending change. If not, it is the id of a record.</summary>
+    public static bool IsPendingChange(RedisValue member, out string id, out string subject)
     {
         var text = (string)member!;
         var end = text.IndexOf(Mark, StringComparison.Ordinal);

@@ -1,137 +1,152 @@
+using System.Collections.Concurrent;
 using Microsoft.Data.Sqlite;
 
 namespace Session.Stores.Sqlite;
 
-internal static class Sql
+/// <summary>
+/// The open connections to one file: one that writes, and as many that read as there are reads at once. A connection on
+/// which something failed is closed, and the next call opens another one.
+/// </summary>
+internal sealed class Connections(DatabaseFile file, TimeSpan busyTimeout) : IDisposable
 {
-    /// <summary>In the order in which a record is read.</summary>
-    public const string Columns = "id, version, kind, last_seen, due_at, subject, operation, body";
-}
+    private const int MaxIdleReaders = 64;
 
-/// <summary>The one connection that writes, with its commands.</summary>
-internal sealed class Writer(SqliteConnection connection, string table) : IDisposable
-{
-    private readonly Statement _begin = new(connection, "BEGIN IMMEDIATE");
-    private readonly Statement _commit = new(connection, "COMMIT");
+    /// <summary>SQLite's result code for a lock that somebody else holds.</summary>
+    private const int Busy = 5;
 
-    public Statement Insert { get; } =
-        new(
-            connection,
-            $"""
-            INSERT INTO "{table}" ({Sql.Columns})
-            VALUES (@id, @version, @kind, @last_seen, @due_at, @subject, @operation, @body)
-            ON CONFLICT (id) DO NOTHING
-            """,
-            "@id",
-            "@version",
-            "@kind",
-            "@last_seen",
-            "@due_at",
-            "@subject",
-            "@operation",
-            "@body"
-        );
+    // Guards _writer and _location. A write in this process waits here, and not in SQLite, which polls.
+    private readonly SemaphoreSlim _writerGate = new(1, 1);
+    private Writer? _writer;
+    private string? _location;
 
-    public Statement Replace { get; } =
-        new(
-            connection,
-            $"""
-            UPDATE "{table}" SET version = @version, kind = @kind, last_seen = max(last_seen, @last_seen),
-            due_at = @due_at, subject = @subject, operation = @operation, body = @body
-            WHERE id = @id AND version = @expected
-            """,
-            "@id",
-            "@version",
-            "@kind",
-            "@last_seen",
-            "@due_at",
-            "@subject",
-            "@operation",
-            "@body",
-            "@expected"
-        );
+    private readonly ConcurrentStack<Reader> _idleReaders = new();
+    private int _idleCount;
+    private volatile bool _isTableThere;
+    private volatile bool _disposed;
 
-    public Statement Exists { get; } = new(connection, $"""SELECT 1 FROM "{table}" WHERE id = @id""", "@id");
+    /// <summary>Opens the file if it is not open, and says where the records are.</summary>
+    public ValueTask<string> OpenAsync(CancellationToken cancellationToken) =>
+        WriteAsync(this, static (_, connections) => connections._location!, cancellationToken);
 
-    public Statement Touch { get; } =
-        new(
-            connection,
-            $"""UPDATE "{table}" SET last_seen = @at WHERE id = @id AND kind <> 2 AND last_seen < @at""",
-            "@id",
-            "@at"
-        );
-
-    public Statement Remove { get; } = new(connection, $"""DELETE FROM "{table}" WHERE id = @id""", "@id");
-
-    public Statement Overdue { get; } =
-        new(
-            connection,
-            $"""SELECT {Sql.Columns} FROM "{table}" WHERE due_at <= @now ORDER BY due_at LIMIT @limit""",
-            "@now",
-            "@limit"
-        );
-
-    public Statement Reschedule { get; } =
-        new(
-            connection,
-            $"""UPDATE "{table}" SET due_at = @due_at WHERE id = @id AND version = @version""",
-            "@id",
-            "@version",
-            "@due_at"
-        );
-
-    /// <summary>Runs the work in one transaction. When it throws, the connection has to be closed.</summary>
-    public T InTransaction<T>(Func<Writer, T> work)
+    /// <summary>Runs the work on the connection that writes, alone in this process.</summary>
+    public async ValueTask<T> WriteAsync<TArgs, T>(
+        TArgs args,
+        Func<Writer, TArgs, T> work,
+        CancellationToken cancellationToken
+    )
     {
-        _begin.Run();
-        var result = work(this);
-        _commit.Run();
+        ObjectDisposedException.ThrowIf(_disposed, typeof(SqliteStore));
+        if (!await _writerGate.WaitAsync(busyTimeout, cancellationToken).ConfigureAwait(false))
+            throw new SqliteException("The writes before this one in this process took longer than BusyTimeout.", Busy);
+
+        try
+        {
+            ObjectDisposedException.ThrowIf(_disposed, typeof(SqliteStore));
+            cancellationToken.ThrowIfCancellationRequested();
+            var writer = _writer ??= OpenWriter();
+            try
+            {
+                return work(writer, args);
+            }
+            catch
+            {
+                // Closing rolls back what is open.
+                _writer = null;
+                writer.Dispose();
+                throw;
+            }
+        }
+        finally
+        {
+            _writerGate.Release();
+        }
+    }
+
+    /// <summary>Runs the work on a connection that only reads.</summary>
+    public async ValueTask<T> ReadAsync<TArgs, T>(
+        TArgs args,
+        Func<Reader, TArgs, T> work,
+        CancellationToken cancellationToken
+    )
+    {
+        ObjectDisposedException.ThrowIf(_disposed, typeof(SqliteStore));
+        cancellationToken.ThrowIfCancellationRequested();
+        if (!_isTableThere)
+            await OpenAsync(cancellationToken).ConfigureAwait(false);
+
+        var reader = TakeReader();
+        T result;
+        try
+        {
+            result = work(reader, args);
+        }
+        catch
+        {
+            reader.Dispose();
+            throw;
+        }
+
+        GiveBack(reader);
         return result;
     }
 
+    /// <summary>Lets the write that runs end, and closes all connections.</summary>
     public void Dispose()
     {
-        foreach (
-            var statement in (ReadOnlySpan<Statement>)
-                [_begin, _commit, Insert, Replace, Exists, Touch, Remove, Overdue, Reschedule]
-        )
-            statement.Dispose();
+        if (_disposed)
+            return;
 
-        connection.Dispose();
+        _disposed = true;
+        CloseIdleReaders();
+        _writerGate.Wait();
+        try
+        {
+            _writer?.Dispose();
+            _writer = null;
+        }
+        finally
+        {
+            _writerGate.Release();
+        }
     }
-}
 
-/// <summary>A connection that only reads, with its commands.</summary>
-internal sealed class Reader(SqliteConnection connection, string table) : IDisposable
-{
-    public Statement Load { get; } = new(connection, $"""SELECT {Sql.Columns} FROM "{table}" WHERE id = @id""", "@id");
-
-    public Statement BySubject { get; } =
-        new(
-            connection,
-            $"""
-            SELECT {Sql.Columns} FROM "{table}" WHERE subject = @subject AND id > @after ORDER BY id LIMIT @limit
-            """,
-            "@subject",
-            "@after",
-            "@limit"
-        );
-
-    public Statement Enumerate { get; } =
-        new(
-            connection,
-            $"""SELECT {Sql.Columns} FROM "{table}" WHERE id > @after ORDER BY id LIMIT @limit""",
-            "@after",
-            "@limit"
-        );
-
-    public Statement Count { get; } = new(connection, $"""SELECT count(*) FROM "{table}" WHERE kind <> 2""");
-
-    public void Dispose()
+    private Writer OpenWriter()
     {
-        foreach (var statement in (ReadOnlySpan<Statement>)[Load, BySubject, Enumerate, Count])
-            statement.Dispose();
+        var writer = file.OpenWriter(out _location);
+        _isTableThere = true;
+        return writer;
+    }
 
-        connection.Dispose();
+    private Reader TakeReader()
+    {
+        if (!_idleReaders.TryPop(out var idle))
+            return file.OpenReader();
+
+        Interlocked.Decrement(ref _idleCount);
+        return idle;
+    }
+
+    private void GiveBack(Reader reader)
+    {
+        if (Interlocked.Increment(ref _idleCount) > MaxIdleReaders)
+        {
+            Interlocked.Decrement(ref _idleCount);
+            reader.Dispose();
+            return;
+        }
+
+        _idleReaders.Push(reader);
+        // Dispose may have come and gone since the read began.
+        if (_disposed)
+            CloseIdleReaders();
+    }
+
+    private void CloseIdleReaders()
+    {
+        while (_idleReaders.TryPop(out var reader))
+        {
+            Interlocked.Decrement(ref _idleCount);
+            reader.Dispose();
+        }
     }
 }

@@ -12,6 +12,7 @@ internal enum Verb
     Count,
     Claim,
     Reschedule,
+    RemoveVersion,
 }
 
 /// <summary>One random command. What it means exactly follows from the model when it runs, so that it still means something when others are left out.</summary>
@@ -34,18 +35,23 @@ internal sealed record Command(
     int Body
 )
 {
-    public static Command Random(Random random, bool lists, bool touches)
+    /// <param name="random">Chooses.</param>
+    /// <param name="lists">Whether the store lists, counts and claims.</param>
+    /// <param name="touches">Whether touch does anything.</param>
+    /// <param name="removesVersion">Whether the store is <see cref="Session.Engine.IRemovesVersion"/>.</param>
+    public static Command Random(Random random, bool lists, bool touches, bool removesVersion)
     {
         while (true)
         {
-            var verb = (Verb)random.Next(10);
-            if (
-                (
-                    !lists
-                    && verb is Verb.BySubject or Verb.Enumerate or Verb.Count or Verb.Claim or Verb.Reschedule
-                    && !lists
-                ) || (!touches && verb == Verb.Touch)
-            )
+            var verb = (Verb)random.Next(11);
+            var isThere = verb switch
+            {
+                Verb.BySubject or Verb.Enumerate or Verb.Count or Verb.Claim or Verb.Reschedule => lists,
+                Verb.Touch => touches,
+                Verb.RemoveVersion => removesVersion,
+                _ => true,
+            };
+            if (!isThere)
                 continue;
 
             return new Command(
@@ -72,6 +78,9 @@ internal sealed record Command(
         }
     }
 
+    /// <summary>Whether a removal names another operation than the stored one.</summary>
+    public bool IsOfAnother => Body % 4 == 0;
+
     public override string ToString() =>
         Verb switch
         {
@@ -84,6 +93,7 @@ internal sealed record Command(
             Verb.Count => "count",
             Verb.Claim => $"{TimeSpan.FromTicks(Ticks / 4)} later, claim {Limit}",
             Verb.Reschedule => $"reschedule {Id} version {Off:+0;-0;+0} to +{TimeSpan.FromTicks(Ticks)}",
+            Verb.RemoveVersion => $"remove {Id} version {Off:+0;-0;+0}{(IsOfAnother ? " by another operation" : "")}",
             _ => $"{Verb.ToString().ToLowerInvariant()} {Id}",
         };
 }

@@ -84,6 +84,12 @@ internal static class CrashTests
             (store, id, cancel) => store.Remove(id, cancel).AsTask()
         ),
         new(
+            "a removal of one version",
+            id => Record(id, kind: RecordKind.Ended, subject: "ada", due: 1, operation: 1),
+            _ => null,
+            (store, id, cancel) => SessionStore.removeVersion(store, Record(id, operation: 1), cancel).AsTask()
+        ),
+        new(
             "a claim",
             id => Record(id, subject: "ada", due: 1, operation: 1),
             id => Record(id, subject: "ada", due: 1, operation: 1),

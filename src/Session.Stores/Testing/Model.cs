@@ -40,6 +40,12 @@ internal sealed class Model
 
     public void Remove(string id) => _records.Remove(id);
 
+    public void RemoveVersion(string id, long version, long operation)
+    {
+        if (Load(id) is { } stored && stored.Version == version && stored.Operation == operation)
+            Remove(id);
+    }
+
     public void Reschedule(string id, long version, DateTimeOffset due)
     {
         if (_records.TryGetValue(id, out var found) && found.Record.Version == version)

@@ -13,10 +13,20 @@ internal sealed class ModelRun(ISessionStore store, bool lists, TimeSpan patienc
 
     public string Story => string.Join('\n', _story.Select((line, i) => $"  {i + 1}. {line}"));
 
-    /// <summary>False when the answers differ.</summary>
+    /// <summary>False when the answers differ, or the store throws.</summary>
     public async Task<bool> Does(Command command)
     {
-        var (expected, actual) = await Answers(command).ConfigureAwait(false);
+        string expected,
+            actual;
+        try
+        {
+            (expected, actual) = await Answers(command).ConfigureAwait(false);
+        }
+        catch (Exception error) when (!cancel.IsCancellationRequested)
+        {
+            return Threw($"{command}", error);
+        }
+
         _story.Add(
             expected == actual
                 ? $"{command} -> {actual}"
@@ -25,8 +35,26 @@ internal sealed class ModelRun(ISessionStore store, bool lists, TimeSpan patienc
         return expected == actual;
     }
 
-    /// <summary>Removes all that is there, for the next sequence. False when something is left.</summary>
+    /// <summary>Removes all that is there, for the next sequence. False when something is left, or the store throws.</summary>
     public async Task<bool> Clears()
+    {
+        try
+        {
+            return await RemovesAll().ConfigureAwait(false);
+        }
+        catch (Exception error) when (!cancel.IsCancellationRequested)
+        {
+            return Threw("remove everything, and look whether something is left", error);
+        }
+    }
+
+    private bool Threw(string what, Exception error)
+    {
+        _story.Add($"{what}\n       store: {error}");
+        return false;
+    }
+
+    private async Task<bool> RemovesAll()
     {
         foreach (var id in _model.All().ToArray())
         {
@@ -89,6 +117,12 @@ internal sealed class ModelRun(ISessionStore store, bool lists, TimeSpan patienc
                 _model.Remove(id);
                 await store.Remove(id, cancel).ConfigureAwait(false);
                 return ("done", "done");
+            case Verb.RemoveVersion:
+                var operation = unchecked((stored?.Operation ?? 0) + (command.IsOfAnother ? 1 : 0));
+                _model.RemoveVersion(id, version, operation);
+                await ((IRemovesVersion)store).RemoveVersion(id, version, operation, cancel).ConfigureAwait(false);
+                var isLeft = await store.Load(id, cancel).ConfigureAwait(false) is not null;
+                return (_model.Load(id) is null ? "gone" : "left", isLeft ? "left" : "gone");
             case Verb.BySubject:
                 var subject = command.Subject ?? "ada";
                 return (

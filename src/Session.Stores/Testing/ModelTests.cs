@@ -1,5 +1,5 @@
+using System.Diagnostics;
 using Session.Engine;
-using static Session.Stores.Testing.Sample;
 
 namespace Session.Stores.Testing;
 
@@ -7,6 +7,7 @@ namespace Session.Stores.Testing;
 internal static class ModelTests
 {
     private const int Batch = 250;
+    private static readonly TimeSpan LongestShrinking = TimeSpan.FromSeconds(30);
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(2);
 
     public static IEnumerable<ContractTest> Of(StoreContract contract)
@@ -44,7 +45,7 @@ internal static class ModelTests
         var random = new Random(unchecked(options.Seed * 31 + from));
         var commands = Enumerable
             .Range(0, Math.Min(Batch, options.Commands - from))
-            .Select(_ => Command.Random(random, options.Lists, options.Touches))
+            .Select(_ => Command.Random(random, options.Lists, options.Touches, store is IRemovesVersion))
             .ToArray();
         if (await Try(contract, store, commands, Patience, cancel).ConfigureAwait(false) is not { } divergence)
         {
@@ -54,12 +55,24 @@ internal static class ModelTests
 
         contract.Count(divergences: 1);
         // Does it also on a place that nobody has used before?
-        if (await TryAnew(contract, commands, Patience, cancel).ConfigureAwait(false) is { } again)
-            throw contract.Violated(await Shrink(contract, commands, again, cancel).ConfigureAwait(false));
-        throw contract.Violated($"On a place that other sequences had used, and emptied:\n{divergence}");
+        string? again;
+        try
+        {
+            again = await TryAnew(contract, commands, Patience, cancel).ConfigureAwait(false);
+        }
+        catch (Exception error) when (!cancel.IsCancellationRequested)
+        {
+            throw contract.Violated($"{divergence}\n  It could not be tried again: {error}", error);
+        }
+
+        throw contract.Violated(
+            again is null
+                ? $"On a place that other sequences had used, and emptied:\n{divergence}"
+                : await Shrink(contract, commands, again, cancel).ConfigureAwait(false)
+        );
     }
 
-    /// <summary>Leaves out as much as it can, as long as something still diverges.</summary>
+    /// <summary>Leaves out as much as it can, as long as something still diverges, and as long as there is time.</summary>
     private static async Task<string> Shrink(
         StoreContract contract,
         Command[] commands,
@@ -67,17 +80,19 @@ internal static class ModelTests
         CancellationToken cancel
     )
     {
-        var budget = 300;
-        for (var size = commands.Length / 2; size >= 1 && budget > 0; )
+        var tries = 300;
+        var began = Stopwatch.GetTimestamp();
+
+        bool IsOver() => tries <= 0 || Stopwatch.GetElapsedTime(began) > LongestShrinking;
+
+        for (var size = commands.Length / 2; size >= 1 && !IsOver(); )
         {
             var shrunk = false;
-            for (var start = 0; start < commands.Length && budget-- > 0; start += size)
+            for (var start = 0; start < commands.Length && !IsOver(); start += size)
             {
+                tries--;
                 Command[] fewer = [.. commands[..start], .. commands[Math.Min(start + size, commands.Length)..]];
-                if (
-                    await TryAnew(contract, fewer, TimeSpan.FromMilliseconds(30), cancel).ConfigureAwait(false)
-                    is not { } still
-                )
+                if (await StillDiverges(fewer).ConfigureAwait(false) is not { } still)
                     continue;
                 (commands, divergence, shrunk) = (fewer, still, true);
                 break;
@@ -86,9 +101,22 @@ internal static class ModelTests
                 size /= 2;
         }
         return $"The shortest sequence found, of {commands.Length} commands:\n{divergence}";
+
+        async Task<string?> StillDiverges(Command[] fewer)
+        {
+            try
+            {
+                return await TryAnew(contract, fewer, TimeSpan.FromMilliseconds(30), cancel).ConfigureAwait(false);
+            }
+            catch (Exception) when (!cancel.IsCancellationRequested)
+            {
+                // No place could be opened or closed: that says nothing of these commands.
+                return null;
+            }
+        }
     }
 
-    /// <summary>Null, or the story up to where the store's answer is another than the model's.</summary>
+    /// <summary>Null, or the story up to where the store throws, or answers something else than the model.</summary>
     private static async Task<string?> Try(
         StoreContract contract,
         ISessionStore store,

@@ -32,6 +32,7 @@ public sealed class StoreContract
         Tests =
         [
             .. Sentences.Of(this),
+            .. ListingSentences.Of(this),
             .. ModelTests.Of(this),
             .. HistoryTests.Of(this),
             .. ClaimTests.Of(this),
@@ -178,8 +179,8 @@ public sealed class StoreContract
             .ConfigureAwait(false);
     }
 
-    internal ContractViolationException Violated(string story) =>
-        new($"{Name} does not keep the contract. Replay: SESSION_CONTRACT_SEED={Options.Seed}\n{story}");
+    internal ContractViolationException Violated(string story, Exception? cause = null) =>
+        new($"{Name} does not keep the contract. Replay: SESSION_CONTRACT_SEED={Options.Seed}\n{story}", cause);
 
     internal static async ValueTask Close(ISessionStore store)
     {

@@ -10,6 +10,11 @@ internal sealed class Verbs(ISessionStore store, StoreContract contract, Cancell
     private readonly HashSet<string> _moved = new(StringComparer.Ordinal);
     private readonly Dictionary<string, StoredRecord> _written = new(StringComparer.Ordinal);
 
+    /// <summary>Everything that was done so far.</summary>
+    public string Story => string.Join('\n', _story.Select((line, i) => $"  {i + 1}. {line}"));
+
+    public bool CanRemoveVersion => store is IRemovesVersion;
+
     public async Task Insert(StoredRecord record, WriteResult expected)
     {
         var answer = await store.Insert(record, cancel).ConfigureAwait(false);
@@ -56,10 +61,14 @@ internal sealed class Verbs(ISessionStore store, StoreContract contract, Cancell
         Same($"load {record.Id} after a while", Show(record), Show(found));
     }
 
-    public async Task Touch(string id, double at)
+    public Task Touch(string id, double at) => Touch(id, At(at));
+
+    public async Task Touch(string id, DateTimeOffset at)
     {
-        _story.Add($"touch {id} at {At(at):HH:mm:ss}");
-        await store.Touch(id, At(at), cancel).ConfigureAwait(false);
+        _story.Add($"touch {id} at {at:HH:mm:ss.fffffff}");
+        await store.Touch(id, at, cancel).ConfigureAwait(false);
+        if (_written.TryGetValue(id, out var before) && before.Kind != RecordKind.Ended)
+            _written[id] = before.SeenAt(at);
     }
 
     public async Task Remove(string id)
@@ -67,6 +76,14 @@ internal sealed class Verbs(ISessionStore store, StoreContract contract, Cancell
         _story.Add($"remove {id}");
         await store.Remove(id, cancel).ConfigureAwait(false);
         _written.Remove(id);
+    }
+
+    public async Task RemoveVersion(string id, long version, long operation)
+    {
+        _story.Add($"remove {id} if it is v{version} by {operation}");
+        await ((IRemovesVersion)store).RemoveVersion(id, version, operation, cancel).ConfigureAwait(false);
+        if (_written.TryGetValue(id, out var stored) && (stored.Version, stored.Operation) == (version, operation))
+            _written.Remove(id);
     }
 
     public async Task Stops(Func<ISessionStore, Task> call)
@@ -83,22 +100,27 @@ internal sealed class Verbs(ISessionStore store, StoreContract contract, Cancell
         Same("a call with a cancelled token", "stopped", stopped ? "stopped" : "went on");
     }
 
-    public async Task BySubject(string subject, string[] expected, int limit = 100) =>
+    public async Task BySubject(string subject, string[] expected, int limit = 100, string? after = null) =>
         Same(
-            $"by subject {subject}, {limit} a page",
+            $"by subject {subject}, {limit} a page{From(after)}",
             string.Join(' ', expected),
             string.Join(
                 ' ',
-                await Pages(after => store.BySubject(subject, after, limit, cancel), limit).ConfigureAwait(false)
+                await Pages(from => store.BySubject(subject, from, limit, cancel), limit, after).ConfigureAwait(false)
             )
         );
 
-    public async Task Enumerates(string[] expected, int limit = 100) =>
+    public async Task Enumerates(string[] expected, int limit = 100, string? after = null) =>
         Same(
-            $"enumerate, {limit} a page",
+            $"enumerate, {limit} a page{From(after)}",
             string.Join(' ', expected),
-            string.Join(' ', await Pages(after => store.Enumerate(after, limit, cancel), limit).ConfigureAwait(false))
+            string.Join(
+                ' ',
+                await Pages(from => store.Enumerate(from, limit, cancel), limit, after).ConfigureAwait(false)
+            )
         );
+
+    private static string From(string? after) => after is null ? "" : $", after {after}";
 
     public async Task GoesOn(string removed)
     {
@@ -114,28 +136,31 @@ internal sealed class Verbs(ISessionStore store, StoreContract contract, Cancell
     public async Task Counts(long expected) =>
         Same("count", $"{expected}", $"{await store.Count(cancel).ConfigureAwait(false)}");
 
-    public async Task Claims(double now, int limit, string[] expected)
+    public Task Claims(double now, int limit, string[] expected) => Claims(At(now), limit, expected);
+
+    public async Task Claims(DateTimeOffset now, int limit, string[] expected)
     {
-        var claimed = await store.ClaimOverdue(At(now), Lease, limit, cancel).ConfigureAwait(false);
+        var claimed = await store.ClaimOverdue(now, Lease, limit, cancel).ConfigureAwait(false);
         _moved.UnionWith(claimed.Select(record => record.Id));
         Same(
-            $"claim {limit} at {At(now):HH:mm:ss.fffffff}",
+            $"claim {limit} at {now:HH:mm:ss.fffffff}",
             string.Join(' ', expected),
             string.Join(' ', claimed.Select(record => record.Id))
         );
     }
 
-    public async Task Reschedule(string id, long version, double due)
+    public Task Reschedule(string id, long version, double due) => Reschedule(id, version, At(due));
+
+    public async Task Reschedule(string id, long version, DateTimeOffset due)
     {
-        _story.Add($"reschedule {id} v{version} to {At(due):HH:mm:ss}");
-        await store.Reschedule(id, version, At(due), cancel).ConfigureAwait(false);
+        _story.Add($"reschedule {id} v{version} to {due:HH:mm:ss.fffffff}");
+        await store.Reschedule(id, version, due, cancel).ConfigureAwait(false);
         _moved.Add(id);
     }
 
-    private async Task<List<string>> Pages(Func<string?, ValueTask<StoredPage>> read, int limit)
+    private async Task<List<string>> Pages(Func<string?, ValueTask<StoredPage>> read, int limit, string? after = null)
     {
         var ids = new List<string>();
-        string? after = null;
         for (var pages = 0; pages < 10_000; pages++)
         {
             var page = await read(after).ConfigureAwait(false);
@@ -153,8 +178,6 @@ internal sealed class Verbs(ISessionStore store, StoreContract contract, Cancell
     {
         _story.Add($"{what} -> {actual}");
         if (expected != actual)
-            throw contract.Violated(
-                string.Join('\n', _story.Select((line, i) => $"  {i + 1}. {line}")) + $"\n     expected: {expected}"
-            );
+            throw contract.Violated($"{Story}\n     expected: {expected}");
     }
 }

@@ -1,0 +1,65 @@
+/// What the response does for the client's token. It is set when the operation succeeds, for caches and middlewares to see
+/// it, and once more when the headers are written, in case somebody has cleared them meanwhile.
+namespace Session.AspNetCore
+
+open System
+open System.Threading.Tasks
+open Microsoft.AspNetCore.Http
+open Session.Domain
+open Session.Engine
+
+[<NoComparison; NoEquality>]
+type internal Parting =
+    | LeaveAlone
+    /// The token of a new or an elevated session: every other one is dead.
+    | Hand of IssuedToken
+    /// The token of a renewal: handed over only if it still opens the session when the headers are written. Another request
+    /// may have signed in meanwhile, and its answer come first.
+    | HandIfItStands of IssuedToken
+    /// The user has signed out.
+    | Clear
+    /// Time has ended the session, and so its cookie is of no use (NIST SP 800-63B-4: it should be erased), unless another
+    /// request of the client has begun a new one meanwhile, whose cookie this must not take away.
+    | ClearUnlessLeft of Past
+
+[<Sealed>]
+type internal Parter(transport: Transport, engine: SessionEngine, context: HttpContext) =
+    let mutable parting = LeaveAlone
+    let mutable isWatching = false
+
+    let stands (id: string) (secret: SecretHash) = engine.Requests.StillStands(id, secret, engine.NewPatience())
+
+    let atStart () : Task =
+        task {
+            match parting with
+            | LeaveAlone -> ()
+            | Hand token -> transport.Hand(context, token)
+            | HandIfItStands token ->
+                match! stands token.Id (token.HashWith engine.Hasher) with
+                | Ok(Current | Offered) -> transport.Hand(context, token)
+                // Not handed over, the old one still works, and the next request is issued another.
+                | Ok(Predecessor | Stolen _ | Dead | Unknown)
+                | Error _ -> ()
+            | Clear -> transport.Clear context
+            | ClearUnlessLeft past ->
+                match! stands past.Id past.Secret with
+                | Ok(Current | Offered | Predecessor | Stolen _ | Dead) -> transport.Clear context
+                | Ok Unknown
+                | Error _ -> ()
+        }
+
+    /// The last decision counts. Too late once the response has started.
+    member _.Decide(decision: Parting) =
+        parting <- decision
+
+        if not context.Response.HasStarted then
+            if not isWatching then
+                isWatching <- true
+                context.Response.OnStarting(fun () -> atStart ())
+
+            match decision with
+            | Hand token -> transport.Hand(context, token)
+            | Clear -> transport.Clear context
+            | ClearUnlessLeft _
+            | HandIfItStands _
+            | LeaveAlone -> ()

@@ -1,0 +1,9 @@
+/// Who sees the inside: the faces, and the evidence, which runs the very code that ships.
+namespace Session.Engine
+
+open System.Runtime.CompilerServices
+
+[<assembly: InternalsVisibleTo "Session.AspNetCore">]
+[<assembly: InternalsVisibleTo "Properties">]
+[<assembly: InternalsVisibleTo "Micro">]
+do ()

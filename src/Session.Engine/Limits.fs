@@ -1,0 +1,253 @@
+/// The sessions of a subject, and how many there may be.
+namespace Session.Engine
+
+open System
+open System.Collections.Generic
+open System.Threading
+open System.Threading.Tasks
+open Session.Domain
+
+/// What was found of a subject that was not ended.
+[<NoComparison; NoEquality>]
+type internal Belongings =
+    {
+        /// Also those that are overdue by this node's clock: another node may still open them.
+        Sessions: Snapshot list
+        /// Records that this node cannot read.
+        Unreadable: StoredRecord list
+    }
+
+[<Sealed>]
+type internal Limits(loop: Loop, store: ISessionStore, settings: EngineSettings) =
+    let policy = settings.Policy
+    let pageSize = 200
+
+    // Sign-ins of one subject in this process take turns where the limit refuses: nobody is refused for a sign-in that
+    // is refused itself.
+    let turns = Array.init 64 (fun _ -> new SemaphoreSlim(1))
+
+    let nothingHeld =
+        { new IDisposable with
+            member _.Dispose() = () }
+
+    let signedInAt (session: Snapshot) =
+        match Lifecycle.living session.State with
+        | ValueSome live -> struct (defaultArg live.AuthenticatedAt live.CreatedAt, session.Id)
+        | ValueNone -> struct (DateTimeOffset.MinValue, session.Id)
+
+    let isOverdue now (session: Snapshot) = (Lifecycle.overdue policy now session.State).IsSome
+
+    /// Whatever was found of a subject, page by page.
+    member _.Find
+        (subject: string, patience: Patience, cancel: CancellationToken)
+        : Task<Result<Belongings, SessionError>> =
+        task {
+            try
+                let sessions, unreadable = List<Snapshot>(), List<StoredRecord>()
+                let mutable after: string | null = null
+                let mutable more = true
+
+                while more do
+                    cancel.ThrowIfCancellationRequested()
+                    let! page = patience.Await(store.BySubject(subject, after, pageSize, cancel), cancel)
+
+                    for record in page.Records do
+                        match loop.Read(record.Id, record, null) with
+                        | _ when record.Kind = RecordKind.Ended -> ()
+                        | Error _ -> unreadable.Add record
+                        | Ok snapshot ->
+                            let state = Lifecycle.settle policy loop.Now snapshot.State
+
+                            match Lifecycle.living state with
+                            | ValueSome live when live.Subject = Some subject ->
+                                sessions.Add { snapshot with State = state }
+                            | _ -> ()
+
+                    // A listing that makes no progress would never end.
+                    more <- not (isNull page.Next) && page.Next <> after
+                    after <- page.Next
+
+                return Ok { Sessions = List.ofSeq sessions; Unreadable = List.ofSeq unreadable }
+            with error when not (error :? NotSupportedException) ->
+                return Error(loop.NotLoaded(error, cancel))
+        }
+
+    /// Ends one session, whoever holds it. False when there was none that lived.
+    member _.End(id: string, reason: DestroyReason, patience: Patience, outbox: Outbox, cancel) =
+        task {
+            // Of the attempt that is stored: another may have found it alive.
+            let plan: Plan<bool> =
+                { Decide =
+                    fun now state ->
+                        let lived = Lifecycle.isLive state && (Lifecycle.overdue policy now state).IsNone
+
+                        match Lifecycle.decide policy now (Destroy(reason, None)) state with
+                        | Ok events -> Ok(struct (events, (fun _ -> lived)))
+                        | Error refusal -> Error(SessionError.ofRefusal refusal) }
+
+            match! loop.Run(id, plan, ValueNone, null, TimeSpan.Zero, patience, outbox, cancel) with
+            | Reply.Done lived -> return Ok lived
+            | Reply.Failed SessionError.NoSession -> return Ok false
+            | Reply.Failed error
+            | Reply.Partly(_, error) -> return Error error
+        }
+
+    /// Those that live. The overdue ones, which nobody has looked at since, are over on every node when it returns.
+    member private limits.Live
+        (subject: string, patience: Patience, outbox: Outbox)
+        : Task<Result<Snapshot list, SessionError>> =
+        task {
+            match! limits.Find(subject, patience, CancellationToken.None) with
+            | Error error -> return Error error
+            | Ok found ->
+                let now = loop.Now
+                let over, live = found.Sessions |> List.partition (isOverdue now)
+                let mutable answer = Ok live
+
+                for session in over do
+                    let expire =
+                        { Plans.command policy Expire ignore with
+                            Decide =
+                                fun _ state ->
+                                    match Lifecycle.decide policy now Expire state with
+                                    | Ok events -> Ok(struct (events, ignore))
+                                    | Error refusal -> Error(SessionError.ofRefusal refusal) }
+
+                    match!
+                        loop.Run(
+                            session.Id,
+                            expire,
+                            ValueNone,
+                            null,
+                            TimeSpan.Zero,
+                            patience,
+                            outbox,
+                            CancellationToken.None
+                        )
+                    with
+                    // Seen meanwhile, on a node whose clock is behind: it lives.
+                    | Reply.Failed(SessionError.Refused _) ->
+                        answer <- answer |> Result.map (fun live -> session :: live)
+                    | Reply.Failed(SessionError.Unavailable _ | SessionError.Unsure _ | SessionError.Contended as error) ->
+                        answer <- Error error
+                    | _ -> ()
+
+                return answer
+        }
+
+    /// Held for the length of a sign-in.
+    member _.TakeTurn(subject: string option, patience: Patience) : Task<IDisposable> =
+        match subject, settings.MaxSessionsPerSubject, settings.WhenLimitReached with
+        | Some subject, Some _, RefuseNew ->
+            task {
+                let turn = turns[(subject.GetHashCode() &&& 0x7FFFFFFF) % turns.Length]
+
+                // Without it the limit holds all the same; two sign-ins may both be refused then.
+                match! turn.WaitAsync patience.Left with
+                | false -> return nothingHeld
+                | true ->
+                    return
+                        { new IDisposable with
+                            member _.Dispose() = turn.Release() |> ignore }
+            }
+        | _ -> Task.FromResult nothingHeld
+
+    /// Asked before a sign-in is stored: a limit that is reached, or cannot be enforced, refuses it while nothing is changed.
+    member limits.CanSignIn(subject: string option, own: string, patience: Patience) : Task<SessionError option> =
+        task {
+            match subject, settings.MaxSessionsPerSubject with
+            | Some subject, Some most ->
+                let! found = limits.Find(subject, patience, CancellationToken.None)
+
+                match found, settings.WhenLimitReached with
+                | Error error, _ -> return Some error
+                | Ok _, EndOldest -> return None
+                | Ok found, RefuseNew ->
+                    let isOther (session: Snapshot) = session.Id <> own && not (isOverdue loop.Now session)
+                    let others = found.Sessions |> List.filter isOther
+                    return if others.Length < most then None else Some(SessionError.LimitReached most)
+            | _ -> return None
+        }
+
+    /// Called after a sign-in is stored and before it is acknowledged: whoever counts last finds every sign-in that was
+    /// acknowledged before in the list. A count that fails takes nothing back: the client gets its token.
+    member limits.Enforce
+        (subject: string option, reply: Reply<Opened>, patience: Patience, outbox: Outbox)
+        : Task<Reply<Opened>> =
+        let unfinished opened error =
+            let cause =
+                match error with
+                | SessionError.Unavailable cause
+                | SessionError.Unsure cause -> cause
+                | _ -> TimeoutException "The limit of sessions could not be enforced."
+
+            Reply.Partly(opened, SessionError.Unacknowledged cause)
+
+        match reply, subject, settings.MaxSessionsPerSubject with
+        | Reply.Done opened, Some subject, Some most ->
+            task {
+                let own = opened.Snapshot.Id
+
+                let! error =
+                    match settings.WhenLimitReached with
+                    | EndOldest -> limits.EndOldest(subject, own, most, patience, outbox)
+                    | RefuseNew -> limits.StepBack(subject, own, most, patience, outbox)
+
+                match error with
+                | None -> return reply
+                | Some(SessionError.Ended _ as ended) -> return Reply.Failed ended
+                | Some error -> return unfinished opened error
+            }
+        | _ -> Task.FromResult reply
+
+    member private limits.EndOldest(subject, own: string, most: int, patience, outbox) : Task<SessionError option> =
+        task {
+            match! limits.Live(subject, patience, outbox) with
+            | Error error -> return Some error
+            | Ok sessions ->
+                // The newest N are the same for whoever counts last.
+                let tooMany = sessions |> List.sortByDescending signedInAt |> List.skip (min most sessions.Length)
+                let mutable failure = None
+
+                for session in tooMany do
+                    match! limits.End(session.Id, Limit, patience, outbox, CancellationToken.None) with
+                    | Ok _ -> ()
+                    | Error error -> failure <- Some error
+
+                if failure.IsNone && tooMany |> List.exists (fun session -> session.Id = own) then
+                    return Some(SessionError.Ended(OnPurpose Limit, loop.Now))
+                else
+                    return failure
+        }
+
+    /// Acknowledged only when, with this one stored, fewer than N others are: so never more than N, whatever the clocks say.
+    /// Where several nodes collide the earlier ones wait for the later ones to step back.
+    member private limits.StepBack(subject, own: string, most: int, patience, outbox) : Task<SessionError option> =
+        task {
+            let mutable answer = ValueNone
+            let mutable attempt = 0
+
+            while answer.IsNone do
+                attempt <- attempt + 1
+
+                match! limits.Live(subject, patience, outbox) with
+                | Error error -> answer <- ValueSome(Some error)
+                | Ok sessions ->
+                    let mine, others = sessions |> List.partition (fun session -> session.Id = own)
+
+                    let isEarlier (session: Snapshot) =
+                        match mine with
+                        | [] -> true
+                        | mine :: _ -> signedInAt session < signedInAt mine
+
+                    if others.Length < most then
+                        answer <- ValueSome None
+                    elif attempt = 15 || (others |> List.filter isEarlier).Length >= most then
+                        match! limits.End(own, Limit, patience, outbox, CancellationToken.None) with
+                        | Ok _ -> answer <- ValueSome(Some(SessionError.Ended(OnPurpose Limit, loop.Now)))
+                        | Error error -> answer <- ValueSome(Some error)
+                    else
+                        do! Task.Delay 20
+
+            return answer.Value
+        }

@@ -1,0 +1,118 @@
+/// What is told to the application, once it is stored and everything that was held for it is released.
+namespace Session.Engine
+
+open System
+open System.Threading.Tasks
+open Microsoft.Extensions.Logging
+open Session.Domain
+
+/// What an operation has to tell. Collected while it runs, and told after it: a handler that calls back into the library
+/// must meet nothing that still waits for it.
+type Outbox() =
+    let mutable newestFirst: Notice list = []
+    member _.IsEmpty = newestFirst.IsEmpty
+    member internal _.Add(notice: Notice) = newestFirst <- notice :: newestFirst
+
+    /// All that is in it, oldest first; it is empty then.
+    member internal _.Take() =
+        let notices = List.rev newestFirst
+        newestFirst <- []
+        notices
+
+[<RequireQualifiedAccess>]
+module internal Notices =
+    let private kindOf event =
+        match event with
+        | WasCreated _ -> ValueSome CreatedNotice
+        | RenewalConfirmed _ -> ValueSome RenewedNotice
+        | WasElevated _ -> ValueSome ElevatedNotice
+        | WasSignedIn _ -> ValueSome SignedInNotice
+        | WasReplayed _ -> ValueSome ReplayedNotice
+        | WasDestroyed(reason, _) -> ValueSome(DestroyedNotice reason)
+        // The sweeper tells of the end by time: once, and on one node of a fleet.
+        | HasExpired _
+        | WasConfirmed
+        | WasSeen _
+        | WasWritten _
+        | RenewalIssued _
+        | GraceEnded _
+        | WasTold
+        | WasLeft -> ValueNone
+
+    /// What a stored change is worth telling.
+    let collect (outbox: Outbox) (write: Write<'out>) =
+        for event in write.Events do
+            match kindOf event with
+            | ValueNone -> ()
+            | ValueSome kind ->
+                // The end has no data any more: the data that ended is told.
+                let live =
+                    match Lifecycle.living write.State, Lifecycle.living write.Before.State with
+                    | ValueSome live, _
+                    | ValueNone, ValueSome live -> live
+                    | ValueNone, ValueNone -> Records.AnyLive write.State
+
+                outbox.Add
+                    { Kind = kind
+                      Id = write.Before.Id
+                      Subject = live.Subject
+                      Data = live.Data
+                      At = write.At }
+
+    let nameOf (kind: NoticeKind) =
+        match kind with
+        | CreatedNotice -> "created"
+        | RenewedNotice -> "renewed"
+        | ElevatedNotice -> "elevated"
+        | SignedInNotice -> "signed in"
+        | DestroyedNotice _ -> "destroyed"
+        | ExpiredNotice _ -> "expired"
+        | ReplayedNotice -> "replayed"
+        | OutdatedNotice -> "outdated"
+        | UnreadableNotice _ -> "unreadable"
+        | RefusedNotice _ -> "refused"
+
+/// Tells the application, one notice after another, and waits for each handler, but not for ever.
+[<Sealed>]
+type internal Announcer(limits: WaitLimits, board: INoticeBoard, log: ILogger) =
+    /// False when the handler failed, or did not come to its end within the limit.
+    member _.Tell(notice: Notice, limit: TimeSpan) : Task<bool> =
+        task {
+            try
+                let telling = board.Post notice
+
+                if not telling.IsCompletedSuccessfully then
+                    do! telling.AsTask().WaitAsync limit
+
+                return true
+            with
+            | :? TimeoutException as error ->
+                log.LogError(
+                    error,
+                    "The handler of the event '{Event}' of session {SessionId} is not done after {Limit}: it is not waited for any longer. The session is as the event says all the same.",
+                    Notices.nameOf notice.Kind,
+                    notice.Id,
+                    limit
+                )
+
+                return false
+            | error ->
+                log.LogError(
+                    error,
+                    "The handler of the event '{Event}' of session {SessionId} failed. The session is as the event says all the same.",
+                    Notices.nameOf notice.Kind,
+                    notice.Id
+                )
+
+                return false
+        }
+
+    member announcer.TellAll(outbox: Outbox) : Task =
+        if outbox.IsEmpty then
+            Task.CompletedTask
+        else
+            task {
+                for notice in outbox.Take() do
+                    let! _ = announcer.Tell(notice, limits.EventTimeout)
+                    ()
+            }

@@ -1,0 +1,201 @@
+/// A state as the record that a store keeps, and back: encoded, sealed or protected, with what a store has to know of it.
+namespace Session.Engine
+
+open System
+open Microsoft.Extensions.Logging
+open Session.Domain
+
+/// A decided change on its way to the store. What it gives out leaves only with it, once it is stored.
+[<NoComparison; NoEquality>]
+type internal Write<'out> =
+    {
+        /// Random: who finds it stored knows that this write took effect.
+        Operation: int64
+        /// What it was decided on: it is stored only while that is still there.
+        Before: Snapshot
+        Events: Event list
+        State: State
+        At: DateTimeOffset
+        /// What the change gives out, of the session as it is stored then.
+        Out: Snapshot -> 'out
+    }
+
+[<RequireQualifiedAccess>]
+module internal Event =
+    /// Whether an event is worth a write by itself. The others follow from the clock, or come with a touch.
+    let isStored event =
+        match event with
+        | WasSeen _
+        | GraceEnded false -> false
+        | _ -> true
+
+    /// What must not come back when a node of the store is lost: an ended session, a token that an elevation killed. And
+    /// what must not go: a sign-in.
+    let mustLast event =
+        match event with
+        | WasDestroyed _
+        | WasElevated _
+        | WasSignedIn _
+        | WasCreated(_, Some _, _, _) -> true
+        | WasCreated(_, None, _, _)
+        | RenewalConfirmed _
+        | WasReplayed _
+        | HasExpired _
+        | WasConfirmed
+        | WasSeen _
+        | WasWritten _
+        | RenewalIssued _
+        | GraceEnded _
+        | WasTold
+        | WasLeft -> false
+
+[<Sealed>]
+type internal Records(settings: EngineSettings, log: ILogger) =
+    let policy = settings.Policy
+
+    let kindOf state =
+        match state with
+        | Created live when live.Subject.IsNone -> RecordKind.Unconfirmed
+        | Created _
+        | Active _
+        | Regenerated _ -> RecordKind.Live
+        | Destroyed _
+        | Expired _
+        | Absent -> RecordKind.Ended
+
+    let unreadable (id: string) (reason: string) : Result<'a, SessionError> =
+        log.LogError("The record of session {SessionId} cannot be read: {Reason}. It opens nothing.", id, reason)
+        Error(SessionError.Unreadable reason)
+
+    let decode (record: StoredRecord) =
+        match settings.Protector with
+        | null -> Codec.decode record.Id record.Version record.Body
+        | protector ->
+            match protector.Unprotect(record.Body.ToArray()) with
+            | null -> Error "not protected under a key of this application"
+            | body -> Codec.decode record.Id record.Version (ReadOnlyMemory body)
+
+    let encode id version state =
+        let body = Codec.encode id version state
+
+        match settings.Protector with
+        | null -> body
+        | protector -> protector.Protect body
+
+    /// What every state but Absent has.
+    static member AnyLive state =
+        match state with
+        | Created live
+        | Active live
+        | Regenerated(live, _)
+        | Destroyed(live, _, _)
+        | Expired(live, _, _, _) -> live
+        | Absent -> invalidOp "There is no record of an absent session."
+
+    static member Absent(id: string) : Snapshot =
+        { Id = id
+          Version = 0L
+          Operation = 0L
+          State = Absent
+          StoredLastSeen = DateTimeOffset.MinValue
+          IsOpen = true
+          Wraps = []
+          Record = null }
+
+    /// The record as a snapshot, with its data as far as the keys open it; absent when there is none. An unreadable record
+    /// opens nothing, and stays as it is.
+    member _.Read(id: string, record: StoredRecord | null, keys: BearerKeys | null) : Result<Snapshot, SessionError> =
+        match record with
+        | null -> Ok(Records.Absent id)
+        | record ->
+            match decode record with
+            | Error reason -> unreadable id reason
+            | Ok state ->
+                let struct (state, wraps, isOpen) =
+                    match Lifecycle.living state with
+                    | _ when not settings.SealsToBearer -> struct (state, [], true)
+                    | ValueSome live -> Bearer.openState record.Id record.Version keys live.Data state
+                    | ValueNone -> struct (Bearer.withData [||] state, [], true)
+
+                Ok
+                    { Id = record.Id
+                      Version = record.Version
+                      Operation = record.Operation
+                      State =
+                        match Lifecycle.living state with
+                        | ValueSome live when live.LastSeen.UtcTicks >= record.LastSeen.UtcTicks -> state
+                        | _ -> Lifecycle.evolve state (WasSeen record.LastSeen)
+                      StoredLastSeen = record.LastSeen
+                      IsOpen = isOpen
+                      Wraps = wraps
+                      Record = record }
+
+    /// The record of a write, and the session as it is once that is stored. `hold`: nobody needs to look at it for so long.
+    member _.Write(write: Write<'out>, keys: BearerKeys | null, hold: TimeSpan) : struct (StoredRecord * Snapshot) =
+        let before, state = write.Before, write.State
+        let version = before.Version + 1L
+
+        let struct (stored, wraps) =
+            match keys, Lifecycle.living state with
+            | null, _
+            | _, ValueNone -> struct (state, [])
+            | keys, ValueSome live -> Bearer.sealState before.Id version keys before.Wraps live.Data state
+
+        let due, notBefore = Lifecycle.due policy state, write.At + hold
+        let live = Records.AnyLive state
+
+        let record =
+            StoredRecord(
+                before.Id,
+                version,
+                kindOf state,
+                live.LastSeen,
+                (if due.UtcTicks < notBefore.UtcTicks then notBefore else due),
+                Option.toObj live.Subject,
+                write.Operation,
+                encode before.Id version stored,
+                List.exists Event.mustLast write.Events
+            )
+
+        let record =
+            match before.Record with
+            | null -> record
+            | basis -> record.BasedOn basis.Head
+
+        struct (record,
+                { before with
+                    Version = version
+                    Operation = write.Operation
+                    State = state
+                    StoredLastSeen = record.LastSeen
+                    IsOpen = true
+                    Wraps = wraps
+                    Record = record })
+
+    /// A tombstone in place of a record that cannot be read here: an end needs nothing of what is in it.
+    member _.Tombstone(record: StoredRecord, reason: DestroyReason, now: DateTimeOffset) : StoredRecord =
+        let live =
+            { CreatedAt = record.LastSeen
+              AuthenticatedAt = None
+              LastSeen = record.LastSeen
+              Subject = Option.ofObj record.Subject
+              Data = [||]
+              Revision = 1L
+              Elevations = 0
+              Secret = Unchecked.defaultof<SecretHash>
+              SecretSince = record.LastSeen
+              Superseded = [] }
+
+        let state, version = Destroyed(live, reason, now), record.Version + 1L
+
+        StoredRecord(
+            record.Id,
+            version,
+            RecordKind.Ended,
+            record.LastSeen,
+            Lifecycle.due policy state,
+            record.Subject,
+            Random.Shared.NextInt64(),
+            encode record.Id version state,
+            true
+        )

@@ -1,0 +1,350 @@
+/// What a request does with its session: each operation is a plan for the loop, or a few.
+namespace Session.Engine
+
+open System
+open System.Threading
+open System.Threading.Tasks
+open Session.Domain
+
+[<Sealed>]
+type internal Requests(loop: Loop, limits: Limits, settings: EngineSettings, hasher: SecretHasher) =
+    let policy = settings.Policy
+
+    let checkSize (data: byte[]) =
+        if data.Length > settings.MaxDataBytes then
+            Some(SessionError.TooLarge(data.Length, settings.MaxDataBytes))
+        else
+            None
+
+    /// Under the current server key, or the former one that this session knows the token by.
+    let hashFor (token: PresentedToken) state =
+        match token.Former with
+        | [] -> token.Hash
+        | former ->
+            token.Hash :: (former |> List.map (fun (struct (hash, _)) -> hash))
+            |> List.tryFind (fun hash -> not (Lifecycle.standing hash state).IsUnknown)
+            |> Option.defaultValue token.Hash
+
+    let keysOf (secret: Secret) (id: string) make : BearerKeys | null =
+        match secret.KeyWith(hasher, id) with
+        | null -> null
+        | key -> make (secret.HashWith(hasher, id), key)
+
+    /// By a request that was let in before.
+    let run (from: Opened) keys plan patience outbox cancel =
+        loop.Run(from.Snapshot.Id, plan, ValueSome from.Snapshot, keys, TimeSpan.Zero, patience, outbox, cancel)
+
+    let goesOn (from: Opened) (snapshot: Snapshot) = { from with Snapshot = snapshot; Issued = None }
+
+    /// A token that only reads: nothing to store, to issue or to refuse.
+    let tryRead (loaded: Result<Snapshot, SessionError>) (token: PresentedToken) arrivedAt mayIssue keys =
+        match loaded with
+        | Error _ -> ValueNone
+        | Ok before ->
+            let now = loop.Now
+            let hash = hashFor token before.State
+
+            match Lifecycle.decide policy now (Present(hash, arrivedAt)) before.State with
+            | Ok events when loop.IsRead(before, events) ->
+                // What a touch would store is not due, so the session ends when the record says, and not later.
+                let after =
+                    match events with
+                    | []
+                    | [ WasSeen _ ] -> before
+                    | events -> { before with State = List.fold Lifecycle.evolve before.State events }
+
+                if mayIssue && Lifecycle.isRenewalDue policy now after.State then
+                    ValueNone
+                else
+                    ValueSome
+                        { Snapshot = after
+                          Grant = Lifecycle.grant hash arrivedAt after.State
+                          Issued = None
+                          IsRenewal = false
+                          Keys = keys }
+            | Ok _
+            | Error _ -> ValueNone
+
+    /// Whether the client of this tombstone has gone on to a new session: it knows no token any more, and whoever comes with
+    /// one, for the answer was lost, begins anew.
+    let isLeft state =
+        match state with
+        | Destroyed(live, _, _)
+        | Expired(live, _, _, _) -> live.Secret.Equals Unchecked.defaultof<SecretHash>
+        | Absent
+        | Created _
+        | Active _
+        | Regenerated _ -> false
+
+    /// Confirms, issues, touches, or refuses.
+    let presenting (token: PresentedToken) arrivedAt mayIssue (keys: BearerKeys | null) =
+        // One secret for all attempts: whichever of them is stored, this is what it gives out.
+        let mutable minted: Secret | null = null
+
+        let mint () =
+            match minted with
+            | null ->
+                let secret = Secret.Mint()
+                minted <- secret
+
+                match keys, secret.KeyWith(hasher, token.Id) with
+                | null, _
+                | _, null -> ()
+                | keys, key -> keys.Offer(secret.HashWith(hasher, token.Id), key)
+
+                secret
+            | secret -> secret
+
+        let opened hash issued (snapshot: Snapshot) : Result<Opened, SessionError> =
+            Ok
+                { Snapshot = snapshot
+                  Grant = Lifecycle.grant hash arrivedAt snapshot.State
+                  Issued = issued
+                  IsRenewal = issued.IsSome
+                  Keys = keys }
+
+        let refusedBy (snapshot: Snapshot) : Result<Opened, SessionError> =
+            match snapshot.State with
+            | Expired(_, kind, at, _) -> Error(SessionError.Ended(ByTime kind, at))
+            | _ -> Error(SessionError.Refused Outdated)
+
+        { Decide =
+            fun now state ->
+                let hash = hashFor token state
+
+                match Lifecycle.decide policy now (Present(hash, arrivedAt)) state with
+                | Error Guess when isLeft state -> Error SessionError.NoSession
+                | Error refusal -> Error(SessionError.ofRefusal refusal)
+                | Ok events ->
+                    let after = List.fold Lifecycle.evolve state events
+
+                    if not (Lifecycle.letsIn events after) then
+                        Ok(struct (events, refusedBy))
+                    elif mayIssue && Lifecycle.isRenewalDue policy now after then
+                        let secret = mint ()
+                        let grant = Lifecycle.grant hash arrivedAt after
+
+                        match Lifecycle.decide policy now (Renew(secret.HashWith(hasher, token.Id), grant)) after with
+                        | Ok issued -> Ok(struct (events @ issued, opened hash (Some(IssuedToken(token.Id, secret)))))
+                        | Error _ -> Ok(struct (events, opened hash None))
+                    else
+                        Ok(struct (events, opened hash None)) }
+
+    let settle
+        (loaded: Result<Snapshot, SessionError>)
+        (token: PresentedToken)
+        arrivedAt
+        mayIssue
+        keys
+        patience
+        outbox
+        cancel
+        =
+        task {
+            let! reply =
+                match loaded with
+                | Error error -> Task.FromResult(Reply.Failed error)
+                | Ok before ->
+                    let plan = presenting token arrivedAt mayIssue keys
+                    loop.Run(token.Id, plan, ValueSome before, keys, TimeSpan.Zero, patience, outbox, cancel)
+
+            match reply with
+            | Reply.Failed error ->
+                match error with
+                | SessionError.Refused Outdated -> loop.Note(outbox, OutdatedNotice, token.Id)
+                | SessionError.Refused Guess -> loop.Note(outbox, RefusedNotice RefusalReason.Guessed, token.Id)
+                | SessionError.Unreadable reason -> loop.Note(outbox, UnreadableNotice reason, token.Id)
+                | _ -> ()
+
+                return Error error
+            // Not acknowledged: a renewal may be undone, and the old token opens then as now.
+            | Reply.Done opened
+            | Reply.Partly(opened, _) -> return opened
+        }
+
+    /// Opens the session of a token, confirms it on its first use, and issues the next token when a renewal is due and
+    /// the response can still carry one. A guess costs one load and changes nothing.
+    member _.Present
+        (token: PresentedToken, arrivedAt, mayIssue, patience: Patience, outbox, cancel)
+        : ValueTask<Result<Opened, SessionError>> =
+        let keys: BearerKeys | null =
+            match token.Key with
+            | null -> null
+            | key -> BearerKeys.Of(token.Hash, key, token.Former)
+
+        let go loaded : ValueTask<Result<Opened, SessionError>> =
+            match tryRead loaded token arrivedAt mayIssue keys with
+            | ValueSome opened -> ValueTask<_>(Ok opened)
+            | ValueNone -> ValueTask<_>(task = settle loaded token arrivedAt mayIssue keys patience outbox cancel)
+
+        let loading = loop.BeginLoad(token.Id, cancel)
+
+        // A store in this process answers at once: no state machine then.
+        if loading.IsCompletedSuccessfully then
+            go (loop.Read(token.Id, loading.Result, keys))
+        else
+            ValueTask<_>(
+                task =
+                    task {
+                        let mutable loaded = Error SessionError.NoSession
+
+                        try
+                            let! record = patience.Await(loading, cancel)
+                            loaded <- loop.Read(token.Id, record, keys)
+                        with error ->
+                            loaded <- Error(loop.NotLoaded(error, cancel))
+
+                        return! go loaded
+                    }
+            )
+
+    /// A new session under an id of `nextId`, of a subject (a sign-in) or anonymous.
+    member _.Create
+        (nextId: unit -> string, subject: string option, data: byte[], patience, outbox, cancel)
+        : Task<Reply<Opened>> =
+        task {
+            use! _turn = limits.TakeTurn(subject, patience)
+            let! (refusal: SessionError option) = limits.CanSignIn(subject, "", patience)
+
+            match Option.orElse refusal (checkSize data) with
+            | Some error -> return Reply.Failed error
+            | None ->
+                let secret = Secret.Mint()
+                let mutable reply = ValueNone
+                let mutable attempt = 0
+
+                while reply.IsNone do
+                    attempt <- attempt + 1
+                    let id = nextId ()
+
+                    if not (Token.isValidId id) then
+                        invalidOp "GenerateId returned an id that is not 1 to 64 of A-Z a-z 0-9 _ -."
+
+                    let keys = keysOf secret id BearerKeys.Create
+                    let hash = secret.HashWith(hasher, id)
+
+                    let out (snapshot: Snapshot) =
+                        { Snapshot = snapshot
+                          Grant = Lifecycle.grant hash loop.Now snapshot.State
+                          Issued = Some(IssuedToken(id, secret))
+                          IsRenewal = false
+                          Keys = keys }
+
+                    let plan = Plans.command policy (Create(hash, subject, data)) out
+                    let absent = ValueSome(Records.Absent id)
+
+                    match! loop.Run(id, plan, absent, keys, TimeSpan.Zero, patience, outbox, cancel) with
+                    | Reply.Failed(SessionError.Refused Exists) when attempt < 3 -> ()
+                    | Reply.Failed(SessionError.Refused Exists) ->
+                        invalidOp
+                            "GenerateId returned the id of an existing session, three times: ids must be unique and random."
+                    | made -> reply <- ValueSome made
+
+                return! limits.Enforce(subject, reply.Value, patience, outbox)
+        }
+
+    /// New data computed from the data as it is stored: `change` is called again for each conflict.
+    member _.Update(from: Opened, change, patience, outbox, cancel) : Task<Reply<struct (Opened * 'result)>> =
+        let plan = Plans.update policy settings.MaxDataBytes (Some from.Grant) change (goesOn from)
+        run from from.Keys plan patience outbox cancel
+
+    /// Data based on what the request has read: `Conflict` when another write came first.
+    member _.Save(from: Opened, data: byte[], patience, outbox, cancel) : Task<Reply<Opened>> =
+        match checkSize data with
+        | Some error -> Task.FromResult(Reply.Failed error)
+        | None ->
+            let write = Write(data, Some from.Live.Revision, Some from.Grant)
+            run from from.Keys (Plans.command policy write (goesOn from)) patience outbox cancel
+
+    member private _.Elevated(from: Opened, command: SecretHash -> Command, patience, outbox, cancel) =
+        let secret = Secret.Mint()
+        let hash = secret.HashWith(hasher, from.Snapshot.Id)
+
+        let keys: BearerKeys | null =
+            match from.Keys with
+            | null -> null
+            | keys -> keysOf secret from.Snapshot.Id keys.Elevate
+
+        let out (snapshot: Snapshot) =
+            { Snapshot = snapshot
+              Grant = Lifecycle.grant hash from.Grant.ArrivedAt snapshot.State
+              Issued = Some(IssuedToken(from.Snapshot.Id, secret))
+              IsRenewal = false
+              Keys =
+                match keys with
+                | null -> null
+                | keys -> keys.Settled }
+
+        run from keys (Plans.command policy (command hash) out) patience outbox cancel
+
+    /// An elevation to a subject, with new data; the absolute timeout starts anew (ASVS 7.2.4).
+    member requests.SignIn
+        (from: Opened, subject: string, data: byte[], patience, outbox, cancel)
+        : Task<Reply<Opened>> =
+        task {
+            use! _turn = limits.TakeTurn(Some subject, patience)
+            let! (refusal: SessionError option) = limits.CanSignIn(Some subject, from.Snapshot.Id, patience)
+
+            match Option.orElse refusal (checkSize data) with
+            | Some error -> return Reply.Failed error
+            | None ->
+                let signIn hash = SignIn(subject, data, hash, from.Grant)
+                let! reply = requests.Elevated(from, signIn, patience, outbox, cancel)
+                return! limits.Enforce(Some subject, reply, patience, outbox)
+        }
+
+    /// An elevation without a sign-in: a new token, the old one is dead at once. With new data, if there is any: a second
+    /// factor, another role. The absolute timeout stays.
+    member requests.Regenerate(from: Opened, data: byte[] option, patience, outbox, cancel) : Task<Reply<Opened>> =
+        match Option.bind checkSize data with
+        | Some error -> Task.FromResult(Reply.Failed error)
+        | None -> requests.Elevated(from, (fun hash -> Elevate(hash, data, from.Grant)), patience, outbox, cancel)
+
+    /// The session of a request as it is now, by its id and on the authority of that request. Its token is not looked at
+    /// again: it may have been renewed meanwhile, and would look stolen.
+    member _.Reload(from: Opened, patience, cancel) : Task<Result<Opened, SessionError>> =
+        task {
+            match! loop.Load(from.Snapshot.Id, from.Keys, patience, cancel) with
+            | Error error -> return Error error
+            | Ok found ->
+                let now = loop.Now
+                let state = Lifecycle.settle policy now found.State
+
+                match state, Lifecycle.living state, Lifecycle.overdue policy now state with
+                | _, ValueSome live, ValueNone when live.Elevations <> from.Grant.Elevations ->
+                    return Error(SessionError.Refused Outdated)
+                | _, ValueSome _, ValueNone when not found.IsOpen ->
+                    return Error(SessionError.Unreadable "the sealed data does not open")
+                | _, ValueSome _, ValueNone -> return Ok { from with Snapshot = { found with State = state } }
+                | _, _, ValueSome(struct (kind, at))
+                | Expired(_, kind, at, _), _, _ -> return Error(SessionError.Ended(ByTime kind, at))
+                | Destroyed(_, reason, at), _, _ -> return Error(SessionError.Ended(OnPurpose reason, at))
+                | _ -> return Error SessionError.NoSession
+        }
+
+    /// Ends the session of a request. A session that is over already is no error.
+    member _.SignOut(from: Opened, patience, outbox, cancel) : Task<Reply<Snapshot>> =
+        let plan = Plans.command policy (Destroy(SignedOut, Some from.Grant)) id
+        run from from.Keys plan patience outbox cancel
+
+    /// The client of a session that is over goes on to a new one. Late answers about the old one leave its cookie alone.
+    member _.Leave(id: string, patience, outbox) : Task<Reply<unit>> =
+        loop.Run(
+            id,
+            Plans.command policy Leave ignore,
+            ValueNone,
+            null,
+            TimeSpan.Zero,
+            patience,
+            outbox,
+            CancellationToken.None
+        )
+
+    /// Whether this secret still opens its session, or still belongs to it where it is over: asked when the headers are
+    /// written that would give it to the client, or take it from it.
+    member _.StillStands(id: string, secret: SecretHash, patience) : Task<Result<Standing, SessionError>> =
+        task {
+            match! loop.Load(id, null, patience, CancellationToken.None) with
+            | Error error -> return Error error
+            | Ok found -> return Ok(Lifecycle.standing secret (Lifecycle.settle policy loop.Now found.State))
+        }

@@ -1,0 +1,129 @@
+using MongoDB.Bson;
+using MongoDB.Driver;
+using Session.Engine;
+
+namespace Session.Stores.Mongo;
+
+/// <summary>
+/// The collection of the sessions: every command that is sent to it. Each has one deadline (OperationTimeout) for the search of
+/// a server, the command and the driver's retries; a write that was sent is waited for, whatever its caller does.
+/// </summary>
+internal sealed class SessionCollection
+{
+    private static readonly ProjectionDefinition<BsonDocument, StoredRecord> AsRecord =
+        Builders<BsonDocument>.Projection.As(RecordDocument.Instance);
+
+    private readonly TimeSpan _timeout;
+
+    // The same collection, for routine writes and lists; for writes that a majority has to have; for reads of one record.
+    private readonly IMongoCollection<BsonDocument> _routine;
+    private readonly IMongoCollection<BsonDocument> _durable;
+    private readonly IMongoCollection<BsonDocument> _single;
+
+    public SessionCollection(IMongoClient client, string database, MongoStoreOptions options)
+    {
+        _timeout = options.OperationTimeout;
+        var concern = client.Settings.WriteConcern;
+        _routine = client
+            .GetDatabase(database)
+            .GetCollection<BsonDocument>(options.Collection)
+            // Whatever the client prefers: a secondary may not have heard of a logout yet.
+            .WithReadPreference(ReadPreference.Primary)
+            .WithReadConcern(ReadConcern.Local)
+            .WithWriteConcern(concern.IsAcknowledged ? concern : WriteConcern.W1);
+        // The server gives up waiting for a majority before the deadline, and so can say that it has done the write.
+        var patience = TimeSpan.FromMilliseconds(Math.Max(1, _timeout.TotalMilliseconds * 3 / 4));
+        _durable = _routine.WithWriteConcern(WriteConcern.WMajority.With(wTimeout: patience));
+        _single = options.LinearizableReads ? _routine.WithReadConcern(ReadConcern.Linearizable) : _routine;
+    }
+
+    /// <summary>With its database.</summary>
+    public string Name => _routine.CollectionNamespace.FullName;
+
+    public Task InsertAsync(BsonDocument document, bool isDurable) =>
+        WithinDeadline(
+            async deadline =>
+            {
+                await For(isDurable).InsertOneAsync(document, null, deadline).ConfigureAwait(false);
+                return true;
+            },
+            CancellationToken.None
+        );
+
+    /// <summary>Whether there was a document to change.</summary>
+    public async Task<bool> UpdateAsync(BsonDocument filter, BsonDocument change, bool isDurable = false)
+    {
+        var result = await WithinDeadline(
+                deadline => For(isDurable).UpdateOneAsync(filter, change, null, deadline),
+                CancellationToken.None
+            )
+            .ConfigureAwait(false);
+        return result.MatchedCount == 1;
+    }
+
+    public Task UpdateAllAsync(BsonDocument filter, BsonDocument change) =>
+        WithinDeadline(deadline => _routine.UpdateManyAsync(filter, change, null, deadline), CancellationToken.None);
+
+    public Task DeleteAsync(BsonDocument filter) =>
+        WithinDeadline(deadline => _routine.DeleteOneAsync(filter, deadline), CancellationToken.None);
+
+    /// <summary>The record of this id as it is now, or null.</summary>
+    public async Task<StoredRecord?> LoadAsync(string id)
+    {
+        var found = await FindAsync(_single, new BsonDocument(RecordDocument.Id, id), null, 1).ConfigureAwait(false);
+        return found.Count == 0 ? null : found[0];
+    }
+
+    public Task<List<StoredRecord>> FindAsync(BsonDocument filter, SortDefinition<BsonDocument>? sort, int limit) =>
+        FindAsync(_routine, filter, sort, limit);
+
+    public Task<long> CountAsync(BsonDocument filter, CancellationToken cancellationToken) =>
+        WithinDeadline(deadline => _routine.CountDocumentsAsync(filter, null, deadline), cancellationToken);
+
+    public Task CreateIndexesAsync(
+        IEnumerable<CreateIndexModel<BsonDocument>> indexes,
+        CancellationToken cancellationToken
+    ) => WithinDeadline(deadline => _routine.Indexes.CreateManyAsync(indexes, deadline), cancellationToken);
+
+    private IMongoCollection<BsonDocument> For(bool isDurable) => isDurable ? _durable : _routine;
+
+    private Task<List<StoredRecord>> FindAsync(
+        IMongoCollection<BsonDocument> collection,
+        BsonDocument filter,
+        SortDefinition<BsonDocument>? sort,
+        int limit
+    )
+    {
+        var options = new FindOptions<BsonDocument, StoredRecord>
+        {
+            Projection = AsRecord,
+            Sort = sort,
+            Limit = limit,
+        };
+        return WithinDeadline(
+            async deadline =>
+            {
+                using var cursor = await collection.FindAsync(filter, options, deadline).ConfigureAwait(false);
+                return await cursor.ToListAsync(deadline).ConfigureAwait(false);
+            },
+            CancellationToken.None
+        );
+    }
+
+    private async Task<T> WithinDeadline<T>(Func<CancellationToken, Task<T>> work, CancellationToken cancellationToken)
+    {
+        using var deadline = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        deadline.CancelAfter(_timeout);
+        try
+        {
+            return await work(deadline.Token).ConfigureAwait(false);
+        }
+        catch (OperationCanceledException error) when (!cancellationToken.IsCancellationRequested)
+        {
+            throw new TimeoutException(
+                $"MongoDB did not answer within {_timeout.TotalSeconds} s (MongoStoreOptions.OperationTimeout).",
+                error
+            );
+        }
+    }
+}

@@ -1,0 +1,156 @@
+using System.Diagnostics;
+using System.Net;
+using System.Runtime.CompilerServices;
+using Session.Engine;
+using StackExchange.Redis;
+
+namespace Session.Stores.Redis;
+
+/// <summary>
+/// Inserts and replaces: entries of the indexes first, then the record, then what is left to do at the indexes, then the
+/// replicas. A write that no reply came for is never sent again: it could count twice.
+/// </summary>
+internal sealed class RecordWrites(
+    RedisLink link,
+    Records records,
+    RecordIndexes indexes,
+    ReplicaWait replicas,
+    bool canWaitForReplicas
+)
+{
+    // A record that is due so soon after its insert may be claimed before it is there.
+    private static readonly TimeSpan DueAtOnce = TimeSpan.FromMinutes(1);
+
+    public async ValueTask<WriteResult> Insert(StoredRecord record, CancellationToken cancellationToken)
+    {
+        var waits = WaitsForReplicas(record);
+        var db = await link.Ready(waits, cancellationToken).ConfigureAwait(false);
+        var entering = indexes.EnterBeforeInsert(db, record);
+        RedisLink.ObserveFailure(entering);
+        if (link.MayBeCluster)
+            await link.WithinDeadline(entering).ConfigureAwait(false);
+
+        var connections = waits ? ReplicaWait.CountConnections(db) : null;
+        var reply = await records.Insert(db, record).ConfigureAwait(false);
+        if (!reply.HasCome(out var isWritten))
+        {
+            connections = waits ? ReplicaWait.CountConnections(db) : null;
+            if (!await records.IsWritten(db, record).ConfigureAwait(false))
+                return WriteResult.Unknown;
+            isWritten = true;
+        }
+
+        var isNewlyDue = await link.WithinDeadline(entering).ConfigureAwait(false);
+        if (!isWritten)
+        {
+            await RemoveRefusedEntries(db, record).ConfigureAwait(false);
+            return WriteResult.Conflict;
+        }
+
+        // The entries came before the record. A listing of the subject, a sweep, or the removal of an older record with the same
+        // id may have taken them for stale and removed them: they are entered once more.
+        if (record.Subject is not null || record.DueAt <= record.LastSeen + DueAtOnce || !isNewlyDue)
+            await link.WithinDeadline(indexes.EnterAgain(db, record)).ConfigureAwait(false);
+        return await Acknowledge(db, record, connections).ConfigureAwait(false);
+    }
+
+    /// <summary>Another record has the id: the entries that were made for this one must not lead to it.</summary>
+    private async Task RemoveRefusedEntries(IDatabase db, StoredRecord refused)
+    {
+        if (await records.Load(db, refused.Id).ConfigureAwait(false) is not { } owner)
+            return;
+        await indexes.RemoveEndedFromLive(db, owner).ConfigureAwait(false);
+        if (refused.Subject is { } subject && subject != owner.Subject)
+            await indexes.PruneSubject(db, subject, refused.Id).ConfigureAwait(false);
+    }
+
+    public ValueTask<WriteResult> Replace(StoredRecord record, long expected, CancellationToken cancellationToken) =>
+        // What ends or elevates a session changes the indexes as a rule, what else is written does not.
+        record.IsDurable
+        || record.Kind == RecordKind.Ended
+            ? ReplaceWithIndexes(record, expected, cancellationToken)
+            : ReplaceInPlace(record, expected, cancellationToken);
+
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
+    private async ValueTask<WriteResult> ReplaceInPlace(
+        StoredRecord record,
+        long expected,
+        CancellationToken cancellationToken
+    )
+    {
+        var db = await link.Ready(cancellationToken).ConfigureAwait(false);
+        var reply = await records.ReplaceInPlace(db, record, expected).ConfigureAwait(false);
+        if (!reply.HasCome(out var replaced))
+            return WriteResult.Unknown;
+        return replaced.Answer == ScriptAnswer.NeedsIndexes
+            ? await ReplaceWithIndexes(record, expected, cancellationToken).ConfigureAwait(false)
+            : ResultOf(replaced.Answer);
+    }
+
+    private async ValueTask<WriteResult> ReplaceWithIndexes(
+        StoredRecord record,
+        long expected,
+        CancellationToken cancellationToken
+    )
+    {
+        var waits = WaitsForReplicas(record);
+        var db = await link.Ready(waits, cancellationToken).ConfigureAwait(false);
+        var entering = indexes.EnterBeforeReplace(db, record);
+        RedisLink.ObserveFailure(entering);
+        if (link.MayBeCluster)
+            await link.WithinDeadline(entering).ConfigureAwait(false);
+
+        var connections = waits ? ReplicaWait.CountConnections(db) : null;
+        var reply = await records.Replace(db, record, expected, losingSubject: null).ConfigureAwait(false);
+
+        // Nothing was written: first a sweep has to be able to find the entry of the subject that loses the session, if this
+        // process is stopped before it has removed that entry. The subject may have changed once more meanwhile.
+        string? losing = null;
+        while (reply.HasCome(out var refused) && refused.Answer == ScriptAnswer.LosesSubject)
+        {
+            losing = refused.LosingSubject!;
+            await link.WithinDeadline(indexes.NotePendingChange(db, record, losing)).ConfigureAwait(false);
+            reply = await records.Replace(db, record, expected, losing).ConfigureAwait(false);
+        }
+
+        if (!reply.HasCome(out var replaced))
+        {
+            connections = waits ? ReplicaWait.CountConnections(db) : null;
+            if (!await records.IsWritten(db, record).ConfigureAwait(false))
+                return WriteResult.Unknown;
+            // Nobody knows whether the subject is a new one: settling it is right in both cases.
+            replaced = new ReplaceAnswer(ScriptAnswer.Written, HasNewSubject: true, LosingSubject: null);
+        }
+
+        await link.WithinDeadline(entering).ConfigureAwait(false);
+        if (replaced.Answer != ScriptAnswer.Written)
+            return ResultOf(replaced.Answer);
+
+        await link.WithinDeadline(indexes.SettleAfterReplace(db, record, replaced.HasNewSubject)).ConfigureAwait(false);
+        if (losing is not null)
+            await indexes.PruneSubject(db, losing, record.Id).ConfigureAwait(false);
+        await indexes.RemoveEndedFromLive(db, record).ConfigureAwait(false);
+        return await Acknowledge(db, record, connections).ConfigureAwait(false);
+    }
+
+    private static WriteResult ResultOf(ScriptAnswer answer) =>
+        answer switch
+        {
+            ScriptAnswer.Written => WriteResult.Written,
+            ScriptAnswer.Conflict => WriteResult.Conflict,
+            ScriptAnswer.Absent => WriteResult.Absent,
+            _ => throw new UnreachableException($"The script that replaces a record answered {answer}."),
+        };
+
+    private bool WaitsForReplicas(StoredRecord record) => canWaitForReplicas && record.IsDurable;
+
+    /// <summary>The record is written; where it must outlast a failover, its replicas are waited for.</summary>
+    private async ValueTask<WriteResult> Acknowledge(
+        IDatabase db,
+        StoredRecord record,
+        Dictionary<EndPoint, long>? connections
+    ) =>
+        connections is null || await replicas.IsReplicated(db, record.Id, connections).ConfigureAwait(false)
+            ? WriteResult.Written
+            : WriteResult.Unacknowledged;
+}

@@ -1,0 +1,207 @@
+using System.Runtime.CompilerServices;
+using Session.Engine;
+using StackExchange.Redis;
+
+namespace Session.Stores.Redis;
+
+/// <summary>The records themselves: one key each, and every change of one is one command or one atomic script.</summary>
+internal sealed class Records(RedisLink link, RecordKeys keys, TimeSpan janitorMargin)
+{
+    /// <summary>The longest time that a record is kept for, its margin not counted.</summary>
+    public static readonly TimeSpan MaxTimeToLive = TimeSpan.FromDays(3650);
+
+    // In place of the head of the record that a write was decided on: no record has it.
+    private static readonly RedisValue NoHead = "-";
+
+    // The path of every request: its state machines come from a pool.
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
+    public async ValueTask<StoredRecord?> Load(IDatabase db, string id)
+    {
+        // From the primary: a replica may not have heard of a logout yet.
+        var value = (byte[]?)
+            await link.WithinDeadline(db.StringGetAsync(keys.Record(id), CommandFlags.DemandMaster))
+                .ConfigureAwait(false);
+        return value is null ? null : RecordLayout.Read(id, value);
+    }
+
+    public Task<StoredRecord?[]> LoadAll(IDatabase db, string[] ids) =>
+        Task.WhenAll(ids.Select(id => Load(db, id).AsTask()));
+
+    /// <summary>Writes the record if its id is free. True: it was.</summary>
+    public ValueTask<Reply<bool>> Insert(IDatabase db, StoredRecord record) =>
+        link.ReplyTo(
+            db.StringSetAsync(keys.Record(record.Id), RecordLayout.Write(record), TimeToLive(record), When.NotExists)
+        );
+
+    /// <summary>Writes the record if that changes no index.</summary>
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
+    public async ValueTask<Reply<ReplaceAnswer>> ReplaceInPlace(IDatabase db, StoredRecord record, long expected)
+    {
+        RedisKey[] key = [keys.Record(record.Id)];
+        RedisValue basis =
+            record.Basis is { } head && head.Version == expected && RecordLayout.KeepsIndexes(head, record)
+                ? RecordLayout.Head(head)
+                : NoHead;
+        RedisValue[] arguments =
+        [
+            RecordLayout.Number(expected),
+            RecordLayout.Write(record),
+            Milliseconds(TimeToLive(record)),
+            0,
+            basis,
+        ];
+
+        Reply<RedisResult> reply;
+        try
+        {
+            reply = await link.ReplyTo(db.ScriptEvaluateAsync(Scripts.ReplaceHash, key, arguments))
+                .ConfigureAwait(false);
+        }
+        catch (RedisServerException error) when (error.Message.StartsWith("NOSCRIPT", StringComparison.Ordinal))
+        {
+            // The server has refused it, so nothing was written, and it may be sent again with the script's text.
+            reply = await link.ReplyTo(db.ScriptEvaluateAsync(Scripts.Replace, key, arguments)).ConfigureAwait(false);
+        }
+
+        return reply.HasCome(out var answer) ? new Reply<ReplaceAnswer>(ReplaceAnswer.From(answer)) : default;
+    }
+
+    /// <summary>Writes the record; the indexes have its entries already.</summary>
+    /// <param name="db">Where to.</param>
+    /// <param name="record">What to write.</param>
+    /// <param name="expected">The version that has to be there.</param>
+    /// <param name="losingSubject">The subject that loses the session by this write, once a sweep can find that out; else null.</param>
+    public async ValueTask<Reply<ReplaceAnswer>> Replace(
+        IDatabase db,
+        StoredRecord record,
+        long expected,
+        string? losingSubject
+    )
+    {
+        var reply = await link.ReplyTo(
+                db.ScriptEvaluateAsync(
+                    Scripts.Replace,
+                    [keys.Record(record.Id)],
+                    [
+                        RecordLayout.Number(expected),
+                        RecordLayout.Write(record),
+                        Milliseconds(TimeToLive(record)),
+                        1,
+                        NoHead,
+                        losingSubject ?? "",
+                    ]
+                )
+            )
+            .ConfigureAwait(false);
+        return reply.HasCome(out var answer) ? new Reply<ReplaceAnswer>(ReplaceAnswer.From(answer)) : default;
+    }
+
+    /// <summary>
+    /// Whether a write that no reply came for is found there. False: it is not there yet, or the server cannot be asked. Not a mere read: it writes a byte as it is, so that a WAIT which
+    /// follows waits for the record, even if the write itself went over a connection that has broken since.
+    /// </summary>
+    public async ValueTask<bool> IsWritten(IDatabase db, StoredRecord record)
+    {
+        try
+        {
+            var found = await link.WithinDeadline(
+                    db.ScriptEvaluateAsync(
+                        Scripts.ConfirmWrite,
+                        [keys.Record(record.Id)],
+                        [RecordLayout.Number(record.Operation)]
+                    )
+                )
+                .ConfigureAwait(false);
+            return (int)found == 1;
+        }
+        catch (Exception error) when (error is RedisException or TimeoutException)
+        {
+            // Nothing is known of the write, as before.
+            return false;
+        }
+    }
+
+    /// <summary>Moves the time seen forward, some time later.</summary>
+    public void Touch(IDatabase db, string id, DateTimeOffset at) =>
+        // Not awaited: a lost touch ends a session a little early, and nothing worse.
+        RedisLink.ObserveFailure(
+            db.ScriptEvaluateAsync(Scripts.Touch, [keys.Record(id)], [RecordLayout.Number(at.UtcTicks)])
+        );
+
+    /// <summary>Removes the record, and answers with its subject.</summary>
+    public async ValueTask<string?> Remove(IDatabase db, string id) =>
+        (string?)
+            await link.WithinDeadline(db.ScriptEvaluateAsync(Scripts.Remove, [keys.Record(id)])).ConfigureAwait(false);
+
+    /// <summary>Removes the record if it still is the one that this operation wrote as this version. True: it was.</summary>
+    public async ValueTask<bool> RemoveVersion(IDatabase db, string id, long version, long operation) =>
+        (int)
+            await link.WithinDeadline(
+                    db.ScriptEvaluateAsync(
+                        Scripts.RemoveVersion,
+                        [keys.Record(id)],
+                        [RecordLayout.Number(version), RecordLayout.Number(operation)]
+                    )
+                )
+                .ConfigureAwait(false) == 1;
+
+    /// <summary>Says that the due index has another time for this version of the record. False: it is no longer there.</summary>
+    public async ValueTask<bool> Reschedule(IDatabase db, string id, long version, DateTimeOffset dueAt) =>
+        (int)
+            await link.WithinDeadline(
+                    db.ScriptEvaluateAsync(
+                        Scripts.Reschedule,
+                        [keys.Record(id)],
+                        [
+                            RecordLayout.Number(version),
+                            dueAt.UtcTicks / TimeSpan.TicksPerMillisecond,
+                            Milliseconds(janitorMargin),
+                        ]
+                    )
+                )
+                .ConfigureAwait(false) == 1;
+
+    /// <summary>
+    /// The record that a sweep has claimed by its entry in the due index; or, if the entry was early, only the time at which the
+    /// record is due; or neither, if there is no record.
+    /// </summary>
+    public async ValueTask<(StoredRecord? Record, DateTimeOffset? DueAt)> LoadClaimed(
+        IDatabase db,
+        string id,
+        double score
+    )
+    {
+        var value = (byte[]?)
+            await link.WithinDeadline(
+                    db.ScriptEvaluateAsync(
+                        Scripts.LoadClaimed,
+                        [keys.Record(id)],
+                        [RecordLayout.Number(RecordKeys.LatestDue(score))]
+                    )
+                )
+                .ConfigureAwait(false);
+        return value switch
+        {
+            null => (null, null),
+            { Length: 8 } => (
+                null,
+                BinaryRecord.Time(value) ?? throw new InvalidDataException($"The due time of session {id} is no time.")
+            ),
+            _ => (RecordLayout.Read(id, value), null),
+        };
+    }
+
+    /// <summary>
+    /// How long the server keeps a record that no sweep comes for: the time that its lifecycle leaves it, counted from when the
+    /// session was last seen, and a margin.
+    /// </summary>
+    private TimeSpan TimeToLive(StoredRecord record)
+    {
+        var rest = record.DueAt - record.LastSeen;
+        if (rest < TimeSpan.Zero)
+            rest = TimeSpan.Zero;
+        return (rest > MaxTimeToLive ? MaxTimeToLive : rest) + janitorMargin;
+    }
+
+    private static long Milliseconds(TimeSpan span) => (long)span.TotalMilliseconds;
+}

@@ -1,0 +1,165 @@
+using System.Globalization;
+using Microsoft.Data.Sqlite;
+
+namespace Session.Stores.Sqlite;
+
+/// <summary>The database file: makes it, opens connections to it, and says what to change when that fails.</summary>
+internal sealed class DatabaseFile
+{
+    // SQLite's result codes: the primary ones, which SqliteException.SqliteErrorCode holds.
+    private const int Denied = 3;
+    private const int ReadOnly = 8;
+    private const int Corrupt = 11;
+    private const int CannotOpen = 14;
+    private const int NotADatabase = 26;
+
+    // While one store creates its file, no other store of this process may open it: closing the handle of the creator
+    // would drop the locks that SQLite holds on it (POSIX).
+    private static readonly Lock Creation = new();
+
+    private readonly string _path;
+    private readonly string _table;
+    private readonly SqliteDurability _durability;
+    private readonly TimeSpan _busyTimeout;
+    private readonly string _connectionString;
+
+    /// <summary>Opens nothing yet.</summary>
+    public DatabaseFile(string path, string table, SqliteDurability durability, TimeSpan busyTimeout)
+    {
+        _path = IsNameOfNoFile(path) ? path : Path.GetFullPath(path);
+        _table = table;
+        _durability = durability;
+        _busyTimeout = busyTimeout;
+        _connectionString = new SqliteConnectionStringBuilder
+        {
+            DataSource = _path,
+            Mode = SqliteOpenMode.ReadWriteCreate,
+            Cache = SqliteCacheMode.Private,
+            Pooling = false,
+            // The driver polls on when SQLite gave up: it shall not, once busy_timeout is over.
+            DefaultTimeout = Math.Max(1, (int)busyTimeout.TotalSeconds - 1),
+        }.ToString();
+    }
+
+    /// <summary>Makes the file and the table if they are not there, and opens the connection that writes.</summary>
+    /// <param name="location">Where the records are: equal for two stores that share them.</param>
+    /// <exception cref="InvalidOperationException">The settings or the file are to blame; the message says what to change.</exception>
+    public Writer OpenWriter(out string location)
+    {
+        if (IsNameOfNoFile(_path))
+            throw new InvalidOperationException(
+                $"'{_path}' is no file: give UseSqlite the path of a database file, or keep the sessions in memory with UseMemory."
+            );
+        if (Path.GetDirectoryName(_path) is { } directory && !Directory.Exists(directory))
+            throw new InvalidOperationException(
+                $"The directory '{directory}' of the session database does not exist: create it, or give UseSqlite another path."
+            );
+        if (Directory.Exists(_path))
+            throw new InvalidOperationException($"'{_path}' is a directory: give UseSqlite the path of a file in it.");
+
+        SqliteConnection? connection = null;
+        try
+        {
+            CreateForThisUserOnly();
+            connection = Connect();
+            var mode = Sql.Scalar(connection, "PRAGMA journal_mode = WAL") as string;
+            if (!string.Equals(mode, "wal", StringComparison.OrdinalIgnoreCase))
+                throw new InvalidOperationException(
+                    $"SQLite cannot keep a write-ahead log for '{_path}': put the session database on a local, writable disk."
+                );
+
+            new Schema(_path, _table).Migrate(connection);
+            var file = Sql.Scalar(connection, "SELECT file FROM pragma_database_list WHERE name = 'main'") as string;
+            var writer = new Writer(connection, _table);
+            // SQLite's own name for the file: links are resolved. Names of tables are equal whatever their case.
+            location = string.Concat("sqlite:", file ?? _path, "#", _table.ToLowerInvariant());
+            return writer;
+        }
+        catch (Exception error)
+        {
+            connection?.Dispose();
+            if (WhatToChange(error) is { } sentence)
+                throw new InvalidOperationException(sentence, error);
+
+            throw;
+        }
+    }
+
+    /// <summary>Opens a connection that cannot write. The table has to be there.</summary>
+    public Reader OpenReader()
+    {
+        var connection = Connect();
+        try
+        {
+            Sql.Execute(connection, "PRAGMA query_only = 1");
+            return new Reader(connection, _table);
+        }
+        catch
+        {
+            connection.Dispose();
+            throw;
+        }
+    }
+
+    private SqliteConnection Connect()
+    {
+        var connection = new SqliteConnection(_connectionString);
+        try
+        {
+            connection.Open();
+            var timeout = ((long)Math.Ceiling(_busyTimeout.TotalMilliseconds)).ToString(CultureInfo.InvariantCulture);
+            var synchronous = _durability == SqliteDurability.Full ? "FULL" : "NORMAL";
+            Sql.Execute(connection, $"PRAGMA busy_timeout = {timeout}; PRAGMA synchronous = {synchronous}");
+            return connection;
+        }
+        catch
+        {
+            connection.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Creates the file if it is absent. SQLite gives its companions the same mode.</summary>
+    private void CreateForThisUserOnly()
+    {
+        lock (Creation)
+        {
+            if (OperatingSystem.IsWindows() || File.Exists(_path))
+                return;
+
+            var options = new FileStreamOptions
+            {
+                Mode = FileMode.CreateNew,
+                Access = FileAccess.Write,
+                UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite,
+            };
+            try
+            {
+                new FileStream(_path, options).Dispose();
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+            {
+                // Another process was faster, or SQLite is about to say that it cannot create the file either.
+            }
+        }
+    }
+
+    /// <summary>A sentence, when the settings or the file are to blame; else null.</summary>
+    private string? WhatToChange(Exception error) =>
+        error is not SqliteException { SqliteErrorCode: var code }
+            ? null
+            : code switch
+            {
+                Denied or ReadOnly or CannotOpen =>
+                    $"The session database '{_path}' cannot be written: give this process write access to the file and its directory, or give UseSqlite another path.",
+                NotADatabase =>
+                    $"'{_path}' is no SQLite database: give UseSqlite the path of another file, or remove this one.",
+                Corrupt =>
+                    $"The session database '{_path}' is damaged: restore it, or remove it, which ends all sessions.",
+                _ => null,
+            };
+
+    /// <summary>A database in memory, or a URI: SQLite has names for them.</summary>
+    private static bool IsNameOfNoFile(string path) =>
+        path.StartsWith(':') || path.StartsWith("file:", StringComparison.OrdinalIgnoreCase);
+}

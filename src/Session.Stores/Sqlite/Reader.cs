@@ -1,0 +1,38 @@
+using Microsoft.Data.Sqlite;
+
+namespace Session.Stores.Sqlite;
+
+/// <summary>A connection that only reads, with its statements.</summary>
+internal sealed class Reader(SqliteConnection connection, string table) : IDisposable
+{
+    public Statement Load { get; } = new(connection, $"""SELECT {Sql.Columns} FROM "{table}" WHERE id = @id""", "@id");
+
+    public Statement BySubject { get; } =
+        new(
+            connection,
+            $"""
+            SELECT {Sql.Columns} FROM "{table}" WHERE subject = @subject AND id > @after ORDER BY id LIMIT @limit
+            """,
+            "@subject",
+            "@after",
+            "@limit"
+        );
+
+    public Statement Enumerate { get; } =
+        new(
+            connection,
+            $"""SELECT {Sql.Columns} FROM "{table}" WHERE id > @after ORDER BY id LIMIT @limit""",
+            "@after",
+            "@limit"
+        );
+
+    public Statement Count { get; } = new(connection, $"""SELECT count(*) FROM "{table}" WHERE kind <> 2""");
+
+    public void Dispose()
+    {
+        foreach (var statement in (ReadOnlySpan<Statement>)[Load, BySubject, Enumerate, Count])
+            statement.Dispose();
+
+        connection.Dispose();
+    }
+}

@@ -1,0 +1,105 @@
+using Microsoft.Data.Sqlite;
+
+namespace Session.Stores.Sqlite;
+
+/// <summary>The one connection that writes, with its statements.</summary>
+internal sealed class Writer(SqliteConnection connection, string table) : IDisposable
+{
+    private readonly Statement _begin = new(connection, "BEGIN IMMEDIATE");
+    private readonly Statement _commit = new(connection, "COMMIT");
+
+    public Statement Insert { get; } =
+        new(
+            connection,
+            $"""
+            INSERT INTO "{table}" ({Sql.Columns})
+            VALUES (@id, @version, @kind, @last_seen, @due_at, @subject, @operation, @body)
+            ON CONFLICT (id) DO NOTHING
+            """,
+            "@id",
+            "@version",
+            "@kind",
+            "@last_seen",
+            "@due_at",
+            "@subject",
+            "@operation",
+            "@body"
+        );
+
+    public Statement Replace { get; } =
+        new(
+            connection,
+            $"""
+            UPDATE "{table}" SET version = @version, kind = @kind, last_seen = max(last_seen, @last_seen),
+            due_at = @due_at, subject = @subject, operation = @operation, body = @body
+            WHERE id = @id AND version = @expected
+            """,
+            "@id",
+            "@version",
+            "@kind",
+            "@last_seen",
+            "@due_at",
+            "@subject",
+            "@operation",
+            "@body",
+            "@expected"
+        );
+
+    public Statement Exists { get; } = new(connection, $"""SELECT 1 FROM "{table}" WHERE id = @id""", "@id");
+
+    public Statement Touch { get; } =
+        new(
+            connection,
+            $"""UPDATE "{table}" SET last_seen = @at WHERE id = @id AND kind <> 2 AND last_seen < @at""",
+            "@id",
+            "@at"
+        );
+
+    public Statement Remove { get; } = new(connection, $"""DELETE FROM "{table}" WHERE id = @id""", "@id");
+
+    public Statement RemoveVersion { get; } =
+        new(
+            connection,
+            $"""DELETE FROM "{table}" WHERE id = @id AND version = @version AND operation = @operation""",
+            "@id",
+            "@version",
+            "@operation"
+        );
+
+    public Statement Overdue { get; } =
+        new(
+            connection,
+            $"""SELECT {Sql.Columns} FROM "{table}" WHERE due_at <= @now ORDER BY due_at LIMIT @limit""",
+            "@now",
+            "@limit"
+        );
+
+    public Statement Reschedule { get; } =
+        new(
+            connection,
+            $"""UPDATE "{table}" SET due_at = @due_at WHERE id = @id AND version = @version""",
+            "@id",
+            "@version",
+            "@due_at"
+        );
+
+    /// <summary>Runs the work in one transaction. When it throws, the connection has to be closed.</summary>
+    public T InTransaction<T>(Func<Writer, T> work)
+    {
+        _begin.Run();
+        var result = work(this);
+        _commit.Run();
+        return result;
+    }
+
+    public void Dispose()
+    {
+        foreach (
+            var statement in (ReadOnlySpan<Statement>)
+                [_begin, _commit, Insert, Replace, Exists, Touch, Remove, RemoveVersion, Overdue, Reschedule]
+        )
+            statement.Dispose();
+
+        connection.Dispose();
+    }
+}

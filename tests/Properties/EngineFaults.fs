@@ -1,0 +1,652 @@
+/// What the engine says and does when stores fail, forget, answer late or answer twice, and when handlers call back. The
+/// faults come at random from a seed: each kind of operation meets each kind of fault at each of its steps.
+module Properties.EngineFaults
+
+open System
+open System.Collections.Generic
+open System.Diagnostics
+open System.Threading
+open System.Threading.Tasks
+open Expecto
+open Microsoft.Extensions.Logging
+open Microsoft.Extensions.Logging.Abstractions
+open Microsoft.Extensions.Time.Testing
+open Session.Domain
+open Session.Engine
+open Properties.Engines
+open Properties.Histories
+
+let private none = CancellationToken.None
+
+/// What becomes of one write.
+type private Fate =
+    | Fine
+    /// No answer, and it was taken; it was lost; it arrives when another write has come, or later.
+    | UnknownTaken
+    | UnknownLost
+    | UnknownLate
+    /// An exception, and it was taken; it was lost.
+    | ThrowsTaken
+    | ThrowsLost
+    /// Taken, but not kept as widely as it has to be.
+    | NotAcknowledged
+
+let private fates =
+    [| Fine
+       UnknownTaken
+       UnknownLost
+       UnknownLate
+       ThrowsTaken
+       ThrowsLost
+       NotAcknowledged |]
+
+/// A store whose writes have the fates that `next` gives them, one after another.
+type private Faulty(inner: ISessionStore, next: unit -> Fate) =
+    inherit ForwardingStore(inner)
+    let late = Queue<unit -> Task>()
+
+    let arrive () =
+        task {
+            while late.Count > 0 do
+                do! late.Dequeue () ()
+        }
+
+    let write (send: unit -> ValueTask<WriteResult>) =
+        ValueTask<WriteResult>(
+            task =
+                task {
+                    let fate = next ()
+
+                    match fate with
+                    | UnknownLate ->
+                        late.Enqueue(fun () ->
+                            task {
+                                let! _ = send ()
+                                ()
+                            })
+
+                        return WriteResult.Unknown
+                    | UnknownLost -> return WriteResult.Unknown
+                    | ThrowsLost -> return raise (InvalidOperationException "lost")
+                    | Fine
+                    | UnknownTaken
+                    | ThrowsTaken
+                    | NotAcknowledged ->
+                        // Those that were on their way come first: they are older.
+                        do! arrive ()
+                        let! result = send ()
+
+                        match fate, result with
+                        | UnknownTaken, _ -> return WriteResult.Unknown
+                        | ThrowsTaken, _ -> return raise (InvalidOperationException "taken, and no answer")
+                        | NotAcknowledged, WriteResult.Written -> return WriteResult.Unacknowledged
+                        | _, result -> return result
+                }
+        )
+
+    member _.Arrive() = arrive ()
+    override _.Insert(record, cancel) = write (fun () -> inner.Insert(record, cancel))
+    override _.Replace(record, expected, cancel) = write (fun () -> inner.Replace(record, expected, cancel))
+
+let private dataOf (found: Result<Snapshot option, SessionError>) =
+    match ok found |> Option.bind (fun session -> Lifecycle.liveOf session.State) with
+    | Some live -> Some(int live.Data[0])
+    | None -> None
+
+let private opens (engine: SessionEngine) (token: IssuedToken) =
+    task {
+        let presented = (Token.tryParse engine.Hasher (token.Reveal().AsSpan())).Value
+        let! (answer: Result<Opened, SessionError>) = engine.Present(presented, false, none)
+        return answer.IsOk
+    }
+
+/// An engine on a store that has its faults, and one on the same records without any: the judge.
+let private pair (settings: EngineSettings) clock next =
+    let memory = MemoryStore()
+    let faulty = Faulty(memory, next)
+
+    faulty,
+    SessionEngine(faulty, settings, clock, NullLogger.Instance, silent),
+    SessionEngine(memory, settings, clock, NullLogger.Instance, silent)
+
+let private seeds () = if isQuick then 60 else 400
+
+/// Faults for three of four writes; the seed is in the message.
+let private eachSeed name (story: Random -> (unit -> Fate) -> Task) =
+    testTask name {
+        for seed in 1 .. seeds () do
+            let random = Random seed
+            let next () = if random.Next 4 = 0 then Fine else fates[random.Next fates.Length]
+
+            try
+                do! story random next
+            with error ->
+                failtestf "seed %d: %s" seed error.Message
+    }
+
+let private storms =
+    [ eachSeed
+          "18 outcomes are true: an update counts as often as it is said to, whatever its writes meet"
+          (fun _ next ->
+              task {
+                  let mutable isFaulty = false
+
+                  let faulty, engine, judge =
+                      pair settings TimeProvider.System (fun () -> if isFaulty then next () else Fine)
+
+                  let! created = engine.Create(Token.newId, Some "ada", [| 0uy |], none)
+                  let opened = ok created
+                  isFaulty <- true
+                  let mutable least, most = 0, 0
+
+                  for _ in 1..4 do
+                      let! answer = engine.Update(opened, (fun data -> Ok [| data[0] + 1uy |]), none)
+
+                      match answer |> Result.mapError SessionError.outcome with
+                      | Ok _
+                      | Error Changed ->
+                          least <- least + 1
+                          most <- most + 1
+                      | Error MayHaveChanged -> most <- most + 1
+                      | Error NothingChanged -> ()
+
+                  isFaulty <- false
+                  do! faulty.Arrive()
+                  let! found = judge.Find(opened.Snapshot.Id, none)
+                  let count = dataOf found |> Option.get
+                  Expect.isTrue (least <= count && count <= most) $"counted {count}, said {least} to {most}"
+              })
+
+      eachSeed "17 no crossed answer: a token that is handed out opens the session that is stored" (fun random next ->
+          task {
+              let clock = FakeTimeProvider t0
+              let mutable isFaulty = false
+
+              let rotating =
+                  { settings with
+                      Policy = { settings.Policy with OnReplay = RefuseToken } }
+
+              let faulty, engine, judge = pair rotating clock (fun () -> if isFaulty then next () else Fine)
+              let parse (token: IssuedToken) = (Token.tryParse engine.Hasher (token.Reveal().AsSpan())).Value
+              let! created = engine.Create(Token.newId, None, [| 0uy |], none)
+              let mutable token = (ok created).Issued.Value
+
+              for _ in 1..6 do
+                  clock.Advance(minutes 2)
+                  isFaulty <- true
+
+                  let! handed =
+                      task {
+                          match! engine.Present(parse token, true, none) with
+                          | Error _ -> return None
+                          | Ok opened when random.Next 3 = 0 ->
+                              let! elevated =
+                                  engine.Requests.Regenerate(opened, None, engine.NewPatience(), Outbox(), none)
+
+                              match elevated with
+                              | Reply.Done opened
+                              | Reply.Partly(opened, _) -> return opened.Issued
+                              // Its token may be stored, and nobody has it: the browser is told that nothing is sure.
+                              | Reply.Failed(SessionError.Unsure _) -> return Some token
+                              | Reply.Failed _ -> return opened.Issued
+                          | Ok opened -> return opened.Issued
+                      }
+
+                  isFaulty <- false
+
+                  match handed with
+                  | Some next when not (obj.ReferenceEquals(next, token)) ->
+                      let! isOpen = opens judge next
+                      Expect.isTrue isOpen "the token that was handed out"
+                      token <- next
+                  | _ -> ()
+
+                  do! faulty.Arrive()
+          })
+
+      eachSeed
+          "18 outcomes are true: a session that is created, signed in to and ended is what its answers say"
+          (fun _ next ->
+              task {
+                  let mutable isFaulty = true
+
+                  let faulty, engine, judge =
+                      pair settings TimeProvider.System (fun () -> if isFaulty then next () else Fine)
+
+                  let mutable id = ""
+
+                  let nextId () =
+                      id <- Token.newId ()
+                      id
+
+                  let inner = engine.Requests
+                  let! created = inner.Create(nextId, None, [| 0uy |], engine.NewPatience(), Outbox(), none)
+
+                  match created with
+                  | Reply.Failed error when SessionError.outcome error = NothingChanged ->
+                      isFaulty <- false
+                      do! faulty.Arrive()
+                      let! found = judge.Find(id, none)
+                      Expect.equal (ok found) None "refused, so there is none"
+                  | Reply.Failed _ -> ()
+                  | Reply.Done opened
+                  | Reply.Partly(opened, _) ->
+                      let! signedIn = inner.SignIn(opened, "ada", [| 1uy |], engine.NewPatience(), Outbox(), none)
+
+                      match signedIn with
+                      | Reply.Failed error when SessionError.outcome error = NothingChanged ->
+                          isFaulty <- false
+                          do! faulty.Arrive()
+                          let! still = opens judge opened.Issued.Value
+                          Expect.isTrue still "refused, so the token is what it was"
+                      | Reply.Failed _ -> ()
+                      | Reply.Done signedIn
+                      | Reply.Partly(signedIn, _) ->
+                          let! isOpen = opens judge signedIn.Issued.Value
+                          Expect.isTrue isOpen "the new token"
+                          let! wasOpen = opens judge opened.Issued.Value
+                          Expect.isFalse wasOpen "the old one"
+                          let! ended = engine.SignOut(signedIn, none)
+                          isFaulty <- false
+                          do! faulty.Arrive()
+                          let! found = judge.Find(signedIn.Snapshot.Id, none)
+
+                          match ended |> Result.mapError SessionError.outcome with
+                          | Ok _
+                          | Error Changed -> Expect.equal (ok found) None "ended"
+                          | Error NothingChanged -> Expect.isSome (ok found) "not ended"
+                          | Error MayHaveChanged -> ()
+              }) ]
+
+let private hangs =
+    { new INoticeBoard with
+        member _.Post _ = ValueTask(TaskCompletionSource().Task) }
+
+/// Takes the calls that `isSlow` chooses a while.
+type private Slow(store: ISessionStore, delay: TimeSpan) =
+    inherit ForwardingStore(store)
+
+    let late (answer: unit -> ValueTask<'a>) =
+        ValueTask<'a>(
+            task =
+                task {
+                    do! Task.Delay delay
+                    return! answer ()
+                }
+        )
+
+    override _.Load(id, cancel) = late (fun () -> store.Load(id, cancel))
+    override _.Replace(record, expected, cancel) = late (fun () -> store.Replace(record, expected, cancel))
+
+    override _.BySubject(subject, after, limit, cancel) =
+        late (fun () -> store.BySubject(subject, after, limit, cancel))
+
+/// Fails what it is told to fail.
+type private Failing(store: ISessionStore) =
+    inherit ForwardingStore(store)
+    member val Lists = true with get, set
+    member val Loads = true with get, set
+    member val Broken: string option = None with get, set
+    member val Replaced = 0 with get, set
+
+    override failing.Load(id, cancel) =
+        if failing.Loads then store.Load(id, cancel) else raise (TimeoutException "no answer")
+
+    override failing.Replace(record, expected, cancel) =
+        failing.Replaced <- failing.Replaced + 1
+
+        if failing.Broken = Some record.Id then
+            raise (TimeoutException "no answer")
+        else
+            store.Replace(record, expected, cancel)
+
+    override failing.BySubject(subject, after, limit, cancel) =
+        if failing.Lists then store.BySubject(subject, after, limit, cancel) else raise (TimeoutException "no answer")
+
+[<Sealed>]
+type private Lines() =
+    let lines = List<LogLevel>()
+    member _.Count = lock lines (fun () -> lines.Count)
+
+    interface ILogger with
+        member _.BeginScope _ = null
+        member _.IsEnabled _ = true
+        member _.Log(level, _, _, _, _) = lock lines (fun () -> lines.Add level)
+
+/// As a request asks for it: what waits for its turn shares a write.
+let private update (engine: SessionEngine) (from: Opened, change: byte[] -> Result<byte[], SessionError>, cancel) =
+    task {
+        let change data = change data |> Result.map (fun data -> struct (data, ()))
+
+        match! engine.Requests.Update(from, change, engine.NewPatience(), Outbox(), cancel) with
+        | Reply.Done(struct (opened, ())) -> return Ok opened
+        | Reply.Failed error
+        | Reply.Partly(_, error) -> return Error error
+    }
+
+let private within (limit: TimeSpan) (work: Task<'a>) : Task<'a> = work.WaitAsync limit
+
+let private cases =
+    [ testTask
+          "handlers: one that ends and updates the session that it hears of hangs nobody, on a store that takes its time" {
+          let store = Late(MemoryStore())
+          let mutable engine: SessionEngine option = None
+
+          let board =
+              { new INoticeBoard with
+                  member _.Post notice =
+                      match notice.Kind, engine with
+                      | ElevatedNotice, Some engine ->
+                          ValueTask(
+                              task =
+                                  task {
+                                      let! _ = engine.UpdateById(notice.Id, (fun data -> Ok(struct (data, ()))), none)
+
+                                      let! _ = engine.Destroy(notice.Id, Revoked, none)
+                                      ()
+                                  }
+                          )
+                      | _ -> ValueTask.CompletedTask }
+
+          let it = SessionEngine(store, settings, TimeProvider.System, NullLogger.Instance, board)
+          engine <- Some it
+
+          let one () : Task =
+              task {
+                  let! created = it.Create(Token.newId, Some "ada", [| 0uy |], none)
+                  let opened = ok created
+                  let updates = [ for _ in 1..4 -> it.Update(opened, (fun data -> Ok [| data[0] + 1uy |]), none) ]
+                  let! _ = it.Regenerate(opened, none)
+                  let! _ = Task.WhenAll updates
+                  ()
+              }
+
+          do! Task.WhenAll([ for _ in 1..16 -> one () ]).WaitAsync(TimeSpan.FromSeconds 20L)
+      }
+
+      testTask "handlers: one that never returns holds up neither a sign-out nor the sweeper for longer than its limit" {
+          let engine = impatient (MemoryStore()) settings (TimeSpan.FromMilliseconds 100.0) hangs
+          let! created = within (TimeSpan.FromSeconds 10L) (engine.Create(Token.newId, Some "ada", [||], none))
+          let! ended = within (TimeSpan.FromSeconds 10L) (engine.SignOut(ok created, none))
+          Expect.isOk ended "ended"
+      }
+
+      testTask "waiting: one request waits for all its operations no longer than its limit, and what it says is true" {
+          let memory = MemoryStore()
+
+          let limited = { settings with MaxSessionsPerSubject = Some 3 }
+
+          let slow = Slow(memory, TimeSpan.FromMilliseconds 150.0)
+          let engine = impatient slow limited (TimeSpan.FromMilliseconds 400.0) silent
+
+          let quick =
+              SessionEngine(
+                  memory,
+                  { limited with MaxSessionsPerSubject = None },
+                  TimeProvider.System,
+                  NullLogger.Instance,
+                  silent
+              )
+
+          let! created = quick.Create(Token.newId, None, [| 0uy |], none)
+          let clock = Stopwatch.StartNew()
+          let! answer = engine.SignIn(ok created, "ada", [| 1uy |], none)
+          Expect.isLessThan clock.Elapsed.TotalSeconds 3.0 "it gave up"
+          Expect.isError answer "and says so"
+      }
+
+      testTask "waiting: a store that never answers is waited for no longer than the limit" {
+          let silentStore =
+              { new ForwardingStore(MemoryStore()) with
+                  override _.Load(_, _) =
+                      ValueTask<StoredRecord | null>(TaskCompletionSource<StoredRecord | null>().Task) }
+
+          let engine = impatient silentStore settings (TimeSpan.FromMilliseconds 200.0) silent
+
+          let! found = within (TimeSpan.FromSeconds 10L) (engine.Find("nobody", none))
+
+          match found with
+          | Error(SessionError.Unavailable _) -> ()
+          | answer -> failtestf "%A" answer
+      }
+
+      testTask "sign-in: stored, and the limit cannot be counted: its token is handed over with the failure" {
+          let store = Failing(MemoryStore())
+          let engine = engineWith store { settings with MaxSessionsPerSubject = Some 2 }
+          let! created = engine.Create(Token.newId, None, [| 0uy |], none)
+          let mutable lists = 0
+
+          let counting =
+              { new ForwardingStore(store) with
+                  override _.BySubject(subject, after, limit, cancel) =
+                      lists <- lists + 1
+
+                      // Asked before the sign-in is stored, and after.
+                      if lists = 2 then
+                          raise (TimeoutException "no answer")
+                      else
+                          store.BySubject(subject, after, limit, cancel) }
+
+          let failing = engineWith counting { settings with MaxSessionsPerSubject = Some 2 }
+          let! reply = failing.Requests.SignIn(ok created, "ada", [| 1uy |], failing.NewPatience(), Outbox(), none)
+
+          match reply with
+          | Reply.Partly(opened, (SessionError.Unacknowledged _ as error)) ->
+              Expect.equal (SessionError.outcome error) Changed "what is said"
+              let! isOpen = opens engine opened.Issued.Value
+              Expect.isTrue isOpen "the new token opens"
+          | _ -> failtest "not handed over"
+      }
+
+      testTask "end all: one session that cannot be ended keeps none of the others alive, and is counted" {
+          for broken in 0..4 do
+              let store = Failing(MemoryStore())
+              let engine = engineWith store settings
+
+              for i in 1..5 do
+                  let! created = engine.Create((fun () -> $"session{i}"), Some "ada", [||], none)
+                  ok created |> ignore
+
+              store.Broken <- Some $"session{broken + 1}"
+              let! ended = engine.DestroyAll("ada", None, Revoked, none)
+
+              match ended with
+              | Error(SessionError.Incomplete(4, 1, _)) -> ()
+              | answer -> failtestf "%A" answer
+
+              let! (left: Result<Snapshot list, SessionError>) = engine.List("ada", none)
+              Expect.equal (ok left |> List.map _.Id) [ $"session{broken + 1}" ] "the one that is left"
+              let! every = engine.DestroyEvery(Revoked, none)
+
+              match every with
+              | Error(SessionError.Incomplete(0, 1, _)) -> ()
+              | answer -> failtestf "%A" answer
+
+              store.Broken <- None
+              let! last = engine.DestroyAll("ada", None, Revoked, none)
+              Expect.equal last (Ok 1) "the last"
+      }
+
+      testTask "end all: what this node cannot read is ended all the same" {
+          let keys (key: byte) =
+              { new IRecordProtector with
+                  member _.Protect record = Array.append [| key |] record
+                  member _.Unprotect stored = if stored[0] = key then stored[1..] else null }
+
+          let store = MemoryStore()
+          let here = engineWith store { settings with Protector = keys 1uy }
+          let there = engineWith store { settings with Protector = keys 2uy }
+          let! mine = here.Create(Token.newId, Some "ada", [||], none)
+          let! theirs = there.Create(Token.newId, Some "ada", [||], none)
+          let! ended = here.DestroyAll("ada", None, Revoked, none)
+          Expect.equal ended (Ok 2) "both"
+
+          for engine, opened in [ here, mine; there, theirs ] do
+              let! isOpen = opens engine (ok opened).Issued.Value
+              Expect.isFalse isOpen "over"
+      }
+
+      testTask "outage: a store that is down for a thousand requests is two lines in the log" {
+          let store = Failing(MemoryStore())
+          let lines = Lines()
+          let engine = SessionEngine(store, settings, TimeProvider.System, lines, silent)
+          let! created = engine.Create(Token.newId, None, [||], none)
+          store.Loads <- false
+
+          for _ in 1..1000 do
+              let! found = engine.Find((ok created).Snapshot.Id, none)
+              Expect.isError found "down"
+
+          store.Loads <- true
+          let! found = engine.Find((ok created).Snapshot.Id, none)
+          Expect.isOk found "back"
+          Expect.equal lines.Count 2 "lines"
+      }
+
+      testTask "a cancelled operation that has sent nothing changes nothing" {
+          let memory = MemoryStore()
+          let engine = engineWith memory settings
+          let! created = engine.Create(Token.newId, Some "ada", [| 0uy |], none)
+          let opened = ok created
+          let! (before: StoredRecord | null) = (memory :> ISessionStore).Load(opened.Snapshot.Id, none)
+          let source = new CancellationTokenSource()
+          source.Cancel()
+          let stopped = source.Token
+
+          let operations: (string * (unit -> Task)) list =
+              [ "create", (fun () -> engine.Create(Token.newId, None, [||], stopped))
+                "update", (fun () -> engine.Update(opened, Ok, stopped))
+                "save", (fun () -> engine.Save(opened, [| 1uy |], stopped))
+                "sign in", (fun () -> engine.SignIn(opened, "bob", [||], stopped))
+                "regenerate", (fun () -> engine.Regenerate(opened, stopped))
+                "sign out", (fun () -> engine.SignOut(opened, stopped))
+                "destroy", (fun () -> engine.Destroy(opened.Snapshot.Id, Revoked, stopped))
+                "destroy all", (fun () -> engine.DestroyAll("ada", None, Revoked, stopped))
+                "destroy every", (fun () -> engine.DestroyEvery(Revoked, stopped)) ]
+
+          for name, operation in operations do
+              let mutable wasStopped = false
+
+              try
+                  do! operation ()
+              with :? OperationCanceledException ->
+                  wasStopped <- true
+
+              Expect.isTrue wasStopped name
+
+          let! (after: StoredRecord | null) = (memory :> ISessionStore).Load(opened.Snapshot.Id, none)
+          Expect.equal (nonNull after).Operation (nonNull before).Operation "the record"
+      }
+
+      testTask "9 no lost update: writers of one session in one process share their writes, each with its own outcome" {
+          let store = Failing(Slow(MemoryStore(), TimeSpan.FromMilliseconds 1.0))
+          let engine = engineWith store settings
+          let! created = engine.Create(Token.newId, Some "ada", [| 0uy |], none)
+          let opened = ok created
+          store.Replaced <- 0
+
+          let! (answers: Result<Opened, SessionError> array) =
+              [ for i in 1..64 ->
+                    update
+                        engine
+                        (opened,
+                         (fun data -> if i % 8 = 0 then Error SessionError.InvalidSubject else Ok [| data[0] + 1uy |]),
+                         none) ]
+              |> Task.WhenAll
+
+          for i in 1..64 do
+              if i % 8 = 0 then
+                  Expect.equal answers[i - 1] (Error SessionError.InvalidSubject) "its own refusal"
+              else
+                  Expect.isOk answers[i - 1] "stored"
+
+          let! found = engine.Find(opened.Snapshot.Id, none)
+          Expect.equal (dataOf found) (Some 56) "each once"
+          Expect.isLessThan store.Replaced 16 "writes to the store"
+      }
+
+      testTask "9 no lost update: who shares a write, and saves later, has not read what the others have written" {
+          let engine = engineWith (Slow(MemoryStore(), TimeSpan.FromMilliseconds 1.0)) settings
+          let! created = engine.Create(Token.newId, Some "ada", [| 0uy |], none)
+          let opened = ok created
+
+          let! answers =
+              [ for _ in 1..8 -> update engine (opened, (fun data -> Ok [| data[0] + 1uy |]), none) ]
+              |> Task.WhenAll
+
+          let mutable saved = 0
+
+          for answer in answers do
+              let mine = ok answer
+              let! save = engine.Save(mine, [| mine.Live.Data[0] + 100uy |], none)
+
+              match save with
+              | Ok _ -> saved <- saved + 1
+              | Error error -> Expect.equal error SessionError.Conflict "has read an older one"
+
+          Expect.isLessThanOrEqual saved 1 "only the last one has read what is stored"
+      }
+
+      testTask
+          "13 grace is the last: a token is judged as of the arrival of its request, and a reload asks for no token" {
+          let clock = FakeTimeProvider t0
+          let engine = SessionEngine(MemoryStore(), settings, clock, NullLogger.Instance, silent)
+          let parse (token: IssuedToken) = (Token.tryParse engine.Hasher (token.Reveal().AsSpan())).Value
+          let! created = engine.Create(Token.newId, None, [| 7uy |], none)
+          let first = (ok created).Issued.Value
+          let! (socket: Result<Opened, SessionError>) = engine.Present(parse first, true, none)
+          clock.Advance(minutes 2)
+          let slow = clock.GetUtcNow()
+          let! (due: Result<Opened, SessionError>) = engine.Present(parse first, true, none)
+          let second = (ok due).Issued.Value
+          let! (confirmed: Result<Opened, SessionError>) = engine.Present(parse second, true, none)
+          clock.Advance(minutes 2)
+          // A body that took its time: its request came when the first token still was the one.
+          let! late = engine.Requests.Present(parse first, slow, false, engine.NewPatience(), Outbox(), none)
+          Expect.equal late (Error(SessionError.Refused Outdated)) "refused, and no replay"
+          let! again = engine.Reload(ok socket, none)
+          Expect.isSome (ok again) "the socket's session goes on"
+          let! (holder: Result<Opened, SessionError>) = engine.Present(parse second, false, none)
+          Expect.isOk holder "and nobody is out"
+          let! ended = engine.SignOut(ok confirmed, none)
+          Expect.isOk ended "a sign-out"
+          let! gone = engine.Reload(ok socket, none)
+          Expect.isNone (ok gone) "is seen by the socket"
+      }
+
+      testTask
+          "13 grace is the last: a request of the predecessor's gets no token and moves no deadline, whenever it asks" {
+          let clock = FakeTimeProvider t0
+          let engine = SessionEngine(MemoryStore(), settings, clock, NullLogger.Instance, silent)
+          let parse (token: IssuedToken) = (Token.tryParse engine.Hasher (token.Reveal().AsSpan())).Value
+          let! created = engine.Create(Token.newId, Some "ada", [| 7uy |], none)
+          let first = (ok created).Issued.Value
+          let! (_: Result<Opened, SessionError>) = engine.Present(parse first, true, none)
+          clock.Advance(minutes 2)
+          let! (due: Result<Opened, SessionError>) = engine.Present(parse first, true, none)
+          let second = (ok due).Issued.Value
+          let! (_: Result<Opened, SessionError>) = engine.Present(parse second, true, none)
+          clock.Advance(TimeSpan.FromSeconds 20L)
+          let! (thief: Result<Opened, SessionError>) = engine.Present(parse first, true, none)
+          let thief = ok thief
+
+          for wait in [ TimeSpan.Zero; minutes 5 ] do
+              clock.Advance wait
+              let! before = engine.Find(first.Id, none)
+              let! written = engine.Update(thief, Ok, none)
+              Expect.isOk written "it may write"
+              let! after = engine.Find(first.Id, none)
+
+              let seen (found: Result<Snapshot option, SessionError>) =
+                  (Lifecycle.liveOf (ok found).Value.State).Value.LastSeen
+
+              Expect.equal (seen after) (seen before) "and moves nothing"
+              let! elevated = engine.Regenerate(thief, none)
+              Expect.equal elevated (Error(SessionError.Refused Outdated)) "no token"
+              let! signedIn = engine.SignIn(thief, "eve", [||], none)
+              Expect.equal signedIn (Error(SessionError.Refused Outdated)) "no sign-in"
+              let! holder = opens engine second
+              Expect.isTrue holder "the owner is in"
+      } ]
+
+let all = testList "faults" [ testList "at random" storms; testList "one by one" cases ]
