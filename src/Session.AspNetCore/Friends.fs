@@ -1,7 +1,8 @@
-/// Who sees the inside: the evidence.
+/// Who sees the inside: the C# face, and the evidence.
 namespace Session.AspNetCore
 
 open System.Runtime.CompilerServices
 
+[<assembly: InternalsVisibleTo "Session.CSharp">]
 [<assembly: InternalsVisibleTo "Properties">]
 do ()

@@ -20,14 +20,14 @@ type internal Parting =
     | Clear
     /// Time has ended the session, and so its cookie is of no use (NIST SP 800-63B-4: it should be erased), unless another
     /// request of the client has begun a new one meanwhile, whose cookie this must not take away.
-    | ClearUnlessLeft of Past
+    | ClearUnlessLeft of id: string * SecretHash
 
 [<Sealed>]
 type internal Parter(transport: Transport, engine: SessionEngine, context: HttpContext) =
     let mutable parting = LeaveAlone
     let mutable isWatching = false
 
-    let stands (id: string) (secret: SecretHash) = engine.Requests.StillStands(id, secret, engine.NewPatience())
+    let stands (id: string) (secret: SecretHash) = engine.Requests.StillStands(id, secret, engine.NewErrand())
 
     let atStart () : Task =
         task {
@@ -41,8 +41,8 @@ type internal Parter(transport: Transport, engine: SessionEngine, context: HttpC
                 | Ok(Predecessor | Stolen _ | Dead | Unknown)
                 | Error _ -> ()
             | Clear -> transport.Clear context
-            | ClearUnlessLeft past ->
-                match! stands past.Id past.Secret with
+            | ClearUnlessLeft(id, secret) ->
+                match! stands id secret with
                 | Ok(Current | Offered | Predecessor | Stolen _ | Dead) -> transport.Clear context
                 | Ok Unknown
                 | Error _ -> ()

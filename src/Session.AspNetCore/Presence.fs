@@ -29,8 +29,8 @@ type Phase =
 [<NoComparison; NoEquality>]
 type internal Past =
     {
-        Id: string
-        Secret: SecretHash
+        /// None where a sign-out has ended the sessions of several tokens at once.
+        Id: string voption
         Ending: Ending
         /// Requests in flight at a logout are normal: they must not replace what the browser got since.
         IsRecent: bool

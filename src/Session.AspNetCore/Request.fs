@@ -6,8 +6,6 @@ open System.Threading
 open System.Threading.Tasks
 open Microsoft.AspNetCore.Http
 open Microsoft.Extensions.DependencyInjection
-open Microsoft.Extensions.Logging
-open Microsoft.Extensions.Primitives
 open Session.Domain
 open Session.Engine
 
@@ -18,47 +16,21 @@ type internal SessionArrival<'T>(service: SessionService<'T>, at: DateTimeOffset
     member _.At = at
 
 [<Sealed>]
-type RequestSession<'T> internal (service: SessionService<'T>, context: HttpContext, arrivedAt: DateTimeOffset) =
-    let engine = service.Engine
+type internal RequestSession<'T>(service: SessionService<'T>, context: HttpContext, arrivedAt: DateTimeOffset) =
+    let visit = Visit<'T>(service, context, arrivedAt)
+    let engine, errand = service.Engine, visit.Errand
     let requests = engine.Requests
-    let patience = engine.NewPatience()
-    let outbox = Outbox()
     let turn = Turn()
-    let parter = Parter(service.Transport, engine, context)
-    let mutable presence: Presence<'T> = NotRead
-    let mutable origin = Origin.New
 
-    let explain (reason: string) =
-        if service.Explains && not context.Response.HasStarted then
-            context.Response.Headers["X-Session-Explain"] <- StringValues reason
-            service.Log.LogDebug("Session of {Path}: {Reason}", context.Request.Path, reason)
-
-    let nextId () =
-        match service.Settings.GenerateId with
-        | Some generate -> generate context
-        | None -> Token.newId ()
-
-    let deserialize (bytes: byte[]) : Result<'T option, SessionError> =
-        if bytes.Length = 0 then
-            Ok None
-        else
-            try
-                Ok(Some(service.Serializer.Deserialize(ReadOnlyMemory<byte> bytes)))
-            with
-            | :? NewerSessionDataException as newer -> Error(SessionError.NewerData(newer.Version, newer.Known))
-            | error ->
-                service.Log.LogError(
-                    error,
-                    "The data of a session cannot be read as {Type}. It opens nothing, and stays as it is.",
-                    typeof<'T>.Name
-                )
-
-                Error(SessionError.Unreadable "the data cannot be deserialized")
+    let isRead () =
+        match visit.Presence with
+        | NotRead -> false
+        | _ -> true
 
     /// One at a time; what is to be told is told when the next one may begin, for a handler may be the next one.
     let inTurn (operation: unit -> Task<Result<'a, SessionError>>) : Task<Result<'a, SessionError>> =
         task {
-            match! turn.Take(engine.Waits.RequestTimeout) with
+            match! turn.Take(engine.Waits.RequestTimeout, engine.Waits.Timer) with
             | false -> return Error SessionError.Contended
             | true ->
                 let mutable answer = Error SessionError.NoSession
@@ -67,252 +39,20 @@ type RequestSession<'T> internal (service: SessionService<'T>, context: HttpCont
                     let! result = operation ()
                     answer <- result
                 finally
-                    patience.Pause()
+                    errand.Pause()
                     turn.Leave()
 
-                do! engine.TellAll outbox
+                do! engine.TellAll errand
                 return answer
         }
 
-    let past (id: string) secret ending at isRecent =
-        { Id = id
-          Secret = secret
-          Ending = ending
-          IsRecent = isRecent
-          At = at }
-
-    /// The request goes on with this session, and the response carries its token, if there is a new one.
-    let goOn (opened: Opened) value =
-        presence <- Open(opened, value)
-
-        match opened.Issued with
-        | Some token when opened.IsRenewal -> parter.Decide(HandIfItStands token)
-        | Some token -> parter.Decide(Hand token)
-        | None -> ()
-
-    /// What was opened here has ended meanwhile, or belongs to somebody else by now.
-    let fail (error: SessionError) : Result<'a, SessionError> =
-        match presence, error with
-        | Open(opened, _), SessionError.Ended(ending, at) ->
-            presence <- Gone(past opened.Snapshot.Id opened.Grant.Secret ending at true)
-        // A predecessor's request keeps its session: only what needs the new token is refused to it.
-        | Open(opened, _), SessionError.Refused Outdated when opened.Grant.ByPredecessor -> ()
-        | Open _, (SessionError.Refused _ | SessionError.NoSession) -> presence <- Shut error
-        | _ -> ()
-
-        Error error
-
-    /// What is stored is handed over, even where the answer is a failure.
-    let accept (reply: Reply<'a>) (goOn: 'a -> 'b) : Result<'b, SessionError> =
-        match reply with
-        | Reply.Done out -> Ok(goOn out)
-        | Reply.Failed error -> fail error
-        | Reply.Partly(out, error) ->
-            goOn out |> ignore
-            Error error
-
-    /// The session of this request has ended here.
-    let close (opened: Opened) (state: State) =
-        let struct (ending, at) =
-            match state with
-            | Destroyed(_, reason, at) -> struct (OnPurpose reason, at)
-            | Expired(_, kind, at, _) -> struct (ByTime kind, at)
-            | Absent
-            | Created _
-            | Active _
-            | Regenerated _ -> struct (OnPurpose SignedOut, service.Clock.GetUtcNow())
-
-        let ended = past opened.Snapshot.Id opened.Grant.Secret ending at true
-        presence <- Gone ended
-        // The user signs out: the cookie goes, whatever it was that ended the session.
-        parter.Decide Clear
-
-    /// Ends a session that this request has a token of. One that is over already is no failure.
-    let endOne (opened: Opened) : Task<SessionError option> =
-        task {
-            match! requests.SignOut(opened, patience, outbox, CancellationToken.None) with
-            | Reply.Done _
-            | Reply.Failed(SessionError.NoSession | SessionError.Ended _) -> return None
-            | Reply.Failed error
-            | Reply.Partly(_, error) -> return Some error
-        }
-
-    /// Ends what each of several tokens opens: whoever planted the others loses sessions of his own. How many were ended,
-    /// and why not all.
-    let endEach () : Task<struct (int * SessionError option)> =
-        task {
-            let struct (tokens, areAll) = service.Transport.AllTokens context
-            let mutable count = 0
-            let mutable failure = if areAll then None else Some(SessionError.Refused Guess)
-
-            for token in tokens do
-                let! presented = requests.Present(token, arrivedAt, false, patience, outbox, CancellationToken.None)
-
-                let! ended =
-                    match presented with
-                    | Ok session -> endOne session
-                    | Error(SessionError.NoSession | SessionError.Ended _) -> Task.FromResult None
-                    | Error error -> Task.FromResult(Some error)
-
-                if presented.IsOk && ended.IsNone then
-                    count <- count + 1
-
-                match failure, ended with
-                | Some(SessionError.Unavailable _ | SessionError.Unsure _), _
-                | _, None -> ()
-                | _, ended -> failure <- ended
-
-            return struct (count, failure)
-        }
-
-    /// A new session is stored: what the request had before ends, if somebody asked for a new one (ASVS 7.2.4); a session
-    /// that is over is left behind, so that no late answer about it takes the new token away.
-    let leave (before: Presence<'T>) isAsked : Task<SessionError option> =
-        task {
-            match before with
-            | Gone({ Ending = ByTime _ } as past) ->
-                let! _ = requests.Leave(past.Id, patience, outbox)
-                return None
-            | Open(opened, _)
-            | Locked opened when isAsked -> return! endOne opened
-            | Garbage when isAsked ->
-                let! struct (_, failure) = endEach ()
-                return failure
-            | NotRead
-            | Nothing
-            | Stranger
-            | Garbage
-            | Open _
-            | Locked _
-            | CannotRead _
-            | Gone _
-            | Shut _ -> return None
-        }
-
-    let beginNew subject (value: 'T) isAsked (cancel: CancellationToken) : Task<Result<'T, SessionError>> =
-        task {
-            if context.Response.HasStarted then
-                return Error SessionError.ResponseStarted
-            else
-                // Whatever throws does so while nothing is changed.
-                let bytes = service.Serializer.Serialize value
-                let before = presence
-
-                match! requests.Create(nextId, subject, bytes, patience, outbox, cancel) with
-                | Reply.Failed error -> return Error error
-                | Reply.Partly(created, error) ->
-                    goOn created (Some value)
-                    return Error error
-                | Reply.Done created ->
-                    goOn created (Some value)
-                    explain "new session: it is created, and the response carries its token"
-
-                    match! leave before isAsked with
-                    | None -> return Ok value
-                    | Some error ->
-                        let cause =
-                            match error with
-                            | SessionError.Unavailable cause
-                            | SessionError.Unsure cause
-                            | SessionError.Unacknowledged cause -> cause
-                            | _ -> InvalidOperationException "The session before could not be ended." :> exn
-
-                        return Error(SessionError.Unacknowledged cause)
-        }
-
-    /// What a presented token led to: what the request has, or why there is no answer.
-    let found (token: PresentedToken) (presented: Result<Opened, SessionError>) : Result<unit, SessionError> =
-        let has it (why: string) : Result<unit, SessionError> =
-            presence <- it
-            origin <- Presence.origin it
-            explain why
-            Ok()
-
-        match presented with
-        | Ok opened ->
-            match deserialize opened.Live.Data with
-            | Ok value ->
-                goOn opened value
-
-                has
-                    presence
-                    (if opened.Issued.IsSome then
-                         "live session: the token is due for renewal, and the response carries the next one"
-                     else
-                         "live session")
-            | Error(SessionError.Unreadable reason) ->
-                engine.NoteUnreadable(outbox, token.Id, reason)
-                has (Locked opened) "no session: its data cannot be read"
-            | Error error ->
-                explain "no session here: its data was written by a newer version of the application"
-                Error error
-        | Error(SessionError.Unavailable _ as error) when service.Settings.ContinueWithoutStore ->
-            has (Shut error) "no session: the store is down, and the settings say to go on without"
-        | Error(SessionError.Ended(ending, at)) ->
-            let isRecent = service.Clock.GetUtcNow() - at < service.Settings.RotationGrace
-            let ended = past token.Id token.Hash ending at isRecent
-
-            match ending with
-            | ByTime kind ->
-                parter.Decide(ClearUnlessLeft ended)
-
-                has
-                    (Gone ended)
-                    (match kind with
-                     | Unconfirmed -> "no session: its token was never presented in time"
-                     | Idle -> "no session: it was idle for too long"
-                     | Absolute -> "no session: it reached its absolute timeout")
-            | OnPurpose _ -> has (Gone ended) "no session: it was ended"
-        | Error(SessionError.Refused _ as error) ->
-            has (Shut error) "no session: the token does not open it (superseded, or a guess); the cookie is left alone"
-        | Error SessionError.NoSession -> has Stranger "no session: none is known under this token"
-        | Error(SessionError.Unreadable _ as error) -> has (CannotRead error) "no session: its record cannot be read"
-        | Error error -> Error error
-
-    let read (cancel: CancellationToken) : ValueTask<Result<unit, SessionError>> =
-        match service.Transport.Read context with
-        | NothingCame ->
-            presence <- Nothing
-            explain "no session: the request has no token"
-            ValueTask<_>(Ok())
-        | Arrival.Garbage ->
-            let reason =
-                if service.Transport.IsDoubled context then RefusalReason.Duplicated else RefusalReason.Malformed
-
-            engine.NoteRefused(outbox, reason)
-            presence <- Garbage
-            origin <- Presence.origin presence
-            explain "no session: what came under the token's name is no token, or two different ones"
-            ValueTask<_>(Ok())
-        | TokenCame token ->
-            let mayIssue = not context.Response.HasStarted
-            let presenting = requests.Present(token, arrivedAt, mayIssue, patience, outbox, cancel)
-
-            if presenting.IsCompletedSuccessfully then
-                ValueTask<_>(found token presenting.Result)
-            else
-                ValueTask<_>(
-                    task =
-                        task {
-                            let! presented = presenting
-                            return found token presented
-                        }
-                )
-
-    let isRead () =
-        match presence with
-        | NotRead -> false
-        | _ -> true
-
-    /// For an operation that has its turn.
-    let ensureRead (cancel: CancellationToken) : ValueTask<Result<unit, SessionError>> =
-        if isRead () then ValueTask<_>(Ok()) else read cancel
-
-    /// Reads what the request has, and does something with it.
+    /// Reads what the request has, if nothing has yet, and does something with it.
     let withPresence cancel (operation: unit -> Task<Result<'a, SessionError>>) : Task<Result<'a, SessionError>> =
         inTurn (fun () ->
             task {
-                match! ensureRead cancel with
+                let! read = if isRead () then ValueTask<_>(Ok()) else Reading.read visit cancel
+
+                match read with
                 | Error error -> return Error error
                 | Ok() -> return! operation ()
             })
@@ -324,30 +64,64 @@ type RequestSession<'T> internal (service: SessionService<'T>, context: HttpCont
         (whenNone: unit -> Task<Result<'a, SessionError>>)
         =
         withPresence cancel (fun () ->
-            match presence, Presence.refusesToBegin presence with
+            match visit.Presence, Presence.refusesToBegin visit.Presence with
             | Open(opened, _), _ -> whenOpen opened
             | _, Some error -> Task.FromResult(Error error)
             | _, None -> whenNone ())
 
+    let nextId () =
+        match service.Settings.GenerateId with
+        | Some generate -> generate context
+        | None -> Token.newId ()
+
+    let beginNew subject (value: 'T) isAsked (cancel: CancellationToken) : Task<Result<'T, SessionError>> =
+        task {
+            if not visit.CanIssue then
+                return Error SessionError.ResponseStarted
+            else
+                // Whatever throws does so while nothing is changed.
+                let bytes = service.Serializer.Serialize value
+                let before = visit.Presence
+
+                match! requests.Create(nextId, subject, bytes, errand, cancel) with
+                | Reply.Failed error -> return Error error
+                | Reply.Partly(created, error) ->
+                    visit.GoOn(created, Some value)
+                    return Error error
+                | Reply.Done created ->
+                    visit.GoOn(created, Some value)
+                    visit.Explain "new session: it is created, and the response carries its token"
+
+                    match! Leaving.leave visit before isAsked with
+                    | None -> return Ok value
+                    | Some error ->
+                        let cause =
+                            match SessionFailure.cause error with
+                            | null -> InvalidOperationException "The session before could not be ended." :> exn
+                            | cause -> cause
+
+                        return Error(SessionError.Unacknowledged cause)
+        }
+
     member _.Service = service
-    member _.Origin = origin
-    member _.Data = Presence.data presence
+    member _.Origin = visit.Origin
+    member _.Data = Presence.data visit.Presence
 
     /// Where in its life the session is at this moment.
-    member _.Phase = Presence.phase engine.Settings.Policy (service.Clock.GetUtcNow()) presence
+    member _.Phase = Presence.phase engine.Settings.Policy (service.Clock.GetUtcNow()) visit.Presence
 
     member _.Id =
-        match Presence.opened presence with
+        match Presence.opened visit.Presence with
         | ValueSome opened -> Some opened.Snapshot.Id
         | ValueNone -> None
 
     member _.Live =
-        match Presence.opened presence with
+        match Presence.opened visit.Presence with
         | ValueSome opened -> Some opened.Live
         | ValueNone -> None
 
     member _.ExpiresAt =
-        match Presence.opened presence with
+        match Presence.opened visit.Presence with
         | ValueSome opened ->
             match Lifecycle.deadline engine.Settings.Policy opened.Snapshot.State with
             | ValueSome(struct (_, at)) -> Some at
@@ -364,13 +138,13 @@ type RequestSession<'T> internal (service: SessionService<'T>, context: HttpCont
             let mutable isDone = false
 
             try
-                reading <- read cancel
+                reading <- Reading.read visit cancel
                 isDone <- reading.IsCompletedSuccessfully
             finally
                 if isDone then
                     turn.Leave()
 
-            if isDone && outbox.IsEmpty then
+            if isDone && not errand.HasNews then
                 reading
             else
                 let isLeft = isDone
@@ -385,10 +159,10 @@ type RequestSession<'T> internal (service: SessionService<'T>, context: HttpCont
                                 answer <- result
                             finally
                                 if not isLeft then
-                                    patience.Pause()
+                                    errand.Pause()
                                     turn.Leave()
 
-                            do! engine.TellAll outbox
+                            do! engine.TellAll errand
                             return answer
                         }
                 )
@@ -400,28 +174,28 @@ type RequestSession<'T> internal (service: SessionService<'T>, context: HttpCont
     member _.Reload(cancel: CancellationToken) : Task<Result<unit, SessionError>> =
         withPresence cancel (fun () ->
             task {
-                match presence with
+                match visit.Presence with
                 | Open(opened, _)
                 | Locked opened ->
-                    match! requests.Reload(opened, patience, cancel) with
+                    match! requests.Reload(opened, errand, cancel) with
                     | Ok fresh ->
-                        match deserialize fresh.Live.Data with
+                        match service.Deserialize fresh.Live.Data with
                         | Ok value ->
-                            presence <- Open({ fresh with Issued = None }, value)
+                            visit.Presence <- Open({ fresh with Issued = None }, value)
                             return Ok()
                         | Error error -> return Error error
                     | Error(SessionError.Ended _ | SessionError.Refused _ | SessionError.NoSession as error) ->
-                        fail error |> ignore<Result<unit, SessionError>>
+                        visit.Fail error |> ignore<Result<unit, SessionError>>
                         return Ok()
                     | Error error -> return Error error
-                | Shut(SessionError.Unavailable _) -> return! read cancel
+                | Shut(SessionError.Unavailable _) -> return! Reading.read visit cancel
                 | _ -> return Ok()
             })
 
     /// A new session; one that was there is destroyed, after the new one is stored.
     member _.Create(value: 'T, cancel: CancellationToken) : Task<Result<'T, SessionError>> =
         withPresence cancel (fun () ->
-            match Presence.refusesToBeginAnew presence with
+            match Presence.refusesToBeginAnew visit.Presence with
             | Some error -> Task.FromResult(Error error)
             | None -> beginNew None value true cancel)
 
@@ -438,7 +212,7 @@ type RequestSession<'T> internal (service: SessionService<'T>, context: HttpCont
                 let change bytes =
                     declined <- ValueNone
 
-                    match deserialize bytes with
+                    match service.Deserialize bytes with
                     | Error error -> Error error
                     | Ok value ->
                         match update value with
@@ -447,15 +221,18 @@ type RequestSession<'T> internal (service: SessionService<'T>, context: HttpCont
                             declined <- ValueSome refusal
                             Error SessionError.Conflict
 
-                let! reply = requests.Update(opened, (fun bytes -> change bytes), patience, outbox, cancel)
+                let! reply = requests.Update(opened, (fun bytes -> change bytes), errand, cancel)
 
                 match reply, declined with
                 | Reply.Failed SessionError.Conflict, ValueSome refusal -> return Ok(Error refusal)
                 | reply, _ ->
                     return
-                        accept reply (fun (struct (opened, result)) ->
-                            goOn opened (Some result)
-                            Ok result)
+                        visit.Accept(
+                            reply,
+                            fun (struct (opened, result)) ->
+                                visit.GoOn(opened, Some result)
+                                Ok result
+                        )
             }
 
         let whenNone () =
@@ -482,12 +259,15 @@ type RequestSession<'T> internal (service: SessionService<'T>, context: HttpCont
     member _.Save(value: 'T, cancel: CancellationToken) : Task<Result<'T, SessionError>> =
         let whenOpen (opened: Opened) =
             task {
-                let! reply = requests.Save(opened, service.Serializer.Serialize value, patience, outbox, cancel)
+                let! reply = requests.Save(opened, service.Serializer.Serialize value, errand, cancel)
 
                 return
-                    accept reply (fun saved ->
-                        goOn saved (Some value)
-                        value)
+                    visit.Accept(
+                        reply,
+                        fun saved ->
+                            visit.GoOn(saved, Some value)
+                            value
+                    )
             }
 
         write cancel whenOpen (fun () -> beginNew None value false cancel)
@@ -496,18 +276,21 @@ type RequestSession<'T> internal (service: SessionService<'T>, context: HttpCont
     member _.SignIn(subject: string, value: 'T, cancel: CancellationToken) : Task<Result<'T, SessionError>> =
         withPresence cancel (fun () ->
             task {
-                match presence, Presence.refusesToBeginAnew presence with
+                match visit.Presence, Presence.refusesToBeginAnew visit.Presence with
                 | _ when not (Subject.isValid subject) -> return Error SessionError.InvalidSubject
-                | _ when context.Response.HasStarted -> return Error SessionError.ResponseStarted
+                | _ when not visit.CanIssue -> return Error SessionError.ResponseStarted
                 | Open(opened, _), _ ->
                     let bytes = service.Serializer.Serialize value
-                    let! reply = requests.SignIn(opened, subject, bytes, patience, outbox, cancel)
+                    let! reply = requests.SignIn(opened, subject, bytes, errand, cancel)
 
                     return
-                        accept reply (fun signedIn ->
-                            goOn signedIn (Some value)
-                            explain "signed in: the response carries a new token, the old one is dead"
-                            value)
+                        visit.Accept(
+                            reply,
+                            fun signedIn ->
+                                visit.GoOn(signedIn, Some value)
+                                visit.Explain "signed in: the response carries a new token, the old one is dead"
+                                value
+                        )
                 | _, Some error -> return Error error
                 | _, None -> return! beginNew (Some subject) value true cancel
             })
@@ -516,12 +299,12 @@ type RequestSession<'T> internal (service: SessionService<'T>, context: HttpCont
     member _.Regenerate(value: 'T option, cancel: CancellationToken) : Task<Result<unit, SessionError>> =
         withPresence cancel (fun () ->
             task {
-                match presence with
-                | _ when context.Response.HasStarted -> return Error SessionError.ResponseStarted
+                match visit.Presence with
+                | _ when not visit.CanIssue -> return Error SessionError.ResponseStarted
                 | Open(opened, data) ->
                     let bytes = value |> Option.map service.Serializer.Serialize
-                    let! reply = requests.Regenerate(opened, bytes, patience, outbox, cancel)
-                    return accept reply (fun elevated -> goOn elevated (Option.orElse data value))
+                    let! reply = requests.Regenerate(opened, bytes, errand, cancel)
+                    return visit.Accept(reply, fun elevated -> visit.GoOn(elevated, Option.orElse data value))
                 | presence -> return Error(defaultArg (Presence.refusesToBegin presence) SessionError.NoSession)
             })
 
@@ -529,39 +312,10 @@ type RequestSession<'T> internal (service: SessionService<'T>, context: HttpCont
     /// a token came that does not open the session, which may live under another one: nothing was ended. Of two different
     /// tokens each session is ended; what is no token ends nothing, and Origin is Invalid.
     member _.Destroy(cancel: CancellationToken) : Task<Result<unit, SessionError>> =
-        withPresence cancel (fun () ->
-            task {
-                match Presence.signOut presence with
-                | NothingToEnd -> return Ok()
-                | CannotEnd error -> return Error error
-                | EndEachToken ->
-                    let! struct (count, failure) = endEach ()
-
-                    // Whichever of them was the user's.
-                    if count > 0 then
-                        let at = service.Clock.GetUtcNow()
-                        presence <- Gone(past "" Unchecked.defaultof<SecretHash> (OnPurpose SignedOut) at true)
-                        parter.Decide Clear
-
-                    match failure with
-                    | Some error -> return Error error
-                    | None -> return Ok()
-                | EndThis opened ->
-                    match! requests.SignOut(opened, patience, outbox, cancel) with
-                    | Reply.Done snapshot ->
-                        close opened snapshot.State
-                        return Ok()
-                    | Reply.Partly(snapshot, error) ->
-                        close opened snapshot.State
-                        return Error error
-                    | Reply.Failed(SessionError.NoSession | SessionError.Ended _) ->
-                        close opened Absent
-                        return Ok()
-                    | Reply.Failed error -> return fail error
-            })
+        withPresence cancel (fun () -> Leaving.signOut visit cancel)
 
 [<RequireQualifiedAccess>]
-module RequestSession =
+module internal RequestSession =
     /// The session of this request for this data: one object for the whole request, and no work yet.
     let find<'T> (context: HttpContext) : RequestSession<'T> =
         // By key: the generic Get and Set of the interface are looked up at each call.

@@ -346,5 +346,6 @@ module SessionSettings =
           Protector = null }
 
     let toWaits settings : WaitLimits =
-        { RequestTimeout = settings.RequestTimeout
-          EventTimeout = settings.EventTimeout }
+        { WaitLimits.Default with
+            RequestTimeout = settings.RequestTimeout
+            EventTimeout = settings.EventTimeout }

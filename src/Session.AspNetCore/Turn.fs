@@ -7,46 +7,54 @@ open System.Threading.Tasks
 
 [<Sealed>]
 type internal Turn() =
-    let waiting = Queue<TaskCompletionSource<bool>>(0)
+    // Nearly no request calls twice at once.
+    let mutable waiting: Queue<TaskCompletionSource<bool>> | null = null
     let mutable isTaken = false
 
     /// True at once when nobody has it: the rule, and no allocation.
-    member _.TryTake() =
-        lock waiting (fun () ->
+    member turn.TryTake() =
+        lock turn (fun () ->
             if isTaken then
                 false
             else
                 isTaken <- true
                 true)
 
-    /// False when it did not come within the limit.
-    member turn.Take(limit: TimeSpan) : Task<bool> =
-        let mine =
-            lock waiting (fun () ->
-                if isTaken then
-                    let mine = TaskCompletionSource<bool> TaskCreationOptions.RunContinuationsAsynchronously
-                    waiting.Enqueue mine
-                    Some mine
-                else
-                    isTaken <- true
-                    None)
+    member private turn.TakeOrWait() =
+        lock turn (fun () ->
+            if isTaken then
+                let mine = TaskCompletionSource<bool> TaskCreationOptions.RunContinuationsAsynchronously
 
-        match mine with
-        | None -> Task.FromResult true
-        | Some mine ->
+                match waiting with
+                | null -> waiting <- Queue [ mine ]
+                | queue -> queue.Enqueue mine
+
+                ValueSome mine
+            else
+                isTaken <- true
+                ValueNone)
+
+    /// False when it did not come within the limit.
+    member turn.Take(limit: TimeSpan, timer: TimeProvider) : Task<bool> =
+        match turn.TakeOrWait() with
+        | ValueNone -> Task.FromResult true
+        | ValueSome mine ->
             task {
                 try
-                    return! mine.Task.WaitAsync limit
+                    return! mine.Task.WaitAsync(limit, timer)
                 with :? TimeoutException ->
                     // It may come in this very moment.
                     return not (mine.TrySetResult false)
             }
 
-    member _.Leave() =
-        lock waiting (fun () ->
-            let mutable isHanded = false
+    member turn.Leave() =
+        lock turn (fun () ->
+            match waiting with
+            | null -> isTaken <- false
+            | queue ->
+                let mutable isHanded = false
 
-            while not isHanded && waiting.Count > 0 do
-                isHanded <- waiting.Dequeue().TrySetResult true
+                while not isHanded && queue.Count > 0 do
+                    isHanded <- queue.Dequeue().TrySetResult true
 
-            isTaken <- isHanded)
+                isTaken <- isHanded)

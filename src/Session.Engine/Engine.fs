@@ -20,34 +20,35 @@ type SessionEngine
     ) =
 
     let hasher = SecretHasher(settings.ServerKey, settings.SealsToBearer)
-    let loop = Loop(store, settings, waits, clock, log)
-    let limits = Limits(loop, store, settings)
-    let requests = Requests(loop, limits, settings, hasher)
-    let subjects = Subjects(loop, limits, store, settings, waits)
+    let access = StoreAccess(store, settings, waits, clock, log)
+    let writers = Writers access
+    let limits = Limits(access, writers, settings)
+    let requests = Requests(access, writers, limits, settings, hasher)
+    let subjects = Subjects(access, writers, limits, settings)
     let announcer = Announcer(waits, board, log)
-    let sweeper = Sweeper(loop, announcer, store, settings, waits, log)
+    let sweeper = Sweeper(access, writers, announcer, settings, log)
 
-    /// An operation by itself: what it has to tell is told before it returns.
-    let toldOf (operation: Outbox -> Task<'answer>) : Task<'answer> =
+    /// An operation by itself: what it has to tell is told before it returns. Each change has a version of its own.
+    let toldOf (operation: Errand -> Task<'answer>) : Task<'answer> =
         task {
-            let outbox = Outbox()
+            let errand = Errand(waits, false)
 
             try
-                let! answer = operation outbox
-                do! announcer.TellAll outbox
+                let! answer = operation errand
+                do! announcer.TellAll errand
                 return answer
             with error ->
                 // Given up half way: what had happened by then is told all the same.
-                do! announcer.TellAll outbox
+                do! announcer.TellAll errand
                 ExceptionDispatchInfo.Throw error
                 return Unchecked.defaultof<'answer>
         }
 
     /// The same as a result: what is stored and not acknowledged is an error then, and what it gives out is lost.
-    let resultOf (operation: Patience -> Outbox -> Task<Reply<'out>>) : Task<Result<'out, SessionError>> =
-        toldOf (fun outbox ->
+    let resultOf (operation: Errand -> Task<Reply<'out>>) : Task<Result<'out, SessionError>> =
+        toldOf (fun errand ->
             task {
-                match! operation (Patience(waits.RequestTimeout, false)) outbox with
+                match! operation errand with
                 | Reply.Done out -> return Ok out
                 | Reply.Failed error
                 | Reply.Partly(_, error) -> return Error error
@@ -61,19 +62,19 @@ type SessionEngine
     member _.Store = store
     member _.Hasher = hasher
 
-    // -- for a request: its operations share one patience, and what they tell waits in its outbox
+    // -- for a request: its operations share one errand
 
-    member internal _.NewPatience() = Patience waits.RequestTimeout
+    member internal _.NewErrand() = access.NewErrand()
 
     /// Tells what operations have collected. To be called when everything that was held for them is released.
-    member internal _.TellAll(outbox: Outbox) : Task = announcer.TellAll outbox
+    member internal _.TellAll(errand: Errand) : Task = announcer.TellAll errand
 
     /// Notes for the application a request with something in place of a token. It names no session.
-    member internal _.NoteRefused(outbox: Outbox, reason: RefusalReason) = loop.Note(outbox, RefusedNotice reason, "")
+    member internal _.NoteRefused(errand: Errand, reason: RefusalReason) = access.Note(errand, RefusedNotice reason, "")
 
     /// Notes for the application that the data of a session cannot be read.
-    member internal _.NoteUnreadable(outbox: Outbox, id: string, reason: string) =
-        loop.Note(outbox, UnreadableNotice reason, id)
+    member internal _.NoteUnreadable(errand: Errand, id: string, reason: string) =
+        access.Note(errand, UnreadableNotice reason, id)
 
     member internal _.Requests = requests
 
@@ -84,14 +85,14 @@ type SessionEngine
         (token: PresentedToken, mayIssue: bool, cancel: CancellationToken)
         : ValueTask<Result<Opened, SessionError>> =
         let now = clock.GetUtcNow()
-        let present outbox = requests.Present(token, now, mayIssue, Patience waits.RequestTimeout, outbox, cancel)
-        ValueTask<_>(task = toldOf (fun outbox -> (present outbox).AsTask()))
+        let present errand = requests.Present(token, now, mayIssue, errand, cancel)
+        ValueTask<_>(task = toldOf (fun errand -> (present errand).AsTask()))
 
     /// A new session under an id of `nextId`, of a subject (a sign-in) or anonymous.
     member _.Create
         (nextId: unit -> string, subject: string option, data: byte[], cancel: CancellationToken)
         : Task<Result<Opened, SessionError>> =
-        resultOf (fun patience outbox -> requests.Create(nextId, subject, data, patience, outbox, cancel))
+        resultOf (fun errand -> requests.Create(nextId, subject, data, errand, cancel))
 
     /// New data computed from the data as it is stored: `update` is called again for each conflict.
     member _.Update
@@ -100,30 +101,30 @@ type SessionEngine
         let change data = update data |> Result.map (fun data -> struct (data, ()))
 
         task {
-            let! answer = resultOf (fun patience outbox -> requests.Update(from, change, patience, outbox, cancel))
+            let! answer = resultOf (fun errand -> requests.Update(from, change, errand, cancel))
 
             return answer |> Result.map (fun (struct (opened, ())) -> opened)
         }
 
     /// Data based on what the request has read: `Conflict` when another write came first.
     member _.Save(from: Opened, data: byte[], cancel: CancellationToken) : Task<Result<Opened, SessionError>> =
-        resultOf (fun patience outbox -> requests.Save(from, data, patience, outbox, cancel))
+        resultOf (fun errand -> requests.Save(from, data, errand, cancel))
 
     /// An elevation to a subject, with new data; the absolute timeout starts anew (ASVS 7.2.4).
     member _.SignIn
         (from: Opened, subject: string, data: byte[], cancel: CancellationToken)
         : Task<Result<Opened, SessionError>> =
-        resultOf (fun patience outbox -> requests.SignIn(from, subject, data, patience, outbox, cancel))
+        resultOf (fun errand -> requests.SignIn(from, subject, data, errand, cancel))
 
     /// An elevation without a sign-in: a new token, the old one is dead at once.
     member _.Regenerate(from: Opened, cancel: CancellationToken) : Task<Result<Opened, SessionError>> =
-        resultOf (fun patience outbox -> requests.Regenerate(from, None, patience, outbox, cancel))
+        resultOf (fun errand -> requests.Regenerate(from, None, errand, cancel))
 
     /// The session of a request as it is now, on the authority of that request. None when it is over, or was elevated by
     /// another request.
     member _.Reload(from: Opened, cancel: CancellationToken) : Task<Result<Opened option, SessionError>> =
         task {
-            match! requests.Reload(from, Patience waits.RequestTimeout, cancel) with
+            match! requests.Reload(from, access.NewErrand(), cancel) with
             | Ok opened -> return Ok(Some opened)
             | Error(SessionError.NoSession | SessionError.Ended _ | SessionError.Refused _) -> return Ok None
             | Error error -> return Error error
@@ -131,37 +132,37 @@ type SessionEngine
 
     /// Ends the session of a request. A session that is over already is no error.
     member _.SignOut(from: Opened, cancel: CancellationToken) : Task<Result<Snapshot, SessionError>> =
-        resultOf (fun patience outbox -> requests.SignOut(from, patience, outbox, cancel))
+        resultOf (fun errand -> requests.SignOut(from, errand, cancel))
 
     // -- without a token
 
     /// The session under this id at this moment, if there is one that is not over.
     member _.Find(id: string, cancel: CancellationToken) : Task<Result<Snapshot option, SessionError>> =
-        subjects.Find(id, cancel)
+        subjects.Find(id, access.NewErrand(), cancel)
 
     /// The live sessions of a subject.
     member _.List(subject: string, cancel: CancellationToken) : Task<Result<Snapshot list, SessionError>> =
-        subjects.List(subject, cancel)
+        subjects.List(subject, access.NewErrand(), cancel)
 
     /// New data for a session, whoever holds it: no deadline moves.
     member _.UpdateById(id: string, change, cancel: CancellationToken) : Task<Result<'result, SessionError>> =
-        toldOf (fun outbox -> subjects.Update(id, change, outbox, cancel))
+        toldOf (fun errand -> subjects.Update(id, change, errand, cancel))
 
     /// Ends a session, whoever holds it. False when there was none that lived.
     member _.Destroy(id: string, reason: DestroyReason, cancel: CancellationToken) : Task<Result<bool, SessionError>> =
-        toldOf (fun outbox -> subjects.Destroy(id, reason, outbox, cancel))
+        toldOf (fun errand -> subjects.Destroy(id, reason, errand, cancel))
 
     /// Ends every session of a subject but `except`. Once acknowledged, none that was begun before the call lives.
     /// `Incomplete`: some could not be ended, the others are.
     member _.DestroyAll
         (subject: string, except: string option, reason: DestroyReason, cancel: CancellationToken)
         : Task<Result<int, SessionError>> =
-        toldOf (fun outbox -> subjects.DestroyAll(subject, except, reason, outbox, cancel))
+        toldOf (fun errand -> subjects.DestroyAll(subject, except, reason, errand, cancel))
 
     /// Ends every session of everybody, and says how many there were. None that was stored before the call lives then;
     /// those that begin meanwhile may.
     member _.DestroyEvery(reason: DestroyReason, cancel: CancellationToken) : Task<Result<int, SessionError>> =
-        toldOf (fun outbox -> subjects.DestroyEvery(reason, outbox, cancel))
+        toldOf (fun errand -> subjects.DestroyEvery(reason, errand, cancel))
 
     /// Handles up to `limit` records whose time has come, and says how many it was given.
     member _.Sweep(limit: int, cancel: CancellationToken) : Task<int> = sweeper.Sweep(limit, cancel)

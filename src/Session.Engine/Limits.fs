@@ -18,7 +18,7 @@ type internal Belongings =
     }
 
 [<Sealed>]
-type internal Limits(loop: Loop, store: ISessionStore, settings: EngineSettings) =
+type internal Limits(access: StoreAccess, writers: Writers, settings: EngineSettings) =
     let policy = settings.Policy
     let pageSize = 200
 
@@ -38,9 +38,7 @@ type internal Limits(loop: Loop, store: ISessionStore, settings: EngineSettings)
     let isOverdue now (session: Snapshot) = (Lifecycle.overdue policy now session.State).IsSome
 
     /// Whatever was found of a subject, page by page.
-    member _.Find
-        (subject: string, patience: Patience, cancel: CancellationToken)
-        : Task<Result<Belongings, SessionError>> =
+    member _.Find(subject: string, errand: Errand, cancel: CancellationToken) : Task<Result<Belongings, SessionError>> =
         task {
             try
                 let sessions, unreadable = List<Snapshot>(), List<StoredRecord>()
@@ -49,14 +47,14 @@ type internal Limits(loop: Loop, store: ISessionStore, settings: EngineSettings)
 
                 while more do
                     cancel.ThrowIfCancellationRequested()
-                    let! page = patience.Await(store.BySubject(subject, after, pageSize, cancel), cancel)
+                    let! page = errand.Await(access.Store.BySubject(subject, after, pageSize, cancel), cancel)
 
                     for record in page.Records do
-                        match loop.Read(record.Id, record, null) with
+                        match access.Read(record.Id, record, null) with
                         | _ when record.Kind = RecordKind.Ended -> ()
                         | Error _ -> unreadable.Add record
                         | Ok snapshot ->
-                            let state = Lifecycle.settle policy loop.Now snapshot.State
+                            let state = Lifecycle.settle policy access.Now snapshot.State
 
                             match Lifecycle.living state with
                             | ValueSome live when live.Subject = Some subject ->
@@ -69,11 +67,11 @@ type internal Limits(loop: Loop, store: ISessionStore, settings: EngineSettings)
 
                 return Ok { Sessions = List.ofSeq sessions; Unreadable = List.ofSeq unreadable }
             with error when not (error :? NotSupportedException) ->
-                return Error(loop.NotLoaded(error, cancel))
+                return Error(access.NotLoaded(error, cancel))
         }
 
     /// Ends one session, whoever holds it. False when there was none that lived.
-    member _.End(id: string, reason: DestroyReason, patience: Patience, outbox: Outbox, cancel) =
+    member _.End(id: string, reason: DestroyReason, errand: Errand, cancel) =
         task {
             // Of the attempt that is stored: another may have found it alive.
             let plan: Plan<bool> =
@@ -85,7 +83,7 @@ type internal Limits(loop: Loop, store: ISessionStore, settings: EngineSettings)
                         | Ok events -> Ok(struct (events, (fun _ -> lived)))
                         | Error refusal -> Error(SessionError.ofRefusal refusal) }
 
-            match! loop.Run(id, plan, ValueNone, null, TimeSpan.Zero, patience, outbox, cancel) with
+            match! writers.Run(id, plan, errand, cancel) with
             | Reply.Done lived -> return Ok lived
             | Reply.Failed SessionError.NoSession -> return Ok false
             | Reply.Failed error
@@ -93,38 +91,19 @@ type internal Limits(loop: Loop, store: ISessionStore, settings: EngineSettings)
         }
 
     /// Those that live. The overdue ones, which nobody has looked at since, are over on every node when it returns.
-    member private limits.Live
-        (subject: string, patience: Patience, outbox: Outbox)
-        : Task<Result<Snapshot list, SessionError>> =
+    member private limits.Live(subject: string, errand: Errand) : Task<Result<Snapshot list, SessionError>> =
         task {
-            match! limits.Find(subject, patience, CancellationToken.None) with
+            match! limits.Find(subject, errand, CancellationToken.None) with
             | Error error -> return Error error
             | Ok found ->
-                let now = loop.Now
+                let now = access.Now
                 let over, live = found.Sessions |> List.partition (isOverdue now)
                 let mutable answer = Ok live
 
                 for session in over do
-                    let expire =
-                        { Plans.command policy Expire ignore with
-                            Decide =
-                                fun _ state ->
-                                    match Lifecycle.decide policy now Expire state with
-                                    | Ok events -> Ok(struct (events, ignore))
-                                    | Error refusal -> Error(SessionError.ofRefusal refusal) }
+                    let expire = Plans.commandAsOf policy now Expire ignore
 
-                    match!
-                        loop.Run(
-                            session.Id,
-                            expire,
-                            ValueNone,
-                            null,
-                            TimeSpan.Zero,
-                            patience,
-                            outbox,
-                            CancellationToken.None
-                        )
-                    with
+                    match! writers.Run(session.Id, expire, errand, CancellationToken.None) with
                     // Seen meanwhile, on a node whose clock is behind: it lives.
                     | Reply.Failed(SessionError.Refused _) ->
                         answer <- answer |> Result.map (fun live -> session :: live)
@@ -136,14 +115,14 @@ type internal Limits(loop: Loop, store: ISessionStore, settings: EngineSettings)
         }
 
     /// Held for the length of a sign-in.
-    member _.TakeTurn(subject: string option, patience: Patience) : Task<IDisposable> =
+    member _.TakeTurn(subject: string option, errand: Errand) : Task<IDisposable> =
         match subject, settings.MaxSessionsPerSubject, settings.WhenLimitReached with
         | Some subject, Some _, RefuseNew ->
             task {
                 let turn = turns[(subject.GetHashCode() &&& 0x7FFFFFFF) % turns.Length]
 
                 // Without it the limit holds all the same; two sign-ins may both be refused then.
-                match! turn.WaitAsync patience.Left with
+                match! turn.WaitAsync errand.Left with
                 | false -> return nothingHeld
                 | true ->
                     return
@@ -153,17 +132,17 @@ type internal Limits(loop: Loop, store: ISessionStore, settings: EngineSettings)
         | _ -> Task.FromResult nothingHeld
 
     /// Asked before a sign-in is stored: a limit that is reached, or cannot be enforced, refuses it while nothing is changed.
-    member limits.CanSignIn(subject: string option, own: string, patience: Patience) : Task<SessionError option> =
+    member limits.CanSignIn(subject: string option, own: string, errand: Errand) : Task<SessionError option> =
         task {
             match subject, settings.MaxSessionsPerSubject with
             | Some subject, Some most ->
-                let! found = limits.Find(subject, patience, CancellationToken.None)
+                let! found = limits.Find(subject, errand, CancellationToken.None)
 
                 match found, settings.WhenLimitReached with
                 | Error error, _ -> return Some error
                 | Ok _, EndOldest -> return None
                 | Ok found, RefuseNew ->
-                    let isOther (session: Snapshot) = session.Id <> own && not (isOverdue loop.Now session)
+                    let isOther (session: Snapshot) = session.Id <> own && not (isOverdue access.Now session)
                     let others = found.Sessions |> List.filter isOther
                     return if others.Length < most then None else Some(SessionError.LimitReached most)
             | _ -> return None
@@ -171,9 +150,7 @@ type internal Limits(loop: Loop, store: ISessionStore, settings: EngineSettings)
 
     /// Called after a sign-in is stored and before it is acknowledged: whoever counts last finds every sign-in that was
     /// acknowledged before in the list. A count that fails takes nothing back: the client gets its token.
-    member limits.Enforce
-        (subject: string option, reply: Reply<Opened>, patience: Patience, outbox: Outbox)
-        : Task<Reply<Opened>> =
+    member limits.Enforce(subject: string option, reply: Reply<Opened>, errand: Errand) : Task<Reply<Opened>> =
         let unfinished opened error =
             let cause =
                 match error with
@@ -190,8 +167,8 @@ type internal Limits(loop: Loop, store: ISessionStore, settings: EngineSettings)
 
                 let! error =
                     match settings.WhenLimitReached with
-                    | EndOldest -> limits.EndOldest(subject, own, most, patience, outbox)
-                    | RefuseNew -> limits.StepBack(subject, own, most, patience, outbox)
+                    | EndOldest -> limits.EndOldest(subject, own, most, errand)
+                    | RefuseNew -> limits.StepBack(subject, own, most, errand)
 
                 match error with
                 | None -> return reply
@@ -200,9 +177,9 @@ type internal Limits(loop: Loop, store: ISessionStore, settings: EngineSettings)
             }
         | _ -> Task.FromResult reply
 
-    member private limits.EndOldest(subject, own: string, most: int, patience, outbox) : Task<SessionError option> =
+    member private limits.EndOldest(subject, own: string, most: int, errand) : Task<SessionError option> =
         task {
-            match! limits.Live(subject, patience, outbox) with
+            match! limits.Live(subject, errand) with
             | Error error -> return Some error
             | Ok sessions ->
                 // The newest N are the same for whoever counts last.
@@ -210,19 +187,19 @@ type internal Limits(loop: Loop, store: ISessionStore, settings: EngineSettings)
                 let mutable failure = None
 
                 for session in tooMany do
-                    match! limits.End(session.Id, Limit, patience, outbox, CancellationToken.None) with
+                    match! limits.End(session.Id, Limit, errand, CancellationToken.None) with
                     | Ok _ -> ()
                     | Error error -> failure <- Some error
 
                 if failure.IsNone && tooMany |> List.exists (fun session -> session.Id = own) then
-                    return Some(SessionError.Ended(OnPurpose Limit, loop.Now))
+                    return Some(SessionError.Ended(OnPurpose Limit, access.Now))
                 else
                     return failure
         }
 
     /// Acknowledged only when, with this one stored, fewer than N others are: so never more than N, whatever the clocks say.
     /// Where several nodes collide the earlier ones wait for the later ones to step back.
-    member private limits.StepBack(subject, own: string, most: int, patience, outbox) : Task<SessionError option> =
+    member private limits.StepBack(subject, own: string, most: int, errand) : Task<SessionError option> =
         task {
             let mutable answer = ValueNone
             let mutable attempt = 0
@@ -230,7 +207,7 @@ type internal Limits(loop: Loop, store: ISessionStore, settings: EngineSettings)
             while answer.IsNone do
                 attempt <- attempt + 1
 
-                match! limits.Live(subject, patience, outbox) with
+                match! limits.Live(subject, errand) with
                 | Error error -> answer <- ValueSome(Some error)
                 | Ok sessions ->
                     let mine, others = sessions |> List.partition (fun session -> session.Id = own)
@@ -243,8 +220,8 @@ type internal Limits(loop: Loop, store: ISessionStore, settings: EngineSettings)
                     if others.Length < most then
                         answer <- ValueSome None
                     elif attempt = 15 || (others |> List.filter isEarlier).Length >= most then
-                        match! limits.End(own, Limit, patience, outbox, CancellationToken.None) with
-                        | Ok _ -> answer <- ValueSome(Some(SessionError.Ended(OnPurpose Limit, loop.Now)))
+                        match! limits.End(own, Limit, errand, CancellationToken.None) with
+                        | Ok _ -> answer <- ValueSome(Some(SessionError.Ended(OnPurpose Limit, access.Now)))
                         | Error error -> answer <- ValueSome(Some error)
                     else
                         do! Task.Delay 20

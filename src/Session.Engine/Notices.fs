@@ -6,19 +6,6 @@ open System.Threading.Tasks
 open Microsoft.Extensions.Logging
 open Session.Domain
 
-/// What an operation has to tell. Collected while it runs, and told after it: a handler that calls back into the library
-/// must meet nothing that still waits for it.
-type Outbox() =
-    let mutable newestFirst: Notice list = []
-    member _.IsEmpty = newestFirst.IsEmpty
-    member internal _.Add(notice: Notice) = newestFirst <- notice :: newestFirst
-
-    /// All that is in it, oldest first; it is empty then.
-    member internal _.Take() =
-        let notices = List.rev newestFirst
-        newestFirst <- []
-        notices
-
 [<RequireQualifiedAccess>]
 module internal Notices =
     let private kindOf event =
@@ -40,19 +27,19 @@ module internal Notices =
         | WasLeft -> ValueNone
 
     /// What a stored change is worth telling.
-    let collect (outbox: Outbox) (write: Write<'out>) =
+    let collect (errand: Errand) (write: Write<'out>) =
         for event in write.Events do
             match kindOf event with
             | ValueNone -> ()
             | ValueSome kind ->
                 // The end has no data any more: the data that ended is told.
                 let live =
-                    match Lifecycle.living write.State, Lifecycle.living write.Before.State with
+                    match Lifecycle.living write.After.State, Lifecycle.living write.Before.State with
                     | ValueSome live, _
                     | ValueNone, ValueSome live -> live
-                    | ValueNone, ValueNone -> Records.AnyLive write.State
+                    | ValueNone, ValueNone -> Records.AnyLive write.After.State
 
-                outbox.Add
+                errand.Note
                     { Kind = kind
                       Id = write.Before.Id
                       Subject = live.Subject
@@ -82,7 +69,7 @@ type internal Announcer(limits: WaitLimits, board: INoticeBoard, log: ILogger) =
                 let telling = board.Post notice
 
                 if not telling.IsCompletedSuccessfully then
-                    do! telling.AsTask().WaitAsync limit
+                    do! telling.AsTask().WaitAsync(limit, limits.Timer)
 
                 return true
             with
@@ -107,12 +94,12 @@ type internal Announcer(limits: WaitLimits, board: INoticeBoard, log: ILogger) =
                 return false
         }
 
-    member announcer.TellAll(outbox: Outbox) : Task =
-        if outbox.IsEmpty then
+    member announcer.TellAll(errand: Errand) : Task =
+        if not errand.HasNews then
             Task.CompletedTask
         else
             task {
-                for notice in outbox.Take() do
+                for notice in errand.TakeNews() do
                     let! _ = announcer.Tell(notice, limits.EventTimeout)
                     ()
             }

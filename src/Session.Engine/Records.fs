@@ -5,21 +5,6 @@ open System
 open Microsoft.Extensions.Logging
 open Session.Domain
 
-/// A decided change on its way to the store. What it gives out leaves only with it, once it is stored.
-[<NoComparison; NoEquality>]
-type internal Write<'out> =
-    {
-        /// Random: who finds it stored knows that this write took effect.
-        Operation: int64
-        /// What it was decided on: it is stored only while that is still there.
-        Before: Snapshot
-        Events: Event list
-        State: State
-        At: DateTimeOffset
-        /// What the change gives out, of the session as it is stored then.
-        Out: Snapshot -> 'out
-    }
-
 [<RequireQualifiedAccess>]
 module internal Event =
     /// Whether an event is worth a write by itself. The others follow from the clock, or come with a touch.
@@ -27,6 +12,12 @@ module internal Event =
         match event with
         | WasSeen _
         | GraceEnded false -> false
+        | _ -> true
+
+    /// Everything but what a touch would store.
+    let isNoTouch event =
+        match event with
+        | WasSeen _ -> false
         | _ -> true
 
     /// What must not come back when a node of the store is lost: an ended session, a token that an elevation killed. And
@@ -130,9 +121,18 @@ type internal Records(settings: EngineSettings, log: ILogger) =
                       Wraps = wraps
                       Record = record }
 
-    /// The record of a write, and the session as it is once that is stored. `hold`: nobody needs to look at it for so long.
-    member _.Write(write: Write<'out>, keys: BearerKeys | null, hold: TimeSpan) : struct (StoredRecord * Snapshot) =
-        let before, state = write.Before, write.State
+    /// The session as it is once this state is stored in place of the one before, and its record. `hold`: nobody needs to
+    /// look at it for so long.
+    member _.Write
+        (
+            before: Snapshot,
+            state: State,
+            events: Event list,
+            at: DateTimeOffset,
+            operation: int64,
+            keys: BearerKeys | null,
+            hold: TimeSpan
+        ) : Snapshot =
         let version = before.Version + 1L
 
         let struct (stored, wraps) =
@@ -141,7 +141,7 @@ type internal Records(settings: EngineSettings, log: ILogger) =
             | _, ValueNone -> struct (state, [])
             | keys, ValueSome live -> Bearer.sealState before.Id version keys before.Wraps live.Data state
 
-        let due, notBefore = Lifecycle.due policy state, write.At + hold
+        let due, notBefore = Lifecycle.due policy state, at + hold
         let live = Records.AnyLive state
 
         let record =
@@ -152,9 +152,9 @@ type internal Records(settings: EngineSettings, log: ILogger) =
                 live.LastSeen,
                 (if due.UtcTicks < notBefore.UtcTicks then notBefore else due),
                 Option.toObj live.Subject,
-                write.Operation,
+                operation,
                 encode before.Id version stored,
-                List.exists Event.mustLast write.Events
+                List.exists Event.mustLast events
             )
 
         let record =
@@ -162,15 +162,14 @@ type internal Records(settings: EngineSettings, log: ILogger) =
             | null -> record
             | basis -> record.BasedOn basis.Head
 
-        struct (record,
-                { before with
-                    Version = version
-                    Operation = write.Operation
-                    State = state
-                    StoredLastSeen = record.LastSeen
-                    IsOpen = true
-                    Wraps = wraps
-                    Record = record })
+        { before with
+            Version = version
+            Operation = operation
+            State = state
+            StoredLastSeen = record.LastSeen
+            IsOpen = true
+            Wraps = wraps
+            Record = record }
 
     /// A tombstone in place of a record that cannot be read here: an end needs nothing of what is in it.
     member _.Tombstone(record: StoredRecord, reason: DestroyReason, now: DateTimeOffset) : StoredRecord =

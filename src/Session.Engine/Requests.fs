@@ -7,7 +7,8 @@ open System.Threading.Tasks
 open Session.Domain
 
 [<Sealed>]
-type internal Requests(loop: Loop, limits: Limits, settings: EngineSettings, hasher: SecretHasher) =
+type internal Requests
+    (access: StoreAccess, writers: Writers, limits: Limits, settings: EngineSettings, hasher: SecretHasher) =
     let policy = settings.Policy
 
     let checkSize (data: byte[]) =
@@ -31,8 +32,8 @@ type internal Requests(loop: Loop, limits: Limits, settings: EngineSettings, has
         | key -> make (secret.HashWith(hasher, id), key)
 
     /// By a request that was let in before.
-    let run (from: Opened) keys plan patience outbox cancel =
-        loop.Run(from.Snapshot.Id, plan, ValueSome from.Snapshot, keys, TimeSpan.Zero, patience, outbox, cancel)
+    let run (from: Opened) keys plan errand cancel =
+        writers.Run(from.Snapshot.Id, plan, ValueSome from.Snapshot, keys, TimeSpan.Zero, errand, cancel)
 
     let goesOn (from: Opened) (snapshot: Snapshot) = { from with Snapshot = snapshot; Issued = None }
 
@@ -41,11 +42,11 @@ type internal Requests(loop: Loop, limits: Limits, settings: EngineSettings, has
         match loaded with
         | Error _ -> ValueNone
         | Ok before ->
-            let now = loop.Now
+            let now = access.Now
             let hash = hashFor token before.State
 
             match Lifecycle.decide policy now (Present(hash, arrivedAt)) before.State with
-            | Ok events when loop.IsRead(before, events) ->
+            | Ok events when access.IsRead(before, events) ->
                 // What a touch would store is not due, so the session ends when the record says, and not later.
                 let after =
                     match events with
@@ -130,30 +131,21 @@ type internal Requests(loop: Loop, limits: Limits, settings: EngineSettings, has
                     else
                         Ok(struct (events, opened hash None)) }
 
-    let settle
-        (loaded: Result<Snapshot, SessionError>)
-        (token: PresentedToken)
-        arrivedAt
-        mayIssue
-        keys
-        patience
-        outbox
-        cancel
-        =
+    let settle (loaded: Result<Snapshot, SessionError>) (token: PresentedToken) arrivedAt mayIssue keys errand cancel =
         task {
             let! reply =
                 match loaded with
                 | Error error -> Task.FromResult(Reply.Failed error)
                 | Ok before ->
                     let plan = presenting token arrivedAt mayIssue keys
-                    loop.Run(token.Id, plan, ValueSome before, keys, TimeSpan.Zero, patience, outbox, cancel)
+                    writers.Run(token.Id, plan, ValueSome before, keys, TimeSpan.Zero, errand, cancel)
 
             match reply with
             | Reply.Failed error ->
                 match error with
-                | SessionError.Refused Outdated -> loop.Note(outbox, OutdatedNotice, token.Id)
-                | SessionError.Refused Guess -> loop.Note(outbox, RefusedNotice RefusalReason.Guessed, token.Id)
-                | SessionError.Unreadable reason -> loop.Note(outbox, UnreadableNotice reason, token.Id)
+                | SessionError.Refused Outdated -> access.Note(errand, OutdatedNotice, token.Id)
+                | SessionError.Refused Guess -> access.Note(errand, RefusedNotice RefusalReason.Guessed, token.Id)
+                | SessionError.Unreadable reason -> access.Note(errand, UnreadableNotice reason, token.Id)
                 | _ -> ()
 
                 return Error error
@@ -165,7 +157,7 @@ type internal Requests(loop: Loop, limits: Limits, settings: EngineSettings, has
     /// Opens the session of a token, confirms it on its first use, and issues the next token when a renewal is due and
     /// the response can still carry one. A guess costs one load and changes nothing.
     member _.Present
-        (token: PresentedToken, arrivedAt, mayIssue, patience: Patience, outbox, cancel)
+        (token: PresentedToken, arrivedAt, mayIssue, errand: Errand, cancel)
         : ValueTask<Result<Opened, SessionError>> =
         let keys: BearerKeys | null =
             match token.Key with
@@ -175,13 +167,13 @@ type internal Requests(loop: Loop, limits: Limits, settings: EngineSettings, has
         let go loaded : ValueTask<Result<Opened, SessionError>> =
             match tryRead loaded token arrivedAt mayIssue keys with
             | ValueSome opened -> ValueTask<_>(Ok opened)
-            | ValueNone -> ValueTask<_>(task = settle loaded token arrivedAt mayIssue keys patience outbox cancel)
+            | ValueNone -> ValueTask<_>(task = settle loaded token arrivedAt mayIssue keys errand cancel)
 
-        let loading = loop.BeginLoad(token.Id, cancel)
+        let loading = access.BeginLoad(token.Id, cancel)
 
         // A store in this process answers at once: no state machine then.
         if loading.IsCompletedSuccessfully then
-            go (loop.Read(token.Id, loading.Result, keys))
+            go (access.Read(token.Id, loading.Result, keys))
         else
             ValueTask<_>(
                 task =
@@ -189,10 +181,10 @@ type internal Requests(loop: Loop, limits: Limits, settings: EngineSettings, has
                         let mutable loaded = Error SessionError.NoSession
 
                         try
-                            let! record = patience.Await(loading, cancel)
-                            loaded <- loop.Read(token.Id, record, keys)
+                            let! record = errand.Await(loading, cancel)
+                            loaded <- access.Read(token.Id, record, keys)
                         with error ->
-                            loaded <- Error(loop.NotLoaded(error, cancel))
+                            loaded <- Error(access.NotLoaded(error, cancel))
 
                         return! go loaded
                     }
@@ -200,11 +192,11 @@ type internal Requests(loop: Loop, limits: Limits, settings: EngineSettings, has
 
     /// A new session under an id of `nextId`, of a subject (a sign-in) or anonymous.
     member _.Create
-        (nextId: unit -> string, subject: string option, data: byte[], patience, outbox, cancel)
+        (nextId: unit -> string, subject: string option, data: byte[], errand, cancel)
         : Task<Reply<Opened>> =
         task {
-            use! _turn = limits.TakeTurn(subject, patience)
-            let! (refusal: SessionError option) = limits.CanSignIn(subject, "", patience)
+            use! _turn = limits.TakeTurn(subject, errand)
+            let! (refusal: SessionError option) = limits.CanSignIn(subject, "", errand)
 
             match Option.orElse refusal (checkSize data) with
             | Some error -> return Reply.Failed error
@@ -225,7 +217,7 @@ type internal Requests(loop: Loop, limits: Limits, settings: EngineSettings, has
 
                     let out (snapshot: Snapshot) =
                         { Snapshot = snapshot
-                          Grant = Lifecycle.grant hash loop.Now snapshot.State
+                          Grant = Lifecycle.grant hash access.Now snapshot.State
                           Issued = Some(IssuedToken(id, secret))
                           IsRenewal = false
                           Keys = keys }
@@ -233,30 +225,30 @@ type internal Requests(loop: Loop, limits: Limits, settings: EngineSettings, has
                     let plan = Plans.command policy (Create(hash, subject, data)) out
                     let absent = ValueSome(Records.Absent id)
 
-                    match! loop.Run(id, plan, absent, keys, TimeSpan.Zero, patience, outbox, cancel) with
+                    match! writers.Run(id, plan, absent, keys, TimeSpan.Zero, errand, cancel) with
                     | Reply.Failed(SessionError.Refused Exists) when attempt < 3 -> ()
                     | Reply.Failed(SessionError.Refused Exists) ->
                         invalidOp
                             "GenerateId returned the id of an existing session, three times: ids must be unique and random."
                     | made -> reply <- ValueSome made
 
-                return! limits.Enforce(subject, reply.Value, patience, outbox)
+                return! limits.Enforce(subject, reply.Value, errand)
         }
 
     /// New data computed from the data as it is stored: `change` is called again for each conflict.
-    member _.Update(from: Opened, change, patience, outbox, cancel) : Task<Reply<struct (Opened * 'result)>> =
+    member _.Update(from: Opened, change, errand, cancel) : Task<Reply<struct (Opened * 'result)>> =
         let plan = Plans.update policy settings.MaxDataBytes (Some from.Grant) change (goesOn from)
-        run from from.Keys plan patience outbox cancel
+        run from from.Keys plan errand cancel
 
     /// Data based on what the request has read: `Conflict` when another write came first.
-    member _.Save(from: Opened, data: byte[], patience, outbox, cancel) : Task<Reply<Opened>> =
+    member _.Save(from: Opened, data: byte[], errand, cancel) : Task<Reply<Opened>> =
         match checkSize data with
         | Some error -> Task.FromResult(Reply.Failed error)
         | None ->
             let write = Write(data, Some from.Live.Revision, Some from.Grant)
-            run from from.Keys (Plans.command policy write (goesOn from)) patience outbox cancel
+            run from from.Keys (Plans.command policy write (goesOn from)) errand cancel
 
-    member private _.Elevated(from: Opened, command: SecretHash -> Command, patience, outbox, cancel) =
+    member private _.Elevated(from: Opened, command: SecretHash -> Command, errand, cancel) =
         let secret = Secret.Mint()
         let hash = secret.HashWith(hasher, from.Snapshot.Id)
 
@@ -275,39 +267,37 @@ type internal Requests(loop: Loop, limits: Limits, settings: EngineSettings, has
                 | null -> null
                 | keys -> keys.Settled }
 
-        run from keys (Plans.command policy (command hash) out) patience outbox cancel
+        run from keys (Plans.command policy (command hash) out) errand cancel
 
     /// An elevation to a subject, with new data; the absolute timeout starts anew (ASVS 7.2.4).
-    member requests.SignIn
-        (from: Opened, subject: string, data: byte[], patience, outbox, cancel)
-        : Task<Reply<Opened>> =
+    member requests.SignIn(from: Opened, subject: string, data: byte[], errand, cancel) : Task<Reply<Opened>> =
         task {
-            use! _turn = limits.TakeTurn(Some subject, patience)
-            let! (refusal: SessionError option) = limits.CanSignIn(Some subject, from.Snapshot.Id, patience)
+            use! _turn = limits.TakeTurn(Some subject, errand)
+            let! (refusal: SessionError option) = limits.CanSignIn(Some subject, from.Snapshot.Id, errand)
 
             match Option.orElse refusal (checkSize data) with
             | Some error -> return Reply.Failed error
             | None ->
                 let signIn hash = SignIn(subject, data, hash, from.Grant)
-                let! reply = requests.Elevated(from, signIn, patience, outbox, cancel)
-                return! limits.Enforce(Some subject, reply, patience, outbox)
+                let! reply = requests.Elevated(from, signIn, errand, cancel)
+                return! limits.Enforce(Some subject, reply, errand)
         }
 
     /// An elevation without a sign-in: a new token, the old one is dead at once. With new data, if there is any: a second
     /// factor, another role. The absolute timeout stays.
-    member requests.Regenerate(from: Opened, data: byte[] option, patience, outbox, cancel) : Task<Reply<Opened>> =
+    member requests.Regenerate(from: Opened, data: byte[] option, errand, cancel) : Task<Reply<Opened>> =
         match Option.bind checkSize data with
         | Some error -> Task.FromResult(Reply.Failed error)
-        | None -> requests.Elevated(from, (fun hash -> Elevate(hash, data, from.Grant)), patience, outbox, cancel)
+        | None -> requests.Elevated(from, (fun hash -> Elevate(hash, data, from.Grant)), errand, cancel)
 
     /// The session of a request as it is now, by its id and on the authority of that request. Its token is not looked at
     /// again: it may have been renewed meanwhile, and would look stolen.
-    member _.Reload(from: Opened, patience, cancel) : Task<Result<Opened, SessionError>> =
+    member _.Reload(from: Opened, errand, cancel) : Task<Result<Opened, SessionError>> =
         task {
-            match! loop.Load(from.Snapshot.Id, from.Keys, patience, cancel) with
+            match! access.Load(from.Snapshot.Id, from.Keys, errand, cancel) with
             | Error error -> return Error error
             | Ok found ->
-                let now = loop.Now
+                let now = access.Now
                 let state = Lifecycle.settle policy now found.State
 
                 match state, Lifecycle.living state, Lifecycle.overdue policy now state with
@@ -323,28 +313,19 @@ type internal Requests(loop: Loop, limits: Limits, settings: EngineSettings, has
         }
 
     /// Ends the session of a request. A session that is over already is no error.
-    member _.SignOut(from: Opened, patience, outbox, cancel) : Task<Reply<Snapshot>> =
+    member _.SignOut(from: Opened, errand, cancel) : Task<Reply<Snapshot>> =
         let plan = Plans.command policy (Destroy(SignedOut, Some from.Grant)) id
-        run from from.Keys plan patience outbox cancel
+        run from from.Keys plan errand cancel
 
     /// The client of a session that is over goes on to a new one. Late answers about the old one leave its cookie alone.
-    member _.Leave(id: string, patience, outbox) : Task<Reply<unit>> =
-        loop.Run(
-            id,
-            Plans.command policy Leave ignore,
-            ValueNone,
-            null,
-            TimeSpan.Zero,
-            patience,
-            outbox,
-            CancellationToken.None
-        )
+    member _.Leave(id: string, errand) : Task<Reply<unit>> =
+        writers.Run(id, Plans.command policy Leave ignore, errand, CancellationToken.None)
 
     /// Whether this secret still opens its session, or still belongs to it where it is over: asked when the headers are
     /// written that would give it to the client, or take it from it.
-    member _.StillStands(id: string, secret: SecretHash, patience) : Task<Result<Standing, SessionError>> =
+    member _.StillStands(id: string, secret: SecretHash, errand) : Task<Result<Standing, SessionError>> =
         task {
-            match! loop.Load(id, null, patience, CancellationToken.None) with
+            match! access.Load(id, null, errand, CancellationToken.None) with
             | Error error -> return Error error
-            | Ok found -> return Ok(Lifecycle.standing secret (Lifecycle.settle policy loop.Now found.State))
+            | Ok found -> return Ok(Lifecycle.standing secret (Lifecycle.settle policy access.Now found.State))
         }

@@ -27,71 +27,70 @@ type private Tally =
         | ValueSome cause -> Error(SessionError.Incomplete(tally.Ended, tally.Left, cause))
 
 [<Sealed>]
-type internal Subjects(loop: Loop, limits: Limits, store: ISessionStore, settings: EngineSettings, waits: WaitLimits) =
-    let policy = settings.Policy
+type internal Subjects(access: StoreAccess, writers: Writers, limits: Limits, settings: EngineSettings) =
+    let policy, store = settings.Policy, access.Store
     let pageSize = 200
-
-    // Each end waits for the store by itself: many of them take as long as they take.
-    let patience () = Patience waits.RequestTimeout
 
     let isLiveAt now (session: Snapshot) =
         Lifecycle.isLive session.State && (Lifecycle.overdue policy now session.State).IsNone
 
     /// Ends a record that nobody here can read, by a tombstone in its place; another node may read it.
-    let rec endUnreadable (record: StoredRecord) (outbox: Outbox) attempt : Task<Result<bool, SessionError>> =
+    let rec endUnreadable (record: StoredRecord) (errand: Errand) attempt : Task<Result<bool, SessionError>> =
         task {
             try
-                let tombstone = loop.Records.Tombstone(record, Revoked, loop.Now)
-                let patience = patience ()
+                let tombstone = access.Records.Tombstone(record, Revoked, access.Now)
+                errand.Renew()
 
-                match! patience.Await(store.Replace(tombstone, record.Version, CancellationToken.None)) with
+                match! errand.Await(store.Replace(tombstone, record.Version, CancellationToken.None)) with
                 | WriteResult.Written -> return Ok true
                 | WriteResult.Absent -> return Ok false
                 | WriteResult.Unacknowledged ->
                     return Error(SessionError.Unacknowledged(TimeoutException "Not kept as widely as it must be."))
                 | _ when attempt >= 8 -> return Error SessionError.Contended
                 | _ ->
-                    match! patience.Await(store.Load(record.Id, CancellationToken.None)) with
+                    match! errand.Await(store.Load(record.Id, CancellationToken.None)) with
                     | null -> return Ok false
                     | found when found.Operation = tombstone.Operation -> return Ok true
                     | found when found.Kind = RecordKind.Ended -> return Ok false
-                    | found -> return! endUnreadable found outbox (attempt + 1)
+                    | found -> return! endUnreadable found errand (attempt + 1)
             with error ->
-                return Error(loop.NotLoaded(error, CancellationToken.None))
+                return Error(access.NotLoaded(error, CancellationToken.None))
         }
 
-    let endRecord (record: StoredRecord) reason outbox =
+    let endRecord (record: StoredRecord) reason (errand: Errand) =
         task {
-            match! limits.End(record.Id, reason, patience (), outbox, CancellationToken.None) with
-            | Error(SessionError.Unreadable _) -> return! endUnreadable record outbox 1
+            errand.Renew()
+
+            match! limits.End(record.Id, reason, errand, CancellationToken.None) with
+            | Error(SessionError.Unreadable _) -> return! endUnreadable record errand 1
             | ended -> return ended
         }
 
     /// The session under this id at this moment, if there is one that is not over.
-    member _.Find(id: string, cancel: CancellationToken) : Task<Result<Snapshot option, SessionError>> =
+    member _.Find(id: string, errand, cancel: CancellationToken) : Task<Result<Snapshot option, SessionError>> =
         task {
-            match! loop.Load(id, null, patience (), cancel) with
+            match! access.Load(id, null, errand, cancel) with
             | Error error -> return Error error
             | Ok found ->
-                let session = { found with State = Lifecycle.settle policy loop.Now found.State }
-                return Ok(if isLiveAt loop.Now session then Some session else None)
+                let session = { found with State = Lifecycle.settle policy access.Now found.State }
+                return Ok(if isLiveAt access.Now session then Some session else None)
         }
 
     /// The live sessions of a subject.
-    member _.List(subject: string, cancel: CancellationToken) : Task<Result<Snapshot list, SessionError>> =
+    member _.List(subject: string, errand, cancel: CancellationToken) : Task<Result<Snapshot list, SessionError>> =
         task {
-            let! found = limits.Find(subject, patience (), cancel)
-            return found |> Result.map (fun found -> List.filter (isLiveAt loop.Now) found.Sessions)
+            let! found = limits.Find(subject, errand, cancel)
+            return found |> Result.map (fun found -> List.filter (isLiveAt access.Now) found.Sessions)
         }
 
     /// New data for a session, whoever holds it: it stays as it is otherwise, and no deadline moves.
     member _.Update
-        (id: string, change, outbox: Outbox, cancel: CancellationToken)
+        (id: string, change, errand: Errand, cancel: CancellationToken)
         : Task<Result<'result, SessionError>> =
         task {
             let plan = Plans.update policy settings.MaxDataBytes None change ignore
 
-            match! loop.Run(id, plan, ValueNone, null, TimeSpan.Zero, patience (), outbox, cancel) with
+            match! writers.Run(id, plan, errand, cancel) with
             | Reply.Done(struct ((), result)) -> return Ok result
             | Reply.Failed error
             | Reply.Partly(_, error) -> return Error error
@@ -99,26 +98,26 @@ type internal Subjects(loop: Loop, limits: Limits, store: ISessionStore, setting
 
     /// Ends a session, whoever holds it. False when there was none that lived.
     member _.Destroy
-        (id: string, reason: DestroyReason, outbox, cancel: CancellationToken)
+        (id: string, reason: DestroyReason, errand: Errand, cancel: CancellationToken)
         : Task<Result<bool, SessionError>> =
         task {
-            match! limits.End(id, reason, patience (), outbox, cancel) with
+            match! limits.End(id, reason, errand, cancel) with
             | Error(SessionError.Unreadable _ as error) ->
                 try
-                    match! (patience ()).Await(store.Load(id, cancel), cancel) with
+                    match! errand.Await(store.Load(id, cancel), cancel) with
                     | null -> return Error error
-                    | record -> return! endUnreadable record outbox 1
+                    | record -> return! endUnreadable record errand 1
                 with error ->
-                    return Error(loop.NotLoaded(error, cancel))
+                    return Error(access.NotLoaded(error, cancel))
             | ended -> return ended
         }
 
     /// Ends every session of a subject but `except`. Once acknowledged, none that was begun before the call lives.
     member _.DestroyAll
-        (subject: string, except: string option, reason: DestroyReason, outbox: Outbox, cancel: CancellationToken)
+        (subject: string, except: string option, reason: DestroyReason, errand: Errand, cancel: CancellationToken)
         : Task<Result<int, SessionError>> =
         task {
-            match! limits.Find(subject, patience (), cancel) with
+            match! limits.Find(subject, errand, cancel) with
             | Error error -> return Error error
             | Ok found ->
                 let mutable tally = Tally.Zero
@@ -126,12 +125,13 @@ type internal Subjects(loop: Loop, limits: Limits, store: ISessionStore, setting
                 for session in found.Sessions do
                     if Some session.Id <> except then
                         cancel.ThrowIfCancellationRequested()
-                        let! ended = limits.End(session.Id, reason, patience (), outbox, CancellationToken.None)
+                        errand.Renew()
+                        let! ended = limits.End(session.Id, reason, errand, CancellationToken.None)
                         tally <- tally.With ended
 
                 for record in found.Unreadable do
                     if Some record.Id <> except then
-                        let! ended = endUnreadable record outbox 1
+                        let! ended = endUnreadable record errand 1
                         tally <- tally.With ended
 
                 return tally.Answer
@@ -140,7 +140,7 @@ type internal Subjects(loop: Loop, limits: Limits, store: ISessionStore, setting
     /// Ends every session of everybody, and says how many there were. None that was stored before the call lives then;
     /// those that begin meanwhile may.
     member _.DestroyEvery
-        (reason: DestroyReason, outbox: Outbox, cancel: CancellationToken)
+        (reason: DestroyReason, errand: Errand, cancel: CancellationToken)
         : Task<Result<int, SessionError>> =
         task {
             let mutable tally = Tally.Zero
@@ -151,12 +151,13 @@ type internal Subjects(loop: Loop, limits: Limits, store: ISessionStore, setting
 
                 while more do
                     cancel.ThrowIfCancellationRequested()
-                    let! page = (patience ()).Await(store.Enumerate(after, pageSize, cancel), cancel)
+                    errand.Renew()
+                    let! page = errand.Await(store.Enumerate(after, pageSize, cancel), cancel)
 
                     for record in page.Records do
                         if record.Kind <> RecordKind.Ended then
                             cancel.ThrowIfCancellationRequested()
-                            let! ended = endRecord record reason outbox
+                            let! ended = endRecord record reason errand
                             tally <- tally.With ended
 
                     more <- not (isNull page.Next) && page.Next <> after
@@ -164,7 +165,7 @@ type internal Subjects(loop: Loop, limits: Limits, store: ISessionStore, setting
 
                 return tally.Answer
             with error when not (error :? NotSupportedException) ->
-                let cause = loop.NotLoaded(error, cancel)
+                let cause = access.NotLoaded(error, cancel)
 
                 return
                     Error(

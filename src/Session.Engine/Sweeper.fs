@@ -9,15 +9,14 @@ open Session.Domain
 
 [<Sealed>]
 type internal Sweeper
-    (loop: Loop, announcer: Announcer, store: ISessionStore, settings: EngineSettings, waits: WaitLimits, log: ILogger)
-    =
-    let policy = settings.Policy
+    (access: StoreAccess, writers: Writers, announcer: Announcer, settings: EngineSettings, log: ILogger) =
+    let policy, store = settings.Policy, access.Store
     // Several at once: each is a few round trips to the store.
     let sweptAtOnce = 16
     let lease = TimeSpan.FromMinutes 2L
 
     // A handler of an end by time may take its time (a mail, a report), but not longer than the record is ours.
-    let handlerLimit = max waits.EventTimeout (lease / 4.0)
+    let handlerLimit = max access.Limits.EventTimeout (lease / 4.0)
 
     let remove (record: StoredRecord | null) =
         match record with
@@ -25,15 +24,8 @@ type internal Sweeper
         | record -> (SessionStore.removeVersion store record CancellationToken.None).AsTask()
 
     let run (snapshot: Snapshot) now command hold =
-        let plan: Plan<Snapshot> =
-            { Decide =
-                fun _ state ->
-                    match Lifecycle.decide policy now command state with
-                    | Ok events -> Ok(struct (events, id))
-                    | Error refusal -> Error(SessionError.ofRefusal refusal) }
-
-        let patience = Patience waits.RequestTimeout
-        loop.Run(snapshot.Id, plan, ValueSome snapshot, null, hold, patience, Outbox(), CancellationToken.None)
+        let plan = Plans.commandAsOf policy now command id
+        writers.Run(snapshot.Id, plan, ValueSome snapshot, null, hold, access.NewErrand(), CancellationToken.None)
 
     let tell (snapshot: Snapshot) kind (live: Live) =
         announcer.Tell(
@@ -41,7 +33,7 @@ type internal Sweeper
               Id = snapshot.Id
               Subject = live.Subject
               Data = live.Data
-              At = loop.Now },
+              At = access.Now },
             handlerLimit
         )
 
@@ -52,9 +44,9 @@ type internal Sweeper
                 match! tell snapshot kind live with
                 | true when kind = Unconfirmed || policy.Retention = TimeSpan.Zero -> do! remove snapshot.Record
                 | true ->
-                    let! _ = run snapshot loop.Now Tell TimeSpan.Zero
+                    let! _ = run snapshot access.Now Tell TimeSpan.Zero
                     ()
-                | false when loop.Now - at > policy.Retention + TimeSpan.FromDays 1 ->
+                | false when access.Now - at > policy.Retention + TimeSpan.FromDays 1 ->
                     log.LogError(
                         "The expiry handler failed for session {SessionId} for a day: it is not tried again.",
                         snapshot.Id
@@ -67,11 +59,11 @@ type internal Sweeper
 
     let handle (asOf: DateTimeOffset) cancel (record: StoredRecord) : Task =
         task {
-            match loop.Read(record.Id, record, null) with
-            | Error _ when loop.Now - record.LastSeen > policy.Absolute + TimeSpan.FromDays 1 ->
+            match access.Read(record.Id, record, null) with
+            | Error _ when access.Now - record.LastSeen > policy.Absolute + TimeSpan.FromDays 1 ->
                 log.LogError("The unreadable record of session {SessionId} is removed.", record.Id)
                 do! remove record
-            | Error _ -> do! store.Reschedule(record.Id, record.Version, loop.Now + TimeSpan.FromHours 1, cancel)
+            | Error _ -> do! store.Reschedule(record.Id, record.Version, access.Now + TimeSpan.FromHours 1, cancel)
             | Ok snapshot ->
                 let due = Lifecycle.due policy snapshot.State
 
@@ -99,7 +91,7 @@ type internal Sweeper
     member _.Sweep(limit: int, cancel: CancellationToken) : Task<int> =
         task {
             // The time before the records are read: what is over by it can have been seen by no request that came after.
-            let asOf = loop.Now
+            let asOf = access.Now
             let! claimed = store.ClaimOverdue(asOf, lease, limit, cancel)
 
             for some in Seq.chunkBySize sweptAtOnce claimed do

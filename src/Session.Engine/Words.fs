@@ -72,12 +72,18 @@ type WaitLimits =
         RequestTimeout: TimeSpan
         /// How long an event handler is waited for. It goes on by itself then.
         EventTimeout: TimeSpan
+        /// The clock of these limits: real time, whatever the clock of the sessions says. Another one for a simulation.
+        Timer: TimeProvider
+        /// Where the pauses between attempts and the numbers of writes come from. A seeded one for a simulation.
+        Chance: Random
     }
 
     /// Five seconds each.
     static member Default =
         { RequestTimeout = TimeSpan.FromSeconds 5L
-          EventTimeout = TimeSpan.FromSeconds 5L }
+          EventTimeout = TimeSpan.FromSeconds 5L
+          Timer = TimeProvider.System
+          Chance = Random.Shared }
 
 /// A session at one version.
 type Snapshot =

@@ -5,6 +5,7 @@ using Session.AspNetCore;
 using Session.CSharp;
 using Session.Engine;
 using Xunit;
+using FSharpSession = global::Session.AspNetCore.Session;
 
 namespace Facade;
 
@@ -286,10 +287,9 @@ public class FailureTests
         await using var site = await Site.StartAsync();
         var reply = await site.InRequestAsync(async context =>
         {
-            var request = RequestSession.find<Cart>(context);
             foreach (var subject in Site.NoSubjects)
             {
-                var answer = await request.SignIn(subject, new Cart("two"), CancellationToken.None);
+                var answer = await FSharpSession.signIn(subject, new Cart("two"), context);
                 Assert.True(answer.ErrorValue.IsInvalidSubject);
             }
         });

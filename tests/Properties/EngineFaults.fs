@@ -180,8 +180,7 @@ let private storms =
                           match! engine.Present(parse token, true, none) with
                           | Error _ -> return None
                           | Ok opened when random.Next 3 = 0 ->
-                              let! elevated =
-                                  engine.Requests.Regenerate(opened, None, engine.NewPatience(), Outbox(), none)
+                              let! elevated = engine.Requests.Regenerate(opened, None, engine.NewErrand(), none)
 
                               match elevated with
                               | Reply.Done opened
@@ -220,7 +219,7 @@ let private storms =
                       id
 
                   let inner = engine.Requests
-                  let! created = inner.Create(nextId, None, [| 0uy |], engine.NewPatience(), Outbox(), none)
+                  let! created = inner.Create(nextId, None, [| 0uy |], engine.NewErrand(), none)
 
                   match created with
                   | Reply.Failed error when SessionError.outcome error = NothingChanged ->
@@ -231,7 +230,7 @@ let private storms =
                   | Reply.Failed _ -> ()
                   | Reply.Done opened
                   | Reply.Partly(opened, _) ->
-                      let! signedIn = inner.SignIn(opened, "ada", [| 1uy |], engine.NewPatience(), Outbox(), none)
+                      let! signedIn = inner.SignIn(opened, "ada", [| 1uy |], engine.NewErrand(), none)
 
                       match signedIn with
                       | Reply.Failed error when SessionError.outcome error = NothingChanged ->
@@ -318,7 +317,7 @@ let private update (engine: SessionEngine) (from: Opened, change: byte[] -> Resu
     task {
         let change data = change data |> Result.map (fun data -> struct (data, ()))
 
-        match! engine.Requests.Update(from, change, engine.NewPatience(), Outbox(), cancel) with
+        match! engine.Requests.Update(from, change, engine.NewErrand(), cancel) with
         | Reply.Done(struct (opened, ())) -> return Ok opened
         | Reply.Failed error
         | Reply.Partly(_, error) -> return Error error
@@ -428,7 +427,7 @@ let private cases =
                           store.BySubject(subject, after, limit, cancel) }
 
           let failing = engineWith counting { settings with MaxSessionsPerSubject = Some 2 }
-          let! reply = failing.Requests.SignIn(ok created, "ada", [| 1uy |], failing.NewPatience(), Outbox(), none)
+          let! reply = failing.Requests.SignIn(ok created, "ada", [| 1uy |], failing.NewErrand(), none)
 
           match reply with
           | Reply.Partly(opened, (SessionError.Unacknowledged _ as error)) ->
@@ -602,7 +601,7 @@ let private cases =
           let! (confirmed: Result<Opened, SessionError>) = engine.Present(parse second, true, none)
           clock.Advance(minutes 2)
           // A body that took its time: its request came when the first token still was the one.
-          let! late = engine.Requests.Present(parse first, slow, false, engine.NewPatience(), Outbox(), none)
+          let! late = engine.Requests.Present(parse first, slow, false, engine.NewErrand(), none)
           Expect.equal late (Error(SessionError.Refused Outdated)) "refused, and no replay"
           let! again = engine.Reload(ok socket, none)
           Expect.isSome (ok again) "the socket's session goes on"

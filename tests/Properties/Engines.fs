@@ -55,7 +55,10 @@ let engineWith store settings = SessionEngine(store, settings, TimeProvider.Syst
 
 /// The same, which waits no longer than this for the store, and for a handler.
 let impatient store settings (limit: TimeSpan) board =
-    let waits = { RequestTimeout = limit; EventTimeout = limit }
+    let waits =
+        { WaitLimits.Default with
+            RequestTimeout = limit
+            EventTimeout = limit }
 
     SessionEngine(store, settings, waits, TimeProvider.System, NullLogger.Instance, board)
 

@@ -187,7 +187,7 @@ type Encoder() =
         // One that comes too late will never be taken, nor found: what it says is all the same.
         if distance = 0 || int64 slot.Op = write.Operation then
             timeOf now write.At
-            state now slot write.State
+            state now slot write.After.State
             flag (write.Events |> List.exists _.IsWasSeen)
             flag (write.Events |> List.exists _.IsWasWritten)
             timeOf now (if write.Before.Version = 0L then now else write.Before.StoredLastSeen)

@@ -493,7 +493,8 @@ let private apply (sent: Sent) world =
     else
         let write = sent.Write
         let seen = seenOf slot.State
-        let state = if sent.Expected = 0 then write.State else Lifecycle.evolve write.State (WasSeen seen)
+        let stored = write.After.State
+        let state = if sent.Expected = 0 then stored else Lifecycle.evolve stored (WasSeen seen)
 
         // The naive world learns what the writer knew, at the writer's clock.
         let reseen at (known: World) =
@@ -556,7 +557,17 @@ let mutable private inspect: Inspect = fun _ _ _ _ _ -> ()
 /// Every decision in a world is shown to this.
 let inspectWith show = inspect <- show
 
-let touchStep = min (TimeSpan.FromMinutes 1L) (policy.Idle / 60.0)
+/// As in Access.fs: there are no records here, only states.
+let terms =
+    { new ITerms with
+        member _.TouchStep = min (TimeSpan.FromMinutes 1L) (policy.Idle / 60.0)
+
+        member _.Recorded(before, state, _, _, operation) =
+            { before with
+                Version = before.Version + 1L
+                Operation = operation
+                State = state
+                StoredLastSeen = seenOf state } }
 
 // -- the plans: the engine's, or written as there
 
@@ -831,19 +842,7 @@ let private finished (emit: Words -> Whole -> unit) world (request: Request) (en
         | [ taken ] when taken.Op = int write.Operation ->
             require 18 "stored, and a write of it is still on its way" inFlight.IsEmpty
 
-            let after =
-                match request.Run.Affirms, request.Run.Sent with
-                | ValueSome _, ValueSome again -> again
-                | _ -> write
-
-            let snapshot =
-                { after.Before with
-                    Version = after.Before.Version + 1L
-                    Operation = after.Operation
-                    State = after.State
-                    StoredLastSeen = seenOf after.State }
-
-            let out = write.Out snapshot
+            let out = write.Out write.After
 
             let isOf (n: int) =
                 taken.Write.Events
@@ -904,15 +903,7 @@ let private finished (emit: Words -> Whole -> unit) world (request: Request) (en
         require 18 "nothing to store, and it was stored" request.Taken.IsEmpty
         require 18 "nothing to store, and a write of it is still on its way" inFlight.IsEmpty
 
-        let state =
-            match seenAt with
-            | ValueSome _ -> write.State
-            | ValueNone ->
-                write.Events
-                |> List.filter (fun event -> not event.IsWasSeen)
-                |> List.fold Lifecycle.evolve write.Before.State
-
-        let next world = goesOn world request (write.Out { write.Before with State = state }) true
+        let next world = goesOn world request (write.Out write.After) true
 
         match seenAt with
         | ValueNone -> emit (fun () -> "nothing to store") (next world)
@@ -944,7 +935,7 @@ let private eventNames (write: Write<Out>) = write.Events |> List.map eventName 
 /// The protocol gets an answer, and says what is next. `move`: what this move is called, with what came of it.
 let rec private hear emit (move: Words -> Move) world (request: Request) answer =
     let plan = request.Plan |> ValueOption.defaultWith (fun () -> planOf world request)
-    let struct (run, ask) = Protocol.next plan touchStep request.Run answer
+    let struct (run, ask) = Protocol.next plan terms request.Run answer
 
     let request =
         { request with

@@ -1,0 +1,99 @@
+/// From the token that came to what the request has of a session.
+[<RequireQualifiedAccess>]
+module internal Session.AspNetCore.Reading
+
+open System.Threading
+open System.Threading.Tasks
+open Session.Domain
+open Session.Engine
+
+let private has (visit: Visit<'T>) presence (why: string) : Result<unit, SessionError> =
+    visit.Presence <- presence
+    visit.Origin <- Presence.origin presence
+    visit.Explain why
+    Ok()
+
+let private whyOver ending =
+    match ending with
+    | OnPurpose _ -> "no session: it was ended"
+    | ByTime Unconfirmed -> "no session: its token was never presented in time"
+    | ByTime Idle -> "no session: it was idle for too long"
+    | ByTime Absolute -> "no session: it reached its absolute timeout"
+
+let private over (visit: Visit<'T>) (token: PresentedToken) ending at =
+    match ending with
+    | ByTime _ -> visit.Part(ClearUnlessLeft(token.Id, token.Hash))
+    | OnPurpose _ -> ()
+
+    let service = visit.Service
+    let isRecent = service.Clock.GetUtcNow() - at < service.Settings.RotationGrace
+
+    let past =
+        { visit.Past(ValueSome token.Id, ending, at) with
+            IsRecent = isRecent }
+
+    has visit (Gone past) (whyOver ending)
+
+let private live (visit: Visit<'T>) (opened: Opened) =
+    match visit.Service.Deserialize opened.Live.Data with
+    | Ok value ->
+        visit.GoOn(opened, value)
+
+        has
+            visit
+            visit.Presence
+            (if opened.Issued.IsSome then
+                 "live session: the token is due for renewal, and the response carries the next one"
+             else
+                 "live session")
+    | Error(SessionError.Unreadable reason) ->
+        visit.Engine.NoteUnreadable(visit.Errand, opened.Snapshot.Id, reason)
+        has visit (Locked opened) "no session: its data cannot be read"
+    | Error error ->
+        visit.Explain "no session here: its data was written by a newer version of the application"
+        Error error
+
+/// What a presented token led to: what the request has, or why there is no answer.
+let private found (visit: Visit<'T>) (token: PresentedToken) (presented: Result<Opened, SessionError>) =
+    match presented with
+    | Ok opened -> live visit opened
+    | Error(SessionError.Unavailable _ as error) when visit.Service.Settings.ContinueWithoutStore ->
+        has visit (Shut error) "no session: the store is down, and the settings say to go on without"
+    | Error(SessionError.Ended(ending, at)) -> over visit token ending at
+    | Error(SessionError.Refused _ as error) ->
+        has
+            visit
+            (Shut error)
+            "no session: the token does not open it (superseded, or a guess); the cookie is left alone"
+    | Error SessionError.NoSession -> has visit Stranger "no session: none is known under this token"
+    | Error(SessionError.Unreadable _ as error) -> has visit (CannotRead error) "no session: its record cannot be read"
+    | Error error -> Error error
+
+/// One store call, or none without a token.
+let read (visit: Visit<'T>) (cancel: CancellationToken) : ValueTask<Result<unit, SessionError>> =
+    let transport = visit.Service.Transport
+
+    match transport.Read visit.Context with
+    | NothingCame ->
+        visit.Presence <- Nothing
+        visit.Explain "no session: the request has no token"
+        ValueTask<_>(Ok())
+    | Arrival.Garbage ->
+        let reason = if transport.IsDoubled visit.Context then RefusalReason.Duplicated else RefusalReason.Malformed
+
+        visit.Engine.NoteRefused(visit.Errand, reason)
+        let why = "no session: what came under the token's name is no token, or two different ones"
+        ValueTask<_>(has visit Presence.Garbage why)
+    | TokenCame token ->
+        let presenting = visit.Engine.Requests.Present(token, visit.ArrivedAt, visit.CanIssue, visit.Errand, cancel)
+
+        if presenting.IsCompletedSuccessfully then
+            ValueTask<_>(found visit token presenting.Result)
+        else
+            ValueTask<_>(
+                task =
+                    task {
+                        let! presented = presenting
+                        return found visit token presented
+                    }
+            )

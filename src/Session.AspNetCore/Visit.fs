@@ -1,0 +1,90 @@
+/// What the operations of one request share.
+namespace Session.AspNetCore
+
+open System
+open Microsoft.AspNetCore.Http
+open Microsoft.Extensions.Logging
+open Microsoft.Extensions.Primitives
+open Session.Domain
+open Session.Engine
+
+/// What a request has of a session, what its response does for the client's token, its time and its news.
+[<Sealed>]
+type internal Visit<'T>(service: SessionService<'T>, context: HttpContext, arrivedAt: DateTimeOffset) =
+    let engine = service.Engine
+    let errand = engine.NewErrand()
+    let mutable parter: Parter | null = null
+
+    member _.Service = service
+    member _.Engine = engine
+    member _.Context = context
+    /// The token is judged as of then, however late the session is asked for.
+    member _.ArrivedAt = arrivedAt
+    member _.Errand = errand
+    /// Whether the response can still carry a token.
+    member _.CanIssue = not context.Response.HasStarted
+    member val Presence: Presence<'T> = NotRead with get, set
+    member val Origin = Origin.New with get, set
+
+    member _.Explain(reason: string) =
+        if service.Explains && not context.Response.HasStarted then
+            context.Response.Headers["X-Session-Explain"] <- StringValues reason
+            service.Log.LogDebug("Session of {Path}: {Reason}", context.Request.Path, reason)
+
+    member _.Part(decision: Parting) =
+        let parter =
+            match parter with
+            | null ->
+                let made = Parter(service.Transport, engine, context)
+                parter <- made
+                made
+            | parter -> parter
+
+        parter.Decide decision
+
+    /// The request goes on with this session, and the response carries its token, if there is a new one.
+    member visit.GoOn(opened: Opened, value: 'T option) =
+        visit.Presence <- Open(opened, value)
+
+        match opened.Issued with
+        | Some token when opened.IsRenewal -> visit.Part(HandIfItStands token)
+        | Some token -> visit.Part(Hand token)
+        | None -> ()
+
+    /// Of a session of this request that has just ended, or was found to have ended meanwhile.
+    member _.Past(id: string voption, ending, at) : Past = { Id = id; Ending = ending; IsRecent = true; At = at }
+
+    /// What was opened here has ended meanwhile, or belongs to somebody else by now.
+    member visit.Fail(error: SessionError) : Result<'a, SessionError> =
+        match visit.Presence, error with
+        | Open(opened, _), SessionError.Ended(ending, at) ->
+            visit.Presence <- Gone(visit.Past(ValueSome opened.Snapshot.Id, ending, at))
+        // A predecessor's request keeps its session: only what needs the new token is refused to it.
+        | Open(opened, _), SessionError.Refused Outdated when opened.Grant.ByPredecessor -> ()
+        | Open _, (SessionError.Refused _ | SessionError.NoSession) -> visit.Presence <- Shut error
+        | _ -> ()
+
+        Error error
+
+    /// What is stored is handed over, even where the answer is a failure.
+    member visit.Accept(reply: Reply<'a>, goOn: 'a -> 'b) : Result<'b, SessionError> =
+        match reply with
+        | Reply.Done out -> Ok(goOn out)
+        | Reply.Failed error -> visit.Fail error
+        | Reply.Partly(out, error) ->
+            goOn out |> ignore
+            Error error
+
+    /// The user has signed out here: the cookie goes, whatever it was that ended the session.
+    member visit.Close(id: string voption, state: State) =
+        let struct (ending, at) =
+            match state with
+            | Destroyed(_, reason, at) -> struct (OnPurpose reason, at)
+            | Expired(_, kind, at, _) -> struct (ByTime kind, at)
+            | Absent
+            | Created _
+            | Active _
+            | Regenerated _ -> struct (OnPurpose SignedOut, service.Clock.GetUtcNow())
+
+        visit.Presence <- Gone(visit.Past(id, ending, at))
+        visit.Part Clear

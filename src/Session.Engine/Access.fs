@@ -1,0 +1,138 @@
+/// The store, as the engine asks it: no longer than there is time, with failures said once, and what it throws as a value.
+namespace Session.Engine
+
+open System
+open System.Threading
+open System.Threading.Tasks
+open Microsoft.Extensions.Logging
+open Session.Domain
+
+/// Says once that the store has failed, and once that it is back, however many requests meet the failure.
+[<Sealed>]
+type internal Outage(log: ILogger) =
+    let mutable failures = 0L
+
+    member _.Failed(error: exn) =
+        if Interlocked.Increment &failures = 1L then
+            log.LogError(
+                error,
+                "The session store does not answer, or fails. Requests that need a session get 503 until it is back; further failures are counted, and not logged."
+            )
+
+    member _.Worked() =
+        if Volatile.Read &failures > 0L then
+            let count = Interlocked.Exchange(&failures, 0L)
+
+            if count > 0L then
+                log.LogWarning("The session store answers again. {Count} calls failed.", count)
+
+[<Sealed>]
+type internal StoreAccess
+    (store: ISessionStore, settings: EngineSettings, limits: WaitLimits, clock: TimeProvider, log: ILogger) =
+    let records = Records(settings, log)
+    let outage = Outage log
+
+    // A touch each so often keeps `lastSeen` exact to a sixtieth of the idle timeout, and never ends a session late.
+    let touchStep = min (TimeSpan.FromMinutes 1L) (settings.Policy.Idle / 60.0)
+
+    // One for all who seal nothing and hold nothing, which is nearly everybody.
+    let plain = StoreAccess.TermsOf(records, touchStep, null, TimeSpan.Zero)
+
+    static member private TermsOf(records: Records, touchStep, keys, hold) =
+        { new ITerms with
+            member _.TouchStep = touchStep
+
+            member _.Recorded(before, state, events, at, operation) =
+                records.Write(before, state, events, at, operation, keys, hold) }
+
+    member _.Store = store
+    member _.Records = records
+    member _.Limits = limits
+    member _.Now = clock.GetUtcNow()
+    member _.NewOperation() = limits.Chance.NextInt64()
+
+    /// `keys`: those of the request, where data is sealed to its bearer. `hold`: what a sweeper holds a record for.
+    member _.Terms(keys: BearerKeys | null, hold: TimeSpan) =
+        if isNull keys && hold = TimeSpan.Zero then plain else StoreAccess.TermsOf(records, touchStep, keys, hold)
+
+    /// For a call without a request, or for all calls of one.
+    member _.NewErrand() = Errand limits
+
+    /// Notes something for the application that is no event of the lifecycle.
+    member access.Note(errand: Errand, kind: NoticeKind, id: string) =
+        errand.Note { Kind = kind; Id = id; Subject = None; Data = [||]; At = access.Now }
+
+    /// Whether an answer needs nothing stored and nothing told to the store.
+    member _.IsRead(before: Snapshot, events: Event list) =
+        let isRead event =
+            match event with
+            | WasSeen at -> at - before.StoredLastSeen < touchStep
+            | event -> not (Event.isStored event)
+
+        before.IsOpen && List.forall isRead events
+
+    // -- a load in three parts: a store that answers at once costs no state machine
+
+    member _.BeginLoad(id: string, cancel: CancellationToken) : ValueTask<StoredRecord | null> =
+        try
+            store.Load(id, cancel)
+        with error ->
+            ValueTask.FromException<StoredRecord | null> error
+
+    member _.Read(id, record: StoredRecord | null, keys) =
+        outage.Worked()
+        records.Read(id, record, keys)
+
+    /// Of a load that failed. A cancelled one is the caller's own will.
+    member _.NotLoaded(error: exn, cancel: CancellationToken) : SessionError =
+        match error with
+        | :? OperationCanceledException when cancel.IsCancellationRequested -> raise error
+        | error ->
+            outage.Failed error
+            SessionError.Unavailable error
+
+    // -- and the whole of it
+
+    member access.Load(id: string, keys, errand: Errand, cancel) : Task<Result<Snapshot, SessionError>> =
+        task {
+            try
+                let! record = errand.Await(access.BeginLoad(id, cancel), cancel)
+                return access.Read(id, record, keys)
+            with error ->
+                return Error(access.NotLoaded(error, cancel))
+        }
+
+    /// What a load says to the loop.
+    member access.Found(loaded: Result<Snapshot, SessionError>) : Answer =
+        match loaded with
+        | Error(SessionError.Unavailable failure) -> Failed failure
+        | loaded -> Found(loaded, access.Now, access.NewOperation())
+
+    member access.Swap(write: Write<'out>, errand: Errand) : Task<Answer> =
+        task {
+            try
+                let record, version = nonNull write.After.Record, write.Before.Version
+
+                let! result =
+                    errand.Await(
+                        if version = 0L then
+                            store.Insert(record, CancellationToken.None)
+                        else
+                            store.Replace(record, version, CancellationToken.None)
+                    )
+
+                outage.Worked()
+                return Answered result
+            with error ->
+                outage.Failed error
+                return Failed error
+        }
+
+    /// Where there was nothing to store: it is not waited for longer than there is time, and may be lost.
+    member _.Touch(id: string, at: DateTimeOffset, errand: Errand) : Task =
+        task {
+            try
+                do! errand.Await(store.Touch(id, at, CancellationToken.None))
+            with error ->
+                outage.Failed error
+        }

@@ -1,0 +1,70 @@
+/// What belongs to one request as a whole, or to one call without a request: its time, and its news.
+namespace Session.Engine
+
+open System
+open System.Threading
+open System.Threading.Tasks
+
+/// How long it still waits for the store, all its operations together; and what it has to tell when it is over. A handler
+/// of an event that calls back into the library must meet nothing that still waits for it.
+[<Sealed>]
+type internal Errand(limits: WaitLimits, sharesWrites: bool) =
+    let mutable waited = TimeSpan.Zero
+    // When the operation that runs now first had to wait; zero: it has not.
+    let mutable began = 0L
+    let mutable newestFirst: Notice list = []
+
+    /// Of a request.
+    new(limits) = Errand(limits, true)
+
+    /// Whether what waits for its turn may be stored together with what others wait to store. Otherwise each change has a
+    /// version of its own.
+    member _.SharesWrites = sharesWrites
+
+    /// Zero once it is used up: a call that has not answered by then counts as failed.
+    member _.Left =
+        let running = if began = 0L then TimeSpan.Zero else limits.Timer.GetElapsedTime began
+        let left = limits.RequestTimeout - waited - running
+        if left > TimeSpan.Zero then left else TimeSpan.Zero
+
+    /// The answer of a call; TimeoutException when the time is over before it comes. A read may be given up: a store need
+    /// not heed its token, or not at once.
+    member errand.Await(call: ValueTask<'answer>, cancel: CancellationToken) : Task<'answer> =
+        if call.IsCompleted then
+            call.AsTask()
+        else
+            errand.Wait()
+            call.AsTask().WaitAsync(errand.Left, limits.Timer, cancel)
+
+    member errand.Await(call: ValueTask<'answer>) : Task<'answer> = errand.Await(call, CancellationToken.None)
+
+    member errand.Await(call: ValueTask) : Task =
+        if call.IsCompleted then
+            call.AsTask()
+        else
+            errand.Wait()
+            call.AsTask().WaitAsync(errand.Left, limits.Timer)
+
+    member private _.Wait() =
+        if began = 0L then
+            began <- limits.Timer.GetTimestamp()
+
+    /// The operation is over: what the request does by itself until the next one costs none of its time.
+    member _.Pause() =
+        if began <> 0L then
+            waited <- waited + limits.Timer.GetElapsedTime began
+            began <- 0L
+
+    /// All of its time again: one operation on many sessions waits for each of them as long as for one.
+    member _.Renew() =
+        waited <- TimeSpan.Zero
+        began <- 0L
+
+    member _.Note(notice: Notice) = newestFirst <- notice :: newestFirst
+    member _.HasNews = not newestFirst.IsEmpty
+
+    /// All that there is to tell, oldest first; nothing is left then.
+    member _.TakeNews() =
+        let news = List.rev newestFirst
+        newestFirst <- []
+        news
