@@ -83,7 +83,7 @@ type Live =
       Superseded: Superseded list } // the last few by renewal, then the last few others, newest first
 
 type Renewal =
-    | Issued of secrets: SecretHash list * at: DateTimeOffset // newest first: the first one presented is confirmed
+    | Issued of secrets: SecretHash list * at: DateTimeOffset // newest first, and since when: the one presented is confirmed
     | Confirmed of predecessor: SecretHash * until: DateTimeOffset // the predecessor still leads here, until then
 
 type State =
@@ -155,26 +155,22 @@ module Lifecycle =
         | (Created live | Active live | Regenerated(live, _)) -> ValueSome live
         | (Absent | Destroyed _ | Expired _) -> ValueNone
 
-    let private isCreated state =
-        match state with
-        | Created _ -> true
-        | (Absent | Active _ | Regenerated _ | Destroyed _ | Expired _) -> false
-
     let liveOf state = living state |> ValueOption.toOption
     let isLive state = (living state).IsSome
     let private later (a: DateTimeOffset) (b: DateTimeOffset) = if a < b then b else a
+    let private earlier (a: DateTimeOffset) (b: DateTimeOffset) = if a < b then a else b
 
     /// The first instant at which a live session is over, and by which limit.
     let deadline policy state =
-        let isCreated = isCreated state
-
         living state
         |> ValueOption.map (fun live ->
             let idle, confirm = live.LastSeen + policy.Idle, live.CreatedAt + policy.Confirm
             let absolute = defaultArg live.AuthenticatedAt live.CreatedAt + policy.Absolute
             let struct (kind, at) = if absolute <= idle then struct (Absolute, absolute) else struct (Idle, idle)
-            let isUnconfirmed = isCreated && live.Subject.IsNone && confirm < at
-            if isUnconfirmed then struct (Unconfirmed, confirm) else struct (kind, at))
+
+            match state with
+            | Created { Subject = None } when confirm < at -> struct (Unconfirmed, confirm)
+            | (Absent | Created _ | Active _ | Regenerated _ | Destroyed _ | Expired _) -> struct (kind, at))
 
     /// The end that time has brought to a live session. A deadline is exclusive: at exactly the deadline it is over.
     let overdue policy (now: DateTimeOffset) state =
@@ -293,27 +289,28 @@ module Lifecycle =
           (Absent | Created _ | Active _ | Regenerated _ | Destroyed _ | Expired _)
         | (WasDestroyed _ | WasLeft), (Absent | Created _ | Active _ | Regenerated _ | Destroyed _ | Expired _) -> state
 
-    // -- decide: one answer for every pair of state and command
-
-    let private present policy now over arrivedAt secret state =
-        let arrived = if arrivedAt < now then arrivedAt else now
-
-        match standing secret state, over, isCreated state with
+    let private present policy now over arrived secret state =
+        match standing secret state, over, state with
         | Unknown, _, _ -> Error Guess
         | Dead, _, _ -> Error Outdated
         | (Current | Offered | Predecessor | Stolen _), ValueSome(struct (kind, _)), _ -> Ok [ HasExpired(kind, now) ]
-        | Current, _, true -> Ok [ WasConfirmed; WasSeen arrived ]
-        | Current, _, false -> Ok [ WasSeen arrived ]
+        | Current, _, Created _ -> Ok [ WasConfirmed; WasSeen arrived ]
+        | Current, _, _ -> Ok [ WasSeen arrived ]
+        // A newer one may be on its way, and this be from before it came: it lets in, and the other is not dead because of it.
+        | Offered, _, Regenerated(_, Issued(newest :: _, at)) when
+            not (newest.Equals secret) && arrived < at + policy.Grace + policy.Grace
+            ->
+            Ok [ WasSeen arrived ]
         | Offered, _, _ -> Ok [ RenewalConfirmed(secret, now, now + policy.Grace); WasSeen arrived ]
         | Predecessor, _, _ -> Ok [] // it may read and write; it moves no deadline, and gets no token
         | Stolen old, _, _ when old.Reported || arrived < old.Until -> Error Outdated // slow is not suspect
         | Stolen _, _, _ when policy.OnReplay.Equals RefuseToken -> Ok [ WasReplayed secret ]
         | Stolen _, _, _ -> Ok [ WasReplayed secret; WasDestroyed(Replayed, now) ]
 
-    /// A request speaks for the holder while its secret is confirmed, or became the predecessor after it was let in.
+    /// A request speaks for the holder while its secret is confirmed or offered, or became the predecessor after it was let in.
     let private speaksForHolder state (grant: Grant) =
-        let standing = standing grant.Secret state
-        standing.Equals Current || (standing.Equals Predecessor && not grant.ByPredecessor)
+        let its = standing grant.Secret state
+        its.Equals Current || its.Equals Offered || (its.Equals Predecessor && not grant.ByPredecessor)
 
     /// For whoever was let in before. A new token is for the holder: a predecessor's client presents its new one first.
     let private asOpened over asHolder (grant: Grant option) (live: Live) state events =
@@ -336,7 +333,7 @@ module Lifecycle =
 
         match command, over with
         | Create _, _ -> Error Exists
-        | Present(secret, arrivedAt), _ -> present policy now over arrivedAt secret state
+        | Present(secret, arrivedAt), _ -> present policy now over (earlier arrivedAt now) secret state
         | Write(data, basedOn, grant), _ ->
             let seen = grant |> Option.filter (speaksForHolder state) |> Option.map (fun by -> WasSeen by.ArrivedAt)
 
@@ -346,6 +343,9 @@ module Lifecycle =
         | SignIn(subject, data, next, grant), _ -> asHolder grant [ WasSignedIn(subject, data, next, now) ]
         | Elevate(next, data, grant), _ ->
             asHolder grant (WasElevated(next, now) :: (data |> Option.map WasWritten |> Option.toList))
+        // A token of this renewal is issued once, and no other one to whoever has it.
+        | Renew(next, by), _ when List.exists (fun it -> (standing it state).Equals Offered) [ next; by.Secret ] ->
+            Error NotDue
         | Renew(next, grant), _ when isRenewalDue policy now state -> asHolder grant [ RenewalIssued(next, now) ]
         | Destroy(_, Some grant), _ when live.Elevations <> grant.Elevations -> Error Outdated // an old request
         | (Destroy _ | Expire), ValueSome(struct (kind, _)) -> Ok [ HasExpired(kind, now) ]

@@ -85,7 +85,7 @@ let private casesOf proven =
 
 let private decisions (json: JsonElement) = list "scopes" json |> List.sumBy (number "decisions")
 
-/// All sixteen on one screen.
+/// All on one screen.
 let overview (run: Run) (all: Proven list) =
     let found = Bugs.ofRun run.Bugs.Results
 

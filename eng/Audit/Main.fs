@@ -115,7 +115,7 @@ let private page () =
           classed "div" (if isAll then "verdict good" else "verdict bad") (escape verdictText)
           tiles run proven
           "<nav>"
-          link "invariants" "The sixteen invariants"
+          link "invariants" "The invariants"
           link "coverage" "What was met"
           link "branches" "Branches"
           link "exploration" "Exploration"
@@ -134,7 +134,7 @@ let private page () =
                        | None -> "")
                       again part ] ]
           yield! run.Parts |> List.collect failures
-          "<h2 id=\"invariants\">The sixteen invariants</h2>"
+          "<h2 id=\"invariants\">The invariants</h2>"
           "<p>What has to be true of every session, always. Follow one in five minutes: read its sentence; its <b>properties</b> say the same as a predicate on a step of a random history; the <b>exploration</b> asks it of every world that can be reached; the <b>seeded bugs</b> show that these checks can fail: old text beside new, and who found it. Words, states and the source in reading order: <a href=\"../../docs/LIFECYCLE.md\">docs/LIFECYCLE.md</a>.</p>"
           Cards.overview run proven
           yield! proven |> List.map (Cards.card run)

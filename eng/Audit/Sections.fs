@@ -139,7 +139,7 @@ let bugs (json: JsonElement) =
         let it = found[name]
 
         let cells =
-            [ for n in 1..16 do
+            [ for n in 1..18 do
                   if alone.Contains(n, name) then "<td class=\"n alone\"></td>"
                   elif List.contains n it.Invariants then "<td class=\"n hit\"></td>"
                   else "<td class=\"n\"></td>" ]
@@ -159,7 +159,7 @@ let bugs (json: JsonElement) =
     lines
         [ "<p>Each is one change of the source, built aside; the properties have to find it (1,000 histories each, seed 1), and against a guard of the renewal the exploration has to tell a story. A column is an invariant, a row a bug:<span class=\"key hit\"></span>a property of that invariant found it<span class=\"key alone\"></span>and no other invariant's did.</p>"
           "<table class=\"matrix\"><thead><tr><th>bug</th><th></th>"
-          + ([ for n in 1..16 -> tag "th" (link $"i{n}" (string n)) ] |> String.concat "")
+          + ([ for n in 1..18 -> tag "th" (link $"i{n}" (string n)) ] |> String.concat "")
           + "<th>other tests</th><th>exploration</th></tr></thead><tbody>"
           yield! list "mutants" json |> List.sortBy (text "name") |> List.map row
           "</tbody></table>" ]

@@ -90,7 +90,9 @@ let readingOrder =
       "src/Session.Engine/Sealing.fs", "data under keys that only its client has"
       "src/Session.Engine/Protocol.fs",
       "load, decide, compare and swap, look again: the one loop that changes a record, pure"
-      "src/Session.Engine/Loop.fs", "drives it: asks the store, waits, gives out what is stored"
+      "src/Session.Engine/Loop.fs", "drives it to its end"
+      "src/Session.Engine/Access.fs", "the store, as the loop asks it: bounded in time"
+      "src/Session.Engine/Writers.fs", "who writes to which session: one after another, or together"
       "src/Session.Engine/Requests.fs", "what a request does with its session, each operation as a plan for the loop"
       "src/Session.Engine/Limits.fs", "the sessions of a subject, and how many there may be"
       "src/Session.Engine/Sweeper.fs", "ends what is overdue, tells, removes tombstones"
@@ -98,5 +100,7 @@ let readingOrder =
       "src/Session.AspNetCore/Presence.fs",
       "what a request has of a session: one union, and tables of what follows from it"
       "src/Session.AspNetCore/Parting.fs", "what its response does for the client's token"
-      "src/Session.AspNetCore/Request.fs", "one request and its session"
+      "src/Session.AspNetCore/Reading.fs", "from the token that came to what the request has"
+      "src/Session.AspNetCore/Leaving.fs", "how a request ends sessions"
+      "src/Session.AspNetCore/Request.fs", "one request and its session: what can be asked of it"
       "src/Session.AspNetCore/Middleware.fs", "guards endpoints; failures as answers" ]

@@ -27,7 +27,7 @@ type internal Parter(transport: Transport, engine: SessionEngine, context: HttpC
     let mutable parting = LeaveAlone
     let mutable isWatching = false
 
-    let stands (id: string) (secret: SecretHash) = engine.Requests.StillStands(id, secret, engine.NewErrand())
+    let requests = engine.Requests
 
     let atStart () : Task =
         task {
@@ -35,17 +35,14 @@ type internal Parter(transport: Transport, engine: SessionEngine, context: HttpC
             | LeaveAlone -> ()
             | Hand token -> transport.Hand(context, token)
             | HandIfItStands token ->
-                match! stands token.Id (token.HashWith engine.Hasher) with
-                | Ok(Current | Offered) -> transport.Hand(context, token)
-                // Not handed over, the old one still works, and the next request is issued another.
-                | Ok(Predecessor | Stolen _ | Dead | Unknown)
-                | Error _ -> ()
+                match! requests.MayHand(token.Id, token.HashWith engine.Hasher, engine.NewErrand()) with
+                | true -> transport.Hand(context, token)
+                | false -> ()
             | Clear -> transport.Clear context
             | ClearUnlessLeft(id, secret) ->
-                match! stands id secret with
-                | Ok(Current | Offered | Predecessor | Stolen _ | Dead) -> transport.Clear context
-                | Ok Unknown
-                | Error _ -> ()
+                match! requests.IsLeftAlone(id, secret, engine.NewErrand()) with
+                | true -> transport.Clear context
+                | false -> ()
         }
 
     /// The last decision counts. Too late once the response has started.

@@ -66,3 +66,10 @@ module internal Plans =
                         match write data now state with
                         | Ok events -> Ok(struct (events, (fun snapshot -> struct (out snapshot, result))))
                         | Error refusal -> Error(SessionError.ofRefusal refusal) }
+
+    /// Whether a response may still carry a token of a renewal. Not once it is dead, nor when another one may be issued while
+    /// this one is on its way: the client would keep whichever comes last, and that need not be the newest.
+    let mayHand policy (now: DateTimeOffset) (secret: SecretHash) state =
+        match Lifecycle.settle policy now state with
+        | Regenerated(_, Issued(newest :: _, at)) -> newest.Equals secret && now < at + policy.Grace / 2.0
+        | state -> (Lifecycle.standing secret state).Equals Current

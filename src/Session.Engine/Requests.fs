@@ -321,11 +321,20 @@ type internal Requests
     member _.Leave(id: string, errand) : Task<Reply<unit>> =
         writers.Run(id, Plans.command policy Leave ignore, errand, CancellationToken.None)
 
-    /// Whether this secret still opens its session, or still belongs to it where it is over: asked when the headers are
-    /// written that would give it to the client, or take it from it.
-    member _.StillStands(id: string, secret: SecretHash, errand) : Task<Result<Standing, SessionError>> =
+    /// Whether a response may still carry this token of a renewal: asked when its headers are written.
+    member _.MayHand(id: string, secret: SecretHash, errand) : Task<bool> =
         task {
             match! access.Load(id, null, errand, CancellationToken.None) with
-            | Error error -> return Error error
-            | Ok found -> return Ok(Lifecycle.standing secret (Lifecycle.settle policy access.Now found.State))
+            // Not handed over, the old one still works, and the next request is issued another.
+            | Error _ -> return false
+            | Ok found -> return Plans.mayHand policy access.Now secret found.State
+        }
+
+    /// Whether a session that is over still knows this secret, and its client has begun no other one: asked when the headers
+    /// are written that would take the cookie from it.
+    member _.IsLeftAlone(id: string, secret: SecretHash, errand) : Task<bool> =
+        task {
+            match! access.Load(id, null, errand, CancellationToken.None) with
+            | Error _ -> return false
+            | Ok found -> return not (Lifecycle.standing secret found.State).IsUnknown
         }

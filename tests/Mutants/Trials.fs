@@ -214,6 +214,7 @@ let tryOut suite (folder: string) (mutant: Mutant) : Trial * string =
                     let story = mutant.Guard |> Option.map (storyOf suite folder)
 
                     match failed, story with
+                    | [], Some(_ :: _ as told) -> Killed([], told), said
                     | [], _ -> Survived, said
                     // Found by the runtime, and not by a test.
                     | _ when said.Contains "MissingMethodException" || said.Contains "TypeLoadException" ->

@@ -116,6 +116,17 @@ let private answers =
         Ticks = bound 3 5
         Faults = 1 }
 
+/// One browser, whose requests are under way for longer than a renewal waits: two tokens of one renewal reach it.
+let private twins =
+    { races with
+        Name = "twins: one browser, two tokens of one renewal, step by step"
+        Goals = [ Look; ToSignIn ]
+        Sweeper = false
+        Requests = bound 3 4
+        Ticks = bound 4 6
+        Faults = 0
+        Fails = false }
+
 /// Two sessions of one subject: sign-ins in parallel, a limit of one, and an operator who destroys all.
 let private subjects =
     { Name = "subject: two sessions, destroy all, step by step"
@@ -167,6 +178,7 @@ let private variants =
             rights
             alone
             answers
+            twins
             races
             crowd
             beginnings
@@ -175,7 +187,10 @@ let private variants =
             limited false
             limited true ] do
           let skews =
-              if scope.Name.StartsWith "alone" || scope.Name.StartsWith "crowd" then [ [| 0 |] ] else [ [| 0; -1 |] ]
+              if List.exists (fun (word: string) -> scope.Name.StartsWith word) [ "alone"; "crowd"; "twins" ] then
+                  [ [| 0 |] ]
+              else
+                  [ [| 0; -1 |] ]
 
           for skews in skews do
               for onReplay in

@@ -114,13 +114,13 @@ let mayOpen world now n =
        | Some(Replaced _ | Killed | Lost)
        | None -> false
 
-/// Whether a request that was let in then still speaks for the holder: its token is the confirmed one, or was when the
-/// request was let in and is in its grace now.
+/// Whether a request that was let in then still speaks for the holder: its token is the confirmed one or an issued one, or
+/// was when the request was let in and is in its grace now.
 let speaks world now (grant: Grant) =
     match fateOf world now (numberOf grant.Secret) with
-    | Some Holds -> true
+    | Some(Holds | Waits) -> true
     | Some(Leaves _) -> not grant.ByPredecessor
-    | Some(Waits | Replaced _ | Killed | Lost)
+    | Some(Replaced _ | Killed | Lost)
     | None -> false
 
 /// When the request arrived, by the clock of the session: not in its future.

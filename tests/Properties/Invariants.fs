@@ -444,14 +444,17 @@ let invariants: (string * (Step -> bool)) list =
                   step
           | _ -> true
 
-      "10 renewal keeps the session: one is issued exactly when it is due",
+      "10 renewal keeps the session: one is issued exactly when it is due, once, and not to whoever has one of it",
       fun step ->
           match step.Command, living step.Known with
-          | Renew(_, grant), Some life ->
+          | Renew(next, grant), Some life ->
+              let waits (secret: SecretHash) = fateOf step.Known step.At (numberOf secret) = Some Waits
+
               step.Answer.IsOk =
                   (isDue step.Policy step.Known step.At
                    && grant.Elevations = life.Elevations
                    && speaks step.Known step.At grant
+                   && not (waits next || waits grant.Secret)
                    && isAlive step.Known step.At)
           | _ -> true
 

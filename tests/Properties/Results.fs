@@ -30,7 +30,7 @@ let invariantOf (name: string) =
     | -1 -> None
     | space ->
         match Int32.TryParse(name.Substring(0, space)) with
-        | true, n when n >= 1 && n <= 16 && name.Contains ':' -> Some n
+        | true, n when n >= 1 && n <= 18 && name.Contains ':' -> Some n
         | _ -> None
 
 let write (file: string) (seed: int) (results: (Expecto.FlatTest * TestSummary) list) =

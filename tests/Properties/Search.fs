@@ -335,6 +335,7 @@ type Encoder() =
         for late in world.Late do
             byteOf late.Of
             secretOf late.Carries
+            flag (late.Since < world.Now)
 
         byteOf world.Net.Length
 

@@ -197,7 +197,7 @@ type Request =
 
 /// An answer whose headers are written, and which the browser has not got yet.
 [<Struct>]
-type Late = { Of: int; Carries: int }
+type Late = { Of: int; Carries: int; Since: int }
 
 [<NoComparison; NoEquality>]
 type Whole =
@@ -471,17 +471,6 @@ let private gone (request: Request) world =
 
 let private later (a: DateTimeOffset) b = max a b
 
-/// KNOWN, and against invariant 17: of two tokens of one renewal, both handed over, the browser keeps the later one; a request
-/// that it had sent with the other one confirms that, and the one that it keeps is dead. False: the exploration finds it.
-let private toleratesTwins = true
-
-let private losesTwin (sent: Sent) (known: World) jar =
-    sent.Events
-    |> List.exists (fun event ->
-        match event with
-        | RenewalConfirmed(secret, _, _) -> numberOf secret <> jar && Map.tryFind jar known.Fates = Some Waits
-        | _ -> false)
-
 /// The store takes the write, if it still has the version that the write is based on.
 let private apply (sent: Sent) world =
     let slot = world.Slots[sent.Target]
@@ -544,10 +533,7 @@ let private apply (sent: Sent) world =
                 { withSlot sent.Target after world with
                     Running = requests
                     Net = net
-                    IsTainted =
-                        world.IsTainted
-                        || sent.IsThiefs
-                        || (toleratesTwins && losesTwin sent slot.Known world.Jars[sent.Target]) })
+                    IsTainted = world.IsTainted || sent.IsThiefs })
 
 /// A decision on what is stored, with what the naive world knows then.
 type Inspect = Policy -> State -> DateTimeOffset -> Command -> World -> unit
@@ -1054,25 +1040,25 @@ let private delivered (late: Late) world =
     jars[late.Of] <- if late.Carries = -1 then 0 else late.Carries
     { world with Jars = jars }
 
-/// A slow answer with the twin of a token that the browser has got and used meanwhile: it is dead, and the other one was not.
-let private isOvertaken world (late: Late) =
+/// What the grace is not for: an answer that was on its way for longer than it, with a token that a newer one of the same
+/// renewal was issued after.
+let private comesTooLate world (late: Late) =
     let slot = world.Slots[late.Of]
-    let stands n = Lifecycle.opens world.Variant.Policy (clockOf world 0) (fresh n) slot.State
-    late.Carries > 0 && not (stands late.Carries) && stands world.Jars[late.Of]
+
+    world.Now > late.Since
+    && late.Carries > 0
+    && match Lifecycle.settle world.Variant.Policy (clockOf world 0) slot.State with
+       | Regenerated(_, Renewal.Issued(newest :: _, _)) -> numberOf newest <> late.Carries
+       | state -> Lifecycle.standing (fresh late.Carries) state <> Standing.Current
 
 /// The headers are written: the token of a renewal is handed over only if it still stands, as in Parting.fs.
 let private stillHands world (request: Request) =
     not request.IsRenewal
-    || (let now = clockOf world request.Node
-        let state = Lifecycle.settle world.Variant.Policy now world.Slots[request.Home].State
-
-        match Lifecycle.standing (fresh request.Issued) state with
-        | Standing.Current
-        | Standing.Offered -> true
-        | Standing.Predecessor
-        | Standing.Stolen _
-        | Standing.Dead
-        | Standing.Unknown -> false)
+    || Plans.mayHand
+        world.Variant.Policy
+        (clockOf world request.Node)
+        (fresh request.Issued)
+        world.Slots[request.Home].State
 
 /// What this request can do next.
 let private advance emit world (request: Request) =
@@ -1083,7 +1069,7 @@ let private advance emit world (request: Request) =
     | Answering ->
         match request.Who with
         | Browser i when stillHands world request ->
-            let late = { Of = i; Carries = request.Issued }
+            let late = { Of = i; Carries = request.Issued; Since = world.Now }
             let away = gone request world
             // Whatever is still on its way was sent before.
             let isCrossed = world.Late |> List.exists (fun other -> other.Of = i)
@@ -1303,7 +1289,7 @@ let moves (emit: Move -> Whole -> unit) world =
         emit
             (AnswerComes late)
             { delivered late rest with
-                IsTainted = world.IsTainted || not isBefore || (toleratesTwins && isOvertaken world late) }
+                IsTainted = world.IsTainted || not isBefore || comesTooLate world late }
 
     for sent in world.Net do
         let rest =
