@@ -120,9 +120,9 @@ let private answers =
 let private twins =
     { races with
         Name = "twins: one browser, two tokens of one renewal, step by step"
-        Goals = [ Look; ToSignIn ]
+        Goals = [ Look ]
         Sweeper = false
-        Requests = bound 3 4
+        Requests = bound 4 5
         Ticks = bound 4 6
         Faults = 0
         Fails = false }
