@@ -1,0 +1,214 @@
+using System.Net;
+using Session.AspNetCore;
+using Session.CSharp;
+using Session.Engine;
+using Xunit;
+
+namespace Facade;
+
+/// <summary>What one request does with several calls, several tokens, and a session that was there before.</summary>
+public class RequestTests
+{
+    /// <summary>A store that is a millisecond away, and that can be told to fail.</summary>
+    private sealed class Away : Passing
+    {
+        public bool TakesNothingNew { get; set; }
+        public bool TakesNoEnd { get; set; }
+
+        public override async ValueTask<WriteResult> Insert(StoredRecord record, CancellationToken cancel)
+        {
+            await Task.Delay(1, CancellationToken.None);
+            return TakesNothingNew ? throw new IOException("away") : await base.Insert(record, cancel);
+        }
+
+        public override async ValueTask<StoredRecord?> Load(string id, CancellationToken cancel)
+        {
+            await Task.Delay(1, CancellationToken.None);
+            return await base.Load(id, cancel);
+        }
+
+        public override async ValueTask<WriteResult> Replace(
+            StoredRecord record,
+            long expected,
+            CancellationToken cancel
+        )
+        {
+            await Task.Delay(1, CancellationToken.None);
+            return TakesNoEnd && record.Kind == RecordKind.Ended
+                ? throw new IOException("away")
+                : await base.Replace(record, expected, cancel);
+        }
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Calls_at_once_count_each_in_one_session(bool isThereOne)
+    {
+        var store = new Away();
+        await using var site = await Site.StartAsync(store: () => store);
+        var token = isThereOne ? await site.BeginAsync() : null;
+        var before = await store.Count(CancellationToken.None);
+        var reply = await site.WithAsync(
+            async session =>
+            {
+                await Task.WhenAll(
+                    Enumerable
+                        .Range(0, 8)
+                        .Select(_ =>
+                            session.UpdateAsync(c => (c ?? new Cart("tea", 0)) with { Count = (c?.Count ?? 0) + 1 })
+                        )
+                );
+                Assert.Equal(isThereOne ? 9 : 8, session.Data!.Count);
+            },
+            token
+        );
+        Assert.Equal(before + (isThereOne ? 0 : 1), await store.Count(CancellationToken.None));
+        await site.WithAsync(
+            session =>
+            {
+                Assert.Equal(isThereOne ? 9 : 8, session.Data!.Count);
+                return Task.CompletedTask;
+            },
+            token ?? reply.Token
+        );
+    }
+
+    /// <summary>All operations that begin something, and all that change it, in one request and side by side.</summary>
+    [Fact]
+    public async Task Calls_of_all_kinds_at_once_end_in_one_session()
+    {
+        var store = new Away();
+        await using var site = await Site.StartAsync(store: () => store);
+        var reply = await site.WithAsync(session =>
+            Task.WhenAll(
+                session.UpdateAsync(_ => new Cart("a")),
+                session.SignInAsync("ada", new Cart("b")),
+                session.SaveAsync(new Cart("c")),
+                session.RegenerateAsync(),
+                session.ReloadAsync()
+            )
+        );
+        Assert.Equal(HttpStatusCode.OK, reply.Status);
+        Assert.Equal(1, await store.Count(CancellationToken.None));
+        await site.WithAsync(
+            session =>
+            {
+                Assert.Equal(("ada", "c"), (session.Subject, session.Data!.Item));
+                return Task.CompletedTask;
+            },
+            reply.Token
+        );
+    }
+
+    [Theory]
+    [InlineData("too large")]
+    [InlineData("not to be serialized")]
+    [InlineData("not taken")]
+    public async Task A_session_that_cannot_be_created_leaves_the_one_before(string why)
+    {
+        var store = new Away();
+        await using var site = await Site.StartAsync(
+            o =>
+            {
+                o.MaxDataBytes = 100;
+                o.Serializer = new Fussy();
+            },
+            store: () => store
+        );
+        var token = await site.BeginAsync("ada");
+        store.TakesNothingNew = why == "not taken";
+        var reply = await site.WithAsync(
+            async session =>
+            {
+                var data =
+                    why == "too large" ? new string('x', 200)
+                    : why == "not taken" ? "two"
+                    : Fussy.Refused;
+                await Assert.ThrowsAnyAsync<Exception>(() => session.CreateAsync(new Cart(data)));
+                Assert.Equal("tea", session.Data!.Item);
+                Assert.Equal("ada", session.Subject);
+            },
+            token
+        );
+        Assert.Empty(reply.SetCookies);
+        Assert.NotNull(await site.Manager.FindAsync(Site.IdOf(token)));
+    }
+
+    [Fact]
+    public async Task A_session_that_could_not_be_ended_is_said_to_live_and_the_new_token_is_handed_over()
+    {
+        var store = new Away();
+        await using var site = await Site.StartAsync(store: () => store);
+        var token = await site.BeginAsync("ada");
+        store.TakesNoEnd = true;
+        var reply = await site.WithAsync(
+            async session =>
+            {
+                var error = await Assert.ThrowsAsync<SessionUnavailableException>(() =>
+                    session.CreateAsync(new Cart("two"))
+                );
+                Assert.True(error.MayHaveChanged);
+            },
+            token
+        );
+        Assert.NotNull(reply.Token);
+        Assert.NotEqual(token, reply.Token);
+        Assert.NotNull(await site.Manager.FindAsync(Site.IdOf(token)));
+        Assert.NotNull(await site.Manager.FindAsync(Site.IdOf(reply.Token!)));
+    }
+
+    /// <summary>Whoever planted one of two cookies must not keep a session that the user thinks to have left (ASVS 7.2.4).</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Whoever_begins_anew_beside_two_cookies_ends_what_each_opens(bool isSignIn)
+    {
+        await using var site = await Site.StartAsync();
+        var own = await site.BeginAsync("ada");
+        var planted = await site.BeginAsync("eve");
+        var reply = await site.WithAsync(
+            session => isSignIn ? session.SignInAsync("ada", new Cart("new")) : session.CreateAsync(new Cart("new")),
+            own + "|" + planted
+        );
+        Assert.NotNull(reply.Token);
+        Assert.Null(await site.Manager.FindAsync(Site.IdOf(own)));
+        Assert.Null(await site.Manager.FindAsync(Site.IdOf(planted)));
+        Assert.NotNull(await site.Manager.FindAsync(Site.IdOf(reply.Token!)));
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Whoever_begins_anew_beside_data_that_cannot_be_read_ends_that_session(bool isSignIn)
+    {
+        var fussy = new Fussy();
+        await using var site = await Site.StartAsync(o => o.Serializer = fussy);
+        var token = await site.BeginAsync("ada");
+        fussy.ReadsNothing = true;
+        var reply = await site.WithAsync(
+            session => isSignIn ? session.SignInAsync("ada", new Cart("new")) : session.CreateAsync(new Cart("new")),
+            token
+        );
+        Assert.NotNull(reply.Token);
+        Assert.Null(await site.Manager.FindAsync(Site.IdOf(token)));
+    }
+
+    /// <summary>JSON, but for one text; and blind, when it is told so.</summary>
+    private sealed class Fussy : ISessionSerializer<Cart>
+    {
+        public const string Refused = "refused";
+
+        public bool ReadsNothing { get; set; }
+
+        public byte[] Serialize(Cart value) =>
+            value.Item == Refused
+                ? throw new NotSupportedException("not this one")
+                : System.Text.Json.JsonSerializer.SerializeToUtf8Bytes(value);
+
+        public Cart Deserialize(ReadOnlyMemory<byte> data) =>
+            ReadsNothing
+                ? throw new InvalidDataException("blind")
+                : System.Text.Json.JsonSerializer.Deserialize<Cart>(data.Span)!;
+    }
+}
