@@ -1,8 +1,9 @@
-/// Who sees the inside: the C# face, and the evidence.
+/// Who sees the inside: the C# face, the evidence, and what measures it.
 namespace Session.AspNetCore
 
 open System.Runtime.CompilerServices
 
 [<assembly: InternalsVisibleTo "Session.CSharp">]
 [<assembly: InternalsVisibleTo "Properties">]
+[<assembly: InternalsVisibleTo "Micro">]
 do ()

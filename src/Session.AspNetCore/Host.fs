@@ -12,7 +12,7 @@ open Session.Engine
 
 /// Who has which cookie name and which place in a store: two kinds of sessions must share neither.
 [<Sealed>]
-type SessionNames() =
+type internal SessionNames() =
     let taken = ConcurrentDictionary<string, Type>(StringComparer.Ordinal)
 
     /// The type that has it already, if it is another one.
@@ -21,7 +21,7 @@ type SessionNames() =
         if owner = dataType then None else Some owner
 
 [<Sealed>]
-type SessionHost<'T>(service: SessionService<'T>, names: SessionNames) =
+type internal SessionHost<'T>(service: SessionService<'T>, names: SessionNames) =
     inherit BackgroundService()
 
     let log = service.Log

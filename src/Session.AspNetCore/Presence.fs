@@ -6,7 +6,7 @@ open Session.Domain
 open Session.Engine
 
 /// What the request came with.
-type Origin =
+type internal Origin =
     /// No token came.
     | New = 0
     /// A live session.
@@ -17,7 +17,7 @@ type Origin =
     | Invalid = 3
 
 /// Where in its life the session of a request is.
-type Phase =
+type internal Phase =
     | None = 0
     | Created = 1
     | Active = 2

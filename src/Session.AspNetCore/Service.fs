@@ -159,7 +159,7 @@ type SessionService<'T>
     member _.Engine = engine
     member _.Clock = clock
     member _.Log: ILogger = log
-    member val Transport = Transport(settings, engine.Hasher)
+    member val internal Transport = Transport(settings, engine.Hasher)
     /// Whether decisions explain themselves to the client.
     member _.Explains = isDevelopment
     /// Whether the middleware is in the pipeline.

@@ -9,14 +9,14 @@ open Session.Engine
 
 /// What a request brought.
 [<Struct; NoEquality; NoComparison>]
-type Arrival =
+type internal Arrival =
     | NothingCame
     /// Something under our name that is no token, or two different values, or a cookie and a header at once.
     | Garbage
     | TokenCame of PresentedToken
 
 [<Sealed>]
-type Transport(settings: SessionSettings, hasher: SecretHasher) =
+type internal Transport(settings: SessionSettings, hasher: SecretHasher) =
     let name = SessionSettings.cookieName settings
 
     let attributes isSecure =

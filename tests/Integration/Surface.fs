@@ -49,10 +49,98 @@ let private blocks (text: string) =
 
 let private flat (text: string) = String.Join("", text |> Seq.filter (fun c -> not (Char.IsWhiteSpace c)))
 
+// -- the public API of each package, a line each, in a file that a change of it changes, too
+
+let rec private nameOf (t: Type) : string =
+    if t.IsGenericParameter then
+        t.Name
+    elif t.IsArray then
+        nameOf (nonNull (t.GetElementType())) + "[]"
+    elif t.IsByRef then
+        "ref " + nameOf (nonNull (t.GetElementType()))
+    else
+        let name = if t.IsNested then nameOf (nonNull t.DeclaringType) + "." + t.Name else t.Name
+        let name = if name.Contains '`' then name.Substring(0, name.IndexOf '`') else name
+
+        match t.GetGenericArguments() with
+        | [||] -> name
+        | arguments -> name + "<" + String.Join(", ", Array.map nameOf arguments) + ">"
+
+let private isOwn (m: MemberInfo) =
+    match m with
+    // What a property or an event consists of, and what a union or a record compares itself with.
+    | :? MethodInfo as method ->
+        not method.IsSpecialName
+        && not (Seq.contains method.Name [ "Equals"; "GetHashCode"; "CompareTo"; "ToString"; "GetType" ])
+    | :? FieldInfo as field -> not field.IsSpecialName
+    | _ -> true
+
+let private line (m: MemberInfo) =
+    let parametersOf (method: MethodBase) =
+        let each (parameter: ParameterInfo) =
+            let name = if isNull parameter.Name then "" else " " + parameter.Name
+            nameOf parameter.ParameterType + name + (if parameter.IsOptional then " = default" else "")
+
+        String.Join(", ", method.GetParameters() |> Array.map each)
+
+    match m with
+    | :? ConstructorInfo as it -> $"new({parametersOf it})"
+    | :? MethodInfo as it ->
+        let generic = if it.IsGenericMethod then nameOf (it.GetGenericArguments()[0]) else ""
+        let generic = if generic = "" then "" else "<" + generic + ">"
+        let kind = if it.IsStatic then "static " else ""
+        $"{kind}{it.Name}{generic}({parametersOf it}): {nameOf it.ReturnType}"
+    | :? PropertyInfo as it ->
+        let set = if isNull (it.GetSetMethod()) then "" else "; set"
+        $"{it.Name}: {nameOf it.PropertyType} {{ get{set} }}"
+    | :? FieldInfo as it -> $"{it.Name}: {nameOf it.FieldType}"
+    | it -> it.Name
+
+let private apiOf (assembly: Assembly) =
+    let flags = BindingFlags.Public ||| BindingFlags.Instance ||| BindingFlags.Static ||| BindingFlags.DeclaredOnly
+
+    [ for t in assembly.GetExportedTypes() |> Array.sortBy nameOf do
+          if not (t.FullName |> Option.ofObj |> Option.exists _.StartsWith("<")) then
+              nameOf t
+
+              for m in t.GetMembers flags |> Array.filter isOwn |> Array.map line |> Array.distinct |> Array.sort do
+                  "    " + m ]
+
+let private packages =
+    [ typeof<Session.Domain.Live>.Assembly
+      typeof<Session.Engine.StoredRecord>.Assembly
+      typeof<Session.AspNetCore.SessionSettings>.Assembly
+      typeof<SessionId>.Assembly
+      typeof<Session.Stores.Sqlite.SqliteStore>.Assembly
+      typeof<Session.Stores.Redis.RedisStore>.Assembly
+      typeof<Session.Stores.Mongo.MongoStore>.Assembly
+      typeof<Session.Stores.DistributedCache.DistributedCacheStore>.Assembly
+      typeof<Session.Stores.Testing.StoreContract>.Assembly ]
+
+let private publicApi (assembly: Assembly) =
+    let name = nonNull (assembly.GetName().Name)
+
+    testCase $"the public API of {name} is as its file says" (fun () ->
+        let file = Path.Combine(root (DirectoryInfo AppContext.BaseDirectory), "docs", "api", name + ".txt")
+
+        let now = apiOf assembly
+
+        if Environment.GetEnvironmentVariable "SESSION_WRITE_API" = "1" then
+            File.WriteAllLines(file, now)
+
+        let said = if File.Exists file then List.ofArray (File.ReadAllLines file) else []
+
+        Expect.equal
+            (List.except said now, List.except now said)
+            ([], [])
+            "what is new, and what is gone: if it is meant, run the tests once with SESSION_WRITE_API=1")
+
 let all =
     testList
         "surface"
-        [ testCase "no F# type shows in a C# signature" (fun () ->
+        [ yield! List.map publicApi packages
+
+          testCase "no F# type shows in a C# signature" (fun () ->
               let leaks =
                   [ for t in typeof<SessionId>.Assembly.GetExportedTypes() do
                         for m in t.GetMembers() do
