@@ -31,9 +31,12 @@ BENCH_RESULTS=$PWD/bench/results
 export BENCH_RESULTS
 mkdir -p "$BENCH_RESULTS"
 
+# A command of the path, or a path with wildcards: PostgreSQL's programs are in a folder of their version.
+available() { command -v "$1" >/dev/null || { [[ $1 == */* ]] && compgen -G "$1" >/dev/null; }; }
+
 # need COMMAND PACKAGE: makes a system command available, or says loudly that it is missing.
 need() {
-  command -v "$1" >/dev/null && return 0
+  available "$1" && return 0
   local sudo=()
   [ "$(id -u)" -eq 0 ] || sudo=(sudo -n)
   if command -v apt-get >/dev/null && "${sudo[@]}" true 2>/dev/null; then
@@ -41,7 +44,7 @@ need() {
     local apt=("${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -y)
     { "${apt[@]}" install --no-install-recommends "$2" || { "${apt[@]}" update && "${apt[@]}" install --no-install-recommends "$2"; }; } \
       </dev/null >/dev/null 2>&1
-    command -v "$1" >/dev/null && return 0
+    available "$1" && return 0
   fi
   printf '\n*** MISSING: the command "%s" (package "%s"). What needs it is not measured. ***\n\n' "$1" "$2" >&2
   return 1
@@ -63,6 +66,7 @@ for part in "${parts[@]}"; do
     peers)
       need wrk wrk
       need redis-server redis-server
+      need '/usr/lib/postgresql/*/bin/initdb' postgresql
       if need node nodejs && need npm npm; then
         (cd bench/node && npm ci --no-audit --no-fund --loglevel=error </dev/null) ||
           printf '\n*** npm ci failed: express is not measured. ***\n\n' >&2

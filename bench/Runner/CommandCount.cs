@@ -7,6 +7,21 @@ namespace Bench.Runner;
 /// </summary>
 internal static class CommandCount
 {
+    /// <summary>The statements that reach PostgreSQL, by its own count. Each variant has a database to itself.</summary>
+    public static async Task<double> PerRequestAsync(
+        Server server,
+        PostgresServer postgres,
+        string endpoint,
+        IReadOnlyList<string> cookies
+    )
+    {
+        var count = await postgres.StatementsDuringAsync(
+            server.Variant.Name,
+            () => Browser.VisitAsync(server, endpoint, cookies)
+        );
+        return (double)count / cookies.Count;
+    }
+
     public static async Task<double> PerRequestAsync(
         Server server,
         RedisServer redis,

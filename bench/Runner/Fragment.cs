@@ -63,7 +63,9 @@ internal static class Fragment
               the same cart under a key from a cookie, (de)serializes it with the same generated code, and sets the same time to
               live; it checks, hashes and versions nothing. `redis-swap` is that with what ours has too: it sets by a script that first
               looks whether it is what was read, as whoever loses no update has to, and the driver does its I/O on the thread
-              pool instead of threads of its own. All answer the same JSON.
+              pool instead of threads of its own. `postgres-bare` selects (and updates, where the version is still the same) a row of
+              a table with the columns and indexes of ours, with the driver as it comes, and commits as our routine writes do; `postgres-tuned` is
+              that with prepared statements and without the reset of a connection that goes back to its pool, as ours. All answer the same JSON.
             - Every server has its default settings, but for a cookie that plain HTTP may carry. Node runs as one process with one
               thread, as its documentation starts it; the ASP.NET Core servers use all cores that wrk leaves.
 
@@ -86,6 +88,10 @@ internal static class Fragment
         ("read", "builtin-redis", "redis-bare"),
         ("read", "ours-redis", "builtin-redis"),
         ("read", "ours-redis", "express"),
+        ("read", "ours-postgres", "postgres-bare"),
+        ("read", "postgres-tuned", "postgres-bare"),
+        ("read", "ours-postgres", "postgres-tuned"),
+        ("read", "ours-postgres", "express-pg"),
         ("write", "ours-memory", "none"),
         ("write", "ours-memory", "json"),
         ("write", "builtin-memory", "none"),
@@ -97,12 +103,17 @@ internal static class Fragment
         ("write", "builtin-redis", "redis-bare"),
         ("write", "ours-redis", "builtin-redis"),
         ("write", "ours-redis", "express"),
+        ("write", "ours-postgres", "postgres-bare"),
+        ("write", "postgres-tuned", "postgres-bare"),
+        ("write", "ours-postgres", "postgres-tuned"),
+        ("write", "ours-postgres", "express-pg"),
         ("plain", "ours-memory", "none"),
         ("plain", "builtin-memory", "none"),
         ("plain", "ours-sqlite", "none"),
         ("plain", "ours-redis", "none"),
         ("plain", "builtin-redis", "none"),
         ("plain", "ours-redis", "express"),
+        ("plain", "ours-postgres", "none"),
     ];
 
     private static void Pair(StringBuilder text, Results results, string endpoint, string variant, string other)
@@ -123,7 +134,7 @@ internal static class Fragment
     {
         text.Append("### Raw figures\n\nMedian over the rounds (smallest–largest).\n\n");
         text.Append(
-            "| endpoint | variant | req/s | p50 ms | p99 ms | server CPU µs/req | bytes/req | Redis commands sent/req | run in Redis/req | wrk's core |\n"
+            "| endpoint | variant | req/s | p50 ms | p99 ms | server CPU µs/req | bytes/req | commands sent/req | run in Redis/req | wrk's core |\n"
         );
         text.Append("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n");
         foreach (var endpoint in Plan.Endpoints)
@@ -177,7 +188,8 @@ internal static class Fragment
             program differ by some percent for as long as they live; `wrk -t1 -c{Plan.Connections}` over the loopback, {plan.Sessions} sessions in turn,
             begun anew in each round and each presented once before. A run with a refused request, a socket error or a timeout is invalid. CPU is
             the server process's by /proc; bytes by `GC.GetTotalAllocatedBytes`; commands sent by `MONITOR` over {plan.Sessions} single
-            requests (who sent them is told apart, what runs inside scripts does not count); commands run in Redis by `INFO
+            requests (who sent them is told apart, what runs inside scripts does not count); those of PostgreSQL by its own
+            count of statements in the variant's database (`pg_stat_statements`); commands run in Redis by `INFO
             commandstats` over the whole measurement (inside scripts too). "wrk's core" near 100% means that wrk was the
             limit: the server could do more, and only the CPU per request tells by how much.
 

@@ -6,7 +6,7 @@ namespace Bench.Runner;
 /// All servers side by side, one of them under load at a time, in rounds: what changes on the machine meets them all. Each
 /// round with processes of its own: two of the same program differ by more than one does from one moment to the next.
 /// </summary>
-internal sealed class Peers(Plan plan, Workshop workshop)
+internal sealed class Peers(Plan plan, Workshop workshop, IReadOnlyList<string> only)
 {
     private readonly List<Measurement> _measurements = [];
     private readonly List<CommandsSent> _commands = [];
@@ -19,9 +19,14 @@ internal sealed class Peers(Plan plan, Workshop workshop)
             throw new InvalidOperationException("wrk is missing: there is nothing to measure with.");
 
         await using var redis = Tool.Exists("redis-server") ? await RedisServer.StartAsync(workshop.Scratch) : null;
-        var variants = Variant.All.Where(variant => IsPossible(variant, redis is not null)).ToList();
+        await using var postgres = PostgresServer.Programs is null ? null : await PostgresServer.StartAsync();
+        var places = new Places(redis, postgres);
+        var variants = Variant
+            .All.Where(variant => only.Count == 0 || only.Contains(variant.Name))
+            .Where(variant => IsPossible(variant, places))
+            .ToList();
         for (var round = 1; round <= plan.Rounds; round++)
-            await RoundAsync(round, variants, redis);
+            await RoundAsync(round, variants, places);
 
         return new Results(
             DateTime.UtcNow.ToString("yyyy-MM-dd"),
@@ -34,10 +39,11 @@ internal sealed class Peers(Plan plan, Workshop workshop)
         );
     }
 
-    private bool IsPossible(Variant variant, bool hasRedis)
+    private bool IsPossible(Variant variant, Places places)
     {
         var needs =
-            variant.Keeps == Variant.Store.Redis && !hasRedis ? "redis-server"
+            variant.Keeps == Variant.Store.Redis && places.Redis is null ? "redis-server"
+            : variant.Keeps == Variant.Store.Postgres && places.Postgres is null ? "postgresql"
             : variant.OnNode && !Tool.Exists("node") ? "node"
             : variant.OnNode && !Directory.Exists(workshop.NodeModules) ? "its npm packages (npm ci in bench/node)"
             : null;
@@ -49,7 +55,7 @@ internal sealed class Peers(Plan plan, Workshop workshop)
         return false;
     }
 
-    private async Task RoundAsync(int round, IReadOnlyList<Variant> variants, RedisServer? redis)
+    private async Task RoundAsync(int round, IReadOnlyList<Variant> variants, Places places)
     {
         var servers = new List<Server>();
         try
@@ -58,7 +64,7 @@ internal sealed class Peers(Plan plan, Workshop workshop)
             var cookies = new Dictionary<Server, IReadOnlyList<string>>();
             foreach (var variant in variants)
             {
-                servers.Add(await Server.StartAsync(variant, workshop, redis));
+                servers.Add(await Server.StartAsync(variant, workshop, places));
                 await Browser.CheckAsync(servers[^1]);
                 cookies[servers[^1]] = await Browser.BeginSessionsAsync(servers[^1], plan.Sessions);
             }
@@ -67,7 +73,7 @@ internal sealed class Peers(Plan plan, Workshop workshop)
             {
                 // Forth and back, so that nobody always comes after the same one.
                 foreach (var server in round % 2 == 1 ? servers : servers.AsEnumerable().Reverse())
-                    await OneAsync(round, server, endpoint, cookies[server], redis);
+                    await OneAsync(round, server, endpoint, cookies[server], places);
             }
         }
         finally
@@ -77,23 +83,20 @@ internal sealed class Peers(Plan plan, Workshop workshop)
         }
     }
 
-    private async Task OneAsync(
-        int round,
-        Server server,
-        string endpoint,
-        IReadOnlyList<string> cookies,
-        RedisServer? redis
-    )
+    private async Task OneAsync(int round, Server server, string endpoint, IReadOnlyList<string> cookies, Places places)
     {
         // Long enough that the code of the endpoint is compiled for good.
         Note(await Wrk.RunAsync(workshop, server, endpoint, cookies, plan.WarmUpSeconds), server, endpoint);
-        if (round == 1 && server.Variant.Keeps == Variant.Store.Redis)
+        if (round == 1 && server.Variant.Keeps is Variant.Store.Redis or Variant.Store.Postgres)
         {
-            var sent = await CommandCount.PerRequestAsync(server, redis!, endpoint, cookies);
+            var sent =
+                server.Variant.Keeps == Variant.Store.Redis
+                    ? await CommandCount.PerRequestAsync(server, places.Redis!, endpoint, cookies)
+                    : await CommandCount.PerRequestAsync(server, places.Postgres!, endpoint, cookies);
             _commands.Add(new CommandsSent(server.Variant.Name, endpoint, sent));
         }
 
-        var measured = await MeasureAsync(round, server, endpoint, cookies, redis);
+        var measured = await MeasureAsync(round, server, endpoint, cookies, places.Redis);
         Note(measured.Load, server, endpoint);
         _measurements.Add(measured);
         Console.WriteLine(

@@ -1,4 +1,5 @@
 // Runner peers [--quick] [--rounds N] [--seconds N]   measures the peers, writes their figures, text and chart
+//   [--warm-up N] and, with --quick, [--only NAME,NAME]: some of the variants
 // Runner render [--quick]                             text and chart again, from the figures that are there
 // Runner assemble [--quick]                           RESULTS.md from the fragments
 using System.Globalization;
@@ -8,6 +9,7 @@ using Bench.Shared;
 CultureInfo.CurrentCulture = CultureInfo.InvariantCulture;
 Leftovers.Watch();
 var quick = args.Contains("--quick");
+string[] only = [];
 var plan = quick ? Plan.Quick : Plan.Full;
 for (var i = 1; i < args.Length; i++)
 {
@@ -15,6 +17,11 @@ for (var i = 1; i < args.Length; i++)
         plan = plan with { Rounds = int.Parse(args[++i]) };
     else if (args[i] == "--seconds")
         plan = plan with { Seconds = int.Parse(args[++i]) };
+    else if (args[i] == "--warm-up")
+        plan = plan with { WarmUpSeconds = int.Parse(args[++i]) };
+    // What is published is of all variants in one run.
+    else if (args[i] == "--only" && quick)
+        only = args[++i].Split(',');
     else if (args[i] != "--quick")
     {
         Console.Error.WriteLine($"Unknown: {args[i]}");
@@ -27,7 +34,7 @@ var figures = Path.Combine(workshop.Fragments, "peers.json");
 switch (args.FirstOrDefault())
 {
     case "peers":
-        var results = await new Peers(plan, workshop).RunAsync();
+        var results = await new Peers(plan, workshop, only).RunAsync();
         JsonFile.Write(figures, results);
         Report.Render(results, workshop);
         foreach (var target in Target.All(results))

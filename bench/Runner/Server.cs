@@ -24,12 +24,16 @@ internal sealed class Server : IAsyncDisposable
 
     public double CpuSeconds => Cpu.SecondsOf(_process.Id);
 
-    public static async Task<Server> StartAsync(Variant variant, Workshop workshop, RedisServer? redis)
+    public static async Task<Server> StartAsync(Variant variant, Workshop workshop, Places places)
     {
         var port = Shared.Port.Free();
+        if (variant.Keeps == Variant.Store.Postgres)
+            await places.Postgres!.CreateAsync(variant.Name);
         var place = variant.Keeps switch
         {
-            Variant.Store.Redis => redis!.Address,
+            Variant.Store.Redis => places.Redis!.Address,
+            Variant.Store.Postgres when variant.OnNode => places.Postgres!.Url(variant.Name),
+            Variant.Store.Postgres => places.Postgres!.Address(variant.Name),
             Variant.Store.File => Path.Combine(workshop.Scratch, variant.Name + ".db"),
             _ => "",
         };

@@ -52,9 +52,15 @@ internal sealed record Target(
                 "builtin-redis"
             ),
             Rate(results, "Redis, read", "ours-redis", "express", "read", 4, "builtin-redis"),
-            Commands(results, "read", 1),
-            Commands(results, "write", 2),
-            Commands(results, "plain", 0),
+            Commands(results, "Redis", "read", 1),
+            Commands(results, "Redis", "write", 2),
+            Commands(results, "Redis", "plain", 0),
+            Rate(results, "PostgreSQL, read", "ours-postgres", "postgres-bare", "read", 0.92),
+            Rate(results, "PostgreSQL, write", "ours-postgres", "postgres-bare", "write", 0.85),
+            Rate(results, "PostgreSQL, read", "ours-postgres", "express-pg", "read", 4),
+            Commands(results, "PostgreSQL", "read", 1),
+            Commands(results, "PostgreSQL", "write", 2),
+            Commands(results, "PostgreSQL", "plain", 0),
             Bytes(results),
         ];
 
@@ -77,7 +83,7 @@ internal sealed record Target(
         string other,
         string endpoint,
         double bound,
-        string builtIn
+        string? builtIn = null
     )
     {
         var ratio = Ratio(results, variant, other, endpoint);
@@ -86,7 +92,7 @@ internal sealed record Target(
             $"≥ {Number(bound)}",
             ratio?.Measured,
             ratio?.Rounds,
-            Ratio(results, builtIn, other, endpoint)?.Measured,
+            builtIn is null ? null : Ratio(results, builtIn, other, endpoint)?.Measured,
             bound,
             measured => measured >= bound
         );
@@ -111,13 +117,13 @@ internal sealed record Target(
     }
 
     // Commands of the background (the sweeper's) may fall into the count: they are no request's.
-    private static Target Commands(Results results, string endpoint, int expected) =>
+    private static Target Commands(Results results, string store, string endpoint, int expected) =>
         new(
-            $"Redis, {(endpoint == "plain" ? "session untouched" : endpoint)}: commands per request",
+            $"{store}, {(endpoint == "plain" ? "session untouched" : endpoint)}: round trips per request",
             $"= {expected}",
-            results.Sent("ours-redis", endpoint),
+            results.Sent(store == "Redis" ? "ours-redis" : "ours-postgres", endpoint),
             null,
-            results.Sent("builtin-redis", endpoint),
+            store == "Redis" ? results.Sent("builtin-redis", endpoint) : null,
             expected,
             sent => Math.Abs(sent - expected) < 0.02
         );

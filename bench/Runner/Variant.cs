@@ -17,6 +17,7 @@ internal sealed record Variant(
         Memory,
         File,
         Redis,
+        Postgres,
     }
 
     internal enum Role
@@ -45,6 +46,20 @@ internal sealed record Variant(
         new("ours-redis", "this library, Redis", Store.Redis, Role.Ours),
         new("builtin-redis", "Microsoft.AspNetCore.Session, Redis", Store.Redis),
         new("express", "express-session and connect-redis on Node", Store.Redis, OnNode: true),
+        new(
+            "postgres-bare",
+            "bare SELECT / SELECT and versioned UPDATE in a table like this library's, the driver as it comes, commits as those of our routine writes",
+            Store.Postgres,
+            Role.Limit
+        ),
+        new(
+            "postgres-tuned",
+            "the same with prepared statements, on connections that are not reset: what this library asks of PostgreSQL, with nothing around it",
+            Store.Postgres,
+            Role.Limit
+        ),
+        new("ours-postgres", "this library, PostgreSQL", Store.Postgres, Role.Ours),
+        new("express-pg", "express-session and connect-pg-simple on Node", Store.Postgres, OnNode: true),
     ];
 
     /// <summary>Those that were measured.</summary>

@@ -1,4 +1,4 @@
-// One server of the comparison: Web VARIANT PORT [REDIS or FILE]. The endpoints are the same in each:
+// One server of the comparison: Web VARIANT PORT [REDIS, FILE or POSTGRES]. The endpoints are the same in each:
 //   /plain  touches no session      /read  reads the cart      /write  changes the cart      /new  begins a session
 using System.Text.Json;
 using Bench.Web;
@@ -27,6 +27,7 @@ void Ours(Action<Session.Engine.SessionBuilder> store) =>
 
 IDatabase? database = null;
 byte[]? swap = null;
+BarePostgres? postgres = null;
 switch (variant)
 {
     case "none":
@@ -57,6 +58,13 @@ switch (variant)
         break;
     case "ours-redis":
         Ours(sessions => sessions.UseRedis(redis));
+        break;
+    case "postgres-bare":
+    case "postgres-tuned":
+        postgres = await BarePostgres.OpenAsync(place, isTuned: variant == "postgres-tuned");
+        break;
+    case "ours-postgres":
+        Ours(sessions => sessions.UsePostgres(place));
         break;
     case "builtin-memory":
         builder.Services.AddDistributedMemoryCache();
@@ -115,6 +123,36 @@ else if (variant.StartsWith("builtin"))
             await http.Session.LoadAsync();
             var cart = Take(http.Session);
             return Put(http.Session, cart with { Changes = cart.Changes + 1 });
+        }
+    );
+}
+else if (postgres is not null)
+{
+    app.MapGet(
+        "/new",
+        async (HttpContext http) =>
+        {
+            var key = Guid.NewGuid().ToString("N");
+            http.Response.Cookies.Append("sid", key);
+            await postgres.InsertAsync(key, Bytes(Cart.New));
+            return Of(Cart.New);
+        }
+    );
+    app.MapGet(
+        "/read",
+        async Task<Answer> (HttpContext http) =>
+            Of(Parse((await postgres.ReadAsync(http.Request.Cookies["sid"]!)).Body))
+    );
+    app.MapGet(
+        "/write",
+        async (HttpContext http) =>
+        {
+            var key = http.Request.Cookies["sid"]!;
+            var (version, body) = await postgres.ReadAsync(key);
+            var cart = Parse(body);
+            cart = cart with { Changes = cart.Changes + 1 };
+            await postgres.SwapAsync(key, version, Bytes(cart));
+            return Of(cart);
         }
     );
 }

@@ -1,12 +1,20 @@
-// The peer on Node: node server.js PORT REDIS. The same endpoints as bench/Web, express-session as its documentation sets it up.
+// The peers on Node: node server.js PORT REDIS-or-POSTGRES. The same endpoints as bench/Web, express-session as its documentation sets it up.
+import connectPg from "connect-pg-simple";
 import { RedisStore } from "connect-redis";
 import express from "express";
 import session from "express-session";
 import { createClient } from "redis";
 
-const [port, redis] = process.argv.slice(2);
-const client = createClient({ url: `redis://${redis}`, name: "express" });
-await client.connect();
+const [port, place] = process.argv.slice(2);
+
+const openRedis = async () => {
+  const client = createClient({ url: `redis://${place}`, name: "express" });
+  await client.connect();
+  return new RedisStore({ client });
+};
+
+const openPostgres = () => new (connectPg(session))({ conString: place, createTableIfMissing: true });
+const store = place.startsWith("postgres:") ? openPostgres() : await openRedis();
 
 const app = express();
 // What the others do not do either.
@@ -14,7 +22,7 @@ app.disable("etag");
 app.disable("x-powered-by");
 app.get("/allocated", (_, response) => response.send("0"));
 app.use(
-  session({ store: new RedisStore({ client }), secret: "of the benchmark", resave: false, saveUninitialized: false }),
+  session({ store, secret: "of the benchmark", resave: false, saveUninitialized: false }),
 );
 
 const newCart = () => ({ user: "", changes: 0, items: [1, 2, 3].map((i) => `item-000${i}-of-the-shop`) });

@@ -25,8 +25,11 @@ _ = (Environment.GetEnvironmentVariable("SHOP_STORE") ?? "sqlite") switch
     "memory" => sessions.UseMemory(),
     "redis" => sessions.UseRedis(Environment.GetEnvironmentVariable("SHOP_REDIS") ?? "localhost:6379"),
     "mongo" => sessions.UseMongo(Environment.GetEnvironmentVariable("SHOP_MONGO") ?? "mongodb://localhost/shop"),
+    "postgres" => sessions.UsePostgres(
+        Environment.GetEnvironmentVariable("SHOP_POSTGRES") ?? "Host=localhost;Database=shop"
+    ),
     var other => throw new InvalidOperationException(
-        $"SHOP_STORE is '{other}': set it to sqlite, memory, redis or mongo."
+        $"SHOP_STORE is '{other}': set it to sqlite, memory, redis, mongo or postgres."
     ),
 };
 

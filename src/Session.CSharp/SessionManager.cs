@@ -1,3 +1,4 @@
+using System.Data.Common;
 using System.Runtime.CompilerServices;
 using Microsoft.AspNetCore.Http;
 using Microsoft.FSharp.Core;
@@ -78,6 +79,41 @@ public sealed class SessionManager<T>
             .DestroyAll(subject, kept, DestroyReason.Revoked, cancellationToken)
             .ConfigureAwait(false);
         return ended.OrThrow();
+    }
+
+    /// <summary>
+    /// Ends every session of a subject but <paramref name="except"/> inside a transaction of the application's: a password change
+    /// that is rolled back ends nobody, and once one is committed nobody lives whose sign-in was acknowledged before.
+    /// </summary>
+    /// <remarks>
+    /// From this call to the end of the transaction a sign-in of the subject waits, so commit soon, and let nothing in
+    /// between sign the same subject in. Change the password first, in the same transaction. For a store in the
+    /// application's own database: PostgreSQL. After an exception roll back.
+    /// </remarks>
+    /// <param name="subject">Whose.</param>
+    /// <param name="transaction">Begun by the application, READ COMMITTED, in the database that has the sessions.</param>
+    /// <param name="except">One that stays; null or empty: none.</param>
+    /// <param name="cancellationToken">Stops between two sessions.</param>
+    /// <returns>How many, and what is to be done after the commit: <see cref="PendingEnds.CompleteAsync"/>, or <see cref="PendingEnds.CommitAsync"/> in place of the commit.</returns>
+    /// <exception cref="ArgumentException">No session can be of this subject, or the transaction is one of another database system.</exception>
+    /// <exception cref="InvalidOperationException">The transaction is over, in another database, or not READ COMMITTED.</exception>
+    /// <exception cref="NotSupportedException">The store has no transactions of the application's.</exception>
+    /// <exception cref="SessionUnavailableException">The store did not answer.</exception>
+    public async Task<PendingEnds> DestroyAllAsync(
+        string subject,
+        DbTransaction transaction,
+        SessionId? except = null,
+        CancellationToken cancellationToken = default
+    )
+    {
+        Translate.ThrowUnlessSubject(subject);
+        ArgumentNullException.ThrowIfNull(transaction);
+        cancellationToken.ThrowIfCancellationRequested();
+        var kept = except is { IsEmpty: false } id ? FSharpOption<string>.Some(id.Value) : FSharpOption<string>.None;
+        var pending = await _engine
+            .DestroyAllIn(transaction, subject, kept, DestroyReason.Revoked, cancellationToken)
+            .ConfigureAwait(false);
+        return new PendingEnds(pending.OrThrow(), transaction);
     }
 
     /// <summary>Ends every session of every subject, and the anonymous ones, and says how many: after an incident, or a restored backup (ASVS 7.4.5).</summary>

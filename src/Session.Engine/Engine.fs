@@ -2,6 +2,7 @@
 namespace Session.Engine
 
 open System
+open System.Data.Common
 open System.Runtime.ExceptionServices
 open System.Threading
 open System.Threading.Tasks
@@ -158,6 +159,25 @@ type SessionEngine
         (subject: string, except: string option, reason: DestroyReason, cancel: CancellationToken)
         : Task<Result<int, SessionError>> =
         toldOf (fun errand -> subjects.DestroyAll(subject, except, reason, errand, cancel))
+
+    /// The same inside a transaction of the application's: none ends before its commit. No sign-in of the subject is stored
+    /// meanwhile, so once it is committed none lives that was acknowledged before. An error: roll back, nobody has ended.
+    member _.DestroyAllIn
+        (
+            transaction: DbTransaction,
+            subject: string,
+            except: string option,
+            reason: DestroyReason,
+            cancel: CancellationToken
+        ) : Task<Result<PendingEnds, SessionError>> =
+        let within (joined: ISessionStore) errand =
+            let access = StoreAccess(joined, settings, waits, clock, log)
+            let writers = Writers access
+            let subjects = Subjects(access, writers, Limits(access, writers, settings), settings)
+            subjects.DestroyAll(subject, except, reason, errand, cancel)
+
+        let unavailable error = access.NotLoaded(error, cancel)
+        Joining.destroyAll store within (Errand(waits, false)) unavailable announcer.TellAll transaction subject cancel
 
     /// Ends every session of everybody, and says how many there were. None that was stored before the call lives then;
     /// those that begin meanwhile may.

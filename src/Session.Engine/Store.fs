@@ -3,6 +3,7 @@ namespace Session.Engine
 
 open System
 open System.Collections.Generic
+open System.Data.Common
 open System.Threading
 open System.Threading.Tasks
 
@@ -198,9 +199,23 @@ type IRemovesVersion =
     abstract RemoveVersion:
         id: string * version: int64 * operation: int64 * cancellationToken: CancellationToken -> ValueTask
 
+/// What a store can do besides, if it keeps its records in a database of the application's: sessions end together with a
+/// change of the application's own, or not at all.
+type IJoinsTransaction =
+    /// The same records, read and changed inside this transaction: `Load`, `Replace` and `BySubject`. From here to the end
+    /// of the transaction nobody stores a sign-in of the subject, and `BySubject` has all that were stored before: so none
+    /// that was acknowledged before the commit is missed. Whatever is written lasts as the commit does, which is
+    /// synchronous then.
+    abstract Join:
+        transaction: DbTransaction * subject: string * cancellationToken: CancellationToken -> ValueTask<ISessionStore>
+
 /// What all stores have in common.
 [<RequireQualifiedAccess>]
 module SessionStore =
+    /// Of a store that cannot end sessions inside a transaction.
+    let cannotJoin =
+        "The session store has no transactions of the application's: keep the sessions in PostgreSQL (UsePostgres), in the application's own database, or end them after the commit."
+
     /// Removes this very record. A store that cannot compare and remove in one step is asked in two.
     let removeVersion (store: ISessionStore) (record: StoredRecord) (cancel: CancellationToken) : ValueTask =
         match store with
@@ -279,6 +294,14 @@ type ForwardingStore(inner: ISessionStore) =
 
     default _.Reschedule(id, version, dueAt, cancel) = inner.Reschedule(id, version, dueAt, cancel)
 
+    abstract Join:
+        transaction: DbTransaction * subject: string * cancellationToken: CancellationToken -> ValueTask<ISessionStore>
+
+    default _.Join(transaction, subject, cancel) =
+        match inner with
+        | :? IJoinsTransaction as store -> store.Join(transaction, subject, cancel)
+        | _ -> raise (NotSupportedException SessionStore.cannotJoin)
+
     interface ISessionStore with
         member store.Prepare cancel = store.Prepare cancel
         member store.Insert(record, cancel) = store.Insert(record, cancel)
@@ -294,3 +317,6 @@ type ForwardingStore(inner: ISessionStore) =
 
     interface IRemovesVersion with
         member store.RemoveVersion(id, version, operation, cancel) = store.RemoveVersion(id, version, operation, cancel)
+
+    interface IJoinsTransaction with
+        member store.Join(transaction, subject, cancel) = store.Join(transaction, subject, cancel)

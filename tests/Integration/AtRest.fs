@@ -105,6 +105,16 @@ let private dumped kind (body: ISessionStore -> Task<unit>) : Task<byte array> =
 
             return
                 Array.append (server.Dump()) (Array.collect BsonExtensionMethods.ToBson (Array.ofList server.Commands))
+        | Postgres ->
+            use server = PostgresServer.startOne []
+            use store = openPostgresAt server.Address "sessions" ignore
+            do! body store
+            // With its write-ahead log.
+            server.Execute "CHECKPOINT"
+
+            return
+                files (Path.Combine(server.Folder, "data", "base") |> Path.GetFullPath)
+                |> Array.append (files (Path.Combine(server.Folder, "data", "pg_wal")))
         | Cache ->
             let cache = RememberingCache()
             do! body (DistributedCacheStore(cache, DistributedCacheStoreOptions()))
@@ -216,6 +226,6 @@ let all =
               Expect.exists (formsOfText "secret") (isIn (Encoding.Unicode.GetBytes "a secret")) "as UTF-16, too"
               Expect.all (forms hidden) (fun form -> not (isIn (Array.create 1000 42uy) form)) "and nothing else")
 
-          for kind in [ Sqlite; Redis; Mongo; Cache ] do
+          for kind in [ Sqlite; Redis; Mongo; Postgres; Cache ] do
               for mode in [ None; Some Sealed; Some Protected ] do
                   stolen kind mode ]

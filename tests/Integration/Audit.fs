@@ -88,6 +88,7 @@ let write (name: string) contracts (results: (Expecto.FlatTest * TestSummary) li
         servers[command] <- JsonValue.Create(versionOf command)
 
     servers["SQLite"] <- JsonValue.Create(sqlite ())
+    servers["PostgreSQL"] <- JsonValue.Create(PostgresServer.version ())
     servers["MongoDB"] <- JsonValue.Create MongoServer.name
     let all = JsonObject()
     all["tests"] <- tests

@@ -168,6 +168,27 @@ let mongo () =
           // The server's own indexes change with the document.
           Entries = None })
 
+let private postgresAt name size (server: unit -> PostgresServer.PostgresServer) (address: unit -> string) isBreakable =
+    onPlaces name size isBreakable false (fun () ->
+        let table = PostgresServer.newTable ()
+
+        { Open = fun () -> openPostgresAt (address ()) table ignore
+          OpenBreaking =
+            Some(fun requests ->
+                let wire = Wire.Wire((server ()).Port, Wire.postgres, requests)
+                let address = $"Host=127.0.0.1;Port={wire.Port};Username=postgres;Database=postgres"
+                wire, openPostgresAt address table ignore)
+          // The server's own indexes change with the row.
+          Entries = None })
+
+let postgres () =
+    let server = PostgresServer.shared.Force
+    postgresAt "Postgres" sized server (fun () -> server().Address) true
+
+/// Through a pooler that gives each transaction another connection.
+let postgresPooled (address: unit -> string) =
+    postgresAt "Postgres behind pgbouncer" sizedForCluster PostgresServer.shared.Force address false
+
 // -- broken stores: the memory store with one thing wrong
 
 let private healthy () = MemoryStore() :> ISessionStore
@@ -704,7 +725,7 @@ let private sees (name: string, _) =
         })
 
 /// Ours, each with what it has counted.
-let ours = [ memory (); sqlite (); redis (); mongo () ]
+let ours = [ memory (); sqlite (); redis (); mongo (); postgres () ]
 
 let all =
     testList

@@ -21,6 +21,9 @@ let main args =
                   Sqlite.all
                   Redis.all
                   Mongo.all
+                  Postgres.all
+                  PostgresEnds.all
+                  PostgresCrashes.all
                   DistributedCache.all
                   Moving.all
                   AtRest.all

@@ -147,6 +147,9 @@ let all =
           shop "redis" true (fun () ->
               let server = RedisServer.startOne []
               [ "SHOP_REDIS", server.Address ], server)
+          shop "postgres" true (fun () ->
+              let server = PostgresServer.startOne []
+              [ "SHOP_POSTGRES", server.Address ], server)
           shop "mongo" true (fun () ->
               let server = new MongoServer.StandIn()
               [ "SHOP_MONGO", server.Address.Replace("/?", "/shop?") ], server) ]

@@ -1021,7 +1021,7 @@ let on kind =
 let all =
     testList
         "stories"
-        [ for kind in [ Memory; Sqlite; Redis; Mongo; Protected; Sealed ] do
+        [ for kind in [ Memory; Sqlite; Redis; Mongo; Postgres; Protected; Sealed ] do
               on kind
           testList "two nodes" nodes
           restart ]

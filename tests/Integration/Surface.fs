@@ -114,6 +114,7 @@ let private packages =
       typeof<Session.Stores.Sqlite.SqliteStore>.Assembly
       typeof<Session.Stores.Redis.RedisStore>.Assembly
       typeof<Session.Stores.Mongo.MongoStore>.Assembly
+      typeof<Session.Stores.Postgres.PostgresStore>.Assembly
       typeof<Session.Stores.DistributedCache.DistributedCacheStore>.Assembly
       typeof<Session.Stores.Testing.StoreContract>.Assembly ]
 
@@ -165,7 +166,7 @@ let all =
 
               let readmes =
                   Path.Combine(top, "README.md")
-                  :: [ for store in [ "Sqlite"; "Redis"; "Mongo"; "DistributedCache"; "Testing" ] ->
+                  :: [ for store in [ "Sqlite"; "Redis"; "Mongo"; "Postgres"; "DistributedCache"; "Testing" ] ->
                            Path.Combine(top, "src", "Session.Stores", store, "README.md") ]
 
               for readme in readmes do

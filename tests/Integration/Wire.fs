@@ -54,6 +54,31 @@ let mongo: Framing =
             let isGreeting = has "hello" || has "ismaster" || has "isMaster" || has "endSessions"
             ValueSome(struct (message.Length, not isGreeting))
 
+/// PostgreSQL: a kind and a length; without a kind what a connection begins with. What a driver sends in one go ends with
+/// a Sync, and is carried out as a whole: that counts.
+let postgres: Framing =
+    fun bytes ->
+        let lengthAt (at: int) = Buffers.Binary.BinaryPrimitives.ReadInt32BigEndian(bytes.Span.Slice at)
+
+        let rec message at =
+            if bytes.Length < at + 5 then
+                ValueNone
+            else
+                let until = at + 1 + lengthAt (at + 1)
+
+                match char bytes.Span[at] with
+                | _ when until > bytes.Length -> ValueNone
+                | 'S'
+                | 'Q' -> ValueSome(struct (until, true))
+                | 'p'
+                | 'X' -> ValueSome(struct (until, false))
+                | _ -> message until
+
+        if bytes.Length < 4 then ValueNone
+        elif bytes.Span[0] <> 0uy then message 0
+        elif lengthAt 0 > bytes.Length then ValueNone
+        else ValueSome(struct (lengthAt 0, false))
+
 [<Sealed>]
 type Wire(server: int, framing: Framing, requests: int) =
     let listener = new TcpListener(IPAddress.Loopback, 0)

@@ -19,6 +19,7 @@ open Session.CSharp
 open Session.Engine
 open Session.Stores.DistributedCache
 open Session.Stores.Mongo
+open Session.Stores.Postgres
 open Session.Stores.Redis
 open Session.Stores.Sqlite
 
@@ -27,6 +28,7 @@ type StoreKind =
     | Sqlite
     | Redis
     | Mongo
+    | Postgres
     /// A distributed cache: no lists.
     | Cache
     /// Memory, with every record under Data Protection keys.
@@ -41,6 +43,7 @@ let protection kind (sessions: SessionBuilder) =
     | Sqlite
     | Redis
     | Mongo
+    | Postgres
     | Cache -> ()
     | Protected ->
         // Keys of this run, and none in the folder of whoever runs it.
@@ -65,6 +68,14 @@ let openMongoAt (address: string) (collection: string) configure =
     let options = MongoStoreOptions(ConnectionString = address, Database = "session-tests", Collection = collection)
     configure options
     new MongoStore(options)
+
+let openPostgresAt (address: string) (table: string) configure =
+    let options = PostgresStoreOptions(ConnectionString = address, Table = table)
+    configure options
+    new PostgresStore(options)
+
+/// A table of its own on the server that the tests share.
+let openPostgres () = openPostgresAt (PostgresServer.shared.Force().Address) (PostgresServer.newTable ()) ignore
 
 let minutes (n: float) = TimeSpan.FromMinutes n
 
@@ -182,6 +193,9 @@ let withStore kind (body: ISessionStore -> Task<unit>) =
         | Mongo ->
             use place = new MongoServer.Place()
             use store = openMongoAt (MongoServer.address ()) place.Collection ignore
+            do! body store
+        | Postgres ->
+            use store = openPostgres ()
             do! body store
         | Sqlite
         | Sealed ->

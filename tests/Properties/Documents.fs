@@ -15,12 +15,17 @@ let rec private rootFrom (folder: DirectoryInfo | null) =
 let private root = lazy (rootFrom (DirectoryInfo AppContext.BaseDirectory))
 let private under (path: string) = Path.Combine(root.Force(), path)
 let private page = lazy (File.ReadAllText(under "docs/SECURITY.md"))
+let private stores = lazy (File.ReadAllText(under "docs/STORES.md"))
 
 let private sources folder =
     [ for pattern in [ "*.fs"; "*.cs" ] do
           yield! Directory.EnumerateFiles(under folder, pattern, SearchOption.AllDirectories) ]
 
-let private codeSpans = lazy [ for span in Regex.Matches(page.Force(), "`([^`\r\n]+)`") -> span.Groups[1].Value ]
+let private codeSpans =
+    lazy
+        [ for page in [ page; stores ] do
+              for span in Regex.Matches(page.Force(), "`([^`\r\n]+)`") do
+                  span.Groups[1].Value ]
 
 /// `File.fs: "name"`
 let private tests =
@@ -39,7 +44,7 @@ let private requirements =
 let all =
     testList
         "documents"
-        [ testCase "SECURITY.md: every test that it names is there" (fun () ->
+        [ testCase "SECURITY.md and STORES.md: every test that they name is there" (fun () ->
               Expect.isGreaterThan (tests.Force().Length) 60 "it names tests"
 
               // A reference with a slip in its form would not be looked at.

@@ -1,5 +1,7 @@
 using Microsoft.AspNetCore.Builder;
 using Microsoft.Extensions.DependencyInjection;
+using Npgsql;
+using Session.CSharp;
 using Session.Engine;
 using Session.Stores.Sqlite;
 using Session.Stores.Testing;
@@ -26,6 +28,27 @@ internal static class StoreSnippets
     public static void Redis(WebApplicationBuilder builder)
     {
         builder.Services.AddSession<Cart>().UseRedis("localhost:6379");
+    }
+
+    public static void Postgres(WebApplicationBuilder builder)
+    {
+        builder.Services.AddSession<Cart>().UsePostgres("Host=localhost;Database=shop;Username=shop");
+    }
+
+    public static async Task PasswordChange(
+        SessionManager<Cart> sessions,
+        NpgsqlDataSource database,
+        string user,
+        string password
+    )
+    {
+        await using var connection = await database.OpenConnectionAsync();
+        await using var transaction = await connection.BeginTransactionAsync();
+        await SetPasswordAsync(user, password, transaction);
+        var ends = await sessions.DestroyAllAsync(user, transaction);
+        await ends.CommitAsync();
+
+        static Task SetPasswordAsync(string user, string password, NpgsqlTransaction transaction) => Task.CompletedTask;
     }
 
     public static void Mongo(WebApplicationBuilder builder)

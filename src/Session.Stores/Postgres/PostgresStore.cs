@@ -1,0 +1,216 @@
+using System.Data.Common;
+using Npgsql;
+using Session.Engine;
+
+namespace Session.Stores.Postgres;
+
+/// <summary>
+/// Sessions in PostgreSQL: one row each, and each change of it one statement that has the version in its condition. What must
+/// last commits synchronously; sessions can be ended inside a transaction of the application's.
+/// </summary>
+public sealed class PostgresStore : ISessionStore, IRemovesVersion, IJoinsTransaction, IAsyncDisposable, IDisposable
+{
+    private readonly PostgresStoreOptions _options;
+    private readonly Names _names;
+    private readonly Statements _statements;
+    private readonly Link _link;
+    private readonly Records _records;
+    private readonly OverdueClaims _claims;
+
+    /// <summary>Checks the settings; <c>Prepare</c>, or the first use, connects.</summary>
+    /// <param name="options">The settings. Later changes of them have no effect.</param>
+    /// <exception cref="ArgumentException">A setting is out of range, or no server is named.</exception>
+    public PostgresStore(PostgresStoreOptions options)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        OptionChecks.RequireOperationTimeout(options.OperationTimeout, nameof(PostgresStoreOptions));
+        OptionChecks.Require(
+            IsName(options.Schema, 63),
+            "PostgresStoreOptions.Schema must be 1 to 63 of A-Z a-z 0-9 _."
+        );
+        OptionChecks.Require(IsName(options.Table, 40), "PostgresStoreOptions.Table must be 1 to 40 of A-Z a-z 0-9 _.");
+        OptionChecks.Require(
+            Enum.IsDefined(options.Durability),
+            "PostgresStoreOptions.Durability must be Flushed or Applied."
+        );
+        OptionChecks.Require(
+            options.DataSource is not null || !string.IsNullOrWhiteSpace(options.ConnectionString),
+            "The PostgreSQL store needs a connection string, such as Host=localhost;Database=app, or PostgresStoreOptions.DataSource."
+        );
+
+        _options = options;
+        _names = new Names(options.Schema, options.Table);
+        _statements = new Statements(_names, options.Durability, options.FlushRoutineWrites);
+        _link = new Link(
+            options.DataSource ?? DataSources.Open(options.ConnectionString, options.OperationTimeout),
+            options.DataSource is null,
+            new Place(_names, _statements, options.CreateTables),
+            options.PrepareStatements,
+            options.OperationTimeout
+        );
+        _records = new Records(_link, _statements);
+        _claims = new OverdueClaims(_link, _statements);
+    }
+
+    async ValueTask<StoreReport> ISessionStore.Prepare(CancellationToken cancellationToken)
+    {
+        List<string> notes;
+        try
+        {
+            await _link.ReadyAsync(cancellationToken).ConfigureAwait(false);
+            notes = await ServerProbe.RunAsync(_link, cancellationToken).ConfigureAwait(false);
+        }
+        catch (Exception error) when (!cancellationToken.IsCancellationRequested && IsAway(error))
+        {
+            notes =
+            [
+                $"PostgreSQL does not answer: requests that need a session are 503 until it does. {error.Message.Split('\n')[0]}",
+            ];
+        }
+
+        var location = $"postgres:{DataSources.Location(_link.Source)}/{_names.Schema}.{_names.Table}";
+        return new StoreReport(location, true, true, notes);
+    }
+
+    ValueTask<WriteResult> ISessionStore.Insert(StoredRecord record, CancellationToken cancellationToken)
+    {
+        ArgumentNullException.ThrowIfNull(record);
+        return _records.InsertAsync(record, cancellationToken);
+    }
+
+    ValueTask<StoredRecord?> ISessionStore.Load(string id, CancellationToken cancellationToken)
+    {
+        ArgumentNullException.ThrowIfNull(id);
+        return _records.LoadAsync(id, cancellationToken);
+    }
+
+    ValueTask<WriteResult> ISessionStore.Replace(
+        StoredRecord record,
+        long expected,
+        CancellationToken cancellationToken
+    )
+    {
+        ArgumentNullException.ThrowIfNull(record);
+        return _records.ReplaceAsync(record, expected, mustLast: false, cancellationToken);
+    }
+
+    ValueTask ISessionStore.Touch(string id, DateTimeOffset at, CancellationToken cancellationToken)
+    {
+        ArgumentNullException.ThrowIfNull(id);
+        return _records.RunAsync(_statements.Touch, [Parameter.Of(id), Parameter.Of(at.UtcTicks)], cancellationToken);
+    }
+
+    ValueTask ISessionStore.Remove(string id, CancellationToken cancellationToken)
+    {
+        ArgumentNullException.ThrowIfNull(id);
+        return _records.RunAsync(_statements.Remove, [Parameter.Of(id)], cancellationToken);
+    }
+
+    ValueTask IRemovesVersion.RemoveVersion(
+        string id,
+        long version,
+        long operation,
+        CancellationToken cancellationToken
+    )
+    {
+        ArgumentNullException.ThrowIfNull(id);
+        return _records.RunAsync(
+            _statements.RemoveVersion,
+            [Parameter.Of(id), Parameter.Of(version), Parameter.Of(operation)],
+            cancellationToken
+        );
+    }
+
+    async ValueTask<StoredPage> ISessionStore.BySubject(
+        string subject,
+        string? after,
+        int limit,
+        CancellationToken cancellationToken
+    )
+    {
+        ArgumentNullException.ThrowIfNull(subject);
+        ArgumentOutOfRangeException.ThrowIfLessThan(limit, 1);
+        var found = await _records
+            .BySubjectAsync(subject, after, Paging.OneMoreThan(limit), cancellationToken)
+            .ConfigureAwait(false);
+        return Paging.Page(found, limit);
+    }
+
+    async ValueTask<StoredPage> ISessionStore.Enumerate(string? after, int limit, CancellationToken cancellationToken)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(limit, 1);
+        var found = await _records
+            .EnumerateAsync(after, Paging.OneMoreThan(limit), cancellationToken)
+            .ConfigureAwait(false);
+        return Paging.Page(found, limit);
+    }
+
+    ValueTask<long> ISessionStore.Count(CancellationToken cancellationToken) => _records.CountAsync(cancellationToken);
+
+    ValueTask<IReadOnlyList<StoredRecord>> ISessionStore.ClaimOverdue(
+        DateTimeOffset now,
+        TimeSpan lease,
+        int limit,
+        CancellationToken cancellationToken
+    )
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(limit, 1);
+        return _claims.ClaimAsync(now, lease, limit, cancellationToken);
+    }
+
+    ValueTask ISessionStore.Reschedule(
+        string id,
+        long version,
+        DateTimeOffset dueAt,
+        CancellationToken cancellationToken
+    )
+    {
+        ArgumentNullException.ThrowIfNull(id);
+        return _records.RunAsync(
+            _statements.Reschedule,
+            [Parameter.Of(id), Parameter.Of(version), Parameter.Of(dueAt.UtcTicks)],
+            cancellationToken
+        );
+    }
+
+    async ValueTask<ISessionStore> IJoinsTransaction.Join(
+        DbTransaction transaction,
+        string subject,
+        CancellationToken cancellationToken
+    )
+    {
+        ArgumentNullException.ThrowIfNull(transaction);
+        ArgumentNullException.ThrowIfNull(subject);
+        if (transaction is not NpgsqlTransaction own)
+            throw new ArgumentException(
+                $"The sessions are in PostgreSQL, and the transaction is a {transaction.GetType().Name}: hand over the NpgsqlTransaction that the change is made in.",
+                nameof(transaction)
+            );
+
+        var runner = new TransactionRunner(own, _options.OperationTimeout);
+        await TransactionGate
+            .EnterAsync(
+                runner,
+                own,
+                _names,
+                _statements,
+                await _link.MarkAsync(cancellationToken).ConfigureAwait(false),
+                subject,
+                cancellationToken
+            )
+            .ConfigureAwait(false);
+        return new TransactionStore(runner, _statements);
+    }
+
+    /// <summary>Closes the connections, if the store made them.</summary>
+    public ValueTask DisposeAsync() => _link.DisposeAsync();
+
+    /// <summary>Closes the connections, if the store made them.</summary>
+    public void Dispose() => DisposeAsync().AsTask().GetAwaiter().GetResult();
+
+    private static bool IsName(string? name, int most) =>
+        name is { Length: >= 1 } && name.Length <= most && name.All(c => char.IsAsciiLetterOrDigit(c) || c == '_');
+
+    private static bool IsAway(Exception error) =>
+        error is TimeoutException or OperationCanceledException or NpgsqlException { IsTransient: true };
+}

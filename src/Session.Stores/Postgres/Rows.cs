@@ -1,0 +1,60 @@
+using System.Runtime.CompilerServices;
+using System.Text;
+using Npgsql;
+using Session.Engine;
+
+namespace Session.Stores.Postgres;
+
+/// <summary>Records as rows. A time is its UTC ticks, a subject its UTF-8.</summary>
+internal static class Rows
+{
+    public static readonly Func<NpgsqlDataReader, ValueTask<StoredRecord?>> One = ReadOne;
+    public static readonly Func<NpgsqlDataReader, ValueTask<List<StoredRecord>>> All = ReadAll;
+    public static readonly Func<NpgsqlDataReader, ValueTask<long?>> Number = ReadNumber;
+
+    public static byte[]? Bytes(string? subject) => subject is null ? null : Encoding.UTF8.GetBytes(subject);
+
+    /// <summary>The columns of a record, $1 to $8.</summary>
+    public static NpgsqlParameter[] Parameters(StoredRecord record, byte[]? subject, int more)
+    {
+        var parameters = new NpgsqlParameter[8 + more];
+        parameters[0] = Parameter.Of(record.Id);
+        parameters[1] = Parameter.Of(record.Version);
+        parameters[2] = Parameter.Of((short)record.Kind);
+        parameters[3] = Parameter.Of(record.LastSeen.UtcTicks);
+        parameters[4] = Parameter.Of(record.DueAt.UtcTicks);
+        parameters[5] = Parameter.Of(subject);
+        parameters[6] = Parameter.Of(record.Operation);
+        parameters[7] = Parameter.Of(RecordBody.AsArray(record.Body));
+        return parameters;
+    }
+
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
+    private static async ValueTask<StoredRecord?> ReadOne(NpgsqlDataReader row) =>
+        await row.ReadAsync().ConfigureAwait(false) ? Record(row) : null;
+
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
+    private static async ValueTask<List<StoredRecord>> ReadAll(NpgsqlDataReader row)
+    {
+        var records = new List<StoredRecord>();
+        while (await row.ReadAsync().ConfigureAwait(false))
+            records.Add(Record(row));
+        return records;
+    }
+
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
+    private static async ValueTask<long?> ReadNumber(NpgsqlDataReader row) =>
+        await row.ReadAsync().ConfigureAwait(false) ? row.GetInt64(0) : null;
+
+    private static StoredRecord Record(NpgsqlDataReader row) =>
+        new(
+            row.GetString(0),
+            row.GetInt64(1),
+            (RecordKind)row.GetInt16(2),
+            new DateTimeOffset(row.GetInt64(3), TimeSpan.Zero),
+            new DateTimeOffset(row.GetInt64(4), TimeSpan.Zero),
+            row.IsDBNull(5) ? null : Encoding.UTF8.GetString(row.GetFieldValue<byte[]>(5)),
+            row.GetInt64(6),
+            row.GetFieldValue<byte[]>(7)
+        );
+}

@@ -1,0 +1,204 @@
+/// What an acknowledged sign-in and an acknowledged logout survive in PostgreSQL: a server that is killed, and the failover to a
+/// synchronous standby, under load.
+module Integration.PostgresCrashes
+
+open System
+open System.Collections.Concurrent
+open System.Diagnostics
+open System.Threading
+open System.Threading.Tasks
+open Expecto
+open Microsoft.Extensions.Logging.Abstractions
+open Integration.PostgresServer
+open Integration.World
+open Session.Domain
+open Session.Engine
+
+let private none = CancellationToken.None
+let private isLong = not (String.IsNullOrEmpty(Environment.GetEnvironmentVariable "SESSION_LONG"))
+
+let private settings: EngineSettings =
+    { Policy =
+        { Idle = TimeSpan.FromHours 4
+          Absolute = TimeSpan.FromHours 8
+          Confirm = TimeSpan.FromHours 4
+          RotateEvery = None
+          Grace = TimeSpan.FromSeconds 30L
+          Retention = TimeSpan.FromHours 4
+          OnReplay = DestroySession }
+      MaxDataBytes = 65536
+      MaxSessionsPerSubject = None
+      WhenLimitReached = EndOldest
+      ServerKey = null
+      SealsToBearer = false
+      Protector = null }
+
+let private engineOn store =
+    let silent =
+        { new INoticeBoard with
+            member _.Post _ = ValueTask.CompletedTask }
+
+    SessionEngine(store, settings, TimeProvider.System, NullLogger.Instance, silent)
+
+let private isUnavailable error =
+    match error with
+    | SessionError.Unavailable _
+    | SessionError.Unsure _
+    | SessionError.Unacknowledged _
+    | SessionError.Contended -> true
+    | _ -> false
+
+/// Signs in and out, until it is told to stop; what was acknowledged is written down.
+[<Sealed>]
+type private Load(engine: SessionEngine) =
+    let stop = new CancellationTokenSource()
+    let signedIn = ConcurrentQueue<string>()
+    let loggedOut = ConcurrentQueue<string>()
+    let failures = ConcurrentQueue<SessionError>()
+
+    let client n =
+        task {
+            let mutable i = 0
+
+            while not stop.IsCancellationRequested do
+                i <- i + 1
+
+                match! engine.Create(Token.newId, Some $"user-{n}", [| 1uy |], none) with
+                | Error error ->
+                    failures.Enqueue error
+                    do! Task.Delay 20
+                | Ok opened ->
+                    let token = opened.Issued.Value.Reveal()
+                    // A cart, which may be lost, goes before and between.
+                    let! changed = engine.Update(opened, (fun _ -> Ok [| 2uy |]), none)
+
+                    if i % 2 = 1 then
+                        signedIn.Enqueue token
+                    else
+                        match! engine.SignOut(opened, none) with
+                        | Ok _ -> loggedOut.Enqueue token
+                        | Error error -> failures.Enqueue error
+
+                    match changed with
+                    | Error error -> failures.Enqueue error
+                    | Ok _ -> ()
+        }
+
+    let running = [ for n in 1..6 -> Task.Run<unit>(fun () -> client n) ]
+    member _.SignedIn = List.ofSeq signedIn
+    member _.LoggedOut = List.ofSeq loggedOut
+    member _.Failures = List.ofSeq failures
+
+    /// Until so many more logouts are acknowledged.
+    member _.Goes(count: int) =
+        task {
+            let clock = Stopwatch.StartNew()
+            let before = loggedOut.Count
+
+            while loggedOut.Count < before + count do
+                if clock.Elapsed > TimeSpan.FromSeconds 60L then
+                    failtest "the store does not come back"
+
+                do! Task.Delay 5
+        }
+
+    member _.Stop() =
+        task {
+            stop.Cancel()
+            let! _ = Task.WhenAll running
+            ()
+        }
+
+/// How many of them are open, once the server answers.
+let private openAmong (engine: SessionEngine) (tokens: string list) =
+    task {
+        let mutable count = 0
+
+        for token in tokens do
+            let clock = Stopwatch.StartNew()
+            let mutable answer = Error(SessionError.Unavailable(TimeoutException()))
+
+            while (match answer with
+                   | Error error -> isUnavailable error && clock.Elapsed < TimeSpan.FromSeconds 30L
+                   | Ok _ -> false) do
+                let! found = engine.Present((Token.tryParse engine.Hasher (token.AsSpan())).Value, false, none)
+                answer <- found
+
+            match answer with
+            | Ok _ -> count <- count + 1
+            | Error error when isUnavailable error -> failtestf "not found again: %A" error
+            | Error _ -> ()
+
+        return count
+    }
+
+let private judge what (engine: SessionEngine) (load: Load) =
+    task {
+        do! load.Stop()
+        let signedIn, loggedOut = load.SignedIn, load.LoggedOut
+        let! alive = openAmong engine signedIn
+        let! undone = openAmong engine loggedOut
+
+        printfn
+            "Postgres, %s: %d acknowledged logouts, %d undone; %d acknowledged sign-ins, %d lost; %d requests got 503"
+            what
+            loggedOut.Length
+            undone
+            signedIn.Length
+            (signedIn.Length - alive)
+            load.Failures.Length
+
+        Expect.isGreaterThan loggedOut.Length 20 "logouts"
+        Expect.all load.Failures isUnavailable "errors are 503"
+        Expect.equal undone 0 "no acknowledged logout is undone"
+        Expect.equal (signedIn.Length - alive) 0 "no acknowledged sign-in is lost"
+    }
+
+let private kills =
+    testCaseTask
+        "kill -9 of the server under load: no acknowledged logout is undone, no acknowledged sign-in lost"
+        (fun () ->
+            task {
+                let rounds = if isLong then 200 else 4
+                use server = startOne []
+                use store = openPostgresAt server.Address "sessions" ignore
+                let engine = engineOn store
+                let load = Load engine
+
+                for _ in 1..rounds do
+                    do! load.Goes 10
+                    do! Task.Delay(Random.Shared.Next 50)
+                    server.Kill()
+                    server.Start()
+
+                do! load.Goes 10
+                do! judge $"{rounds} kills" engine load
+            })
+
+let private failovers =
+    testCaseTask
+        "failover to a synchronous standby under load: no acknowledged logout is undone, no acknowledged sign-in lost"
+        (fun () ->
+            task {
+                let rounds = if isLong then 20 else 3
+                use pair = new PostgresPair()
+                pair.Start()
+
+                use store =
+                    openPostgresAt pair.Address "sessions" (fun o -> o.OperationTimeout <- TimeSpan.FromSeconds 2L)
+
+                let engine = engineOn store
+                let load = Load engine
+
+                for _ in 1..rounds do
+                    do! load.Goes 20
+                    do! Task.Delay(Random.Shared.Next 50)
+                    pair.FailOver()
+                    do! Task.Delay 500
+                    pair.Repair()
+
+                do! load.Goes 20
+                do! judge $"{rounds} failovers" engine load
+            })
+
+let all = testList "Postgres crashes" [ kills; failovers ]
