@@ -74,7 +74,7 @@ public sealed class SessionManager<T>
     {
         Translate.ThrowUnlessSubject(subject);
         cancellationToken.ThrowIfCancellationRequested();
-        var kept = except is { IsEmpty: false } id ? FSharpOption<string>.Some(id.Value) : FSharpOption<string>.None;
+        var kept = Kept(except);
         var ended = await _engine
             .DestroyAll(subject, kept, DestroyReason.Revoked, cancellationToken)
             .ConfigureAwait(false);
@@ -109,7 +109,7 @@ public sealed class SessionManager<T>
         Translate.ThrowUnlessSubject(subject);
         ArgumentNullException.ThrowIfNull(transaction);
         cancellationToken.ThrowIfCancellationRequested();
-        var kept = except is { IsEmpty: false } id ? FSharpOption<string>.Some(id.Value) : FSharpOption<string>.None;
+        var kept = Kept(except);
         var pending = await _engine
             .DestroyAllIn(transaction, subject, kept, DestroyReason.Revoked, cancellationToken)
             .ConfigureAwait(false);
@@ -180,4 +180,7 @@ public sealed class SessionManager<T>
         ArgumentNullException.ThrowIfNull(context);
         return await Session<T>.OfAsync(context, cancellationToken).ConfigureAwait(false);
     }
+
+    private static FSharpOption<string>? Kept(SessionId? except) =>
+        except is { IsEmpty: false } id ? FSharpOption<string>.Some(id.Value) : FSharpOption<string>.None;
 }

@@ -318,15 +318,36 @@ let private renewal kind =
               let second = token again
               Expect.notEqual second lost "another one is issued"
               let! late = w.Profile lost
-              Expect.equal late 200 "the late one still confirms"
+              Expect.equal late 200 "the late one lets in: its answer came, and another is on its way"
+              let! newest = w.Get("/profile", second)
+              status 200 newest "and kills nothing: the newest confirms"
+              noCookie newest
               let! grace = w.Profile old
               Expect.equal grace 200 "the old one has its grace"
-              let! twin = w.Get("/profile", second)
-              status 401 twin "of two twins one opens"
+              let! twin = w.Get("/profile", lost)
+              status 401 twin "of two twins one opens then"
               noCookie twin
-              let! still = w.Profile lost
+              let! still = w.Profile second
               Expect.equal still 200 "and the session lives"
               Expect.equal (w.Count "Replayed") 0 "a lost twin is no replay"
+          })
+
+      story "06 a renewal whose second answer is lost costs nothing" (fun w ->
+          task {
+              let! old = w.SignIn "ann"
+              w.Clock.Advance(minutes 15.0)
+              let! first = w.Get("/profile", old)
+              let first = token first
+              w.Clock.Advance(TimeSpan.FromSeconds 30L)
+              let! lost = w.Get("/profile", old)
+              let lost = token lost
+              w.Clock.Advance(TimeSpan.FromSeconds 60L)
+              let! confirmed = w.Profile first
+              Expect.equal confirmed 200 "the newer one must have come by now: the one before confirms"
+              let! twin = w.Profile lost
+              Expect.equal twin 401 "and of two twins one opens"
+              let! still = w.Profile first
+              Expect.equal still 200 "and the session lives"
           })
 
       story "07 a replay after the grace ends the session, and is told once" (fun w ->
