@@ -66,6 +66,7 @@ public sealed class SessionManager<T>
     /// <param name="cancellationToken">Stops between two sessions; those ended so far stay ended.</param>
     /// <exception cref="ArgumentException">No session can be of this subject.</exception>
     /// <exception cref="SessionUnavailableException">Some may still live: call it again. The message says how many were ended and how many not, if that is known.</exception>
+    [OverloadResolutionPriority(1)] // null is nobody to keep, and no transaction
     public async Task<int> DestroyAllAsync(
         string subject,
         SessionId? except = null,

@@ -20,6 +20,8 @@ let main args =
                   Contract.all
                   Sqlite.all
                   Redis.all
+                  RedisSentinel.all
+                  RedisProbes.all
                   Mongo.all
                   Postgres.all
                   PostgresEnds.all

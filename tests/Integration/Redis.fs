@@ -304,7 +304,7 @@ let private probes =
 
     [ testCaseTask "start: a durable server needs no note" (fun () ->
           task {
-              let! found = notes [ "appendonly", "yes" ] ignore
+              let! found = notes [ "appendonly", "yes"; "appendfsync", "always" ] ignore
               Expect.equal found (Ok []) "nothing to say"
           })
       testCaseTask "start: an evicting server is refused" (fun () ->

@@ -16,7 +16,7 @@ let freePort () =
     listener.Stop()
     port
 
-let private launch (program: string) (arguments: string list) =
+let launch (program: string) (arguments: string list) =
     let info = ProcessStartInfo(program, arguments, RedirectStandardOutput = true, RedirectStandardError = true)
 
     let started = nonNull (Process.Start info)
@@ -34,9 +34,8 @@ let private run program arguments =
 
 /// One redis-server with a folder of its own.
 [<Sealed>]
-type RedisServer(settings: (string * string) list) =
+type RedisServer(settings: (string * string) list, port: int) =
     let folder = Directory.CreateTempSubdirectory("session-redis-").FullName
-    let port = freePort ()
 
     let arguments =
         [ "--port", string port
@@ -51,6 +50,7 @@ type RedisServer(settings: (string * string) list) =
             :: (if value = "" then [ "" ] else List.ofArray (value.Split ' ')))
 
     let mutable running: Process | null = null
+    new(settings) = new RedisServer(settings, freePort ())
     member _.Port = port
     member _.Folder = folder
     member _.Address = $"127.0.0.1:{port}"

@@ -13,7 +13,7 @@ internal sealed class Listings(RedisLink link, RecordKeys keys, Records records)
         CancellationToken cancellationToken
     )
     {
-        var db = await link.Ready(cancellationToken).ConfigureAwait(false);
+        var db = (await link.Ready(cancellationToken).ConfigureAwait(false)).Database;
         var index = keys.Subject(subject);
         // One more than wanted says whether another page follows.
         var found = await link.WithinDeadline(SubjectIndex.After(db, index, after, limit + 1L)).ConfigureAwait(false);
@@ -28,12 +28,14 @@ internal sealed class Listings(RedisLink link, RecordKeys keys, Records records)
         if (stale.Length > 0)
             await link.WithinDeadline(db.SortedSetRemoveAsync(index, stale)).ConfigureAwait(false);
 
-        return new StoredPage(theirs, found.Length > limit ? ids[^1] : null);
+        // "End all" ends what is listed: a list of a primary that is none any more would leave some out.
+        await link.RequirePrimary(db, cancellationToken).ConfigureAwait(false);
+        return new StoredPage(theirs, found.Length > limit ? Next(ids[^1], after) : null);
     }
 
     public async ValueTask<StoredPage> Enumerate(string? after, int limit, CancellationToken cancellationToken)
     {
-        var db = await link.Ready(cancellationToken).ConfigureAwait(false);
+        var db = (await link.Ready(cancellationToken).ConfigureAwait(false)).Database;
         var lists = RecordKeys.AllShards.SelectMany(shard => new[] { keys.Live(shard), keys.Ended(shard) });
         // One more than wanted says whether another page follows.
         var found = await link.WithinDeadline(
@@ -48,12 +50,17 @@ internal sealed class Listings(RedisLink link, RecordKeys keys, Records records)
             .ToArray();
         string[] page = [.. ids.Take(limit)];
         var loaded = await records.LoadAll(db, page).ConfigureAwait(false);
-        return new StoredPage([.. loaded.OfType<StoredRecord>()], ids.Length > limit ? page[^1] : null);
+        await link.RequirePrimary(db, cancellationToken).ConfigureAwait(false);
+        return new StoredPage([.. loaded.OfType<StoredRecord>()], ids.Length > limit ? Next(page[^1], after) : null);
     }
+
+    /// <summary>A server that reads the bounds of a range in its own way must not keep a listing going for ever.</summary>
+    private static string? Next(string last, string? after) =>
+        after is null || string.CompareOrdinal(last, after) > 0 ? last : null;
 
     public async ValueTask<long> Count(CancellationToken cancellationToken)
     {
-        var db = await link.Ready(cancellationToken).ConfigureAwait(false);
+        var db = (await link.Ready(cancellationToken).ConfigureAwait(false)).Database;
         var counts = await link.WithinDeadline(
                 Task.WhenAll(RecordKeys.AllShards.Select(shard => db.SortedSetLengthAsync(keys.Live(shard))))
             )

@@ -22,7 +22,7 @@ internal sealed class OverdueClaims(RedisLink link, RecordKeys keys, Records rec
         CancellationToken cancellationToken
     )
     {
-        var db = await link.Ready(cancellationToken).ConfigureAwait(false);
+        var db = (await link.Ready(cancellationToken).ConfigureAwait(false)).Database;
         var ours = new List<(double Score, StoredRecord Record)>();
         while (ours.Count < limit)
         {
@@ -134,7 +134,7 @@ internal sealed class OverdueClaims(RedisLink link, RecordKeys keys, Records rec
         CancellationToken cancellationToken
     )
     {
-        var db = await link.Ready(cancellationToken).ConfigureAwait(false);
+        var db = (await link.Ready(cancellationToken).ConfigureAwait(false)).Database;
         if (await records.Reschedule(db, id, version, dueAt).ConfigureAwait(false))
             await MoveTo(db, id, RecordKeys.Score(dueAt)).ConfigureAwait(false);
     }

@@ -8,7 +8,7 @@ internal sealed class RecordRemovals(RedisLink link, Records records, RecordInde
 {
     public async ValueTask Remove(string id, CancellationToken cancellationToken)
     {
-        var db = await link.Ready(cancellationToken).ConfigureAwait(false);
+        var db = (await link.Ready(cancellationToken).ConfigureAwait(false)).Database;
         var subject = (await records.Load(db, id).ConfigureAwait(false))?.Subject;
         await NoteRemoval(db, id, subject).ConfigureAwait(false);
         var removedSubject = await records.Remove(db, id).ConfigureAwait(false);
@@ -20,7 +20,7 @@ internal sealed class RecordRemovals(RedisLink link, Records records, RecordInde
 
     public async ValueTask RemoveVersion(string id, long version, long operation, CancellationToken cancellationToken)
     {
-        var db = await link.Ready(cancellationToken).ConfigureAwait(false);
+        var db = (await link.Ready(cancellationToken).ConfigureAwait(false)).Database;
         var record = await records.Load(db, id).ConfigureAwait(false);
         if (record is not null)
         {

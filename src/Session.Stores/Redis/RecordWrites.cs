@@ -1,5 +1,4 @@
 using System.Diagnostics;
-using System.Net;
 using System.Runtime.CompilerServices;
 using Session.Engine;
 using StackExchange.Redis;
@@ -24,7 +23,8 @@ internal sealed class RecordWrites(
     public async ValueTask<WriteResult> Insert(StoredRecord record, CancellationToken cancellationToken)
     {
         var waits = WaitsForReplicas(record);
-        var db = await link.Ready(waits, cancellationToken).ConfigureAwait(false);
+        var route = await link.Ready(cancellationToken).ConfigureAwait(false);
+        var db = route.For(waits);
         var entering = indexes.EnterBeforeInsert(db, record);
         RedisLink.ObserveFailure(entering);
         if (link.MayBeCluster)
@@ -40,6 +40,8 @@ internal sealed class RecordWrites(
             isWritten = true;
         }
 
+        var replicated = Replicated(db, record, isWritten ? connections : null);
+        db = route.Database;
         var isNewlyDue = await link.WithinDeadline(entering).ConfigureAwait(false);
         if (!isWritten)
         {
@@ -51,7 +53,7 @@ internal sealed class RecordWrites(
         // id may have taken them for stale and removed them: they are entered once more.
         if (record.Subject is not null || record.DueAt <= record.LastSeen + DueAtOnce || !isNewlyDue)
             await link.WithinDeadline(indexes.EnterAgain(db, record)).ConfigureAwait(false);
-        return await Acknowledge(db, record, connections).ConfigureAwait(false);
+        return await Acknowledge(db, record, replicated).ConfigureAwait(false);
     }
 
     /// <summary>Another record has the id: the entries that were made for this one must not lead to it.</summary>
@@ -78,7 +80,7 @@ internal sealed class RecordWrites(
         CancellationToken cancellationToken
     )
     {
-        var db = await link.Ready(cancellationToken).ConfigureAwait(false);
+        var db = (await link.Ready(cancellationToken).ConfigureAwait(false)).Database;
         var reply = await records.ReplaceInPlace(db, record, expected).ConfigureAwait(false);
         if (!reply.HasCome(out var replaced))
             return WriteResult.Unknown;
@@ -94,7 +96,8 @@ internal sealed class RecordWrites(
     )
     {
         var waits = WaitsForReplicas(record);
-        var db = await link.Ready(waits, cancellationToken).ConfigureAwait(false);
+        var route = await link.Ready(cancellationToken).ConfigureAwait(false);
+        var db = route.For(waits);
         var entering = indexes.EnterBeforeReplace(db, record);
         RedisLink.ObserveFailure(entering);
         if (link.MayBeCluster)
@@ -122,15 +125,18 @@ internal sealed class RecordWrites(
             replaced = new ReplaceAnswer(ScriptAnswer.Written, HasNewSubject: true, LosingSubject: null);
         }
 
+        var isReplaced = replaced.Answer == ScriptAnswer.Written;
+        var replicated = Replicated(db, record, isReplaced ? connections : null);
+        db = route.Database;
         await link.WithinDeadline(entering).ConfigureAwait(false);
-        if (replaced.Answer != ScriptAnswer.Written)
+        if (!isReplaced)
             return ResultOf(replaced.Answer);
 
         await link.WithinDeadline(indexes.SettleAfterReplace(db, record, replaced.HasNewSubject)).ConfigureAwait(false);
         if (losing is not null)
             await indexes.PruneSubject(db, losing, record.Id).ConfigureAwait(false);
         await indexes.RemoveEndedFromLive(db, record).ConfigureAwait(false);
-        return await Acknowledge(db, record, connections).ConfigureAwait(false);
+        return await Acknowledge(db, record, replicated).ConfigureAwait(false);
     }
 
     private static WriteResult ResultOf(ScriptAnswer answer) =>
@@ -144,13 +150,19 @@ internal sealed class RecordWrites(
 
     private bool WaitsForReplicas(StoredRecord record) => canWaitForReplicas && record.IsDurable;
 
-    /// <summary>The record is written; where it must outlast a failover, its replicas are waited for.</summary>
-    private async ValueTask<WriteResult> Acknowledge(
-        IDatabase db,
-        StoredRecord record,
-        Dictionary<EndPoint, long>? connections
-    ) =>
-        connections is null || await replicas.IsReplicated(db, record.Id, connections).ConfigureAwait(false)
+    /// <summary>
+    /// Sends WAIT right behind the write, on its connection. What is left to do at the indexes goes over the other one
+    /// meanwhile: WAIT would hold it up.
+    /// </summary>
+    private Task<bool> Replicated(IDatabase db, StoredRecord record, Dictionary<IServer, long>? connections) =>
+        connections is null ? Task.FromResult(true) : replicas.IsReplicated(db, record.Id, connections);
+
+    /// <summary>
+    /// The record is written; where it must outlast a failover, its replicas are waited for, and no failover may have come between.
+    /// </summary>
+    private async ValueTask<WriteResult> Acknowledge(IDatabase db, StoredRecord record, Task<bool> replicated) =>
+        await replicated.ConfigureAwait(false)
+        && (!record.IsDurable || await link.IsStillPrimary(db).ConfigureAwait(false))
             ? WriteResult.Written
             : WriteResult.Unacknowledged;
 }

@@ -124,9 +124,11 @@ internal sealed class Records(RedisLink link, RecordKeys keys, TimeSpan janitorM
     /// <summary>Moves the time seen forward, some time later.</summary>
     public void Touch(IDatabase db, string id, DateTimeOffset at) =>
         // Not awaited: a lost touch ends a session a little early, and nothing worse.
-        RedisLink.ObserveFailure(
-            db.ScriptEvaluateAsync(Scripts.Touch, [keys.Record(id)], [RecordLayout.Number(at.UtcTicks)])
-        );
+        RedisLink.ObserveFailure(Touched(db, id, at));
+
+    /// <summary>Moves the time seen forward, and says when that is done.</summary>
+    public Task<RedisResult> Touched(IDatabase db, string id, DateTimeOffset at) =>
+        db.ScriptEvaluateAsync(Scripts.Touch, [keys.Record(id)], [RecordLayout.Number(at.UtcTicks)]);
 
     /// <summary>Removes the record, and answers with its subject.</summary>
     public async ValueTask<string?> Remove(IDatabase db, string id) =>

@@ -4,31 +4,56 @@ using StackExchange.Redis;
 namespace Session.Stores.Redis;
 
 /// <summary>
-/// The connections to the servers: made at first use, closed with the store. Whatever waits for a server waits here, and for
-/// no longer than <see cref="RedisStoreOptions.OperationTimeout"/>.
+/// What leads to the servers: made at first use, closed with the store. Whatever waits for a server waits here, and for no
+/// longer than <see cref="RedisStoreOptions.OperationTimeout"/>.
 /// </summary>
-internal sealed class RedisLink(RedisStoreOptions options) : IAsyncDisposable, IDisposable
+internal sealed class RedisLink : IAsyncDisposable, IDisposable
 {
     private static readonly TimeSpan RestBetweenSearches = TimeSpan.FromMilliseconds(500);
 
+    private readonly RedisStoreOptions _options;
+    private readonly OwnConnections _own;
     private readonly SemaphoreSlim _connecting = new(1, 1);
-    private readonly Lock _gate = new();
 
-    // What the store opened and has to close. The gate guards it, and the flag.
-    private readonly List<IConnectionMultiplexer> _own = [];
-    private bool _isDisposed;
-
-    private IConnectionMultiplexer? _connection;
-
-    // WAIT holds up whatever else goes over its connection: writes that wait have one of their own.
-    private IConnectionMultiplexer? _waitingConnection;
-    private volatile IDatabase? _database;
-    private volatile IDatabase? _waitingDatabase;
+    // One of the two: a route that stays, or whoever finds the one to the primary.
+    private volatile Route? _route;
+    private volatile PrimaryWatch? _watch;
+    private ConfigurationOptions? _settings;
+    private volatile bool _isDisposed;
     private volatile bool _mayBeCluster = true;
     private long _searchedAt;
 
-    /// <summary>Null until the store is connected.</summary>
-    public IDatabase? Database => _database;
+    public RedisLink(RedisStoreOptions options)
+    {
+        _options = options;
+        _own = new OwnConnections(options);
+    }
+
+    /// <summary>The driver's settings, once the store has connected.</summary>
+    public ConfigurationOptions Settings =>
+        _settings ?? throw new InvalidOperationException("The store is not connected.");
+
+    /// <summary>Where the records are, in a form that is equal on all nodes.</summary>
+    public string Place
+    {
+        get
+        {
+            var settings = Settings;
+            var servers = settings.EndPoints.Select(e => e.ToString()).Order(StringComparer.Ordinal);
+            var service = string.IsNullOrEmpty(settings.ServiceName) ? "" : "/" + settings.ServiceName;
+            var database = _options.Database >= 0 ? _options.Database : settings.DefaultDatabase ?? 0;
+            return $"{string.Join(',', servers)}{service}/{database}";
+        }
+    }
+
+    /// <summary>What leads to the records at this moment; null until the store is connected, or while nobody can say who is primary.</summary>
+    public Route? Route => _route ?? _watch?.Route;
+
+    /// <summary>Null until the store is connected, or while nobody can say who is primary.</summary>
+    public IDatabase? Database => Route?.Database;
+
+    /// <summary>Whether there are Sentinels, and so somebody who knows whether a record that is not there is really gone.</summary>
+    public bool IsWatched => _watch is not null;
 
     /// <summary>
     /// False: all keys are on one node, which carries out what it is sent in that order. True: an answer has to come before
@@ -36,53 +61,72 @@ internal sealed class RedisLink(RedisStoreOptions options) : IAsyncDisposable, I
     /// </summary>
     public bool MayBeCluster => _mayBeCluster;
 
-    public ValueTask<IDatabase> Ready(CancellationToken cancellationToken) =>
-        Ready(waitsForReplicas: false, cancellationToken);
-
-    /// <summary>The database. A write that waits for replicas, and its WAIT, go over another connection than all others.</summary>
-    public async ValueTask<IDatabase> Ready(bool waitsForReplicas, CancellationToken cancellationToken)
+    /// <summary>Connects if need be. An exception: nobody can say who is primary.</summary>
+    public ValueTask<Route> Ready(CancellationToken cancellationToken)
     {
         cancellationToken.ThrowIfCancellationRequested();
-        if ((waitsForReplicas ? _waitingDatabase : _database) is { } database)
-            return database;
-
-        await Connect(cancellationToken).ConfigureAwait(false);
-        return (waitsForReplicas ? _waitingDatabase : _database)
-            ?? throw new ObjectDisposedException(nameof(RedisStore));
+        return Route is { } route ? new ValueTask<Route>(route) : new ValueTask<Route>(Find(cancellationToken));
     }
 
+    private async Task<Route> Find(CancellationToken cancellationToken)
+    {
+        await Connect(cancellationToken).ConfigureAwait(false);
+        if (_watch is { } watch && watch.Route is null)
+            await Ask(watch, cancellationToken).ConfigureAwait(false);
+        ThrowIfDisposed();
+        return Route ?? throw Unknown();
+    }
+
+    private Task<SentinelVerdict> Ask(PrimaryWatch watch, CancellationToken cancellationToken)
+    {
+        var asking = watch.Ask();
+        ObserveFailure(asking);
+        return asking.WaitAsync(_options.OperationTimeout, cancellationToken);
+    }
+
+    private static PrimaryUnknownException Unknown() =>
+        new(
+            "The Sentinels do not name a Redis primary: most of them have to be there, and to agree. Until then nothing can be said of any session."
+        );
+
     /// <summary>Connects, unless the store is connected. A server that is not there yet is no error.</summary>
-    public async Task<IConnectionMultiplexer> Connect(CancellationToken cancellationToken)
+    public async Task Connect(CancellationToken cancellationToken)
     {
         await _connecting.WaitAsync(cancellationToken).ConfigureAwait(false);
         try
         {
             ThrowIfDisposed();
-            var connection = _connection ??= options.Connect is { } connect
-                ? await connect().ConfigureAwait(false)
-                : await Open(options.Configuration, options.OperationTimeout).ConfigureAwait(false);
+            if (_watch is not null)
+                return;
 
-            // Known once a server was reached. Waiting for each answer, as a cluster needs it, is right until then.
-            _mayBeCluster = !connection
-                .GetServers()
-                .Any(server => server.IsConnected && server.ServerType != ServerType.Cluster);
-
-            if (options.WaitForReplicas > 0)
-                _waitingConnection ??= await Open(
-                        options.Connect is null ? options.Configuration : connection.Configuration,
-                        // WAIT is answered when its own time is over, and not before.
-                        options.WaitTimeout + options.OperationTimeout
-                    )
-                    .ConfigureAwait(false);
-
-            lock (_gate)
+            var connection =
+                _route?.Connection ?? (_options.Connect is { } connect ? await connect().ConfigureAwait(false) : null);
+            var settings = _settings ??= connection is null ? _own.Settings() : _own.SettingsOf(connection);
+            if (!string.IsNullOrEmpty(settings.ServiceName))
             {
-                ThrowIfDisposed();
-                _waitingDatabase = _waitingConnection?.GetDatabase(options.Database);
-                _database = connection.GetDatabase(options.Database);
+                var sentinels = await _own.OpenSentinels(settings).ConfigureAwait(false);
+                _mayBeCluster = false;
+                _watch = new PrimaryWatch(
+                    sentinels,
+                    async primary =>
+                        await Lead(PrimaryWatch.SettingsFor(settings, primary), primary, null).ConfigureAwait(false),
+                    Leave
+                );
+            }
+            else
+            {
+                _route ??= await Lead(settings, null, connection).ConfigureAwait(false);
+                // Known once a server was reached. Waiting for each answer, as a cluster needs it, is right until then.
+                _mayBeCluster = !_route
+                    .Connection.GetServers()
+                    .Any(server => server.IsConnected && server.ServerType != ServerType.Cluster);
             }
 
-            return connection;
+            if (_isDisposed)
+            {
+                Forget();
+                ThrowIfDisposed();
+            }
         }
         finally
         {
@@ -90,63 +134,87 @@ internal sealed class RedisLink(RedisStoreOptions options) : IAsyncDisposable, I
         }
     }
 
-    private async Task<IConnectionMultiplexer> Open(string connectionString, TimeSpan timeout)
+    private async Task<Route> Lead(ConfigurationOptions settings, string? primary, IConnectionMultiplexer? given)
     {
-        var configuration = ConfigurationOptions.Parse(connectionString);
-        configuration.AbortOnConnectFail = false;
-        // A request waits for its own deadline, not in a queue for a server that is away.
-        configuration.BacklogPolicy = BacklogPolicy.FailFast;
-        configuration.AsyncTimeout = (int)timeout.TotalMilliseconds;
-        // The driver's own threads are for callers who block the pool's, which nothing here does; each answer would
-        // change threads twice more.
-        configuration.SocketManager = SocketManager.ThreadPool;
-        configuration.ClientName ??= "session-store";
-        var opened = await ConnectionMultiplexer.ConnectAsync(configuration).ConfigureAwait(false);
+        var connection = given ?? await _own.Open(settings).ConfigureAwait(false);
+        IConnectionMultiplexer? waiting = null;
+        if (_options.WaitForReplicas > 0)
+        {
+            var patient = settings.Clone();
+            // WAIT is answered when its own time is over, and not before.
+            patient.AsyncTimeout = (int)(_options.WaitTimeout + _options.OperationTimeout).TotalMilliseconds;
+            waiting = await _own.Open(patient).ConfigureAwait(false);
+        }
 
-        lock (_gate)
-            if (!_isDisposed)
-            {
-                _own.Add(opened);
-                return opened;
-            }
-
-        // The store was disposed while it connected: nobody else would close this connection.
-        await opened.DisposeAsync().ConfigureAwait(false);
-        throw new ObjectDisposedException(nameof(RedisStore));
+        return new Route(
+            primary,
+            connection,
+            waiting,
+            connection.GetDatabase(_options.Database),
+            waiting?.GetDatabase(_options.Database)
+        );
     }
 
-    private void ThrowIfDisposed()
+    private void Leave(Route route)
     {
-        lock (_gate)
-            ObjectDisposedException.ThrowIf(_isDisposed, typeof(RedisStore));
+        _own.Close(route.Connection);
+        if (route.Waiting is { } waiting)
+            _own.Close(waiting);
     }
+
+    /// <summary>What the Sentinels say now; null: there are none.</summary>
+    public async Task<SentinelVerdict?> AskSentinels(CancellationToken cancellationToken) =>
+        _watch is { } watch ? await Ask(watch, cancellationToken).ConfigureAwait(false) : null;
+
+    /// <summary>
+    /// Whether the primary that was spoken to before this call still is the primary. Where nobody can be asked, it is.
+    /// </summary>
+    public async ValueTask<bool> IsStillPrimary(IDatabase db, CancellationToken cancellationToken = default)
+    {
+        if (_watch is not { } watch)
+            return true;
+
+        try
+        {
+            await Ask(watch, cancellationToken).ConfigureAwait(false);
+        }
+        catch (Exception error) when (error is RedisException or TimeoutException)
+        {
+            return false;
+        }
+
+        return watch.Route is { } route
+            && (ReferenceEquals(route.Connection, db.Multiplexer) || ReferenceEquals(route.Waiting, db.Multiplexer));
+    }
+
+    /// <summary>As <see cref="IsStillPrimary"/>; an exception: nobody knows.</summary>
+    public async ValueTask RequirePrimary(IDatabase db, CancellationToken cancellationToken)
+    {
+        if (!await IsStillPrimary(db, cancellationToken).ConfigureAwait(false))
+            throw Unknown();
+    }
+
+    private void ThrowIfDisposed() => ObjectDisposedException.ThrowIf(_isDisposed, typeof(RedisStore));
 
     /// <summary>Closes the connections that the store made; what the application handed over stays open.</summary>
     public async ValueTask DisposeAsync()
     {
-        foreach (var connection in Detach())
-            await connection.DisposeAsync().ConfigureAwait(false);
+        Forget();
+        await _own.DisposeAsync().ConfigureAwait(false);
     }
 
     /// <summary>As <see cref="DisposeAsync"/>, for a container that is disposed without awaiting.</summary>
     public void Dispose()
     {
-        foreach (var connection in Detach())
-            connection.Dispose();
+        Forget();
+        _own.Dispose();
     }
 
-    /// <summary>What has to be closed; from now on every operation fails.</summary>
-    private IConnectionMultiplexer[] Detach()
+    private void Forget()
     {
-        lock (_gate)
-        {
-            _isDisposed = true;
-            (_connection, _waitingConnection) = (null, null);
-            (_database, _waitingDatabase) = (null, null);
-            IConnectionMultiplexer[] own = [.. _own];
-            _own.Clear();
-            return own;
-        }
+        _isDisposed = true;
+        _watch?.Dispose();
+        _route = null;
     }
 
     public ValueTask<bool> WithinDeadline(Task work) => WithinDeadline(WithResult(work));
@@ -161,9 +229,14 @@ internal sealed class RedisLink(RedisStoreOptions options) : IAsyncDisposable, I
     [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
     public async ValueTask<T> WithinDeadline<T>(Task<T> work)
     {
+        var route = Route;
         try
         {
-            return await work.WaitAsync(options.OperationTimeout).ConfigureAwait(false);
+            var answer = await work.WaitAsync(_options.OperationTimeout).ConfigureAwait(false);
+            // An answer may have been under way for long: it counts only if it is the primary's.
+            if (_watch is { } watch && (route is null || !ReferenceEquals(watch.Route, route)))
+                await RequireSame(watch, route).ConfigureAwait(false);
+            return answer;
         }
         catch (Exception error) when (error is RedisConnectionException or TimeoutException)
         {
@@ -171,6 +244,13 @@ internal sealed class RedisLink(RedisStoreOptions options) : IAsyncDisposable, I
             SearchPrimaries();
             throw;
         }
+    }
+
+    private async Task RequireSame(PrimaryWatch watch, Route? route)
+    {
+        await Ask(watch, CancellationToken.None).ConfigureAwait(false);
+        if (route is null || !ReferenceEquals(watch.Route, route))
+            throw Unknown();
     }
 
     /// <summary>The reply to a write. An exception says that nothing was written.</summary>
@@ -200,18 +280,23 @@ internal sealed class RedisLink(RedisStoreOptions options) : IAsyncDisposable, I
     private static bool IsUnsent(CommandStatus status) =>
         status is CommandStatus.WaitingToBeSent or CommandStatus.WaitingInBacklog;
 
-    /// <summary>After a failure asks the servers who is primary now: by itself the driver asks once a minute only.</summary>
+    /// <summary>
+    /// After a failure asks who is primary now: the Sentinels, or else the servers, which the driver by itself asks once a
+    /// minute only.
+    /// </summary>
     private void SearchPrimaries()
     {
+        _watch?.Doubt();
         var now = Environment.TickCount64;
         var last = Interlocked.Read(ref _searchedAt);
         if (
             now - last < RestBetweenSearches.TotalMilliseconds
             || Interlocked.CompareExchange(ref _searchedAt, now, last) != last
+            || Route is not { } route
         )
             return;
 
-        foreach (var connection in (ReadOnlySpan<IConnectionMultiplexer?>)[_connection, _waitingConnection])
+        foreach (var connection in (ReadOnlySpan<IConnectionMultiplexer?>)[route.Connection, route.Waiting])
             if (connection is not null)
                 ObserveFailure(connection.ConfigureAsync());
     }

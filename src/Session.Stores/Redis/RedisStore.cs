@@ -23,11 +23,11 @@ public sealed class RedisStore : ISessionStore, IRemovesVersion, IAsyncDisposabl
     {
         ArgumentNullException.ThrowIfNull(options);
         _options = options.Checked();
-        var keys = new RecordKeys(_options.KeyPrefix);
+        var keys = new RecordKeys(_options.Prefix);
         _link = new RedisLink(_options);
         _records = new Records(_link, keys, _options.JanitorMargin);
         var indexes = new RecordIndexes(_link, keys, _records);
-        var replicas = new ReplicaWait(_link, keys, _options);
+        var replicas = new ReplicaWait(keys, _options);
         _writes = new RecordWrites(_link, _records, indexes, replicas, _options.WaitForReplicas > 0);
         _removals = new RecordRemovals(_link, _records, indexes);
         _listings = new Listings(_link, keys, _records);
@@ -36,14 +36,9 @@ public sealed class RedisStore : ISessionStore, IRemovesVersion, IAsyncDisposabl
 
     async ValueTask<StoreReport> ISessionStore.Prepare(CancellationToken cancellationToken)
     {
-        var connection = await _link.Connect(cancellationToken).ConfigureAwait(false);
-        var notes = await ServerProbe.RunAsync(connection, _options, cancellationToken).ConfigureAwait(false);
-        var places = connection
-            .GetEndPoints(configuredOnly: true)
-            .Select(e => e.ToString())
-            .Order(StringComparer.Ordinal);
-        var database = connection.GetDatabase(_options.Database).Database;
-        return new StoreReport($"redis:{string.Join(',', places)}/{database}/{_options.KeyPrefix}", true, true, notes);
+        await _link.Connect(cancellationToken).ConfigureAwait(false);
+        var notes = await ServerProbe.RunAsync(_link, _options, cancellationToken).ConfigureAwait(false);
+        return new StoreReport($"redis:{_link.Place}/{_options.Prefix}", true, true, notes);
     }
 
     ValueTask<WriteResult> ISessionStore.Insert(StoredRecord record, CancellationToken cancellationToken)
@@ -56,13 +51,19 @@ public sealed class RedisStore : ISessionStore, IRemovesVersion, IAsyncDisposabl
     {
         ArgumentNullException.ThrowIfNull(id);
         cancellationToken.ThrowIfCancellationRequested();
-        return _link.Database is { } db ? _records.Load(db, id) : LoadConnected(id, cancellationToken);
+        return _link.Database is { } db && !_link.IsWatched
+            ? _records.Load(db, id)
+            : LoadWatched(id, cancellationToken);
     }
 
-    private async ValueTask<StoredRecord?> LoadConnected(string id, CancellationToken cancellationToken)
+    private async ValueTask<StoredRecord?> LoadWatched(string id, CancellationToken cancellationToken)
     {
-        var db = await _link.Ready(cancellationToken).ConfigureAwait(false);
-        return await _records.Load(db, id).ConfigureAwait(false);
+        var db = _link.Database ?? (await _link.Ready(cancellationToken).ConfigureAwait(false)).Database;
+        var found = await _records.Load(db, id).ConfigureAwait(false);
+        // A primary that the others have left without this node's having noticed knows nothing of what came since.
+        if (found is null)
+            await _link.RequirePrimary(db, cancellationToken).ConfigureAwait(false);
+        return found;
     }
 
     ValueTask<WriteResult> ISessionStore.Replace(
@@ -78,7 +79,7 @@ public sealed class RedisStore : ISessionStore, IRemovesVersion, IAsyncDisposabl
     async ValueTask ISessionStore.Touch(string id, DateTimeOffset at, CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(id);
-        var db = await _link.Ready(cancellationToken).ConfigureAwait(false);
+        var db = (await _link.Ready(cancellationToken).ConfigureAwait(false)).Database;
         _records.Touch(db, id, at);
     }
 

@@ -1,4 +1,3 @@
-using System.Net;
 using StackExchange.Redis;
 
 namespace Session.Stores.Redis;
@@ -7,27 +6,24 @@ namespace Session.Stores.Redis;
 /// WAIT: until replicas have a write. It asks for the writes of its own connection only, so on a connection that was opened
 /// after the write it would count replicas that have never heard of it.
 /// </summary>
-internal sealed class ReplicaWait(RedisLink link, RecordKeys keys, RedisStoreOptions options)
+internal sealed class ReplicaWait(RecordKeys keys, RedisStoreOptions options)
 {
-    /// <summary>How many connections there have been to each server. Asked before the write.</summary>
-    public static Dictionary<EndPoint, long> CountConnections(IDatabase db) =>
-        db.Multiplexer.GetServers().ToDictionary(server => server.EndPoint, ConnectionsTo);
+    /// <summary>How often there has been a connection to each server. Asked before the write.</summary>
+    public static Dictionary<IServer, long> CountConnections(IDatabase db) =>
+        db.Multiplexer.GetServers().ToDictionary(server => server, ConnectionsTo);
 
     private static long ConnectionsTo(IServer server) => server.GetCounters().Interactive.SocketCount;
 
-    /// <summary>True: enough replicas have the record that was written to this database since <paramref name="before"/>.</summary>
-    public async Task<bool> IsReplicated(IDatabase db, string id, Dictionary<EndPoint, long> before)
+    /// <summary>
+    /// Right behind the write of this record. True: enough replicas have it, and it went over the connection that was asked
+    /// about since <paramref name="before"/>.
+    /// </summary>
+    public async Task<bool> IsReplicated(IDatabase db, string id, Dictionary<IServer, long> before)
     {
         try
         {
-            var primary = await link.WithinDeadline(
-                    db.IdentifyEndpointAsync(keys.Record(id), CommandFlags.DemandMaster)
-                )
-                .ConfigureAwait(false);
-            if (primary is null)
-                return false;
-
-            var server = db.Multiplexer.GetServer(primary);
+            // Where the driver sends this key now: where it sent the write, or was redirected to.
+            var server = db.Multiplexer.GetServer(keys.Record(id), flags: CommandFlags.DemandMaster);
             var wait = server.ExecuteAsync(
                 "WAIT",
                 options.WaitForReplicas,
@@ -37,8 +33,7 @@ internal sealed class ReplicaWait(RedisLink link, RecordKeys keys, RedisStoreOpt
             var reached = (long)
                 await wait.WaitAsync(options.WaitTimeout + options.OperationTimeout).ConfigureAwait(false);
             return reached >= options.WaitForReplicas
-                && before.TryGetValue(primary, out var connections)
-                && connections == ConnectionsTo(server);
+                && before.Any(one => Equals(one.Key.EndPoint, server.EndPoint) && one.Value == ConnectionsTo(server));
         }
         catch (Exception error) when (error is RedisException or TimeoutException)
         {

@@ -1,3 +1,4 @@
+using Microsoft.Extensions.Hosting;
 using Session.Engine;
 using Session.Stores.Redis;
 using StackExchange.Redis;
@@ -21,7 +22,7 @@ public static class SessionBuilderRedisExtensions
         {
             var options = new RedisStoreOptions { Configuration = "" };
             configure(options);
-            if (options.Connect is null && options.Configuration.Length == 0)
+            if (options is { Connect: null, ConfigurationOptions: null, Configuration.Length: 0 })
             {
                 var connection =
                     services.GetService<IConnectionMultiplexer>()
@@ -30,6 +31,8 @@ public static class SessionBuilderRedisExtensions
                     );
                 options.Connect = () => Task.FromResult(connection);
             }
+            if (services.GetService<IHostEnvironment>() is { ApplicationName: { Length: > 0 } name })
+                options.DefaultPrefix = $"session:{name}:";
             return new RedisStore(options);
         });
     }
@@ -64,6 +67,12 @@ public static class SessionBuilderRedisExtensions
             configure(options);
         });
     }
+
+    /// <summary>Keeps these sessions in Redis, with settings of the driver that a connection string cannot hold.</summary>
+    /// <param name="builder">What <c>AddSession</c> returned.</param>
+    /// <param name="configuration">The driver's settings: callbacks for certificates, token providers, and all others.</param>
+    public static SessionBuilder UseRedis(this SessionBuilder builder, ConfigurationOptions configuration) =>
+        builder.UseRedis(options => options.ConfigurationOptions = configuration);
 
     /// <summary>Keeps these sessions in Redis, through a connection of the application's own.</summary>
     /// <param name="builder">What <c>AddSession</c> returned.</param>
