@@ -77,6 +77,7 @@ public class ManagerTests
         Assert.Equal([Site.IdOf(kept)], (await ListAsync(site, "ada")).Select(info => info.Id));
         Assert.Equal(1, await site.Manager.DestroyAllAsync("ada", SessionId.Empty));
         Assert.Equal(0, await site.Manager.DestroyAllAsync("ada"));
+        Assert.Equal(0, await site.Manager.DestroyAllAsync("ada", null));
         Assert.NotNull(await site.Manager.FindAsync(Site.IdOf(other)));
     }
 
