@@ -185,8 +185,7 @@ let private rows =
       =! Ok [ RenewalConfirmed(s2, at 5, at 6); WasSeen(at 5) ]
       ("a request of before that is not judged as of its end", issuedAgain) => (5, Present(s2, at 4))
       =! Ok [ WasSeen(at 4) ]
-      ("its holder is issued no other one", issuedAgain) => (4, Renew(s1, by s2))
-      =! Error NotDue
+      ("its holder is issued no other one", issuedAgain) => (4, Renew(s1, by s2)) =! Error NotDue
       ("and may sign in", issuedAgain) => (4, SignIn("ada", data, s1, by s2))
       =! Ok [ WasSignedIn("ada", data, s1, at 4) ]
       ("the newest confirms at once", issuedAgain) => (4, present s3)
