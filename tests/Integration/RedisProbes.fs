@@ -175,9 +175,13 @@ let private causes =
 /// The line of the README that grants what is needed.
 let private leastRights =
     lazy
-        (let folder = nonNull (Path.GetDirectoryName __SOURCE_DIRECTORY__)
+        (let isTop (folder: DirectoryInfo) = File.Exists(Path.Combine(folder.FullName, "paket.dependencies"))
 
-         File.ReadLines(Path.Combine(folder, "../src/Session.Stores/Redis/README.md"))
+         let rec top (folder: DirectoryInfo) = if isTop folder then folder else top (nonNull folder.Parent)
+
+         let readme = "src/Session.Stores/Redis/README.md"
+
+         File.ReadLines(Path.Combine((top (DirectoryInfo AppContext.BaseDirectory)).FullName, readme))
          |> Seq.find _.StartsWith("ACL SETUSER"))
 
 let private grant (server: RedisServer) (line: string) =
