@@ -175,6 +175,7 @@ let private rows =
       =! Error NotDue
       ("after a lost response another is issued", issued) => (3, Renew(s3, by s1))
       =! Ok [ RenewalIssued(s3, at 3) ]
+      ("the same one is not issued twice", issued) => (3, Renew(s2, by s1)) =! Error NotDue
       ("the issued token confirms", issued) => (3, present s2)
       =! Ok [ RenewalConfirmed(s2, at 3, at 4); WasSeen(at 3) ]
       ("while a newer one may be on its way an issued token only lets in", issuedAgain) => (4, present s2)
