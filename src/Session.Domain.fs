@@ -83,7 +83,7 @@ type Live =
       Superseded: Superseded list } // the last few by renewal, then the last few others, newest first
 
 type Renewal =
-    | Issued of secrets: SecretHash list * at: DateTimeOffset // newest first, and since when: the one presented is confirmed
+    | Issued of secrets: SecretHash list * at: DateTimeOffset // newest first, and since when
     | Confirmed of predecessor: SecretHash * until: DateTimeOffset // the predecessor still leads here, until then
 
 type State =
@@ -137,7 +137,7 @@ type Refusal =
 
 type Standing =
     | Current // the confirmed one
-    | Offered // issued in a renewal, not seen yet
+    | Offered // issued in a renewal, not confirmed yet
     | Predecessor // superseded, within its grace
     | Stolen of Superseded // superseded by a renewal whose grace is over
     | Dead // superseded otherwise
@@ -270,7 +270,7 @@ module Lifecycle =
         | RenewalIssued(secret, at), Regenerated(live, Issued(secrets, _)) ->
             Regenerated(live, Issued(secret :: List.truncate (waiting - 1) secrets, at))
         | RenewalConfirmed(secret, at, until), Regenerated(live, Issued(secrets, _)) ->
-            let twins = secrets |> List.filter (fun twin -> not (twin.Equals secret)) // never seen: no sign of theft
+            let twins = secrets |> List.filter (fun twin -> not (twin.Equals secret)) // issued beside it: no sign of theft
             let renewed = { supersede false at twins live with Secret = secret; SecretSince = at }
             Regenerated(renewed, Confirmed(live.Secret, until))
         | GraceEnded _, Regenerated(live, Confirmed(old, until)) -> Active(supersede true until [ old ] live)

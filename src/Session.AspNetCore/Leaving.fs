@@ -46,28 +46,20 @@ let private endEach (visit: Visit<'T>) : Task<struct (int * SessionError option)
         return struct (count, failure)
     }
 
-/// A new session is stored: what the request had before ends, if somebody asked for a new one (ASVS 7.2.4); a session
+/// A new session is stored: what a sign-out would end ends, if somebody asked for a new one (ASVS 7.2.4); a session
 /// that is over is left behind, so that no late answer about it takes the new token away.
 let leave (visit: Visit<'T>) (before: Presence<'T>) isAsked : Task<SessionError option> =
     task {
-        match before with
-        | Gone { Ending = ByTime _; Id = ValueSome id } ->
+        match before, Presence.signOut before with
+        | Gone { Ending = ByTime _; Id = ValueSome id }, _ ->
             let! _ = visit.Engine.Requests.Leave(id, visit.Errand)
             return None
-        | Open(opened, _)
-        | Locked opened when isAsked -> return! endOne visit opened
-        | Presence.Garbage when isAsked ->
+        | _, EndThis opened when isAsked -> return! endOne visit opened
+        | _, EndEachToken when isAsked ->
             let! struct (_, failure) = endEach visit
             return failure
-        | NotRead
-        | Nothing
-        | Stranger
-        | Presence.Garbage
-        | Open _
-        | Locked _
-        | CannotRead _
-        | Gone _
-        | Shut _ -> return None
+        // What a sign-out could not end is left as it is: the new session was asked for in spite of it.
+        | _, (EndThis _ | EndEachToken | NothingToEnd | CannotEnd _) -> return None
     }
 
 /// The user signs out: the session ends and the cookie goes. Nothing to do without a token, or when the session is over.

@@ -13,7 +13,7 @@ type internal Parting =
     | LeaveAlone
     /// The token of a new or an elevated session: every other one is dead.
     | Hand of IssuedToken
-    /// The token of a renewal: handed over only if it still opens the session when the headers are written. Another request
+    /// The token of a renewal: handed over only if it may be (`Plans.mayHand`) when the headers are written. Another request
     /// may have signed in meanwhile, and its answer come first.
     | HandIfItStands of IssuedToken
     /// The user has signed out.

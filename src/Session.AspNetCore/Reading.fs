@@ -74,10 +74,7 @@ let read (visit: Visit<'T>) (cancel: CancellationToken) : ValueTask<Result<unit,
     let transport = visit.Service.Transport
 
     match transport.Read visit.Context with
-    | NothingCame ->
-        visit.Presence <- Nothing
-        visit.Explain "no session: the request has no token"
-        ValueTask<_>(Ok())
+    | NothingCame -> ValueTask<_>(has visit Nothing "no session: the request has no token")
     | Arrival.Garbage ->
         let reason = if transport.IsDoubled visit.Context then RefusalReason.Duplicated else RefusalReason.Malformed
 

@@ -27,23 +27,28 @@ type internal RequestSession<'T>(service: SessionService<'T>, context: HttpConte
         | NotRead -> false
         | _ -> true
 
-    /// One at a time; what is to be told is told when the next one may begin, for a handler may be the next one.
+    /// For whoever has the turn. What is to be told is told when the next one may begin, for a handler may be the next one.
+    let holdingTurn (operation: unit -> Task<Result<'a, SessionError>>) : Task<Result<'a, SessionError>> =
+        task {
+            let mutable answer = Error SessionError.NoSession
+
+            try
+                let! result = operation ()
+                answer <- result
+            finally
+                errand.Pause()
+                turn.Leave()
+
+            do! engine.TellAll errand
+            return answer
+        }
+
+    /// One at a time.
     let inTurn (operation: unit -> Task<Result<'a, SessionError>>) : Task<Result<'a, SessionError>> =
         task {
             match! turn.Take(engine.Waits.RequestTimeout, engine.Waits.Timer) with
             | false -> return Error SessionError.Contended
-            | true ->
-                let mutable answer = Error SessionError.NoSession
-
-                try
-                    let! result = operation ()
-                    answer <- result
-                finally
-                    errand.Pause()
-                    turn.Leave()
-
-                do! engine.TellAll errand
-                return answer
+            | true -> return! holdingTurn operation
         }
 
     /// Reads what the request has, if nothing has yet, and does something with it.
@@ -133,39 +138,18 @@ type internal RequestSession<'T>(service: SessionService<'T>, context: HttpConte
         if isRead () then
             ValueTask<_>(Ok())
         elif turn.TryTake() then
-            // Most stores' first answer comes later; a store in this process costs no state machine.
-            let mutable reading = ValueTask<_>(Ok())
-            let mutable isDone = false
+            let reading =
+                try
+                    Reading.read visit cancel
+                with error ->
+                    ValueTask.FromException<Result<unit, SessionError>> error
 
-            try
-                reading <- Reading.read visit cancel
-                isDone <- reading.IsCompletedSuccessfully
-            finally
-                if isDone then
-                    turn.Leave()
-
-            if isDone && not errand.HasNews then
+            // A store in this process answers at once, and costs no state machine.
+            if reading.IsCompletedSuccessfully && not errand.HasNews then
+                turn.Leave()
                 reading
             else
-                let isLeft = isDone
-
-                ValueTask<_>(
-                    task =
-                        task {
-                            let mutable answer = Ok()
-
-                            try
-                                let! result = reading
-                                answer <- result
-                            finally
-                                if not isLeft then
-                                    errand.Pause()
-                                    turn.Leave()
-
-                            do! engine.TellAll errand
-                            return answer
-                        }
-                )
+                ValueTask<_>(task = holdingTurn reading.AsTask)
         else
             ValueTask<_>(task = withPresence cancel (fun () -> Task.FromResult(Ok())))
 

@@ -66,6 +66,22 @@ type PendingEnds internal (count: int, written: IReadOnlyList<StoredRecord>, sto
 
 [<RequireQualifiedAccess>]
 module internal Joining =
+    // Another kind of transaction, another database, one that is over.
+    let private isMistake (error: exn) =
+        error :? ArgumentException || error :? InvalidOperationException || error :? NotSupportedException
+
+    let private join (store: ISessionStore) transaction subject (unavailable: exn -> SessionError) cancel =
+        task {
+            try
+                match store with
+                | :? IJoinsTransaction as store ->
+                    let! joined = store.Join(transaction, subject, cancel)
+                    return Ok joined
+                | _ -> return raise (NotSupportedException SessionStore.cannotJoin)
+            with error when not (isMistake error) ->
+                return Error(unavailable error)
+        }
+
     /// Ends every session of a subject but `except` inside the transaction. `within`: the operations on a store.
     let destroyAll
         (store: ISessionStore)
@@ -78,23 +94,7 @@ module internal Joining =
         (cancel: CancellationToken)
         : Task<Result<PendingEnds, SessionError>> =
         task {
-            let! joined =
-                task {
-                    try
-                        match store with
-                        | :? IJoinsTransaction as store ->
-                            let! joined = store.Join(transaction, subject, cancel)
-                            return Ok joined
-                        | _ -> return raise (NotSupportedException SessionStore.cannotJoin)
-                    with
-                    // A mistake of the caller's: another kind of transaction, another database, one that is over.
-                    | :? ArgumentException
-                    | :? InvalidOperationException
-                    | :? NotSupportedException as mistake -> return raise mistake
-                    | error -> return Error(unavailable error)
-                }
-
-            match joined with
+            match! join store transaction subject unavailable cancel with
             | Error error -> return Error error
             | Ok joined ->
                 let written = List<StoredRecord>()

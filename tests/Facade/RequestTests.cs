@@ -1,4 +1,7 @@
 using System.Net;
+using System.Security.Cryptography;
+using Microsoft.AspNetCore.Http;
+using Microsoft.Extensions.DependencyInjection;
 using Session.AspNetCore;
 using Session.CSharp;
 using Session.Engine;
@@ -158,6 +161,40 @@ public class RequestTests
         Assert.NotNull(await site.Manager.FindAsync(Site.IdOf(reply.Token!)));
     }
 
+    /// <summary>The key ring is away: what is thrown is for the call that met it, and the next call has its turn.</summary>
+    [Fact]
+    public async Task A_call_that_throws_leaves_its_turn_to_the_next()
+    {
+        var ring = new KeyRing();
+        await using var site = await Site.StartAsync(add: services =>
+            services.AddKeyedSingleton<IRecordProtector>(typeof(Cart), ring)
+        );
+        var token = await site.BeginAsync();
+        ring.IsAway = true;
+        var reply = await site.InRequestAsync(
+            async context =>
+            {
+                await Assert.ThrowsAsync<CryptographicException>(() => context.GetSessionAsync<Cart>().AsTask());
+                ring.IsAway = false;
+                Assert.Equal("tea", (await context.GetSessionAsync<Cart>()).Data!.Item);
+            },
+            token
+        );
+        Assert.Equal(HttpStatusCode.OK, reply.Status);
+    }
+
+    private sealed class KeyRing : IRecordProtector
+    {
+        public bool IsAway { get; set; }
+
+        public byte[] Protect(byte[] record) => record;
+
+        public byte[] Unprotect(byte[] stored) => IsAway ? throw new CryptographicException("away") : stored;
+    }
+
+    private static Task BeginAnew(Session<Cart> session, bool isSignIn) =>
+        isSignIn ? session.SignInAsync("ada", new Cart("new")) : session.CreateAsync(new Cart("new"));
+
     /// <summary>Whoever planted one of two cookies must not keep a session that the user thinks to have left (ASVS 7.2.4).</summary>
     [Theory]
     [InlineData(false)]
@@ -167,10 +204,7 @@ public class RequestTests
         await using var site = await Site.StartAsync();
         var own = await site.BeginAsync("ada");
         var planted = await site.BeginAsync("eve");
-        var reply = await site.WithAsync(
-            session => isSignIn ? session.SignInAsync("ada", new Cart("new")) : session.CreateAsync(new Cart("new")),
-            own + "|" + planted
-        );
+        var reply = await site.WithAsync(session => BeginAnew(session, isSignIn), own + "|" + planted);
         Assert.NotNull(reply.Token);
         Assert.Null(await site.Manager.FindAsync(Site.IdOf(own)));
         Assert.Null(await site.Manager.FindAsync(Site.IdOf(planted)));
@@ -186,10 +220,7 @@ public class RequestTests
         await using var site = await Site.StartAsync(o => o.Serializer = fussy);
         var token = await site.BeginAsync("ada");
         fussy.ReadsNothing = true;
-        var reply = await site.WithAsync(
-            session => isSignIn ? session.SignInAsync("ada", new Cart("new")) : session.CreateAsync(new Cart("new")),
-            token
-        );
+        var reply = await site.WithAsync(session => BeginAnew(session, isSignIn), token);
         Assert.NotNull(reply.Token);
         Assert.Null(await site.Manager.FindAsync(Site.IdOf(token)));
     }
