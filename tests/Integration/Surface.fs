@@ -86,8 +86,11 @@ let private line (m: MemberInfo) =
     match m with
     | :? ConstructorInfo as it -> $"new({parametersOf it})"
     | :? MethodInfo as it ->
-        let generic = if it.IsGenericMethod then nameOf (it.GetGenericArguments()[0]) else ""
-        let generic = if generic = "" then "" else "<" + generic + ">"
+        let generic =
+            match it.GetGenericArguments() with
+            | [||] -> ""
+            | arguments -> "<" + String.Join(", ", Array.map nameOf arguments) + ">"
+
         let kind = if it.IsStatic then "static " else ""
         $"{kind}{it.Name}{generic}({parametersOf it}): {nameOf it.ReturnType}"
     | :? PropertyInfo as it ->
