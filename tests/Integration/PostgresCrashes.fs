@@ -9,6 +9,7 @@ open System.Threading
 open System.Threading.Tasks
 open Expecto
 open Microsoft.Extensions.Logging.Abstractions
+open Integration.Engines
 open Integration.PostgresServer
 open Integration.World
 open Session.Domain
@@ -17,36 +18,16 @@ open Session.Engine
 let private none = CancellationToken.None
 let private isLong = not (String.IsNullOrEmpty(Environment.GetEnvironmentVariable "SESSION_LONG"))
 
-let private settings: EngineSettings =
-    { Policy =
-        { Idle = TimeSpan.FromHours 4
-          Absolute = TimeSpan.FromHours 8
-          Confirm = TimeSpan.FromHours 4
-          RotateEvery = None
-          Grace = TimeSpan.FromSeconds 30L
-          Retention = TimeSpan.FromHours 4
-          OnReplay = DestroySession }
-      MaxDataBytes = 65536
-      MaxSessionsPerSubject = None
-      WhenLimitReached = EndOldest
-      ServerKey = null
-      SealsToBearer = false
-      Protector = null }
+// Hundreds of kills take longer than a session is idle.
+let private patient =
+    { settings with
+        Policy =
+            { settings.Policy with
+                Idle = TimeSpan.FromHours 4
+                Confirm = TimeSpan.FromHours 4
+                Retention = TimeSpan.FromHours 4 } }
 
-let private engineOn store =
-    let silent =
-        { new INoticeBoard with
-            member _.Post _ = ValueTask.CompletedTask }
-
-    SessionEngine(store, settings, TimeProvider.System, NullLogger.Instance, silent)
-
-let private isUnavailable error =
-    match error with
-    | SessionError.Unavailable _
-    | SessionError.Unsure _
-    | SessionError.Unacknowledged _
-    | SessionError.Contended -> true
-    | _ -> false
+let private engineOn store = Engines.engineOn store patient TimeProvider.System silent
 
 /// Signs in and out, until it is told to stop; what was acknowledged is written down.
 [<Sealed>]

@@ -13,6 +13,7 @@ open Microsoft.Extensions.DependencyInjection
 open Microsoft.Extensions.Logging.Abstractions
 open Microsoft.Extensions.Time.Testing
 open StackExchange.Redis
+open Integration.Engines
 open Integration.RedisServer
 open Integration.World
 open Session.Domain
@@ -21,28 +22,7 @@ open Session.Stores.Redis
 
 let private none = CancellationToken.None
 
-let private silent =
-    { new INoticeBoard with
-        member _.Post _ = ValueTask.CompletedTask }
-
-let private settings: EngineSettings =
-    { Policy =
-        { Idle = TimeSpan.FromMinutes 30L
-          Absolute = TimeSpan.FromHours 8
-          Confirm = TimeSpan.FromMinutes 10L
-          RotateEvery = None
-          Grace = TimeSpan.FromSeconds 30L
-          Retention = TimeSpan.FromHours 1
-          OnReplay = DestroySession }
-      MaxDataBytes = 65536
-      MaxSessionsPerSubject = None
-      WhenLimitReached = EndOldest
-      ServerKey = null
-      SealsToBearer = false
-      Protector = null }
-
-let private engineOn (store: ISessionStore) (clock: TimeProvider) board =
-    SessionEngine(store, settings, clock, NullLogger.Instance, board)
+let private engineOn store clock board = Engines.engineOn store settings clock board
 
 let private engine store = engineOn store TimeProvider.System silent
 
@@ -282,16 +262,7 @@ let private probes =
     let notes settings configure =
         task {
             use server = startOne settings
-            let store = openRedisAt server.Address "probe:" configure
-
-            try
-                try
-                    let! report = (store :> ISessionStore).Prepare none
-                    return Ok(List.ofSeq report.Notes)
-                with :? InvalidOperationException as refusal ->
-                    return Error refusal.Message
-            finally
-                (store :> IAsyncDisposable).DisposeAsync().AsTask().GetAwaiter().GetResult()
+            return! startNotes (openRedisAt server.Address "probe:" configure)
         }
 
     let says name settings configure (words: string) =
@@ -644,14 +615,6 @@ let private underLoad (store: ISessionStore) (disturb: unit -> Task<unit>) =
         let! _ = Task.WhenAll running
         return engine, List.ofSeq loggedOut, List.ofSeq kept, List.ofSeq failures, longest
     }
-
-let private isUnavailable error =
-    match error with
-    | SessionError.Unavailable _
-    | SessionError.Unsure _
-    | SessionError.Unacknowledged _
-    | SessionError.Contended -> true
-    | _ -> false
 
 let private judge (engine: SessionEngine) (loggedOut: string list) =
     task {

@@ -10,47 +10,25 @@ open System.Threading
 open System.Threading.Tasks
 open StackExchange.Redis
 open Integration.RedisServer
+open Integration.Relays
 
 /// Hands everything on, until it is cut: then what was sent waits on the way, as in a network that loses packets for
 /// a while and then delivers them.
 [<Sealed>]
 type Partition(server: int) =
-    let listener = new TcpListener(IPAddress.Loopback, 0)
     let gate = obj ()
     let mutable passage = Task.CompletedTask
     let mutable opens: TaskCompletionSource | null = null
-    do listener.Start()
-    let port = (listener.LocalEndpoint :?> IPEndPoint).Port
-
-    let pump (from: NetworkStream) (into: NetworkStream) =
-        task {
-            let bytes = Array.zeroCreate<byte> 65536
-            let mutable goesOn = true
-
-            try
-                while goesOn do
-                    let! length = from.ReadAsync(Memory bytes)
-                    do! Volatile.Read &passage
-                    goesOn <- length > 0
-
-                    if goesOn then
-                        do! into.WriteAsync(ReadOnlyMemory(bytes, 0, length))
-            with
-            | :? IOException
-            | :? ObjectDisposedException -> ()
-
-            from.Dispose()
-            into.Dispose()
-        }
+    let whenOpen (_: byte array) = Volatile.Read &passage
 
     let serve (client: TcpClient) =
         task {
             try
-                do! Volatile.Read &passage
+                do! whenOpen [||]
                 let upstream = new TcpClient(NoDelay = true)
                 do! upstream.ConnectAsync(IPAddress.Loopback, server)
                 let toServer, toClient = upstream.GetStream(), client.GetStream()
-                let! _ = Task.WhenAll(pump toClient toServer, pump toServer toClient)
+                let! _ = Task.WhenAll(pump toClient toServer whenOpen, pump toServer toClient whenOpen)
                 ()
             with
             | :? IOException
@@ -58,21 +36,9 @@ type Partition(server: int) =
             | :? ObjectDisposedException -> client.Dispose()
         }
 
-    do
-        Task.Run<unit>(fun () ->
-            task {
-                try
-                    while true do
-                        let! client = listener.AcceptTcpClientAsync()
-                        client.NoDelay <- true
-                        serve client |> ignore
-                with
-                | :? SocketException
-                | :? ObjectDisposedException -> ()
-            })
-        |> ignore
+    let relay = new Relay(serve)
 
-    member _.Port = port
+    member _.Port = relay.Port
 
     member _.Cut() =
         lock gate (fun () ->
@@ -92,7 +58,7 @@ type Partition(server: int) =
     interface IDisposable with
         member fence.Dispose() =
             fence.Heal()
-            listener.Stop()
+            (relay :> IDisposable).Dispose()
 
 /// A server, and the proxy by which everybody knows it.
 type Member = { Server: RedisServer; Fence: Partition }

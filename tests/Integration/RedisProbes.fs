@@ -20,20 +20,9 @@ let private none = CancellationToken.None
 
 /// The notes, or the sentence that stops the start.
 let private prepare (configure: RedisStoreOptions -> unit) : Task<Result<string list, string>> =
-    task {
-        let options = RedisStoreOptions(KeyPrefix = Guid.NewGuid().ToString "N" + ":")
-        configure options
-        let store = new RedisStore(options)
-
-        try
-            try
-                let! report = (store :> ISessionStore).Prepare none
-                return Ok(List.ofSeq report.Notes)
-            with :? InvalidOperationException as refusal ->
-                return Error refusal.Message
-        finally
-            (store :> IDisposable).Dispose()
-    }
+    let options = RedisStoreOptions(KeyPrefix = Guid.NewGuid().ToString "N" + ":")
+    configure options
+    startNotes (new RedisStore(options))
 
 let private at (address: string) (options: RedisStoreOptions) = options.Configuration <- address
 

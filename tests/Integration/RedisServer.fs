@@ -8,6 +8,7 @@ open System.Net
 open System.Net.Sockets
 open System.Threading.Tasks
 open StackExchange.Redis
+open Integration.Relays
 
 let freePort () =
     let listener = new TcpListener(IPAddress.Loopback, 0)
@@ -143,11 +144,8 @@ let startOne settings =
 /// connection come late.
 [<Sealed>]
 type LateAnswers(server: int) =
-    let listener = new TcpListener(IPAddress.Loopback, 0)
     let gate = obj ()
     let mutable awaited: struct (byte array * TimeSpan) voption = ValueNone
-    do listener.Start()
-    let port = (listener.LocalEndpoint :?> IPEndPoint).Port
 
     /// How long the answers to these requests are held back.
     let delayOf (requests: byte array) =
@@ -158,27 +156,6 @@ type LateAnswers(server: int) =
                 delay
             | _ -> TimeSpan.Zero)
 
-    let pump (from: NetworkStream) (into: NetworkStream) (before: byte array -> Task<unit>) =
-        task {
-            let bytes = Array.zeroCreate<byte> 65536
-            let mutable goesOn = true
-
-            try
-                while goesOn do
-                    let! length = from.ReadAsync(Memory bytes)
-                    goesOn <- length > 0
-
-                    if goesOn then
-                        do! before bytes[.. length - 1]
-                        do! into.WriteAsync(ReadOnlyMemory(bytes, 0, length))
-            with
-            | :? IOException
-            | :? ObjectDisposedException -> ()
-
-            from.Dispose()
-            into.Dispose()
-        }
-
     let serve (client: TcpClient) =
         task {
             let upstream = new TcpClient(NoDelay = true)
@@ -188,51 +165,36 @@ type LateAnswers(server: int) =
             let recent = ref Array.empty<byte>
 
             let requests (bytes: byte array) =
-                // With the end of what came before: a request may come in two parts.
-                let before = recent.Value
-                recent.Value <- Array.append before[max 0 (before.Length - 4096) ..] bytes
-                let delay = delayOf recent.Value
+                if bytes.Length > 0 then
+                    // With the end of what came before: a request may come in two parts.
+                    let before = recent.Value
+                    recent.Value <- Array.append before[max 0 (before.Length - 4096) ..] bytes
+                    let delay = delayOf recent.Value
 
-                if delay > TimeSpan.Zero then
-                    held.Value <- clock.Elapsed + delay
+                    if delay > TimeSpan.Zero then
+                        held.Value <- clock.Elapsed + delay
 
-                Task.FromResult()
+                Task.CompletedTask
 
-            let answers (_: byte array) =
-                task {
-                    let left = held.Value - clock.Elapsed
-
-                    if left > TimeSpan.Zero then
-                        do! Task.Delay left
-                }
+            let answers (bytes: byte array) =
+                let left = held.Value - clock.Elapsed
+                if bytes.Length > 0 && left > TimeSpan.Zero then Task.Delay left else Task.CompletedTask
 
             let toServer, toClient = upstream.GetStream(), client.GetStream()
             let! _ = Task.WhenAll(pump toClient toServer requests, pump toServer toClient answers)
             ()
         }
 
-    do
-        Task.Run<unit>(fun () ->
-            task {
-                try
-                    while true do
-                        let! client = listener.AcceptTcpClientAsync()
-                        client.NoDelay <- true
-                        serve client |> ignore
-                with
-                | :? SocketException
-                | :? ObjectDisposedException -> ()
-            })
-        |> ignore
+    let relay = new Relay(serve)
 
-    member _.Address = $"127.0.0.1:{port}"
+    member _.Address = $"127.0.0.1:{relay.Port}"
 
     /// Holds back the answers from the next request with this text on.
     member _.After(text: string, delay: TimeSpan) =
         lock gate (fun () -> awaited <- ValueSome(struct (Text.Encoding.UTF8.GetBytes text, delay)))
 
     interface IDisposable with
-        member _.Dispose() = listener.Stop()
+        member _.Dispose() = (relay :> IDisposable).Dispose()
 
 /// Stopped with the program, whichever tests were chosen.
 let untilExit (server: #IDisposable) =

@@ -5,6 +5,7 @@ open System
 open System.Collections.Concurrent
 open System.IO
 open System.Net.Http
+open System.Threading
 open System.Threading.Tasks
 open Microsoft.AspNetCore.DataProtection
 open Microsoft.Extensions.Caching.Distributed
@@ -60,6 +61,19 @@ let openRedisAt (address: string) (prefix: string) configure =
     let options = RedisStoreOptions(Configuration = address, KeyPrefix = prefix)
     configure options
     new RedisStore(options)
+
+/// What a store says at start, or the sentence that stops it. The store is closed then.
+let startNotes (store: RedisStore) : Task<Result<string list, string>> =
+    task {
+        try
+            try
+                let! report = (store :> ISessionStore).Prepare CancellationToken.None
+                return Ok(List.ofSeq report.Notes)
+            with :? InvalidOperationException as refusal ->
+                return Error refusal.Message
+        finally
+            (store :> IDisposable).Dispose()
+    }
 
 /// A place of its own on the server that the tests share.
 let openRedis () = openRedisAt (RedisServer.shared.Force().Address) (Guid.NewGuid().ToString("N") + ":") ignore
