@@ -157,20 +157,19 @@ module Lifecycle =
 
     let liveOf state = living state |> ValueOption.toOption
     let isLive state = (living state).IsSome
-    let private later (a: DateTimeOffset) (b: DateTimeOffset) = if a < b then b else a
-    let private earlier (a: DateTimeOffset) (b: DateTimeOffset) = if a < b then a else b
 
     /// The first instant at which a live session is over, and by which limit.
     let deadline policy state =
-        living state
-        |> ValueOption.map (fun live ->
+        let first mayBeUnconfirmed (live: Live) =
             let idle, confirm = live.LastSeen + policy.Idle, live.CreatedAt + policy.Confirm
             let absolute = defaultArg live.AuthenticatedAt live.CreatedAt + policy.Absolute
             let struct (kind, at) = if absolute <= idle then struct (Absolute, absolute) else struct (Idle, idle)
+            ValueSome(if mayBeUnconfirmed && confirm < at then struct (Unconfirmed, confirm) else struct (kind, at))
 
-            match state with
-            | Created { Subject = None } when confirm < at -> struct (Unconfirmed, confirm)
-            | (Absent | Created _ | Active _ | Regenerated _ | Destroyed _ | Expired _) -> struct (kind, at))
+        match state with
+        | Created live -> live |> first live.Subject.IsNone
+        | (Active live | Regenerated(live, _)) -> live |> first false
+        | (Absent | Destroyed _ | Expired _) -> ValueNone
 
     /// The end that time has brought to a live session. A deadline is exclusive: at exactly the deadline it is over.
     let overdue policy (now: DateTimeOffset) state =
@@ -186,7 +185,7 @@ module Lifecycle =
 
     /// A session's own clock never runs backwards: where a node's clock is behind, the time of the last request counts.
     let private ownTime now state =
-        living state |> ValueOption.map (fun live -> later live.LastSeen now) |> ValueOption.defaultValue now
+        living state |> ValueOption.map (fun live -> max live.LastSeen now) |> ValueOption.defaultValue now
 
     let private recall (secret: SecretHash) (live: Live) =
         match live.Superseded |> List.tryFind (fun old -> old.Secret.Equals secret) with
@@ -228,7 +227,7 @@ module Lifecycle =
         | Regenerated(live, renewal) -> Regenerated(change live, renewal)
         | (Absent | Destroyed _ | Expired _) -> state
 
-    let private seen at live = { live with LastSeen = later live.LastSeen at }
+    let private seen at live = { live with LastSeen = max live.LastSeen at }
     let private written data live = { live with Data = data; Revision = live.Revision + 1L }
     let private forgotten live = { live with Secret = Unchecked.defaultof<SecretHash>; Superseded = [] }
 
@@ -333,7 +332,7 @@ module Lifecycle =
 
         match command, over with
         | Create _, _ -> Error Exists
-        | Present(secret, arrivedAt), _ -> present policy now over (earlier arrivedAt now) secret state
+        | Present(secret, arrivedAt), _ -> present policy now over (min arrivedAt now) secret state
         | Write(data, basedOn, grant), _ ->
             let seen = grant |> Option.filter (speaksForHolder state) |> Option.map (fun by -> WasSeen by.ArrivedAt)
 
