@@ -158,17 +158,17 @@ module Lifecycle =
     let liveOf state = living state |> ValueOption.toOption
     let isLive state = (living state).IsSome
 
+    let private firstLimit policy mayBeUnconfirmed (live: Live) =
+        let idle, confirm = live.LastSeen + policy.Idle, live.CreatedAt + policy.Confirm
+        let absolute = defaultArg live.AuthenticatedAt live.CreatedAt + policy.Absolute
+        let struct (kind, at) = if absolute <= idle then struct (Absolute, absolute) else struct (Idle, idle)
+        ValueSome(if mayBeUnconfirmed && confirm < at then struct (Unconfirmed, confirm) else struct (kind, at))
+
     /// The first instant at which a live session is over, and by which limit.
     let deadline policy state =
-        let first mayBeUnconfirmed (live: Live) =
-            let idle, confirm = live.LastSeen + policy.Idle, live.CreatedAt + policy.Confirm
-            let absolute = defaultArg live.AuthenticatedAt live.CreatedAt + policy.Absolute
-            let struct (kind, at) = if absolute <= idle then struct (Absolute, absolute) else struct (Idle, idle)
-            ValueSome(if mayBeUnconfirmed && confirm < at then struct (Unconfirmed, confirm) else struct (kind, at))
-
         match state with
-        | Created live -> live |> first live.Subject.IsNone
-        | (Active live | Regenerated(live, _)) -> live |> first false
+        | Created live -> live |> firstLimit policy live.Subject.IsNone
+        | (Active live | Regenerated(live, _)) -> live |> firstLimit policy false
         | (Absent | Destroyed _ | Expired _) -> ValueNone
 
     /// The end that time has brought to a live session. A deadline is exclusive: at exactly the deadline it is over.

@@ -64,7 +64,7 @@ internal sealed class Measuring(Scale scale)
         foreach (var operation in new[] { "read", "write" })
             _operations.Add(await town.MeasureAsync(Varied.Clients, operation, clients, scale.Time));
         // These last: the clock goes on, the store grows.
-        _operations.Add(await town.MeasureAsync(Varied.Clients, "read and touch", Scale.HotClients, scale.Time));
-        _operations.Add(await town.MeasureAsync(Varied.Clients, "begin", Scale.HotClients, scale.Time));
+        _operations.Add(await town.MeasureAsync(Varied.Clients, "read and touch", Scale.ManyClients, scale.Time));
+        _operations.Add(await town.MeasureAsync(Varied.Clients, "begin", Scale.ManyClients, scale.Time));
     }
 }

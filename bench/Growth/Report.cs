@@ -149,18 +149,18 @@ internal static class Report
             ### One session, {Scale.HotClients} clients
 
             All clients update the same session at once, each counting in a place of its own; afterwards each accepted update has
-            to be in the data. An attempt is one computation of new data: what is more than accepted was computed again after a
+            to be in the data. On many: the same clients and updates on {Scale.BesideHot:N0} sessions, just before and just after. An attempt is one computation of new data: what is more than accepted was computed again after a
             conflict. Refused: given up after many conflicts (503), not in the data.
 
-            | store | nodes | accepted per second | accepted | attempts for each | refused | p50 µs | p99 µs | all there |
-            | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |
+            | store | nodes | accepted per second | on many | ratio | accepted | attempts for each | refused | p50 µs | p99 µs | all there |
+            | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |
 
             """
         );
         foreach (var hot in figures.Hot)
             text.Append(
                 CultureInfo.InvariantCulture,
-                $"| {hot.Store} | {hot.Nodes} | {hot.PerSecond:N0} | {hot.Accepted:N0} | {(double)hot.Attempts / hot.Accepted:0.00} | {hot.Refused:N0} | {Micros(hot.P50)} | {Micros(hot.P99)} | {(hot.IsAllThere ? "yes" : "**NO**")} |\n"
+                $"| {hot.Store} | {hot.Nodes} | {hot.PerSecond:N0} | {hot.PerSecondOnMany:N0} | **{hot.PerSecond / hot.PerSecondOnMany:0.00}** | {hot.Accepted:N0} | {(double)hot.Attempts / hot.Accepted:0.00} | {hot.Refused:N0} | {Micros(hot.P50)} | {Micros(hot.P99)} | {(hot.IsAllThere ? "yes" : "**NO**")} |\n"
             );
         text.Append('\n');
     }

@@ -12,7 +12,9 @@ internal sealed record Scale(
 )
 {
     public const int SmallData = 100;
-    public const int HotClients = 64;
+    public const int ManyClients = 64;
+    public const int HotClients = 32;
+    public const int BesideHot = 1_000;
 
     public static Scale Full { get; } =
         new(

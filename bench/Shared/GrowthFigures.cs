@@ -49,6 +49,7 @@ public sealed record HotFigure(
     long Attempts,
     long Refused,
     double PerSecond,
+    double PerSecondOnMany,
     double P50,
     double P99,
     bool IsAllThere

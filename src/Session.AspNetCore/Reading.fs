@@ -37,7 +37,7 @@ let private over (visit: Visit<'T>) (token: PresentedToken) ending at =
 let private live (visit: Visit<'T>) (opened: Opened) =
     match visit.Service.Deserialize opened.Live.Data with
     | Ok value ->
-        visit.GoOn(opened, value)
+        visit.Begin(opened, value)
 
         has
             visit

@@ -18,8 +18,7 @@ type internal SessionArrival<'T>(service: SessionService<'T>, at: DateTimeOffset
 [<Sealed>]
 type internal RequestSession<'T>(service: SessionService<'T>, context: HttpContext, arrivedAt: DateTimeOffset) =
     let visit = Visit<'T>(service, context, arrivedAt)
-    let engine, errand = service.Engine, visit.Errand
-    let requests = engine.Requests
+    let errand = visit.Errand
     let turn = Turn()
 
     let isRead () =
@@ -27,40 +26,38 @@ type internal RequestSession<'T>(service: SessionService<'T>, context: HttpConte
         | NotRead -> false
         | _ -> true
 
-    /// For whoever has the turn. What is to be told is told when the next one may begin, for a handler may be the next one.
-    let holdingTurn (operation: unit -> Task<Result<'a, SessionError>>) : Task<Result<'a, SessionError>> =
+    /// One at a time. What is to be told is told when the next one may begin, for a handler may be the next one.
+    let inTurn hasTurn (operation: unit -> Task<Result<'a, SessionError>>) : Task<Result<'a, SessionError>> =
         task {
-            let mutable answer = Error SessionError.NoSession
+            let waits = visit.Engine.Waits
+            let! isIts = if hasTurn then Task.FromResult true else turn.Take(waits.RequestTimeout, waits.Timer)
 
-            try
-                let! result = operation ()
-                answer <- result
-            finally
-                errand.Pause()
-                turn.Leave()
+            if not isIts then
+                return Error SessionError.Contended
+            else
+                let mutable answer = Error SessionError.NoSession
 
-            do! engine.TellAll errand
-            return answer
-        }
+                try
+                    let! result = operation ()
+                    answer <- result
+                finally
+                    errand.Pause()
+                    turn.Leave()
 
-    /// One at a time.
-    let inTurn (operation: unit -> Task<Result<'a, SessionError>>) : Task<Result<'a, SessionError>> =
-        task {
-            match! turn.Take(engine.Waits.RequestTimeout, engine.Waits.Timer) with
-            | false -> return Error SessionError.Contended
-            | true -> return! holdingTurn operation
+                do! visit.Engine.TellAll errand
+                return answer
         }
 
     /// Reads what the request has, if nothing has yet, and does something with it.
     let withPresence cancel (operation: unit -> Task<Result<'a, SessionError>>) : Task<Result<'a, SessionError>> =
-        inTurn (fun () ->
+        let readFirst () =
             task {
-                let! read = if isRead () then ValueTask<_>(Ok()) else Reading.read visit cancel
-
-                match read with
+                match! Reading.read visit cancel with
                 | Error error -> return Error error
                 | Ok() -> return! operation ()
-            })
+            }
+
+        inTurn false (fun () -> if isRead () then operation () else readFirst ())
 
     /// The session that a write goes to; without one it begins one, unless something speaks against it.
     let write
@@ -88,7 +85,7 @@ type internal RequestSession<'T>(service: SessionService<'T>, context: HttpConte
                 let bytes = service.Serializer.Serialize value
                 let before = visit.Presence
 
-                match! requests.Create(nextId, subject, bytes, errand, cancel) with
+                match! visit.Engine.Requests.Create(nextId, subject, bytes, errand, cancel) with
                 | Reply.Failed error -> return Error error
                 | Reply.Partly(created, error) ->
                     visit.GoOn(created, Some value)
@@ -108,12 +105,61 @@ type internal RequestSession<'T>(service: SessionService<'T>, context: HttpConte
                         return Error(SessionError.Unacknowledged cause)
         }
 
+    let change (update: 'T option -> Result<'T, 'E>) (answer: Result<'T, 'E> -> Result<'a, SessionError>) cancel =
+        let whenOpen (opened: Opened) =
+            task {
+                // Of the last attempt: with it nothing is stored.
+                let mutable declined = ValueNone
+
+                let compute bytes =
+                    declined <- ValueNone
+
+                    let read =
+                        match visit.TakeData bytes with
+                        | ValueSome value -> Ok(Some value)
+                        | ValueNone -> service.Deserialize bytes
+
+                    match read with
+                    | Error error -> Error error
+                    | Ok value ->
+                        match update value with
+                        | Ok result -> Ok(struct (service.Serializer.Serialize result, result))
+                        | Error refusal ->
+                            declined <- ValueSome refusal
+                            Error SessionError.Conflict
+
+                let! reply = visit.Engine.Requests.Update(opened, (fun bytes -> compute bytes), errand, cancel)
+
+                match reply, declined with
+                | Reply.Failed SessionError.Conflict, ValueSome refusal -> return answer (Error refusal)
+                | reply, _ ->
+                    return
+                        visit.Accept(
+                            reply,
+                            fun (struct (opened, result)) ->
+                                visit.GoOn(opened, Some result)
+                                result
+                        )
+                        |> Result.bind (Ok >> answer)
+            }
+
+        let whenNone () =
+            task {
+                match update None with
+                | Error refusal -> return answer (Error refusal)
+                | Ok value ->
+                    let! begun = beginNew None value false cancel
+                    return begun |> Result.bind (Ok >> answer)
+            }
+
+        write cancel whenOpen whenNone
+
     member _.Service = service
     member _.Origin = visit.Origin
-    member _.Data = Presence.data visit.Presence
+    member _.Data = visit.Data
 
     /// Where in its life the session is at this moment.
-    member _.Phase = Presence.phase engine.Settings.Policy (service.Clock.GetUtcNow()) visit.Presence
+    member _.Phase = Presence.phase visit.Engine.Settings.Policy (service.Clock.GetUtcNow()) visit.Presence
 
     member _.Id =
         match Presence.opened visit.Presence with
@@ -128,7 +174,7 @@ type internal RequestSession<'T>(service: SessionService<'T>, context: HttpConte
     member _.ExpiresAt =
         match Presence.opened visit.Presence with
         | ValueSome opened ->
-            match Lifecycle.deadline engine.Settings.Policy opened.Snapshot.State with
+            match Lifecycle.deadline visit.Engine.Settings.Policy opened.Snapshot.State with
             | ValueSome(struct (_, at)) -> Some at
             | ValueNone -> None
         | ValueNone -> None
@@ -149,7 +195,7 @@ type internal RequestSession<'T>(service: SessionService<'T>, context: HttpConte
                 turn.Leave()
                 reading
             else
-                ValueTask<_>(task = holdingTurn reading.AsTask)
+                ValueTask<_>(task = inTurn true reading.AsTask)
         else
             ValueTask<_>(task = withPresence cancel (fun () -> Task.FromResult(Ok())))
 
@@ -161,7 +207,7 @@ type internal RequestSession<'T>(service: SessionService<'T>, context: HttpConte
                 match visit.Presence with
                 | Open(opened, _)
                 | Locked opened ->
-                    match! requests.Reload(opened, errand, cancel) with
+                    match! visit.Engine.Requests.Reload(opened, errand, cancel) with
                     | Ok fresh ->
                         match service.Deserialize fresh.Live.Data with
                         | Ok value ->
@@ -188,62 +234,17 @@ type internal RequestSession<'T>(service: SessionService<'T>, context: HttpConte
     member _.TryUpdate
         (update: 'T option -> Result<'T, 'E>, cancel: CancellationToken)
         : Task<Result<Result<'T, 'E>, SessionError>> =
-        let whenOpen (opened: Opened) =
-            task {
-                // Of the last attempt: with it nothing is stored.
-                let mutable declined = ValueNone
-
-                let change bytes =
-                    declined <- ValueNone
-
-                    match service.Deserialize bytes with
-                    | Error error -> Error error
-                    | Ok value ->
-                        match update value with
-                        | Ok result -> Ok(struct (service.Serializer.Serialize result, result))
-                        | Error refusal ->
-                            declined <- ValueSome refusal
-                            Error SessionError.Conflict
-
-                let! reply = requests.Update(opened, (fun bytes -> change bytes), errand, cancel)
-
-                match reply, declined with
-                | Reply.Failed SessionError.Conflict, ValueSome refusal -> return Ok(Error refusal)
-                | reply, _ ->
-                    return
-                        visit.Accept(
-                            reply,
-                            fun (struct (opened, result)) ->
-                                visit.GoOn(opened, Some result)
-                                Ok result
-                        )
-            }
-
-        let whenNone () =
-            task {
-                match update None with
-                | Error refusal -> return Ok(Error refusal)
-                | Ok value ->
-                    let! answer = beginNew None value false cancel
-                    return answer |> Result.map Ok
-            }
-
-        write cancel whenOpen whenNone
+        change update Ok cancel
 
     /// The same, with a function that never refuses.
-    member request.Update(update: 'T option -> 'T, cancel: CancellationToken) : Task<Result<'T, SessionError>> =
-        task {
-            match! request.TryUpdate<unit>((fun data -> Ok(update data)), cancel) with
-            | Ok(Ok result) -> return Ok result
-            | Ok(Error()) -> return Error SessionError.NoSession
-            | Error error -> return Error error
-        }
+    member _.Update(update: 'T option -> 'T, cancel: CancellationToken) : Task<Result<'T, SessionError>> =
+        change (update >> Ok) (Result.mapError (fun () -> SessionError.NoSession)) cancel
 
     /// The data as given: `Conflict` when another write came first since it was read.
     member _.Save(value: 'T, cancel: CancellationToken) : Task<Result<'T, SessionError>> =
         let whenOpen (opened: Opened) =
             task {
-                let! reply = requests.Save(opened, service.Serializer.Serialize value, errand, cancel)
+                let! reply = visit.Engine.Requests.Save(opened, service.Serializer.Serialize value, errand, cancel)
 
                 return
                     visit.Accept(
@@ -265,7 +266,7 @@ type internal RequestSession<'T>(service: SessionService<'T>, context: HttpConte
                 | _ when not visit.CanIssue -> return Error SessionError.ResponseStarted
                 | Open(opened, _), _ ->
                     let bytes = service.Serializer.Serialize value
-                    let! reply = requests.SignIn(opened, subject, bytes, errand, cancel)
+                    let! reply = visit.Engine.Requests.SignIn(opened, subject, bytes, errand, cancel)
 
                     return
                         visit.Accept(
@@ -287,7 +288,7 @@ type internal RequestSession<'T>(service: SessionService<'T>, context: HttpConte
                 | _ when not visit.CanIssue -> return Error SessionError.ResponseStarted
                 | Open(opened, data) ->
                     let bytes = value |> Option.map service.Serializer.Serialize
-                    let! reply = requests.Regenerate(opened, bytes, errand, cancel)
+                    let! reply = visit.Engine.Requests.Regenerate(opened, bytes, errand, cancel)
                     return visit.Accept(reply, fun elevated -> visit.GoOn(elevated, Option.orElse data value))
                 | presence -> return Error(defaultArg (Presence.refusesToBegin presence) SessionError.NoSession)
             })

@@ -14,6 +14,7 @@ type internal Visit<'T>(service: SessionService<'T>, context: HttpContext, arriv
     let engine = service.Engine
     let errand = engine.NewErrand()
     let mutable parter: Parter | null = null
+    let mutable isDataFresh = false
 
     member _.Service = service
     member _.Engine = engine
@@ -42,8 +43,36 @@ type internal Visit<'T>(service: SessionService<'T>, context: HttpContext, arriv
 
         parter.Decide decision
 
+    /// The data, which the application may change in place from now on.
+    member visit.Data: 'T option =
+        isDataFresh <- false
+
+        match visit.Presence with
+        | Open(opened, None) ->
+            match service.Deserialize opened.Live.Data with
+            | Ok value ->
+                visit.Presence <- Open(opened, value)
+                value
+            | Error _ -> None
+        | presence -> Presence.data presence
+
+    /// The data that these bytes were read as, if the application has never seen it: a write need not read them again.
+    /// It is the writer's then, and read anew for whoever asks for it later.
+    member visit.TakeData(bytes: byte[]) : 'T voption =
+        match visit.Presence with
+        | Open(opened, Some value) when isDataFresh && obj.ReferenceEquals(opened.Live.Data, bytes) ->
+            visit.Presence <- Open(opened, None)
+            ValueSome value
+        | _ -> ValueNone
+
+    /// The session was read, and nobody has seen its data yet.
+    member visit.Begin(opened: Opened, value: 'T option) =
+        visit.GoOn(opened, value)
+        isDataFresh <- true
+
     /// The request goes on with this session, and the response carries its token, if there is a new one.
     member visit.GoOn(opened: Opened, value: 'T option) =
+        isDataFresh <- false
         visit.Presence <- Open(opened, value)
 
         match opened.Issued with

@@ -6,6 +6,7 @@ open System.Threading
 open System.Threading.Tasks
 open Microsoft.Extensions.Logging
 open Session.Domain
+open NonStructuralComparison // the general operators allocate for each comparison
 
 /// Says once that the store has failed, and once that it is back, however many requests meet the failure.
 [<Sealed>]
@@ -64,12 +65,13 @@ type internal StoreAccess
 
     /// Whether an answer needs nothing stored and nothing told to the store.
     member _.IsRead(before: Snapshot, events: Event list) =
-        let isRead event =
-            match event with
-            | WasSeen at -> at - before.StoredLastSeen < touchStep
-            | event -> not (Event.isStored event)
+        let rec areRead (before: Snapshot) events =
+            match events with
+            | [] -> true
+            | WasSeen at :: rest -> at - before.StoredLastSeen < touchStep && areRead before rest
+            | event :: rest -> not (Event.isStored event) && areRead before rest
 
-        before.IsOpen && List.forall isRead events
+        before.IsOpen && areRead before events
 
     // -- a load in three parts: a store that answers at once costs no state machine
 

@@ -77,21 +77,25 @@ type private Reader =
         let taken = r.Take 8
         if r.Broken then 0L else BinaryPrimitives.ReadInt64LittleEndian taken
 
-    member r.TimeOrNone() =
+    /// -1 for none; a broken reader has none either.
+    member r.Ticks() =
         let ticks = r.I64()
 
-        if ticks < 0L || ticks > DateTime.MaxValue.Ticks then
-            r.Broken <- r.Broken || ticks <> -1L
-            None
+        if ticks < -1L || ticks > DateTime.MaxValue.Ticks then
+            r.Broken <- true
+            -1L
         else
-            Some(DateTimeOffset(ticks, TimeSpan.Zero))
+            ticks
 
     member r.Time() =
-        match r.TimeOrNone() with
-        | Some at -> at
-        | None ->
-            r.Broken <- true
-            DateTimeOffset.MinValue
+        let ticks = r.Ticks()
+        r.Broken <- r.Broken || ticks < 0L
+        DateTimeOffset(max ticks 0L, TimeSpan.Zero)
+
+    member r.TimeOrNone() =
+        match r.Ticks() with
+        | -1L -> None
+        | ticks -> Some(DateTimeOffset(ticks, TimeSpan.Zero))
 
     member r.Hash() : SecretHash =
         let taken = r.Take 32

@@ -4,6 +4,7 @@ namespace Session.Engine
 open System
 open System.Threading
 open System.Threading.Tasks
+open NonStructuralComparison // the general operators allocate for each comparison
 
 /// How long it still waits for the store, all its operations together; and what it has to tell when it is over. A handler
 /// of an event that calls back into the library must meet nothing that still waits for it.
@@ -29,14 +30,14 @@ type internal Errand(limits: WaitLimits, sharesWrites: bool) =
 
     /// The answer of a call; TimeoutException when the time is over before it comes. A read may be given up: a store need
     /// not heed its token, or not at once.
-    member errand.Await(call: ValueTask<'answer>, cancel: CancellationToken) : Task<'answer> =
+    member errand.Await(call: ValueTask<'answer>, cancel: CancellationToken) : ValueTask<'answer> =
         if call.IsCompleted then
-            call.AsTask()
+            call
         else
             errand.Wait()
-            call.AsTask().WaitAsync(errand.Left, limits.Timer, cancel)
+            ValueTask<'answer>(task = call.AsTask().WaitAsync(errand.Left, limits.Timer, cancel))
 
-    member errand.Await(call: ValueTask<'answer>) : Task<'answer> = errand.Await(call, CancellationToken.None)
+    member errand.Await(call: ValueTask<'answer>) : ValueTask<'answer> = errand.Await(call, CancellationToken.None)
 
     member errand.Await(call: ValueTask) : Task =
         if call.IsCompleted then

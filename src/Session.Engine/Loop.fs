@@ -9,8 +9,8 @@ open System.Threading.Tasks
 type internal Loop(access: StoreAccess) =
     // Those who try again at the same moment would meet again.
     let pause attempt : Task =
-        let longest = 1 + min 50 (1 <<< min attempt 6)
-        Task.Delay(TimeSpan.FromMilliseconds(float (access.Limits.Chance.Next(1, longest))), access.Limits.Timer)
+        let milliseconds = access.Limits.Chance.Next(1, 1 + min 50 (1 <<< min attempt 6))
+        Task.Delay(TimeSpan.FromMilliseconds(float milliseconds), access.Limits.Timer)
 
     /// The first step, on a record that was read already or still has to be.
     member _.Begin(plan: Plan<'out>, terms, loaded: Result<Snapshot, SessionError>) =

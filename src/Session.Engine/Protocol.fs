@@ -118,7 +118,7 @@ module internal Protocol =
                 swap run (writeOf (terms.Recorded(before, state, events, now, operation)))
             else
                 match Lifecycle.living state with
-                | ValueSome live when live.LastSeen - before.StoredLastSeen >= terms.TouchStep ->
+                | ValueSome live when (live.LastSeen - before.StoredLastSeen).Ticks >= terms.TouchStep.Ticks ->
                     finish run (Kept(writeOf { before with State = state }, ValueSome live.LastSeen))
                 // What a touch would store is not due: the session ends when the record says, and not later.
                 | _ ->

@@ -8,6 +8,7 @@ open System.Runtime.ExceptionServices
 open System.Threading
 open System.Threading.Tasks
 open Session.Domain
+open NonStructuralComparison // the general operators allocate for each comparison
 
 /// What an operation came to.
 [<RequireQualifiedAccess; NoComparison; NoEquality>]
@@ -272,8 +273,8 @@ type internal Writers(access: StoreAccess) =
 
             let! loaded =
                 match start with
-                | ValueSome snapshot -> Task.FromResult(Ok snapshot)
-                | ValueNone -> access.Load(id, keys, errand, cancel)
+                | ValueSome snapshot -> ValueTask<_>(Ok snapshot)
+                | ValueNone -> ValueTask<_>(task = access.Load(id, keys, errand, cancel))
 
             let struct (_, ask) as first = loop.Begin(plan, terms, loaded)
 
