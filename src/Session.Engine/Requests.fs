@@ -52,7 +52,9 @@ type internal Requests
                     match events with
                     | []
                     | [ WasSeen _ ] -> before
-                    | events -> { before with State = List.fold Lifecycle.evolve before.State events }
+                    | events ->
+                        let state = events |> List.filter Event.isNoTouch |> List.fold Lifecycle.evolve before.State
+                        { before with State = state }
 
                 if mayIssue && Lifecycle.isRenewalDue policy now after.State then
                     ValueNone

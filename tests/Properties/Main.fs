@@ -123,11 +123,12 @@ let main args =
     match List.ofArray args with
     | "explore" :: _ ->
         let only = argument "--scope" args
+        let isQuick = Array.contains "--quick" args
 
         let results =
             match argument "--results" args, only with
-            | None, None -> Some(Results.fileOf "exploration.json")
+            | None, None when not isQuick -> Some(Results.fileOf "exploration.json")
             | file, _ -> file
 
-        Exploration.run only (argument "--limit" args |> Option.map int) results
+        Exploration.run isQuick only (argument "--limit" args |> Option.map int) results
     | _ -> properties args
