@@ -33,7 +33,7 @@ let private lifecycle () =
           "3. Read the seeded bugs that it has to find, old text beside new, in `tests/Mutants/mutants.txt`. Run them:"
       yield "   `./test mutants --only 05-`."
       yield
-          "4. Run `./test audit` and open `artifacts/audit/index.html`: the same invariant with the numbers of that run, the stories"
+          "4. Run `./test all` and open `artifacts/audit/index.html`: the same invariant with the numbers of that run, the stories"
       yield "   that were told against the bugs, and what was not run."
       yield ""
       yield "## Words"
