@@ -7,6 +7,8 @@ open System.Threading
 open System.Threading.Tasks
 open Expecto
 open Microsoft.Data.Sqlite
+open Microsoft.Extensions.DependencyInjection
+open Microsoft.Extensions.Hosting
 open Integration.Http
 open Integration.World
 open Session.Engine
@@ -212,4 +214,287 @@ let private compact =
                 Expect.isLessThan bytes (1000L * 2560L) "bytes of the file"
             }))
 
-let all = testList "Sqlite file" ([ upgrade; together; compact ] @ refusals)
+/// A record of a day, whose body is one byte.
+let private record id isDurable =
+    let at = DateTimeOffset.UnixEpoch
+    StoredRecord(id, 1L, RecordKind.Live, at, at.AddDays 1, "ann", 1L, ReadOnlyMemory [| 7uy |], isDurable)
+
+let private insert (store: SqliteStore) id = (store :> ISessionStore).Insert(record id false, never)
+
+/// The mode of the file and of its companions, as far as they are there.
+let private modes (path: string) =
+    [ for name in [ path; path + "-wal"; path + "-shm" ] do
+          if File.Exists name then
+              File.GetUnixFileMode name ]
+
+let private ownerOnly = UnixFileMode.UserRead ||| UnixFileMode.UserWrite
+
+let private refusal (work: unit -> Task<'a>) =
+    task {
+        try
+            let! _ = work ()
+            return ""
+        with :? InvalidOperationException as refused ->
+            return refused.Message
+    }
+
+/// Deletes the file under a store, and says what the store says of it.
+let private deleted (path: string) (store: SqliteStore) (work: unit -> Task<string>) =
+    task {
+        let! _ = insert store "before"
+
+        // Several readers, which stay open.
+        let! _ = [ for _ in 1..8 -> (store :> ISessionStore).Count(never).AsTask() ] |> Task.WhenAll
+
+        for name in [ path; path + "-wal"; path + "-shm" ] do
+            File.Delete name
+
+        do! Task.Delay 1000
+        return! work ()
+    }
+
+let private disappearances =
+    [ testCaseAsync
+          "a deleted file is noticed within a second by a write, and no other one is made"
+          (inFolder (fun path ->
+              task {
+                  use store = openAt path
+
+                  let! sentence = deleted path store (fun () -> refusal (fun () -> (insert store "after").AsTask()))
+
+                  Expect.stringContains sentence path "the sentence names the file"
+                  Expect.stringContains sentence "deleted" "and says what happened"
+                  let! again = refusal (fun () -> (insert store "again").AsTask())
+                  Expect.stringContains again "deleted" "and so does every other write"
+                  Expect.isFalse (File.Exists path) "nothing was made in its place"
+              }))
+      testCaseAsync
+          "a deleted file is noticed within a second by a read, and no other one is made"
+          (inFolder (fun path ->
+              task {
+                  use store = openAt path
+                  let load () = (store :> ISessionStore).Load("before", never).AsTask()
+                  let! sentence = deleted path store (fun () -> refusal load)
+                  Expect.stringContains sentence "deleted" "it says what happened"
+                  let! again = refusal load
+                  Expect.stringContains again "deleted" "and so does every other read"
+                  Expect.isFalse (File.Exists path) "nothing was made in its place"
+              }))
+      testCaseAsync
+          "a file that is put back is used again, and another file in its place is noticed, too"
+          (inFolder (fun path ->
+              task {
+                  use store = openAt path
+                  let! _ = insert store "before"
+                  let backup = path + ".backup"
+                  execute path $"VACUUM INTO '{backup}'"
+                  let! _ = (store :> ISessionStore).Load("before", never)
+                  File.Move(backup, path, true)
+                  do! Task.Delay 600
+                  let! sentence = refusal (fun () -> (insert store "after").AsTask())
+                  Expect.stringContains sentence "moved" "the open one is not what the path leads to"
+                  let! inserted = insert store "after"
+                  Expect.equal inserted WriteResult.Written "the one that is there now is used"
+                  let! found = (store :> ISessionStore).Load("before", never)
+                  Expect.isNotNull found "with what it holds"
+                  Expect.equal (scalar path "SELECT count(*) FROM sessions") (box 2L) "where everybody sees it"
+              }))
+      testCaseAsync
+          "over HTTP a deleted file is 503, and the cookie stays"
+          (inFolder (fun path ->
+              task {
+                  use store = openAt path
+                  let! w = start store ignore
+                  let! token = w.Begin "x"
+                  File.Delete path
+                  do! Task.Delay 1000
+
+                  for _ in 1..3 do
+                      let! answer = w.Post("/cart/y", token)
+                      Expect.equal (answer.Status, answer.SetCookies) (503, []) "a write"
+                      let! answer = w.Get("/cart", token)
+                      Expect.equal (answer.Status, answer.SetCookies) (503, []) "a read"
+
+                  do! stop w
+              }))
+      testCaseAsync
+          "the file and its companions are the owner's alone, also when they were not"
+          (inFolder (fun path ->
+              task {
+                  let make () =
+                      task {
+                          use store = openAt path
+                          let! _ = insert store (string (Guid.NewGuid()))
+                          Expect.equal (List.distinct (modes path)) [ ownerOnly ] "0600"
+                          Expect.isGreaterThan (modes path).Length 1 "with its companions"
+                      }
+
+                  do! make ()
+                  File.SetUnixFileMode(path, ownerOnly ||| UnixFileMode.GroupRead ||| UnixFileMode.OtherRead)
+                  do! make ()
+                  File.Delete path
+                  File.WriteAllBytes(path, [||])
+                  File.SetUnixFileMode(path, ownerOnly ||| UnixFileMode.OtherRead)
+                  do! make ()
+              })) ]
+
+let private names =
+    let store (contentRoot: string) (named: string) =
+        let services = Microsoft.Extensions.DependencyInjection.ServiceCollection()
+
+        let builder =
+            Microsoft.AspNetCore.Builder.WebApplication.CreateSlimBuilder(
+                Microsoft.AspNetCore.Builder.WebApplicationOptions(ContentRootPath = contentRoot)
+            )
+
+        services.AddSingleton<IHostEnvironment>(builder.Environment) |> ignore
+        SessionBuilder(services, typeof<string>).UseSqlite named |> ignore
+        services.BuildServiceProvider().GetRequiredKeyedService<ISessionStore> typeof<string>
+
+    let leads name (named: string -> string) (place: string) =
+        testCaseAsync
+            name
+            (inFolder (fun path ->
+                task {
+                    let folder = string (Path.GetDirectoryName path)
+                    let opened = store folder (named folder)
+                    let! _ = opened.Prepare never
+                    (opened :?> IDisposable).Dispose()
+                    let files = [ for file in Directory.GetFiles folder -> string (Path.GetFileName file) ]
+                    Expect.equal files [ place ] "the file"
+                }))
+
+    [ leads "a relative path is relative to the content root" (fun _ -> "some.db") "some.db"
+      leads "a connection string names the file" (fun _ -> "Data Source=cs.db") "cs.db"
+      leads "so does one with more in it" (fun folder -> $"DataSource={folder}/cs.db;Cache=Shared;Pooling=True") "cs.db"
+      leads "a path may look like one" (fun folder -> $"{folder}/a=b.db") "a=b.db"
+      testCase "what a connection string asks for in vain is refused with a sentence" (fun () ->
+          for named, word in
+              [ "Data Source=a.db;Password=x", "ProtectWithDataProtection"
+                "Data Source=a.db;Mode=Memory", "UseMemory"
+                "Data Source=a.db;Mode=ReadOnly", "written" ] do
+              Expect.throwsC (fun () -> openAt named |> ignore) (fun refused ->
+                  Expect.stringContains refused.Message word "the sentence")) ]
+
+/// What SQLite does at a commit of the connection that writes: 1 NORMAL, 2 FULL.
+let private synchronous (store: SqliteStore) : int64 =
+    let hidden =
+        System.Reflection.BindingFlags.NonPublic
+        ||| System.Reflection.BindingFlags.Public
+        ||| System.Reflection.BindingFlags.Instance
+
+    let field (owner: obj) (name: string) = nonNull ((nonNull (owner.GetType().GetField(name, hidden))).GetValue owner)
+    let writer = field (field store "_connections") "_writer"
+
+    let connection =
+        (nonNull (writer.GetType().GetProperty("Connection", hidden))).GetValue writer |> nonNull :?> SqliteConnection
+
+    use command = connection.CreateCommand()
+    command.CommandText <- "PRAGMA synchronous"
+    Convert.ToInt64(command.ExecuteScalar())
+
+let private durability =
+    [ for durability, routine, durable in
+          [ SqliteDurability.Selective, 1L, 2L
+            SqliteDurability.Normal, 1L, 1L
+            SqliteDurability.Full, 2L, 2L ] ->
+          testCaseAsync
+              $"{durability}: what must last is committed with synchronous {durable}, the rest with {routine}"
+              (inFolder (fun path ->
+                  task {
+                      use store = new SqliteStore(SqliteStoreOptions(Path = path, Durability = durability))
+                      let port = store :> ISessionStore
+
+                      for round in 1..2 do
+                          let! _ = port.Insert(record $"routine-{round}" false, never)
+                          Expect.equal (synchronous store) routine "an insert that need not last"
+                          let! _ = port.Insert(record $"durable-{round}" true, never)
+                          Expect.equal (synchronous store) durable "an insert that must"
+
+                          let next =
+                              StoredRecord(
+                                  $"routine-{round}",
+                                  2L,
+                                  RecordKind.Live,
+                                  DateTimeOffset.UnixEpoch,
+                                  DateTimeOffset.MaxValue,
+                                  null,
+                                  2L,
+                                  ReadOnlyMemory [| 1uy |]
+                              )
+
+                          let! _ = port.Replace(next, 1L, never)
+                          Expect.equal (synchronous store) routine "a replace that need not last"
+
+                          let last =
+                              StoredRecord(
+                                  $"routine-{round}",
+                                  3L,
+                                  RecordKind.Ended,
+                                  DateTimeOffset.UnixEpoch,
+                                  DateTimeOffset.MaxValue,
+                                  null,
+                                  3L,
+                                  ReadOnlyMemory [| 1uy |],
+                                  true
+                              )
+
+                          let! _ = port.Replace(last, 2L, never)
+                          Expect.equal (synchronous store) durable "a logout"
+                  })) ]
+
+/// A file as the version before this one left it.
+let private former01 =
+    testCaseAsync
+        "a file of version 0.1: every record is there, listed, and decodes"
+        (inFolder (fun path ->
+            task {
+                File.Copy(Path.Combine(__SOURCE_DIRECTORY__, "data", "sessions-0.1.db"), path)
+                let before = content path "sessions"
+                use store = openAt path
+                let port = store :> ISessionStore
+                let! _ = port.Prepare never
+                let! all = port.Enumerate(null, Int32.MaxValue, never)
+                let kinds = [ "plain"; "keyed"; "sealed" ]
+
+                let states =
+                    [ "Active"
+                      "Confirmed"
+                      "Created"
+                      "Destroyed"
+                      "Expired"
+                      "Issued"
+                      "Renewed-twice"
+                      "Signed-in" ]
+
+                let ids = [ for record in all.Records -> record.Id ]
+
+                Expect.equal
+                    ids
+                    (List.sortWith
+                        (fun a b -> String.CompareOrdinal(a, b))
+                        [ for kind in kinds do
+                              for state in states -> $"{kind}-{state}" ])
+                    "all of them"
+
+                for id in ids do
+                    let! record = port.Load(id, never)
+                    let record = nonNull record
+
+                    // The rows have names of their own; the id that a record was written under is in it.
+                    let body = record.Body.ToArray()
+                    let own = Text.Encoding.ASCII.GetString(body, 3, int body[2])
+
+                    match Codec.decode own record.Version record.Body with
+                    | Ok _ -> ()
+                    | Error why -> failtestf "%s: %A" id why
+
+                let! bobs = port.BySubject("bob", null, 100, never)
+                Expect.equal bobs.Records.Count 6 "the index of subjects"
+                let! count = port.Count never
+                Expect.equal count 18L "those that are no tombstones"
+                Expect.equal (content path "sessions") before "and nothing has changed"
+            }))
+
+let all =
+    testList "Sqlite file" ([ upgrade; together; compact; former01 ] @ refusals @ disappearances @ names @ durability)

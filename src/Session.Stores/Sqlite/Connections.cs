@@ -18,11 +18,15 @@ internal sealed class Connections(DatabaseFile file, TimeSpan busyTimeout) : IDi
     private readonly SemaphoreSlim _writerGate = new(1, 1);
     private Writer? _writer;
     private string? _location;
+    private int _writerGeneration;
 
     private readonly ConcurrentStack<Reader> _idleReaders = new();
     private int _idleCount;
     private volatile bool _isTableThere;
     private volatile bool _disposed;
+
+    // Grows when the file turned out to be gone: what was opened before leads nowhere.
+    private volatile int _generation;
 
     /// <summary>Opens the file if it is not open, and says where the records are.</summary>
     public ValueTask<string> OpenAsync(CancellationToken cancellationToken) =>
@@ -43,9 +47,17 @@ internal sealed class Connections(DatabaseFile file, TimeSpan busyTimeout) : IDi
         {
             ObjectDisposedException.ThrowIf(_disposed, typeof(SqliteStore));
             cancellationToken.ThrowIfCancellationRequested();
+            if (_writer is { } stale && _writerGeneration != _generation)
+            {
+                _writer = null;
+                stale.Dispose();
+            }
+
             var writer = _writer ??= OpenWriter();
             try
             {
+                if (file.IsGone(writer.Connection, ref writer.LookedAt))
+                    throw Lost();
                 return work(writer, args);
             }
             catch
@@ -74,10 +86,13 @@ internal sealed class Connections(DatabaseFile file, TimeSpan busyTimeout) : IDi
         if (!_isTableThere)
             await OpenAsync(cancellationToken).ConfigureAwait(false);
 
+        var generation = _generation;
         var reader = TakeReader();
         T result;
         try
         {
+            if (file.IsGone(reader.Connection, ref reader.LookedAt))
+                throw Lost();
             result = work(reader, args);
         }
         catch
@@ -86,8 +101,20 @@ internal sealed class Connections(DatabaseFile file, TimeSpan busyTimeout) : IDi
             throw;
         }
 
-        GiveBack(reader);
+        if (generation == _generation)
+            GiveBack(reader);
+        else
+            reader.Dispose();
         return result;
+    }
+
+    /// <summary>From now on a call opens the file anew: it fails until there is one again.</summary>
+    private InvalidOperationException Lost()
+    {
+        Interlocked.Increment(ref _generation);
+        _isTableThere = false;
+        CloseIdleReaders();
+        return file.Gone();
     }
 
     /// <summary>Lets the write that runs end, and closes all connections.</summary>
@@ -112,6 +139,7 @@ internal sealed class Connections(DatabaseFile file, TimeSpan busyTimeout) : IDi
 
     private Writer OpenWriter()
     {
+        _writerGeneration = _generation;
         var writer = file.OpenWriter(out _location);
         _isTableThere = true;
         return writer;

@@ -17,23 +17,31 @@ internal sealed class DatabaseFile
     // would drop the locks that SQLite holds on it (POSIX).
     private static readonly Lock Creation = new();
 
-    private readonly string _path;
+    // Null: a name that SQLite has for no file.
+    private readonly string? _path;
+    private readonly string _named;
     private readonly string _table;
     private readonly SqliteDurability _durability;
     private readonly TimeSpan _busyTimeout;
     private readonly string _connectionString;
+    private const long RestBetweenLooks = 500;
+
+    // Only the first time: what is gone afterwards was deleted, and an empty file in its place would end all sessions silently.
+    private bool _mayCreate = true;
 
     /// <summary>Opens nothing yet.</summary>
-    public DatabaseFile(string path, string table, SqliteDurability durability, TimeSpan busyTimeout)
+    public DatabaseFile(string? path, string named, string table, SqliteDurability durability, TimeSpan busyTimeout)
     {
-        _path = IsNameOfNoFile(path) ? path : Path.GetFullPath(path);
+        _path = path;
+        _named = named;
         _table = table;
         _durability = durability;
         _busyTimeout = busyTimeout;
         _connectionString = new SqliteConnectionStringBuilder
         {
-            DataSource = _path,
-            Mode = SqliteOpenMode.ReadWriteCreate,
+            DataSource = path ?? named,
+            // The file is made here, with a mode of its own, and never by SQLite.
+            Mode = SqliteOpenMode.ReadWrite,
             Cache = SqliteCacheMode.Private,
             Pooling = false,
             // The driver polls on when SQLite gave up: it shall not, once busy_timeout is over.
@@ -46,9 +54,9 @@ internal sealed class DatabaseFile
     /// <exception cref="InvalidOperationException">The settings or the file are to blame; the message says what to change.</exception>
     public Writer OpenWriter(out string location)
     {
-        if (IsNameOfNoFile(_path))
+        if (_path is null)
             throw new InvalidOperationException(
-                $"'{_path}' is no file: give UseSqlite the path of a database file, or keep the sessions in memory with UseMemory."
+                $"'{_named}' is no file: give UseSqlite the path of a database file, or keep the sessions in memory with UseMemory."
             );
         if (Path.GetDirectoryName(_path) is { } directory && !Directory.Exists(directory))
             throw new InvalidOperationException(
@@ -60,6 +68,8 @@ internal sealed class DatabaseFile
         SqliteConnection? connection = null;
         try
         {
+            if (!_mayCreate && !File.Exists(_path))
+                throw Gone();
             CreateForThisUserOnly();
             connection = Connect();
             var mode = Sql.Scalar(connection, "PRAGMA journal_mode = WAL") as string;
@@ -70,7 +80,9 @@ internal sealed class DatabaseFile
 
             new Schema(_path, _table).Migrate(connection);
             var file = Sql.Scalar(connection, "SELECT file FROM pragma_database_list WHERE name = 'main'") as string;
-            var writer = new Writer(connection, _table);
+            var writer = new Writer(connection, _table, _durability);
+            HideFromOthers();
+            _mayCreate = false;
             // SQLite's own name for the file: links are resolved. Names of tables are equal whatever their case.
             location = string.Concat("sqlite:", file ?? _path, "#", _table.ToLowerInvariant());
             return writer;
@@ -101,6 +113,25 @@ internal sealed class DatabaseFile
         }
     }
 
+    /// <summary>The sentence for a file that is no longer where it was.</summary>
+    public InvalidOperationException Gone() =>
+        new(
+            $"The session database '{_path}' was deleted or moved while this program used it: put it back, or start the program again, which makes a new one without any session."
+        );
+
+    /// <summary>
+    /// Whether an open connection leads to another file than the path, or to one that is deleted. Looks at most twice a second.
+    /// </summary>
+    public bool IsGone(SqliteConnection connection, ref long lookedAt)
+    {
+        var now = Environment.TickCount64;
+        if (now - lookedAt < RestBetweenLooks)
+            return false;
+
+        lookedAt = now;
+        return !File.Exists(_path) || FileControl.HasMoved(connection);
+    }
+
     private SqliteConnection Connect()
     {
         var connection = new SqliteConnection(_connectionString);
@@ -124,18 +155,15 @@ internal sealed class DatabaseFile
     {
         lock (Creation)
         {
-            if (OperatingSystem.IsWindows() || File.Exists(_path))
+            if (File.Exists(_path))
                 return;
 
-            var options = new FileStreamOptions
-            {
-                Mode = FileMode.CreateNew,
-                Access = FileAccess.Write,
-                UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite,
-            };
+            var options = new FileStreamOptions { Mode = FileMode.CreateNew, Access = FileAccess.Write };
+            if (!OperatingSystem.IsWindows())
+                options.UnixCreateMode = OwnerOnly;
             try
             {
-                new FileStream(_path, options).Dispose();
+                new FileStream(_path!, options).Dispose();
             }
             catch (Exception e) when (e is IOException or UnauthorizedAccessException)
             {
@@ -159,7 +187,23 @@ internal sealed class DatabaseFile
                 _ => null,
             };
 
-    /// <summary>A database in memory, or a URI: SQLite has names for them.</summary>
-    private static bool IsNameOfNoFile(string path) =>
-        path.StartsWith(':') || path.StartsWith("file:", StringComparison.OrdinalIgnoreCase);
+    private const UnixFileMode OwnerOnly = UnixFileMode.UserRead | UnixFileMode.UserWrite;
+
+    /// <summary>Also where somebody else has made the file, or its companions, readable.</summary>
+    private void HideFromOthers()
+    {
+        if (OperatingSystem.IsWindows())
+            return;
+
+        foreach (var name in (string[])[_path!, _path + "-wal", _path + "-shm"])
+            try
+            {
+                if (File.Exists(name) && (File.GetUnixFileMode(name) & ~OwnerOnly) != 0)
+                    File.SetUnixFileMode(name, OwnerOnly);
+            }
+            catch (Exception error) when (error is UnauthorizedAccessException or IOException)
+            {
+                // It belongs to another user, who shares it with this one on purpose.
+            }
+    }
 }

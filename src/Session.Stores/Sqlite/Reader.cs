@@ -28,6 +28,14 @@ internal sealed class Reader(SqliteConnection connection, string table) : IDispo
 
     public Statement Count { get; } = new(connection, $"""SELECT count(*) FROM "{table}" WHERE kind <> 2""");
 
+    /// <summary>The open connection.</summary>
+    public SqliteConnection Connection => connection;
+
+    /// <summary>When it was last asked whether the file still is where it was.</summary>
+    public ref long LookedAt => ref _lookedAt;
+
+    private long _lookedAt = Environment.TickCount64;
+
     public void Dispose()
     {
         foreach (var statement in (ReadOnlySpan<Statement>)[Load, BySubject, Enumerate, Count])

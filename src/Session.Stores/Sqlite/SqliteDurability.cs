@@ -11,4 +11,10 @@ public enum SqliteDurability
 
     /// <summary>Every commit is on disk before it is acknowledged (<c>synchronous=FULL</c>): slower writes.</summary>
     Full = 1,
+
+    /// <summary>
+    /// What ends a session or changes its token is on disk before it is acknowledged, and all that was written before it with
+    /// it; everything else is as with <see cref="Normal"/>.
+    /// </summary>
+    Selective = 2,
 }

@@ -35,10 +35,11 @@ public sealed class SqliteStore : ISessionStore, IRemovesVersion, IDisposable
         );
         OptionChecks.Require(
             Enum.IsDefined(options.Durability),
-            "SqliteStoreOptions.Durability must be Normal or Full."
+            "SqliteStoreOptions.Durability must be Normal, Full or Selective."
         );
 
-        var file = new DatabaseFile(options.Path, options.Table, options.Durability, options.BusyTimeout);
+        var path = FileName.Of(options.Path, options.Directory);
+        var file = new DatabaseFile(path, options.Path, options.Table, options.Durability, options.BusyTimeout);
         _connections = new Connections(file, options.BusyTimeout);
     }
 
@@ -55,6 +56,7 @@ public sealed class SqliteStore : ISessionStore, IRemovesVersion, IDisposable
             record,
             static (writer, record) =>
                 writer
+                    .Committing(record.IsDurable)
                     .Insert.With(
                         record.Id,
                         record.Version,
@@ -90,17 +92,19 @@ public sealed class SqliteStore : ISessionStore, IRemovesVersion, IDisposable
             static (writer, args) =>
             {
                 var (record, expected) = args;
-                var replace = writer.Replace.With(
-                    record.Id,
-                    record.Version,
-                    (long)record.Kind,
-                    record.LastSeen.UtcTicks,
-                    record.DueAt.UtcTicks,
-                    record.Subject,
-                    record.Operation,
-                    RecordBody.AsArray(record.Body),
-                    expected
-                );
+                var replace = writer
+                    .Committing(record.IsDurable)
+                    .Replace.With(
+                        record.Id,
+                        record.Version,
+                        (long)record.Kind,
+                        record.LastSeen.UtcTicks,
+                        record.DueAt.UtcTicks,
+                        record.Subject,
+                        record.Operation,
+                        RecordBody.AsArray(record.Body),
+                        expected
+                    );
                 if (replace.Run() == 1)
                     return WriteResult.Written;
 

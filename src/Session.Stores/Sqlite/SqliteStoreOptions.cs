@@ -4,13 +4,20 @@ namespace Session.Stores.Sqlite;
 public sealed class SqliteStoreOptions
 {
     /// <summary>
-    /// The database file; it is created if it is absent, its directory is not. A relative path is relative to the
-    /// current directory. <c>UseSqlite</c> sets it.
+    /// The database file, or a connection string that names it (<c>Data Source=sessions.db</c>) and says nothing else that
+    /// matters here. The file is created at start if it is absent, its directory is not. A relative path is relative to
+    /// <see cref="Directory"/>. <c>UseSqlite</c> sets it.
     /// </summary>
     public string Path { get; set; } = "";
 
-    /// <summary>What an acknowledged write survives. Default: <see cref="SqliteDurability.Normal"/>.</summary>
-    public SqliteDurability Durability { get; set; } = SqliteDurability.Normal;
+    /// <summary>
+    /// What a relative <see cref="Path"/> is relative to. Default: the current directory; <c>UseSqlite</c> sets it to the content
+    /// root of the application, if there is one.
+    /// </summary>
+    public string? Directory { get; set; }
+
+    /// <summary>What an acknowledged write survives. Default: <see cref="SqliteDurability.Selective"/>.</summary>
+    public SqliteDurability Durability { get; set; } = SqliteDurability.Selective;
 
     /// <summary>
     /// The table that holds the sessions: 1 to 40 of <c>A-Z a-z 0-9 _</c>, upper and lower case being the same. Stores

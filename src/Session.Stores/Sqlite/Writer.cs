@@ -3,8 +3,10 @@ using Microsoft.Data.Sqlite;
 namespace Session.Stores.Sqlite;
 
 /// <summary>The one connection that writes, with its statements.</summary>
-internal sealed class Writer(SqliteConnection connection, string table) : IDisposable
+internal sealed class Writer(SqliteConnection connection, string table, SqliteDurability durability) : IDisposable
 {
+    private bool _syncs = durability == SqliteDurability.Full;
+
     private readonly Statement _begin = new(connection, "BEGIN IMMEDIATE");
     private readonly Statement _commit = new(connection, "COMMIT");
 
@@ -82,6 +84,27 @@ internal sealed class Writer(SqliteConnection connection, string table) : IDispo
             "@version",
             "@due_at"
         );
+
+    /// <summary>The open connection.</summary>
+    public SqliteConnection Connection => connection;
+
+    /// <summary>When it was last asked whether the file still is where it was.</summary>
+    public ref long LookedAt => ref _lookedAt;
+
+    private long _lookedAt = Environment.TickCount64;
+
+    /// <summary>Sets what the next commits survive. A commit that is synchronized takes all before it to the disk, too.</summary>
+    public Writer Committing(bool isDurable)
+    {
+        if (durability == SqliteDurability.Selective && isDurable != _syncs)
+        {
+            // Not prepared: SQLite carries this out when it compiles it, and not when it runs it.
+            Sql.Execute(connection, isDurable ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL");
+            _syncs = isDurable;
+        }
+
+        return this;
+    }
 
     /// <summary>Runs the work in one transaction. When it throws, the connection has to be closed.</summary>
     public T InTransaction<T>(Func<Writer, T> work)
