@@ -22,6 +22,7 @@ let main args =
                   Redis.all
                   RedisSentinel.all
                   RedisProbes.all
+                  RedisRuns.all
                   Mongo.all
                   Postgres.all
                   PostgresEnds.all

@@ -6,6 +6,7 @@ open System.Diagnostics
 open System.IO
 open System.Net
 open System.Net.Sockets
+open System.Threading
 open System.Threading.Tasks
 open StackExchange.Redis
 open Integration.Relays
@@ -146,6 +147,7 @@ let startOne settings =
 type LateAnswers(server: int) =
     let gate = obj ()
     let mutable awaited: struct (byte array * TimeSpan) voption = ValueNone
+    let mutable asked = 0
 
     /// How long the answers to these requests are held back.
     let delayOf (requests: byte array) =
@@ -163,11 +165,15 @@ type LateAnswers(server: int) =
             let clock = Stopwatch.StartNew()
             let held = ref TimeSpan.Zero
             let recent = ref Array.empty<byte>
+            let since = ref 0
 
             let requests (bytes: byte array) =
                 if bytes.Length > 0 then
-                    // With the end of what came before: a request may come in two parts.
-                    let before = recent.Value
+                    // With the end of what came before, for a request may come in two parts; but not of what came before
+                    // the wish.
+                    let wish = Volatile.Read &asked
+                    let before = if since.Value = wish then recent.Value else Array.empty
+                    since.Value <- wish
                     recent.Value <- Array.append before[max 0 (before.Length - 4096) ..] bytes
                     let delay = delayOf recent.Value
 
@@ -191,7 +197,9 @@ type LateAnswers(server: int) =
 
     /// Holds back the answers from the next request with this text on.
     member _.After(text: string, delay: TimeSpan) =
-        lock gate (fun () -> awaited <- ValueSome(struct (Text.Encoding.UTF8.GetBytes text, delay)))
+        lock gate (fun () ->
+            asked <- asked + 1
+            awaited <- ValueSome(struct (Text.Encoding.UTF8.GetBytes text, delay)))
 
     interface IDisposable with
         member _.Dispose() = (relay :> IDisposable).Dispose()

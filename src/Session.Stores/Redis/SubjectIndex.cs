@@ -35,7 +35,10 @@ internal static class SubjectIndex
             Exclude.None,
             Order.Ascending,
             0,
-            count
+            // Not every server takes a limit that is no int: -1 is none.
+            count > int.MaxValue
+                ? -1
+                : count
         );
 
     /// <summary>All members of one session.</summary>

@@ -104,8 +104,10 @@ internal sealed class WorkProbe(RedisLink link, RedisStoreOptions options)
             || message.Contains("can't run this command", StringComparison.OrdinalIgnoreCase)
         )
             return $"Redis at {where} forbids its user what sessions need ({message}): grant it; the README of this store has a line with all that is needed.";
+        if (message.Contains("Lua scripting support disabled", StringComparison.OrdinalIgnoreCase))
+            return $"The server at {where} runs no scripts ({message}): start Garnet with --lua --lua-transaction-mode.";
         if (message.Contains("unknown command", StringComparison.OrdinalIgnoreCase))
-            return $"Redis at {where} does not know a command that sessions need ({message}): has it been renamed or switched off? Garnet needs --lua --lua-transaction-mode.";
+            return $"Redis at {where} does not know a command that sessions need ({message}): has it been renamed or switched off?";
         if (
             message.Contains("DB index", StringComparison.OrdinalIgnoreCase)
             || message.Contains("SELECT", StringComparison.Ordinal)
