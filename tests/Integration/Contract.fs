@@ -733,6 +733,18 @@ let all =
         [ yield! List.map tests ours
           testList "sees what is broken" ((faults |> List.map sees) @ crashFaults)
 
+          testCaseTask
+              "the example of docs/WRITING-A-STORE.md keeps the whole contract, in less than 300 lines"
+              (fun () ->
+                  task {
+                      let folder = temporaryFolder ()
+                      folders.Add folder
+                      let! report = Snippets.TableStoreTests.Contract folder
+                      Expect.isEmpty report.Failures (string report)
+                      let file = Path.Combine(__SOURCE_DIRECTORY__, "..", "Snippets", "TableStore.cs")
+                      Expect.isLessThan (File.ReadAllLines file).Length 300 "lines"
+                  })
+
           testCaseTask "a violation tells its story, shrunk, and how to replay it" (fun () ->
               task {
                   let _, broken = faults.Head

@@ -2,12 +2,9 @@
 module Integration.Wire
 
 open System
-open System.Collections.Concurrent
-open System.IO
 open System.Net
-open System.Net.Sockets
-open System.Threading
 open System.Threading.Tasks
+open Session.Stores.Testing
 
 /// Where the first request in these bytes ends, once it is whole; and whether it counts.
 type Framing = ReadOnlyMemory<byte> -> struct (int * bool) voption
@@ -79,116 +76,21 @@ let postgres: Framing =
         elif lengthAt 0 > bytes.Length then ValueNone
         else ValueSome(struct (lengthAt 0, false))
 
+/// The proxy of the contract kit, for a server on this machine.
 [<Sealed>]
 type Wire(server: int, framing: Framing, requests: int) =
-    let listener = new TcpListener(IPAddress.Loopback, 0)
-    let stopped = new CancellationTokenSource()
-    let gate = obj ()
-    let clients = ConcurrentBag<TcpClient>()
-    let mutable left = requests
-    do listener.Start()
-    let port = (listener.LocalEndpoint :?> IPEndPoint).Port
+    let frames =
+        CrashingProxy.Framing(fun bytes counts ->
+            match framing bytes with
+            | ValueSome(struct (until, isCounted)) ->
+                counts <- isCounted
+                until
+            | ValueNone ->
+                counts <- false
+                0)
 
-    /// False: the client is no more.
-    let mayPass counts =
-        lock gate (fun () ->
-            if counts then
-                left <- left - 1
-
-            if left < 0 then
-                stopped.Cancel()
-
-            left >= 0)
-
-    let ignoring (work: unit -> Task<unit>) =
-        task {
-            try
-                do! work ()
-            with
-            | :? IOException
-            | :? SocketException
-            | :? ObjectDisposedException
-            | :? OperationCanceledException -> ()
-        }
-
-    let serve (client: TcpClient) =
-        task {
-            use upstream = new TcpClient()
-            upstream.NoDelay <- true
-            do! upstream.ConnectAsync(IPAddress.Loopback, server)
-            let toServer, toClient = upstream.GetStream(), client.GetStream()
-
-            let answers =
-                ignoring (fun () ->
-                    task {
-                        let bytes = Array.zeroCreate<byte> 65536
-                        let mutable goesOn = true
-
-                        // To the end, also when nobody listens any more: what was sent has been carried out by then.
-                        while goesOn do
-                            let! length = toServer.ReadAsync(Memory bytes)
-                            goesOn <- length > 0
-
-                            if goesOn && not stopped.IsCancellationRequested then
-                                do!
-                                    ignoring (fun () ->
-                                        task { do! toClient.WriteAsync(ReadOnlyMemory(bytes, 0, length)) })
-                    })
-
-            do!
-                ignoring (fun () ->
-                    task {
-                        let mutable waiting = Array.empty<byte>
-                        let bytes = Array.zeroCreate<byte> 65536
-                        let mutable goesOn = true
-
-                        while goesOn do
-                            let! length = toClient.ReadAsync(Memory bytes, stopped.Token)
-                            goesOn <- length > 0
-                            waiting <- Array.append waiting bytes[.. length - 1]
-                            let mutable isWhole = goesOn
-
-                            while isWhole do
-                                match framing (ReadOnlyMemory waiting) with
-                                | ValueSome(until, counts) when mayPass counts ->
-                                    do! toServer.WriteAsync(ReadOnlyMemory(waiting, 0, until))
-                                    waiting <- waiting[until..]
-                                | ValueSome _ ->
-                                    isWhole <- false
-                                    goesOn <- false
-                                | ValueNone -> isWhole <- false
-                    })
-
-            client.Dispose()
-            upstream.Client.Shutdown SocketShutdown.Send
-            do! answers
-        }
-
-    let served = ConcurrentBag<Task>()
-
-    do
-        Task.Run<unit>(fun () ->
-            ignoring (fun () ->
-                task {
-                    while true do
-                        let! client = listener.AcceptTcpClientAsync stopped.Token
-                        client.NoDelay <- true
-                        clients.Add client
-                        served.Add(ignoring (fun () -> serve client))
-                }))
-        |> ignore
-
-        stopped.Token.Register(fun () -> listener.Stop()) |> ignore
-
-    member _.Port = port
+    let proxy = CrashingProxy(IPEndPoint(IPAddress.Loopback, server), frames, requests)
+    member _.Port = proxy.Port
 
     /// Until the server has carried out all that came through.
-    member _.Ended() =
-        task {
-            do! stopped.CancelAsync()
-
-            for client in clients do
-                client.Dispose()
-
-            do! Task.WhenAll served
-        }
+    member _.Ended() : Task<unit> = task { do! proxy.DisposeAsync() }
