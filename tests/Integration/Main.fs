@@ -19,6 +19,7 @@ let main args =
                   Guards.all
                   Contract.all
                   Sqlite.all
+                  SqliteGone.all
                   Redis.all
                   RedisSentinel.all
                   RedisProbes.all

@@ -14,7 +14,7 @@ open Integration.World
 open Session.Engine
 open Session.Stores.Sqlite
 
-let private never = CancellationToken.None
+let never = CancellationToken.None
 
 let private query (path: string) (sql: string) (run: SqliteCommand -> 'Answer) =
     use connection = new SqliteConnection $"Data Source={path};Pooling=False"
@@ -23,8 +23,8 @@ let private query (path: string) (sql: string) (run: SqliteCommand -> 'Answer) =
     command.CommandText <- sql
     run command
 
-let private execute path sql = query path sql (fun command -> command.ExecuteNonQuery() |> ignore)
-let private scalar path sql = query path sql _.ExecuteScalar()
+let execute path sql = query path sql (fun command -> command.ExecuteNonQuery() |> ignore)
+let scalar path sql = query path sql _.ExecuteScalar()
 
 /// As version 1 made it.
 let private former =
@@ -57,7 +57,7 @@ let private content (path: string) table =
             coalesce(subject, 'nobody'), operation, hex(body)) AS line FROM "{table}" ORDER BY id)"""
     )
 
-let private inFolder (body: string -> Task<unit>) =
+let inFolder (body: string -> Task<unit>) =
     async {
         let folder = temporaryFolder ()
 
@@ -67,7 +67,7 @@ let private inFolder (body: string -> Task<unit>) =
             Directory.Delete(folder, true)
     }
 
-let private openAt path = new SqliteStore(SqliteStoreOptions(Path = path))
+let openAt path = new SqliteStore(SqliteStoreOptions(Path = path))
 
 let private refuses (path: string) (word: string) =
     task {
@@ -215,128 +215,9 @@ let private compact =
             }))
 
 /// A record of a day, whose body is one byte.
-let private record id isDurable =
+let record id isDurable =
     let at = DateTimeOffset.UnixEpoch
     StoredRecord(id, 1L, RecordKind.Live, at, at.AddDays 1, "ann", 1L, ReadOnlyMemory [| 7uy |], isDurable)
-
-let private insert (store: SqliteStore) id = (store :> ISessionStore).Insert(record id false, never)
-
-/// The mode of the file and of its companions, as far as they are there.
-let private modes (path: string) =
-    [ for name in [ path; path + "-wal"; path + "-shm" ] do
-          if File.Exists name then
-              File.GetUnixFileMode name ]
-
-let private ownerOnly = UnixFileMode.UserRead ||| UnixFileMode.UserWrite
-
-let private refusal (work: unit -> Task<'a>) =
-    task {
-        try
-            let! _ = work ()
-            return ""
-        with :? InvalidOperationException as refused ->
-            return refused.Message
-    }
-
-/// Deletes the file under a store, and says what the store says of it.
-let private deleted (path: string) (store: SqliteStore) (work: unit -> Task<string>) =
-    task {
-        let! _ = insert store "before"
-
-        // Several readers, which stay open.
-        let! _ = [ for _ in 1..8 -> (store :> ISessionStore).Count(never).AsTask() ] |> Task.WhenAll
-
-        for name in [ path; path + "-wal"; path + "-shm" ] do
-            File.Delete name
-
-        do! Task.Delay 1000
-        return! work ()
-    }
-
-let private disappearances =
-    [ testCaseAsync
-          "a deleted file is noticed within a second by a write, and no other one is made"
-          (inFolder (fun path ->
-              task {
-                  use store = openAt path
-
-                  let! sentence = deleted path store (fun () -> refusal (fun () -> (insert store "after").AsTask()))
-
-                  Expect.stringContains sentence path "the sentence names the file"
-                  Expect.stringContains sentence "deleted" "and says what happened"
-                  let! again = refusal (fun () -> (insert store "again").AsTask())
-                  Expect.stringContains again "deleted" "and so does every other write"
-                  Expect.isFalse (File.Exists path) "nothing was made in its place"
-              }))
-      testCaseAsync
-          "a deleted file is noticed within a second by a read, and no other one is made"
-          (inFolder (fun path ->
-              task {
-                  use store = openAt path
-                  let load () = (store :> ISessionStore).Load("before", never).AsTask()
-                  let! sentence = deleted path store (fun () -> refusal load)
-                  Expect.stringContains sentence "deleted" "it says what happened"
-                  let! again = refusal load
-                  Expect.stringContains again "deleted" "and so does every other read"
-                  Expect.isFalse (File.Exists path) "nothing was made in its place"
-              }))
-      testCaseAsync
-          "a file that is put back is used again, and another file in its place is noticed, too"
-          (inFolder (fun path ->
-              task {
-                  use store = openAt path
-                  let! _ = insert store "before"
-                  let backup = path + ".backup"
-                  execute path $"VACUUM INTO '{backup}'"
-                  let! _ = (store :> ISessionStore).Load("before", never)
-                  File.Move(backup, path, true)
-                  do! Task.Delay 600
-                  let! sentence = refusal (fun () -> (insert store "after").AsTask())
-                  Expect.stringContains sentence "moved" "the open one is not what the path leads to"
-                  let! inserted = insert store "after"
-                  Expect.equal inserted WriteResult.Written "the one that is there now is used"
-                  let! found = (store :> ISessionStore).Load("before", never)
-                  Expect.isNotNull found "with what it holds"
-                  Expect.equal (scalar path "SELECT count(*) FROM sessions") (box 2L) "where everybody sees it"
-              }))
-      testCaseAsync
-          "over HTTP a deleted file is 503, and the cookie stays"
-          (inFolder (fun path ->
-              task {
-                  use store = openAt path
-                  let! w = start store ignore
-                  let! token = w.Begin "x"
-                  File.Delete path
-                  do! Task.Delay 1000
-
-                  for _ in 1..3 do
-                      let! answer = w.Post("/cart/y", token)
-                      Expect.equal (answer.Status, answer.SetCookies) (503, []) "a write"
-                      let! answer = w.Get("/cart", token)
-                      Expect.equal (answer.Status, answer.SetCookies) (503, []) "a read"
-
-                  do! stop w
-              }))
-      testCaseAsync
-          "the file and its companions are the owner's alone, also when they were not"
-          (inFolder (fun path ->
-              task {
-                  let make () =
-                      task {
-                          use store = openAt path
-                          let! _ = insert store (string (Guid.NewGuid()))
-                          Expect.equal (List.distinct (modes path)) [ ownerOnly ] "0600"
-                          Expect.isGreaterThan (modes path).Length 1 "with its companions"
-                      }
-
-                  do! make ()
-                  File.SetUnixFileMode(path, ownerOnly ||| UnixFileMode.GroupRead ||| UnixFileMode.OtherRead)
-                  do! make ()
-                  File.Delete path
-                  File.WriteAllBytes(path, [||])
-                  File.SetUnixFileMode(path, ownerOnly ||| UnixFileMode.OtherRead)
-                  do! make ()
-              })) ]
 
 let private names =
     let store (contentRoot: string) (named: string) =
@@ -496,5 +377,4 @@ let private former01 =
                 Expect.equal (content path "sessions") before "and nothing has changed"
             }))
 
-let all =
-    testList "Sqlite file" ([ upgrade; together; compact; former01 ] @ refusals @ disappearances @ names @ durability)
+let all = testList "Sqlite file" ([ upgrade; together; compact; former01 ] @ refusals @ names @ durability)

@@ -1,0 +1,133 @@
+/// The file of the SQLite store, deleted, moved or readable by others while the application runs.
+module Integration.SqliteGone
+
+open System
+open System.IO
+open System.Threading.Tasks
+open Expecto
+open Integration.Http
+open Integration.Sqlite
+open Integration.World
+open Session.Engine
+open Session.Stores.Sqlite
+
+let private insert (store: SqliteStore) id = (store :> ISessionStore).Insert(record id false, never)
+
+/// The mode of the file and of its companions, as far as they are there.
+let private modes (path: string) =
+    [ for name in [ path; path + "-wal"; path + "-shm" ] do
+          if File.Exists name then
+              File.GetUnixFileMode name ]
+
+let private ownerOnly = UnixFileMode.UserRead ||| UnixFileMode.UserWrite
+
+let private refusal (work: unit -> Task<'a>) =
+    task {
+        try
+            let! _ = work ()
+            return ""
+        with :? InvalidOperationException as refused ->
+            return refused.Message
+    }
+
+/// Deletes the file under a store, and says what the store says of it.
+let private deleted (path: string) (store: SqliteStore) (work: unit -> Task<string>) =
+    task {
+        let! _ = insert store "before"
+
+        // Several readers, which stay open.
+        let! _ = [ for _ in 1..8 -> (store :> ISessionStore).Count(never).AsTask() ] |> Task.WhenAll
+
+        for name in [ path; path + "-wal"; path + "-shm" ] do
+            File.Delete name
+
+        do! Task.Delay 1000
+        return! work ()
+    }
+
+let private disappearances =
+    [ testCaseAsync
+          "a deleted file is noticed within a second by a write, and no other one is made"
+          (inFolder (fun path ->
+              task {
+                  use store = openAt path
+
+                  let! sentence = deleted path store (fun () -> refusal (fun () -> (insert store "after").AsTask()))
+
+                  Expect.stringContains sentence path "the sentence names the file"
+                  Expect.stringContains sentence "deleted" "and says what happened"
+                  let! again = refusal (fun () -> (insert store "again").AsTask())
+                  Expect.stringContains again "deleted" "and so does every other write"
+                  Expect.isFalse (File.Exists path) "nothing was made in its place"
+              }))
+      testCaseAsync
+          "a deleted file is noticed within a second by a read, and no other one is made"
+          (inFolder (fun path ->
+              task {
+                  use store = openAt path
+                  let load () = (store :> ISessionStore).Load("before", never).AsTask()
+                  let! sentence = deleted path store (fun () -> refusal load)
+                  Expect.stringContains sentence "deleted" "it says what happened"
+                  let! again = refusal load
+                  Expect.stringContains again "deleted" "and so does every other read"
+                  Expect.isFalse (File.Exists path) "nothing was made in its place"
+              }))
+      testCaseAsync
+          "a file that is put back is used again, and another file in its place is noticed, too"
+          (inFolder (fun path ->
+              task {
+                  use store = openAt path
+                  let! _ = insert store "before"
+                  let backup = path + ".backup"
+                  execute path $"VACUUM INTO '{backup}'"
+                  let! _ = (store :> ISessionStore).Load("before", never)
+                  File.Move(backup, path, true)
+                  do! Task.Delay 600
+                  let! sentence = refusal (fun () -> (insert store "after").AsTask())
+                  Expect.stringContains sentence "moved" "the open one is not what the path leads to"
+                  let! inserted = insert store "after"
+                  Expect.equal inserted WriteResult.Written "the one that is there now is used"
+                  let! found = (store :> ISessionStore).Load("before", never)
+                  Expect.isNotNull found "with what it holds"
+                  Expect.equal (scalar path "SELECT count(*) FROM sessions") (box 2L) "where everybody sees it"
+              }))
+      testCaseAsync
+          "over HTTP a deleted file is 503, and the cookie stays"
+          (inFolder (fun path ->
+              task {
+                  use store = openAt path
+                  let! w = start store ignore
+                  let! token = w.Begin "x"
+                  File.Delete path
+                  do! Task.Delay 1000
+
+                  for _ in 1..3 do
+                      let! answer = w.Post("/cart/y", token)
+                      Expect.equal (answer.Status, answer.SetCookies) (503, []) "a write"
+                      let! answer = w.Get("/cart", token)
+                      Expect.equal (answer.Status, answer.SetCookies) (503, []) "a read"
+
+                  do! stop w
+              }))
+      testCaseAsync
+          "the file and its companions are the owner's alone, also when they were not"
+          (inFolder (fun path ->
+              task {
+                  let make () =
+                      task {
+                          use store = openAt path
+                          let! _ = insert store (string (Guid.NewGuid()))
+                          Expect.equal (List.distinct (modes path)) [ ownerOnly ] "0600"
+                          Expect.isGreaterThan (modes path).Length 1 "with its companions"
+                      }
+
+                  do! make ()
+                  File.SetUnixFileMode(path, ownerOnly ||| UnixFileMode.GroupRead ||| UnixFileMode.OtherRead)
+                  do! make ()
+                  File.Delete path
+                  File.WriteAllBytes(path, [||])
+                  File.SetUnixFileMode(path, ownerOnly ||| UnixFileMode.OtherRead)
+                  do! make ()
+              })) ]
+
+let all = testList "Sqlite file that is gone" disappearances
