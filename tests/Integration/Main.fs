@@ -22,6 +22,7 @@ let main args =
                   SqliteGone.all
                   Redis.all
                   RedisSentinel.all
+                  RedisCluster.all
                   RedisProbes.all
                   RedisRuns.all
                   Mongo.all

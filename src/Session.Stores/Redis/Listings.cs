@@ -16,7 +16,8 @@ internal sealed class Listings(RedisLink link, RecordKeys keys, Records records)
         var db = (await link.Ready(cancellationToken).ConfigureAwait(false)).Database;
         var index = keys.Subject(subject);
         // One more than wanted says whether another page follows.
-        var found = await link.WithinDeadline(SubjectIndex.After(db, index, after, limit + 1L)).ConfigureAwait(false);
+        var found = await link.FromOwners(db, [index], () => SubjectIndex.After(db, index, after, limit + 1L))
+            .ConfigureAwait(false);
         var members = found.Take(limit).ToArray();
         var ids = members.Select(SubjectIndex.IdOf).Distinct(StringComparer.Ordinal).ToArray();
         var loaded = await records.LoadAll(db, ids).ConfigureAwait(false);
@@ -36,10 +37,12 @@ internal sealed class Listings(RedisLink link, RecordKeys keys, Records records)
     public async ValueTask<StoredPage> Enumerate(string? after, int limit, CancellationToken cancellationToken)
     {
         var db = (await link.Ready(cancellationToken).ConfigureAwait(false)).Database;
-        var lists = RecordKeys.AllShards.SelectMany(shard => new[] { keys.Live(shard), keys.Ended(shard) });
+        var lists = RecordKeys.AllShards.SelectMany(shard => new[] { keys.Live(shard), keys.Ended(shard) }).ToArray();
         // One more than wanted says whether another page follows.
-        var found = await link.WithinDeadline(
-                Task.WhenAll(lists.Select(list => SubjectIndex.After(db, list, after, limit + 1L)))
+        var found = await link.FromOwners(
+                db,
+                lists,
+                () => Task.WhenAll(lists.Select(list => SubjectIndex.After(db, list, after, limit + 1L)))
             )
             .ConfigureAwait(false);
         var ids = found

@@ -21,6 +21,14 @@ internal sealed class Records(RedisLink link, RecordKeys keys, TimeSpan janitorM
         var value = (byte[]?)
             await link.WithinDeadline(db.StringGetAsync(keys.Record(id), CommandFlags.DemandMaster))
                 .ConfigureAwait(false);
+        // A primary of a Cluster that has been followed by another one knows nothing of what came since.
+        if (
+            value is null
+            && link.MayBeCluster
+            && await link.OwnerOf(db, keys.Record(id)).ConfigureAwait(false) is { } owner
+        )
+            value = (byte[]?)
+                await link.WithinDeadline(owner.ExecuteAsync("GET", keys.Record(id))).ConfigureAwait(false);
         return value is null ? null : RecordLayout.Read(id, value);
     }
 

@@ -1,3 +1,4 @@
+using System.Net;
 using System.Runtime.CompilerServices;
 using StackExchange.Redis;
 
@@ -9,6 +10,7 @@ namespace Session.Stores.Redis;
 /// </summary>
 internal sealed class RedisLink : IAsyncDisposable, IDisposable
 {
+    private const int MostReadings = 3;
     private static readonly TimeSpan RestBetweenSearches = TimeSpan.FromMilliseconds(500);
 
     private readonly RedisStoreOptions _options;
@@ -18,6 +20,7 @@ internal sealed class RedisLink : IAsyncDisposable, IDisposable
     // One of the two: a route that stays, or whoever finds the one to the primary.
     private volatile Route? _route;
     private volatile PrimaryWatch? _watch;
+    private volatile ClusterVote? _vote;
     private ConfigurationOptions? _settings;
     private volatile bool _isDisposed;
     private volatile bool _mayBeCluster = true;
@@ -120,6 +123,8 @@ internal sealed class RedisLink : IAsyncDisposable, IDisposable
                 _mayBeCluster = !_route
                     .Connection.GetServers()
                     .Any(server => server.IsConnected && server.ServerType != ServerType.Cluster);
+                if (_mayBeCluster)
+                    _vote ??= new ClusterVote(_route.Connection, _options.OperationTimeout);
             }
 
             if (_isDisposed)
@@ -193,6 +198,47 @@ internal sealed class RedisLink : IAsyncDisposable, IDisposable
         if (!await IsStillPrimary(db, cancellationToken).ConfigureAwait(false))
             throw Unknown();
     }
+
+    /// <summary>
+    /// What is read from the servers that have these keys, and, in a Cluster, still have them afterwards. While slots move, the
+    /// driver learns from the answers where they are; so it is tried again before it is an exception: nobody knows.
+    /// </summary>
+    public async ValueTask<T> FromOwners<T>(IDatabase db, RedisKey[] keys, Func<Task<T>> read)
+    {
+        for (var left = MostReadings; _vote is { } vote && left > 0; left--)
+        {
+            var asked = keys.Select(key => ServerOf(db, key)).ToArray();
+            var found = await WithinDeadline(read()).ConfigureAwait(false);
+            var verdict = await WithinDeadline(vote.Ask()).ConfigureAwait(false);
+            if (verdict is null || keys.Zip(asked).All(one => verdict.Has(one.Second, SlotOf(db, one.First))))
+                return found;
+            SearchPrimaries();
+        }
+
+        return _vote is null ? await WithinDeadline(read()).ConfigureAwait(false) : throw NoOwner();
+    }
+
+    /// <summary>The server of a Cluster that has this key; null: there is no Cluster. An exception: nobody knows.</summary>
+    public async ValueTask<IServer?> OwnerOf(IDatabase db, RedisKey key)
+    {
+        if (_vote is not { } vote || await WithinDeadline(vote.Ask()).ConfigureAwait(false) is not { } verdict)
+            return null;
+
+        var owner = verdict.OwnerOf(SlotOf(db, key));
+        if (owner is null || !owner.Equals(ServerOf(db, key)))
+            SearchPrimaries();
+        return db.Multiplexer.GetServers().FirstOrDefault(server => server.EndPoint.Equals(owner)) ?? throw NoOwner();
+    }
+
+    private static int SlotOf(IDatabase db, RedisKey key) => db.Multiplexer.HashSlot(key);
+
+    private static EndPoint ServerOf(IDatabase db, RedisKey key) =>
+        db.Multiplexer.GetServer(key, flags: CommandFlags.DemandMaster).EndPoint;
+
+    private static PrimaryUnknownException NoOwner() =>
+        new(
+            "The primaries of the Redis Cluster do not agree with the server that was asked: a failover is under way. Until it is over nothing can be said of this session."
+        );
 
     private void ThrowIfDisposed() => ObjectDisposedException.ThrowIf(_isDisposed, typeof(RedisStore));
 

@@ -1,0 +1,134 @@
+/// In a Cluster an old primary that goes on is asked by a node that has heard of nothing: what it does not know is no answer.
+module Integration.RedisCluster
+
+open System
+open System.Diagnostics
+open System.Net
+open System.Threading
+open System.Threading.Tasks
+open Expecto
+open StackExchange.Redis
+open Integration.RedisServer
+open Integration.World
+open Session.Engine
+
+let private none = CancellationToken.None
+
+let private record id subject =
+    let at = DateTimeOffset.UtcNow
+    let body = ReadOnlyMemory [| 1uy |]
+    StoredRecord(id, 1L, RecordKind.Live, at, at.AddDays 1, subject, Random.Shared.NextInt64(), body, true)
+
+/// What came of a question, once it is answered.
+let private answerOf (asking: Task<'answer>) =
+    task {
+        try
+            let! answer = asking
+            return Ok answer
+        with
+        | :? RedisException
+        | :? TimeoutException as error -> return Error error.Message
+    }
+
+/// Until it is stored: the new primary has to be there first.
+let private insertOnce (store: ISessionStore) (record: StoredRecord) =
+    task {
+        let clock = Stopwatch.StartNew()
+        let mutable isWritten = false
+
+        while not isWritten do
+            if clock.Elapsed > TimeSpan.FromSeconds 25L then
+                failtest "the cluster has no new primary"
+
+            match! answerOf (store.Insert(record, none).AsTask()) with
+            | Ok WriteResult.Written
+            | Ok WriteResult.Unacknowledged
+            | Ok WriteResult.Conflict -> isWritten <- true
+            | Ok _
+            | Error _ -> do! Task.Delay 100
+    }
+
+let all =
+    testCaseTask
+        "Cluster: an old primary that goes on says of no session that it is not there, and leaves none out of a list"
+        (fun () ->
+            task {
+                use cluster = new RedisCluster(1500)
+                cluster.Start()
+                let old = cluster.Nodes.Head
+                let prefix = "returns:"
+                // It has asked before the failover, and waits for the answer.
+                use patient =
+                    openRedisAt cluster.Addresses prefix (fun o -> o.OperationTimeout <- TimeSpan.FromSeconds 30L)
+
+                use other =
+                    openRedisAt cluster.Addresses prefix (fun o -> o.OperationTimeout <- TimeSpan.FromSeconds 1L)
+
+                let asking, writing = (patient :> ISessionStore), (other :> ISessionStore)
+                let! _ = asking.Prepare none
+                let! _ = writing.Prepare none
+                use! admin = connect cluster.Addresses
+
+                let isOld (key: string) =
+                    match admin.GetServer(RedisKey key, flags = CommandFlags.DemandMaster).EndPoint with
+                    | :? IPEndPoint as place -> place.Port = old.Port
+                    | _ -> false
+
+                let ids =
+                    Seq.initInfinite (fun n -> $"session-{n}")
+                    |> Seq.filter (fun id -> isOld $"{prefix}r:{id}")
+                    |> Seq.truncate 20
+                    |> List.ofSeq
+
+                let subjects =
+                    Seq.initInfinite (fun n -> $"user-{n}")
+                    |> Seq.filter (fun subject -> isOld $"{prefix}s:{subject}")
+                    |> Seq.truncate 20
+                    |> List.ofSeq
+
+                old.Freeze()
+                let loads = [ for id in ids -> asking.Load(id, none).AsTask() |> answerOf ]
+
+                let lists =
+                    [ for subject in subjects -> asking.BySubject(subject, null, 10, none).AsTask() |> answerOf ]
+
+                for id, subject in List.zip ids subjects do
+                    do! insertOnce writing (record id subject)
+
+                old.Thaw()
+                let! loaded = Task.WhenAll loads
+                let! listed = Task.WhenAll lists
+
+                let missing =
+                    loaded
+                    |> Array.filter (fun answer ->
+                        match answer with
+                        | Ok found -> isNull found
+                        | Error _ -> false)
+
+                let empty =
+                    listed
+                    |> Array.filter (fun answer ->
+                        match answer with
+                        | Ok page -> page.Records.Count = 0
+                        | Error _ -> false)
+
+                let unsure =
+                    Seq.length (Seq.filter Result.isError loaded) + Seq.length (Seq.filter Result.isError listed)
+
+                printfn
+                    "Cluster, an old primary goes on: of %d loads %d found nothing, of %d lists %d were empty, %d answers are 503"
+                    loaded.Length
+                    missing.Length
+                    listed.Length
+                    empty.Length
+                    unsure
+
+                Expect.equal missing.Length 0 "no session is said not to exist"
+                Expect.equal empty.Length 0 "and none is left out of a list"
+
+                // And afterwards all are there.
+                for id in ids do
+                    let! found = asking.Load(id, none)
+                    Expect.isNotNull found id
+            })
