@@ -26,6 +26,7 @@ let main args =
                   RedisProbes.all
                   RedisRuns.all
                   Mongo.all
+                  PostgresStart.all
                   Postgres.all
                   PostgresEnds.all
                   PostgresCrashes.all

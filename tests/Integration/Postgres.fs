@@ -1,16 +1,13 @@
-/// The PostgreSQL store on real servers: what it says at start, whom it trusts, and what it makes of time-outs and poolers.
+/// The PostgreSQL store on real servers: what it costs, how it commits, and what it makes of time-outs and poolers.
 module Integration.Postgres
 
 open System
-open System.IO
-open System.Security.Cryptography
-open System.Security.Cryptography.X509Certificates
 open System.Threading
 open System.Threading.Tasks
 open Expecto
-open Microsoft.Extensions.DependencyInjection
 open Npgsql
 open Integration.PostgresServer
+open Integration.Relays
 open Integration.World
 open Session.Engine
 open Session.Stores.Postgres
@@ -30,201 +27,108 @@ let private withStore address table configure (body: ISessionStore -> Task<unit>
 
 let private onShared configure body = withStore (shared.Force().Address) (newTable ()) configure body
 
-/// The sentence with which a start is refused.
-let private refusal (address: string) table configure =
-    task {
-        use store = openPostgresAt address table configure
+/// Before the server: what the client sends in one go ends with a Sync, and is one round trip.
+[<Sealed>]
+type private RoundTrips(server: int) =
+    let mutable count = 0
 
-        try
-            let! _ = (store :> ISessionStore).Prepare none
-            return ""
-        with :? InvalidOperationException as refusal ->
-            return refusal.Message
-    }
+    let serve (client: Net.Sockets.TcpClient) =
+        task {
+            let upstream = new Net.Sockets.TcpClient(NoDelay = true)
+            do! upstream.ConnectAsync(Net.IPAddress.Loopback, server)
+            let toServer, toClient = upstream.GetStream(), client.GetStream()
+            let waiting = ref Array.empty<byte>
 
-let private notes (address: string) table =
-    task {
-        use store = openPostgresAt address table ignore
-        let! report = (store :> ISessionStore).Prepare none
-        return String.Join("\n", report.Notes)
-    }
+            let counted (bytes: byte array) =
+                waiting.Value <- Array.append waiting.Value bytes
+                let mutable isWhole = true
 
-let private starts =
-    [ testCaseTask "twenty nodes that start together make one table, and all of them work" (fun () ->
+                while isWhole do
+                    match Wire.postgres (ReadOnlyMemory waiting.Value) with
+                    | ValueSome(struct (until, counts)) ->
+                        waiting.Value <- waiting.Value[until..]
+
+                        if counts then
+                            Interlocked.Increment &count |> ignore
+                    | ValueNone -> isWhole <- false
+
+                Task.CompletedTask
+
+            let! _ = Task.WhenAll(pump toClient toServer counted, pump toServer toClient (fun _ -> Task.CompletedTask))
+            ()
+        }
+
+    let relay = new Relay(serve)
+    member _.Port = relay.Port
+
+    /// Since it was asked last.
+    member _.Since() = Interlocked.Exchange(&count, 0)
+
+    interface IDisposable with
+        member _.Dispose() = (relay :> IDisposable).Dispose()
+
+let private costs =
+    [ testCaseTask "a read is one round trip, a write two, and nothing is nothing" (fun () ->
           task {
-              let address, table = shared.Force().Address, newTable ()
+              use trips = new RoundTrips(shared.Force().Port)
+              let address = shared.Force().Address.Replace($"Port={shared.Force().Port}", $"Port={trips.Port}")
+              // One connection, so that what is prepared once is there.
+              use store = openPostgresAt (address + ";Maximum Pool Size=1") (newTable ()) ignore
+              let! w = start store ignore
+              let! token = w.SignIn "ann"
+              let! _ = w.Post("/cart/x", token)
+              let! _ = w.Get("/cart", token)
 
-              let start n =
-                  Task.Run<unit>(fun () ->
-                      withStore address table ignore (fun store ->
-                          task {
-                              let! _ = store.Prepare none
-                              let! written = store.Insert(record $"n{n}" 1L "ada" true, none)
-                              Expect.equal written WriteResult.Written "written"
-                          }))
+              let counted (request: unit -> Task<Http.Answer>) =
+                  task {
+                      trips.Since() |> ignore
+                      let! answer = request ()
+                      Expect.equal answer.Status 200 "answered"
+                      return trips.Since()
+                  }
 
-              let! _ = Task.WhenAll [ for n in 1..20 -> start n ]
-
-              do!
-                  withStore address table ignore (fun store ->
-                      task {
-                          let! page = store.BySubject("ada", null, 100, none)
-                          Expect.equal page.Records.Count 20 "all in one table"
-                      })
+              let! read = counted (fun () -> w.Get("/cart", token))
+              Expect.equal read 1 "a read"
+              let! written = counted (fun () -> w.Post("/cart/y", token))
+              Expect.equal written 2 "a write"
+              let! untouched = counted (fun () -> w.Get("/plain", token))
+              Expect.equal untouched 0 "an endpoint without a session"
+              let! anonymous = counted (fun () -> w.Get "/cart")
+              Expect.equal anonymous 0 "a request without a token"
+              do! stop w
           })
 
-      testCaseTask "a role that may not create is told to run the script; with it, the store works" (fun () ->
-          task {
-              use server = startOne []
-              server.Execute "CREATE ROLE app LOGIN"
-              server.Execute "CREATE SCHEMA shop"
-              server.Execute "GRANT USAGE ON SCHEMA shop TO app"
-              let named (o: PostgresStoreOptions) = o.Schema <- "shop"
-              let! sentence = refusal (server.AddressOf "app") "carts" named
-              Expect.stringContains sentence "\"shop\".\"carts\"" "what is missing"
-              Expect.stringContains sentence "Session.Postgres.sql" "what to run"
-              Expect.stringContains sentence "'app'" "and who may not"
-
-              use stream = nonNull (typeof<PostgresStore>.Assembly.GetManifestResourceStream "Session.Postgres.sql")
-              use reader = new StreamReader(stream)
-              let script = reader.ReadToEnd().Replace("\"public\"", "\"shop\"").Replace("\"sessions", "\"carts")
-              server.Execute script
-              let! sentence = refusal (server.AddressOf "app") "carts" named
-              Expect.stringContains sentence "GRANT SELECT, UPDATE ON \"shop\".\"carts_locks\"" "the grants are named"
-
-              // Those that the script names.
-              for line in script.Split '\n' do
-                  if line.StartsWith "--   GRANT" then
-                      server.Execute(line.Substring(5).Replace("the_role_of_the_application", "app"))
-
-              do!
-                  withStore (server.AddressOf "app") "carts" named (fun store ->
-                      task {
-                          let! report = store.Prepare none
-                          Expect.isEmpty report.Notes "nothing to say"
-                          let! written = store.Insert(record "a" 1L "ada" true, none)
-                          Expect.equal written WriteResult.Written "a sign-in"
-                          let! replaced = store.Replace(record "a" 2L "ada" true, 1L, none)
-                          Expect.equal replaced WriteResult.Written "a change"
-                          let! claimed = store.ClaimOverdue(at.AddDays 1, TimeSpan.FromMinutes 1L, 10, none)
-                          Expect.equal claimed.Count 1 "a claim"
-                          do! store.Remove("a", none)
-                      })
-          })
-
-      testCaseTask "CreateTables = false creates nothing, and says so" (fun () ->
-          task {
-              let table = newTable ()
-              let! sentence = refusal (shared.Force().Address) table (fun o -> o.CreateTables <- false)
-              Expect.stringContains sentence "CreateTables is false" "why"
-              let found = shared.Force().Scalar $"SELECT count(*) FROM pg_class WHERE relname LIKE '{table}%%'"
-              Expect.equal found (box 0L) "nothing was made"
-          })
-
-      testCaseTask
-          "what is there already and is not this library's, is of a newer version, or is UNLOGGED, is refused"
-          (fun () ->
+      testCaseTask "the subject and the due time have an index each, and it is used" (fun () ->
+          onShared ignore (fun store ->
               task {
-                  let server = shared.Force()
-                  let table = newTable ()
-                  server.Execute $"CREATE TABLE \"{table}\" (text text)"
-                  let! theirs = refusal server.Address table ignore
-                  Expect.stringContains theirs "belongs to something else" "another program's"
+                  let! report = store.Prepare none
+                  let table = report.Location.Substring(report.Location.LastIndexOf '.' + 1)
 
-                  let table = newTable ()
-                  let! _ = notes server.Address table
-                  server.Execute $"COMMENT ON TABLE \"{table}\" IS 'Session.Stores.Postgres 2'"
-                  let! newer = refusal server.Address table ignore
-                  Expect.stringContains newer "newer version" "a newer version's"
-                  server.Execute $"COMMENT ON TABLE \"{table}\" IS 'Session.Stores.Postgres 1'"
-                  server.Execute $"ALTER TABLE \"{table}\" SET UNLOGGED"
-                  let! unlogged = refusal server.Address table ignore
-                  Expect.stringContains unlogged "UNLOGGED" "one that a crash empties"
-                  server.Execute $"ALTER TABLE \"{table}\" SET LOGGED"
-                  server.Execute $"DELETE FROM \"{table}_locks\" WHERE stripe = 7"
-                  let! torn = refusal server.Address table ignore
-                  Expect.stringContains torn "not whole" "one without a lock"
-              })
+                  let plan (sql: string) =
+                      use connection = new NpgsqlConnection(shared.Force().Address)
+                      connection.Open()
+                      use off = new NpgsqlCommand("SET enable_seqscan = off", connection)
+                      off.ExecuteNonQuery() |> ignore
+                      use command = new NpgsqlCommand("EXPLAIN " + sql, connection)
+                      use rows = command.ExecuteReader()
 
-      testCaseTask "a schema that is not there is named" (fun () ->
-          task {
-              let! sentence = refusal (shared.Force().Address) "sessions" (fun o -> o.Schema <- "nowhere")
-              Expect.stringContains sentence "no schema \"nowhere\"" "named"
-          })
+                      String.Join(
+                          "\n",
+                          [ while rows.Read() do
+                                rows.GetString 0 ]
+                      )
 
-      testCaseTask "a server that is not there is a note; when it is, the store makes its table and works" (fun () ->
-          task {
-              use server = new PostgresServer([])
-              server.Create()
+                  let bySubject =
+                      plan $"SELECT * FROM \"{table}\" WHERE subject = '\\x61' AND id > '' ORDER BY id LIMIT 10"
 
-              do!
-                  withStore server.Address "sessions" ignore (fun store ->
-                      task {
-                          let! report = store.Prepare none
-                          Expect.stringContains report.Notes[0] "does not answer" "a note"
-                          server.Start()
-                          let! written = store.Insert(record "a" 1L null false, none)
-                          Expect.equal written WriteResult.Written "it works"
-                      })
-          })
+                  Expect.stringContains bySubject $"{table}_subject" "the index of subjects"
 
-      testCaseTask "fsync off is told" (fun () ->
-          task {
-              use server = startOne [ "fsync", "off" ]
-              let! said = notes server.Address "sessions"
-              Expect.stringContains said "fsync" "a note"
-          })
+                  let due =
+                      plan
+                          $"SELECT id FROM \"{table}\" WHERE look_at <= 1 AND due_at <= 1 ORDER BY look_at LIMIT 10 FOR UPDATE SKIP LOCKED"
 
-      testCaseTask "wrong settings stop the program with what to change" (fun () ->
-          task {
-              let refused (word: string) configure =
-                  let options = PostgresStoreOptions(ConnectionString = "Host=localhost")
-                  configure options
-
-                  try
-                      (new PostgresStore(options) :> IDisposable).Dispose()
-                      failtestf "taken: %s" word
-                  with :? ArgumentException as error ->
-                      Expect.stringContains error.Message word "named"
-                      Expect.isFalse (error.Message.Contains "geheim") "and no password"
-
-              refused "Schema" (fun o -> o.Schema <- "a\"b")
-              refused "Table" (fun o -> o.Table <- "")
-              refused "Table" (fun o -> o.Table <- String('a', 41))
-              refused "Durability" (fun o -> o.Durability <- enum 7)
-              refused "OperationTimeout" (fun o -> o.OperationTimeout <- TimeSpan.Zero)
-              refused "connection string" (fun o -> o.ConnectionString <- "")
-              refused "ConnectionString" (fun o -> o.ConnectionString <- "Hots=localhost;Password=geheim")
-          })
-
-      testCaseTask "the registered NpgsqlDataSource is used, and its absence is named" (fun () ->
-          task {
-              let services = ServiceCollection()
-              SessionBuilder(services, typeof<string>).UsePostgres() |> ignore
-              use provider = services.BuildServiceProvider()
-
-              Expect.throwsC
-                  (fun () -> provider.GetRequiredKeyedService<ISessionStore>(typeof<string>) |> ignore)
-                  (fun error -> Expect.stringContains error.Message "NpgsqlDataSource" "named")
-
-              let table = newTable ()
-              use source = NpgsqlDataSource.Create(shared.Force().Address)
-              let services = ServiceCollection()
-              services.AddSingleton source |> ignore
-              SessionBuilder(services, typeof<string>).UsePostgres(fun o -> o.Table <- table) |> ignore
-              SessionBuilder(services, typeof<int>).UsePostgres source |> ignore
-              SessionBuilder(services, typeof<bool>).UsePostgres "Host=localhost" |> ignore
-              use provider = services.BuildServiceProvider()
-              let store = provider.GetRequiredKeyedService<ISessionStore> typeof<string>
-              let! written = store.Insert(record "a" 1L null false, none)
-              Expect.equal written WriteResult.Written "it works"
-
-              Expect.isTrue
-                  (provider.GetRequiredKeyedService<ISessionStore> typeof<int> :? PostgresStore)
-                  "a data source"
-
-              Expect.isTrue (provider.GetRequiredKeyedService<ISessionStore> typeof<bool> :? PostgresStore) "a string"
-          }) ]
+                  Expect.stringContains due $"{table}_look" "the index of due times"
+              })) ]
 
 let private answers =
     [ testCaseTask "subjects of any Unicode, U+0000 included, times to the tick, ids by their bytes" (fun () ->
@@ -454,99 +358,6 @@ let private answers =
               Expect.equal (how "flushed") "on on" "FlushRoutineWrites"
           }) ]
 
-// -- TLS
-
-let private certificates (folder: string) (name: string) =
-    use authorityKey = RSA.Create 2048
-
-    let authority =
-        CertificateRequest($"CN={name}", authorityKey, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1)
-
-    authority.CertificateExtensions.Add(X509BasicConstraintsExtension(true, false, 0, true))
-    use issuer = authority.CreateSelfSigned(DateTimeOffset.UtcNow.AddDays -1.0, DateTimeOffset.UtcNow.AddDays 1.0)
-    use key = RSA.Create 2048
-    let request = CertificateRequest("CN=localhost", key, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1)
-    let names = SubjectAlternativeNameBuilder()
-    names.AddDnsName "localhost"
-    request.CertificateExtensions.Add(names.Build())
-
-    use issued =
-        request.Create(issuer, DateTimeOffset.UtcNow, DateTimeOffset.UtcNow.AddHours 12.0, [| 1uy; 2uy; 3uy |])
-
-    let write (file: string) (text: string) =
-        let path = Path.Combine(folder, name + file)
-        File.WriteAllText(path, text)
-        path
-
-    write ".crt" (issued.ExportCertificatePem()),
-    write ".key" (key.ExportPkcs8PrivateKeyPem()),
-    write ".ca" (issuer.ExportCertificatePem())
-
-let private tls =
-    testCaseTask
-        "TLS under an own CA: the right one is trusted, another one stops the start, a wrong name does too"
-        (fun () ->
-            task {
-                let folder = temporaryFolder ()
-
-                try
-                    use server =
-                        new PostgresServer(
-                            [ "ssl", "on"; "ssl_cert_file", "server.crt"; "ssl_key_file", "server.key" ]
-                        )
-
-                    server.Create()
-                    let certificate, key, own = certificates folder "own"
-                    let _, _, other = certificates folder "other"
-
-                    for file, name in [ certificate, "server.crt"; key, "server.key" ] do
-                        let target = Path.Combine(server.Folder, "data", name)
-                        File.Copy(file, target)
-                        giveToServer target
-
-                    server.Start()
-                    // Nothing without encryption.
-                    File.WriteAllText(
-                        Path.Combine(server.Folder, "data", "pg_hba.conf"),
-                        "hostssl all all 127.0.0.1/32 trust\n"
-                    )
-
-                    server.Execute "SELECT pg_reload_conf()"
-                    do! Task.Delay 300
-
-                    let address host (authority: string) =
-                        $"Host={host};Port={server.Port};Username=postgres;Database=postgres;SSL Mode=VerifyFull;Root Certificate={authority}"
-
-                    do!
-                        withStore (address "localhost" own) "sessions" ignore (fun store ->
-                            task {
-                                let! _ = store.Prepare none
-                                let! written = store.Insert(record "a" 1L "ada" true, none)
-                                Expect.equal written WriteResult.Written "encrypted"
-                            })
-
-                    let stops host authority =
-                        task {
-                            use store = openPostgresAt (address host authority) "sessions" ignore
-                            let mutable isStopped = false
-
-                            try
-                                let! _ = (store :> ISessionStore).Prepare none
-                                ()
-                            with :? NpgsqlException ->
-                                isStopped <- true
-
-                            return isStopped
-                        }
-
-                    let! foreign = stops "localhost" other
-                    Expect.isTrue foreign "another authority"
-                    let! misnamed = stops "127.0.0.1" own
-                    Expect.isTrue misnamed "a name that is not in the certificate"
-                finally
-                    Directory.Delete(folder, true)
-            })
-
 // -- pgbouncer
 
 let private bouncer = lazy (RedisServer.untilExit (new PgBouncer(shared.Force())))
@@ -581,7 +392,6 @@ let private behindPooler =
 let all =
     testList
         "Postgres"
-        [ testList "start" starts
+        [ testList "costs" costs
           testList "answers" answers
-          tls
           testList "pooler" behindPooler ]

@@ -180,15 +180,19 @@ let private examples =
                           inTransaction source (fun transaction ->
                               task {
                                   let! before = w.SignIn "ada"
+                                  let! anonymous = w.Begin "x"
                                   let! pending = (manager w).DestroyAllAsync("ada", transaction)
                                   let meeting = w.SignIn "ada"
-                                  let! _ = Task.WhenAny(meeting, Task.Delay 500)
+                                  let elevating = w.Post("/login?user=ada", anonymous)
+                                  let! _ = Task.WhenAny(meeting, elevating, Task.Delay 500)
                                   Expect.isFalse meeting.IsCompleted "it waits"
+                                  Expect.isFalse elevating.IsCompleted "and so does that of a session with a cart"
                                   let! bob = w.SignIn "bob"
                                   do! pending.CommitAsync()
                                   let! met = meeting
+                                  let! elevated = elevating
 
-                                  for token, expected in [ before, 401; met, 200; bob, 200 ] do
+                                  for token, expected in [ before, 401; met, 200; token elevated, 200; bob, 200 ] do
                                       let! status = w.Profile token
                                       Expect.equal status expected "before, meanwhile, and somebody else"
                               })
