@@ -260,7 +260,22 @@ let private rights =
               options.Database <- 5)
           (fun _ -> refuses [ "atabase" ])
       served "appendfsync everysec is told" [ "appendonly", "yes" ] (fun server -> at server.Address) (fun _ ->
-          notes [ "appendfsync everysec"; "killed" ]) ]
+          notes [ "appendfsync everysec"; "killed" ])
+
+      testCaseTask "replicas that nobody waits for are told" (fun () ->
+          task {
+              use server = startOne durable
+              use _ = startOne [ "replicaof", $"127.0.0.1 {server.Port}" ]
+              let clock = Diagnostics.Stopwatch.StartNew()
+              let mutable answer = Ok []
+
+              // Until the replica is there.
+              while answer = Ok [] && clock.Elapsed < TimeSpan.FromSeconds 10L do
+                  let! now = prepare (at server.Address)
+                  answer <- now
+
+              notes [ "has replicas"; "WaitForReplicas is 0" ] answer
+          }) ]
 
 let private sealedConnections =
     let waits (options: RedisStoreOptions) =

@@ -160,6 +160,55 @@ let private troubles =
               do! admin.GetServer(server.Address).ConfigSetAsync(RedisValue "maxmemory", RedisValue "0")
               let! written = store.Replace(record "a" 2L 2uy false, 1L, none)
               Expect.equal written WriteResult.Written "and it goes on once there is room"
+          })
+
+      testCaseTask "writes that fail leave no failure behind that nobody has looked at" (fun () ->
+          task {
+              use server = startOne []
+
+              use redis =
+                  openRedisAt server.Address "failing:" (fun o ->
+                      o.OperationTimeout <- TimeSpan.FromMilliseconds 300L
+                      o.WaitForReplicas <- 1)
+
+              let store = redis :> ISessionStore
+              let! _ = store.Insert(record "a" 1L 1uy true, none)
+              let left = ConcurrentQueue<string>()
+
+              let hear =
+                  EventHandler<UnobservedTaskExceptionEventArgs>(fun _ failure ->
+                      left.Enqueue(string failure.Exception))
+
+              TaskScheduler.UnobservedTaskException.AddHandler hear
+
+              try
+                  let write version =
+                      task {
+                          try
+                              let! _ = store.Replace(record "a" version 1uy true, version - 1L, none)
+                              ()
+                          with
+                          | :? RedisException
+                          | :? TimeoutException -> ()
+                      }
+
+                  server.Freeze()
+                  do! write 2L
+                  server.Thaw()
+                  server.Kill()
+
+                  for version in 3L .. 12L do
+                      do! write version
+
+                  do! Task.Delay 1500
+
+                  for _ in 1..3 do
+                      GC.Collect()
+                      GC.WaitForPendingFinalizers()
+
+                  Expect.isEmpty (Seq.filter (fun (text: string) -> text.Contains "Redis") left) "all were looked at"
+              finally
+                  TaskScheduler.UnobservedTaskException.RemoveHandler hear
           }) ]
 
 /// Writers count in their own sessions while every slot of one node moves to another.

@@ -130,8 +130,8 @@ let private silence (seen: Seen) =
     |> Seq.map Stopwatch.GetElapsedTime
     |> Seq.fold max TimeSpan.Zero
 
-let private comesBack name (away: Member -> unit) (back: Member -> unit) =
-    testCaseTask $"an old primary that {name} takes nothing back: no logout is undone, no cookie replaced" (fun () ->
+let private comesBack (name: string) (away: Member -> unit) (back: Member -> unit) =
+    testCaseTask name (fun () ->
         task {
             use fleet = new Fleet()
             do! fleet.Settled()
@@ -165,8 +165,8 @@ let private comesBack name (away: Member -> unit) (back: Member -> unit) =
                 let quiet = silence { seen with Good = ConcurrentQueue(Seq.skip from seen.Good) }
 
                 printfn
-                    "Sentinel, an old primary %s, round %d: failover %.1f s, longest silence %.1f s, %d logouts so far, %d undone, %d cookies replaced, %d times 503"
-                    name
+                    "%s, round %d: failover %.1f s, longest silence %.1f s, %d logouts so far, %d undone, %d cookies replaced, %d times 503"
+                    (name.Substring(0, name.IndexOf " takes"))
                     round
                     failover.TotalSeconds
                     quiet.TotalSeconds
@@ -198,8 +198,17 @@ let private comesBack name (away: Member -> unit) (back: Member -> unit) =
         })
 
 let private returns =
-    [ comesBack "was killed and is started again" _.Server.Kill() _.Server.Start()
-      comesBack "was stopped and goes on" _.Server.Freeze() _.Server.Thaw()
-      comesBack "was cut off and is joined again" _.Fence.Cut() _.Fence.Heal() ]
+    [ comesBack
+          "an old primary that was killed and is started again takes nothing back: no logout is undone, no cookie replaced"
+          _.Server.Kill()
+          _.Server.Start()
+      comesBack
+          "an old primary that was stopped and goes on takes nothing back: no logout is undone, no cookie replaced"
+          _.Server.Freeze()
+          _.Server.Thaw()
+      comesBack
+          "an old primary that was cut off and is joined again takes nothing back: no logout is undone, no cookie replaced"
+          _.Fence.Cut()
+          _.Fence.Heal() ]
 
 let all = testList "Redis behind Sentinel" returns

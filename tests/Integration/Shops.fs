@@ -85,13 +85,13 @@ let private json (body: string) address verb path cookie =
         return int response.StatusCode, text, cookies
     }
 
-let private shop name survives (variables: unit -> (string * string) list * IDisposable) =
+let private shop store name survives (variables: unit -> (string * string) list * IDisposable) =
     testCaseTask name (fun () ->
         task {
             let given, place = variables ()
             use _ = place
             let content = World.temporaryFolder ()
-            let variables = ("SHOP_STORE", name) :: given
+            let variables = ("SHOP_STORE", store) :: given
 
             try
                 let mutable ann, bob = "", ""
@@ -142,14 +142,19 @@ let private nothing () =
 let all =
     testList
         "the shop"
-        [ shop "memory" false (fun () -> [], nothing ())
-          shop "sqlite" true (fun () -> [], nothing ())
-          shop "redis" true (fun () ->
+        [ shop "memory" "a kill of the program: memory forgets everybody" false (fun () -> [], nothing ())
+          shop "sqlite" "a kill of the program: SQLite has who is signed in, and who left stays out" true (fun () ->
+              [], nothing ())
+          shop "redis" "a kill of the program: Redis has who is signed in, and who left stays out" true (fun () ->
               let server = RedisServer.startOne []
               [ "SHOP_REDIS", server.Address ], server)
-          shop "postgres" true (fun () ->
-              let server = PostgresServer.startOne []
-              [ "SHOP_POSTGRES", server.Address ], server)
-          shop "mongo" true (fun () ->
+          shop
+              "postgres"
+              "a kill of the program: PostgreSQL has who is signed in, and who left stays out"
+              true
+              (fun () ->
+                  let server = PostgresServer.startOne []
+                  [ "SHOP_POSTGRES", server.Address ], server)
+          shop "mongo" "a kill of the program: MongoDB has who is signed in, and who left stays out" true (fun () ->
               let server = new MongoServer.StandIn()
               [ "SHOP_MONGO", server.Address.Replace("/?", "/shop?") ], server) ]

@@ -275,12 +275,15 @@ let private synchronous (store: SqliteStore) : int64 =
     Convert.ToInt64(command.ExecuteScalar())
 
 let private durability =
-    [ for durability, routine, durable in
-          [ SqliteDurability.Selective, 1L, 2L
-            SqliteDurability.Normal, 1L, 1L
-            SqliteDurability.Full, 2L, 2L ] ->
+    [ for name, durability, routine, durable in
+          [ "Selective: what must last is committed with synchronous FULL, the rest with NORMAL",
+            SqliteDurability.Selective,
+            1L,
+            2L
+            "Normal: all is committed with synchronous NORMAL", SqliteDurability.Normal, 1L, 1L
+            "Full: all is committed with synchronous FULL", SqliteDurability.Full, 2L, 2L ] ->
           testCaseAsync
-              $"{durability}: what must last is committed with synchronous {durable}, the rest with {routine}"
+              name
               (inFolder (fun path ->
                   task {
                       use store = new SqliteStore(SqliteStoreOptions(Path = path, Durability = durability))
