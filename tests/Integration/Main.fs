@@ -41,14 +41,19 @@ let main args =
                   BuiltIn.all ]
         )
 
+    let argument name =
+        match Array.tryFindIndex ((=) name) args with
+        | Some i when i + 1 < args.Length -> Some args[i + 1]
+        | _ -> None
+
     let wanted =
-        match Array.tryFindIndex ((=) "--only") args with
-        | Some i when i + 1 < args.Length ->
-            Test.filter
-                " / "
-                (fun name -> (String.concat " / " name).Contains(args[i + 1], StringComparison.OrdinalIgnoreCase))
-                tests
-        | _ -> tests
+        match argument "--only" with
+        | Some text ->
+            let isWanted (name: string list) =
+                (String.concat " / " name).Contains(text, StringComparison.OrdinalIgnoreCase)
+
+            Test.filter " / " isWanted tests
+        | None -> tests
 
     let results =
         evalTests { ExpectoConfig.defaultConfig with colour = Logging.Colour0 } wanted
@@ -58,6 +63,8 @@ let main args =
 
     if not (Array.contains "--only" args) then
         Audit.write "integration.json" Contract.ours results
+
+    argument "--results" |> Option.iter (Audit.briefly results)
 
     let mutable passed, failed, skipped = 0, 0, 0
 

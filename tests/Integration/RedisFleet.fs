@@ -200,10 +200,14 @@ type Fleet(settings: (string * string) list, sentinelSettings: string list) =
                 return named.IsSome && named.Value <> from
             })
 
-    member _.KillSentinels() =
-        for _, started in sentinels do
-            started.Kill()
-            started.WaitForExit()
+    /// So many of the three.
+    member _.KillSentinels(count: int) =
+        for _, started in List.truncate count sentinels do
+            if not started.HasExited then
+                started.Kill()
+                started.WaitForExit()
+
+    member fleet.KillSentinels() = fleet.KillSentinels 3
 
     member _.StartSentinels() = sentinels <- [ for port, _ in sentinels -> port, sentinel port ]
 

@@ -120,6 +120,30 @@ let private causes =
 
               Expect.isTrue isThere "found without a restart"
           })
+      testCaseTask "one Sentinel of three is not believed: a note at start, and no answer about any session" (fun () ->
+          task {
+              use fleet = new Fleet()
+              do! fleet.Settled()
+              use running = openRedisAt (fleet.Configuration + ",connectTimeout=500") "few:" ignore
+              let! _ = (running :> ISessionStore).Load("a", none)
+              fleet.KillSentinels 2
+              use late = openRedisAt (fleet.Configuration + ",connectTimeout=500") "few:" ignore
+              let! report = (late :> ISessionStore).Prepare none
+              Expect.exists report.Notes _.Contains("1 of 3 Sentinels") "the note"
+              // What the three have said is good for three seconds.
+              do! Task.Delay 3500
+
+              for store in [ running; late ] do
+                  let mutable said = ""
+
+                  try
+                      let! _ = (store :> ISessionStore).Load("a", none)
+                      ()
+                  with :? TimeoutException as error ->
+                      said <- error.Message
+
+                  Expect.stringContains said "Sentinels do not name" "nothing can be said"
+          })
       testCaseTask
           "a Sentinel that knows no primary of that name, and one Sentinel of three: notes that say so"
           (fun () ->

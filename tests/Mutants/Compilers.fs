@@ -169,7 +169,8 @@ let private csharp =
 /// Says something, but not into the ear of a compiler.
 let print (text: string) = lock turn (fun () -> Console.Out.WriteLine text)
 
-let compileCSharp (sources: string list) (references: string list) (target: string) =
+/// `resources`: files that go into it, each under its own name.
+let compileCSharp (sources: string list) (resources: string list) (references: string list) (target: string) =
     let arguments =
         [| "-noconfig"
            "-nologo"
@@ -183,6 +184,8 @@ let compileCSharp (sources: string list) (references: string list) (target: stri
            "-nowarn:CS1591,CS1701,CS1702"
            yield! referencesTo references
            "-out:" + target
+           for file in resources do
+               $"-resource:{file},{Path.GetFileName file}"
            yield! sources |]
 
     lock turn (fun () -> csharp.Force () arguments)

@@ -16,6 +16,7 @@ open Mutants.Trials
 
 let mutable private passed = 0
 let mutable private failed = 0
+let mutable private skipped = 0
 
 let private pass () = Interlocked.Increment &passed |> ignore
 
@@ -59,6 +60,17 @@ let private tryAll (mutants: Mutant list) =
     AppDomain.CurrentDomain.ProcessExit.Add(fun _ -> clear ())
 
     try
+        // `./test` installs the servers; where it may not, it says so, and loudly.
+        let away, mutants =
+            mutants
+            |> List.partition (fun mutant ->
+                match suiteOf mutant |> Option.map missing |> Option.defaultValue [] with
+                | [] -> false
+                | needed ->
+                    print $"""SKIPPED {mutant.Name}: there is no {String.Join(", ", needed)}"""
+                    true)
+
+        skipped <- away.Length
         let needed = mutants |> List.choose suiteOf |> List.distinct
         let clean = Map.ofList [ for suite in needed -> suite.Name, prepare work suite ]
 
@@ -139,5 +151,5 @@ let main args =
             Report.write trials clock.Elapsed.TotalSeconds
 
     print $"\nseed {seed}, {mutants.Length} mutants, {clock.Elapsed.TotalSeconds:F0} s"
-    print $"{passed} passed, {failed} failed"
+    print ($"{passed} passed, {failed} failed" + (if skipped > 0 then $", {skipped} skipped" else ""))
     if failed = 0 then 0 else 1

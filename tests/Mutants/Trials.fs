@@ -28,7 +28,11 @@ type Suite =
         Stages: string list list
         /// The parts of the library that it tests, each after what it is built on.
         Parts: string list
+        /// The servers that it starts: a command, or a path with a wildcard.
+        Needs: string list
     }
+
+let private only (texts: string list) = texts |> List.map (fun text -> [ "--only"; text ])
 
 let private lifecycle = [ "Session.Domain"; "Session.Engine"; "Session.AspNetCore" ]
 
@@ -37,15 +41,73 @@ let suites =
         Program = "Properties"
         // The exhaustive ones about migrations take most of the time, and few bugs need them.
         Stages = [ [ "--quick"; "--invariants" ]; [ "--quick" ] ]
-        Parts = lifecycle }
+        Parts = lifecycle
+        Needs = [] }
       { Name = "facade"
         Program = "Facade"
         Stages = [ [ "--except"; "ContractTests" ] ]
-        Parts = lifecycle @ [ "Session.CSharp" ] }
+        Parts = lifecycle @ [ "Session.CSharp" ]
+        Needs = [] }
       { Name = "contract"
         Program = "Facade"
         Stages = [ [ "--only"; "ContractTests" ] ]
-        Parts = [ "Session.Stores.Sqlite" ] } ]
+        Parts = [ "Session.Stores.Sqlite" ]
+        Needs = [] }
+      // On real servers: the contract in short first, then what the store promises besides.
+      { Name = "sqlite"
+        Program = "Integration"
+        Stages = only [ "Sqlite file" ]
+        Parts = [ "Session.Stores.Sqlite" ]
+        Needs = [] }
+      { Name = "redis"
+        Program = "Integration"
+        Stages =
+          only
+              [ "the contract / Redis,"
+                "Redis / replicas"
+                "Redis / late answers"
+                "Redis / probes"
+                "two applications on one Redis"
+                "one Sentinel of three is not believed"
+                "Cluster: an old primary" ]
+        Parts = [ "Session.Stores.Redis" ]
+        Needs = [ "redis-server"; "redis-sentinel" ] }
+      { Name = "postgres"
+        Program = "Integration"
+        Stages =
+          only
+              [ "the contract / Postgres,"
+                "Postgres / answers"
+                "Postgres at start"
+                "Postgres ends in a transaction" ]
+        Parts = [ "Session.Stores.Postgres" ]
+        Needs = [ "/usr/lib/postgresql/*/bin/initdb" ] }
+      { Name = "cache"
+        Program = "Integration"
+        Stages =
+          only
+              [ "distributed cache / DistributedCache, seed"
+                "distributed cache / keeps"
+                "distributed cache / says" ]
+        Parts = [ "Session.Stores.DistributedCache" ]
+        Needs = [] } ]
+
+/// Those of its servers that this machine does not have.
+let missing suite =
+    let isThere (needed: string) =
+        match Path.GetDirectoryName needed with
+        | null
+        | "" ->
+            (string (Environment.GetEnvironmentVariable "PATH")).Split Path.PathSeparator
+            |> Array.exists (fun folder -> File.Exists(Path.Combine(folder, needed)))
+        | _ ->
+            let before, after = needed.Substring(0, needed.IndexOf '*'), needed.Substring(needed.IndexOf '*' + 2)
+
+            Directory.Exists before
+            && Directory.GetDirectories before
+               |> Array.exists (fun folder -> File.Exists(Path.Combine(folder, after)))
+
+    List.filter (isThere >> not) suite.Needs
 
 let private partOf (mutant: Mutant) =
     match Path.GetDirectoryName mutant.File with
@@ -74,22 +136,26 @@ let private languageOf part =
     let project = Path.Combine(folderOf part, part + ".fsproj")
     if File.Exists project then FSharp project else CSharp
 
-/// The source files of an F# part, in order.
-let private listedIn (project: string) =
+/// The files of a kind that a project lists, in order.
+let private listed (kind: string) (project: string) =
     let folder = nonNull (Path.GetDirectoryName project)
     let named = XName.Get
 
-    [ for item in XDocument.Load(project).Descendants(named "Compile") do
+    [ for item in XDocument.Load(project).Descendants(named kind) do
           match item.Attribute(named "Include") with
           | null -> ()
           | included -> Path.Combine(folder, included.Value.Replace("$(DomainSource)", "Session.Domain.fs")) ]
+
+let private listedIn = listed "Compile"
+
+let private projectOf (part: string) = Path.Combine(folderOf part, part + ".csproj")
 
 /// The source files of a C# part, with those that it shares with others, and what the build has written for it.
 let private foundFor (part: string) =
     let generated = Path.Combine(root, "artifacts", "obj", part, "release")
 
     List.ofArray (Directory.GetFiles(folderOf part, "*.cs"))
-    @ listedIn (Path.Combine(folderOf part, part + ".csproj"))
+    @ listedIn (projectOf part)
     @ List.ofArray (Directory.GetFiles(generated, "*.cs"))
 
 /// Builds a part into a folder, `change` applied to its list of sources.
@@ -110,13 +176,22 @@ let build suite part (folder: string) (change: string -> string) =
     | FSharp project ->
         let version = AssemblyName.GetAssemblyName(Path.Combine(outputOf suite, part + ".dll")).Version |> nonNull
         compileFSharp (listedIn project |> List.map change) references version target
-    | CSharp -> compileCSharp (foundFor part |> List.map change) references target
+    | CSharp ->
+        let sources, resources = foundFor part |> List.map change, listed "EmbeddedResource" (projectOf part)
+        compileCSharp sources resources references target
 
 // A bug that makes a loop endless must not stop the run; the tests take seconds.
 let private patience = TimeSpan.FromMinutes 2L
 
 // The tests run once: what the runtime would learn for a long life costs more than it gives.
-let private settings = [ "DOTNET_TieredPGO", "0"; "DOTNET_gcConcurrent", "0"; "DOTNET_NOLOGO", "1" ]
+let private settings =
+    [ "DOTNET_TieredPGO", "0"
+      "DOTNET_gcConcurrent", "0"
+      "DOTNET_NOLOGO", "1"
+      // The contract kit, where a test does not say by itself how long it is to be.
+      "SESSION_CONTRACT_SEED", seed
+      "SESSION_CONTRACT_COMMANDS", "300"
+      "SESSION_CONTRACT_HISTORIES", "5" ]
 
 let private read (file: string) =
     if File.Exists file then Option.ofObj (JsonNode.Parse(File.ReadAllText file)) else None
@@ -144,7 +219,10 @@ let private ask suite (folder: string) stage =
     let arguments = program :: stage @ [ "--seed"; seed; "--results"; results ]
 
     match start arguments settings folder patience with
-    | Some 0, said -> [], said
+    | Some 0, said ->
+        match read results |> Option.map (fun it -> (nonNull it["properties"]).AsArray().Count) with
+        | Some count when count > 0 -> [], said
+        | _ -> [ "(nothing was run)" ], said
     | None, said -> [ "(it never ends)" ], said
     | Some _, said ->
         match read results |> Option.map failedIn with
