@@ -2,6 +2,7 @@
 namespace Session.AspNetCore
 
 open System
+open System.Diagnostics.CodeAnalysis
 open System.Runtime.CompilerServices
 open Microsoft.AspNetCore.Builder
 open Microsoft.AspNetCore.Routing
@@ -62,16 +63,23 @@ module SessionRegistration =
 // F# extension members: invisible to C#, which has its own of the same names.
 [<AutoOpen>]
 module SessionExtensions =
+    [<UnconditionalSuppressMessage("Trimming", "IL2026", Justification = "Said by AddSession, which alone calls it.")>]
+    [<UnconditionalSuppressMessage("AOT", "IL3050", Justification = "Said by AddSession, which alone calls it.")>]
+    [<MethodImpl(MethodImplOptions.NoInlining)>]
+    let private byReflection<'T> (settings: SessionSettings) = SessionSerializer.json<'T> settings
+
     type IServiceCollection with
 
         /// Sessions with data 'T (JSON, unions included): `services.AddSession<Cart>(fun s -> { s with … }).UseSqlite "sessions.db"`.
+        [<RequiresUnreferencedCode("Serializes by reflection: call SessionRegistration.add with a serializer when trimming.")>]
+        [<RequiresDynamicCode("Serializes by reflection: call SessionRegistration.add with a serializer for native AOT.")>]
         member services.AddSession<'T>(configure: SessionSettings -> SessionSettings) : SessionBuilder =
             let settings = configure SessionSettings.defaults
 
             services
             |> SessionRegistration.add<'T>
                 (Func<_, _>(fun _ -> settings))
-                (Func<_, _>(fun _ -> SessionSerializer.json<'T> settings))
+                (Func<_, _>(fun _ -> byReflection<'T> settings))
 
     type IApplicationBuilder with
 

@@ -82,27 +82,29 @@ type internal RequestSession<'T>(service: SessionService<'T>, context: HttpConte
                 return Error SessionError.ResponseStarted
             else
                 // Whatever throws does so while nothing is changed.
-                let bytes = service.Serializer.Serialize value
-                let before = visit.Presence
+                match service.Serialize value with
+                | Error error -> return Error error
+                | Ok bytes ->
+                    let before = visit.Presence
 
-                match! visit.Engine.Requests.Create(nextId, subject, bytes, errand, cancel) with
-                | Reply.Failed error -> return Error error
-                | Reply.Partly(created, error) ->
-                    visit.GoOn(created, Some value)
-                    return Error error
-                | Reply.Done created ->
-                    visit.GoOn(created, Some value)
-                    visit.Explain "new session: it is created, and the response carries its token"
+                    match! visit.Engine.Requests.Create(nextId, subject, bytes, errand, cancel) with
+                    | Reply.Failed error -> return Error error
+                    | Reply.Partly(created, error) ->
+                        visit.GoOn(created, Some value)
+                        return Error error
+                    | Reply.Done created ->
+                        visit.GoOn(created, Some value)
+                        visit.Explain "new session: it is created, and the response carries its token"
 
-                    match! Leaving.leave visit before isAsked with
-                    | None -> return Ok value
-                    | Some error ->
-                        let cause =
-                            match SessionFailure.cause error with
-                            | null -> InvalidOperationException "The session before could not be ended." :> exn
-                            | cause -> cause
+                        match! Leaving.leave visit before isAsked with
+                        | None -> return Ok value
+                        | Some error ->
+                            let cause =
+                                match SessionFailure.cause error with
+                                | null -> InvalidOperationException "The session before could not be ended." :> exn
+                                | cause -> cause
 
-                        return Error(SessionError.Unacknowledged cause)
+                            return Error(SessionError.Unacknowledged cause)
         }
 
     let change (update: 'T option -> Result<'T, 'E>) (answer: Result<'T, 'E> -> Result<'a, SessionError>) cancel =
@@ -123,7 +125,7 @@ type internal RequestSession<'T>(service: SessionService<'T>, context: HttpConte
                     | Error error -> Error error
                     | Ok value ->
                         match update value with
-                        | Ok result -> Ok(struct (service.Serializer.Serialize result, result))
+                        | Ok result -> service.Serialize result |> Result.map (fun bytes -> struct (bytes, result))
                         | Error refusal ->
                             declined <- ValueSome refusal
                             Error SessionError.Conflict
@@ -244,15 +246,18 @@ type internal RequestSession<'T>(service: SessionService<'T>, context: HttpConte
     member _.Save(value: 'T, cancel: CancellationToken) : Task<Result<'T, SessionError>> =
         let whenOpen (opened: Opened) =
             task {
-                let! reply = visit.Engine.Requests.Save(opened, service.Serializer.Serialize value, errand, cancel)
+                match service.Serialize value with
+                | Error error -> return Error error
+                | Ok bytes ->
+                    let! reply = visit.Engine.Requests.Save(opened, bytes, errand, cancel)
 
-                return
-                    visit.Accept(
-                        reply,
-                        fun saved ->
-                            visit.GoOn(saved, Some value)
-                            value
-                    )
+                    return
+                        visit.Accept(
+                            reply,
+                            fun saved ->
+                                visit.GoOn(saved, Some value)
+                                value
+                        )
             }
 
         write cancel whenOpen (fun () -> beginNew None value false cancel)
@@ -265,17 +270,19 @@ type internal RequestSession<'T>(service: SessionService<'T>, context: HttpConte
                 | _ when not (Subject.isValid subject) -> return Error SessionError.InvalidSubject
                 | _ when not visit.CanIssue -> return Error SessionError.ResponseStarted
                 | Open(opened, _), _ ->
-                    let bytes = service.Serializer.Serialize value
-                    let! reply = visit.Engine.Requests.SignIn(opened, subject, bytes, errand, cancel)
+                    match service.Serialize value with
+                    | Error error -> return Error error
+                    | Ok bytes ->
+                        let! reply = visit.Engine.Requests.SignIn(opened, subject, bytes, errand, cancel)
 
-                    return
-                        visit.Accept(
-                            reply,
-                            fun signedIn ->
-                                visit.GoOn(signedIn, Some value)
-                                visit.Explain "signed in: the response carries a new token, the old one is dead"
-                                value
-                        )
+                        return
+                            visit.Accept(
+                                reply,
+                                fun signedIn ->
+                                    visit.GoOn(signedIn, Some value)
+                                    visit.Explain "signed in: the response carries a new token, the old one is dead"
+                                    value
+                            )
                 | _, Some error -> return Error error
                 | _, None -> return! beginNew (Some subject) value true cancel
             })
@@ -287,9 +294,16 @@ type internal RequestSession<'T>(service: SessionService<'T>, context: HttpConte
                 match visit.Presence with
                 | _ when not visit.CanIssue -> return Error SessionError.ResponseStarted
                 | Open(opened, data) ->
-                    let bytes = value |> Option.map service.Serializer.Serialize
-                    let! reply = visit.Engine.Requests.Regenerate(opened, bytes, errand, cancel)
-                    return visit.Accept(reply, fun elevated -> visit.GoOn(elevated, Option.orElse data value))
+                    let bytes =
+                        match value with
+                        | None -> Ok None
+                        | Some value -> service.Serialize value |> Result.map Some
+
+                    match bytes with
+                    | Error error -> return Error error
+                    | Ok bytes ->
+                        let! reply = visit.Engine.Requests.Regenerate(opened, bytes, errand, cancel)
+                        return visit.Accept(reply, fun elevated -> visit.GoOn(elevated, Option.orElse data value))
                 | presence -> return Error(defaultArg (Presence.refusesToBegin presence) SessionError.NoSession)
             })
 

@@ -3,15 +3,14 @@ namespace Session.AspNetCore
 
 open System
 open System.Buffers.Binary
-open System.Collections.Generic
 open System.Diagnostics.CodeAnalysis
 open System.Text.Json
 open System.Text.Json.Nodes
-open System.Text.Json.Serialization
 open System.Text.Json.Serialization.Metadata
-open Microsoft.FSharp.Reflection
+open Microsoft.Extensions.Options
 
 /// Turns session data into bytes and back. What it throws on reading makes the record unreadable: it opens nothing.
+/// No bytes at all are data like any other.
 type ISessionSerializer<'T> =
     abstract Serialize: 'T -> byte[]
     abstract Deserialize: ReadOnlyMemory<byte> -> 'T
@@ -32,10 +31,21 @@ type NewerSessionDataException(version: int, known: int) =
     member _.Version = version
     member _.Known = known
 
-/// JSON with metadata from the source generator: trimming and AOT keep working. From version 2 of the data on,
-/// the bytes 0 'v' and the version as a 32-bit little-endian number come before the JSON.
+/// A serializer raises it for data that it could not give back: the write is refused, and changes nothing.
+[<Sealed>]
+type UnwritableSessionDataException(message: string, inner: exn | null) =
+    inherit Exception(message, inner)
+
+/// JSON by the contract given, which a source generator may have made: trimming and AOT keep working. From version 2 of
+/// the data on, the bytes 0 'v' and the version as a 32-bit little-endian number come before the JSON.
+/// A contract by which data would be lost, or could not be read back, is an OptionsValidationException that names the
+/// member and the cure. A value that could not be given back, such as a null that its type has not, is an
+/// UnwritableSessionDataException.
 [<Sealed>]
 type JsonSessionSerializer<'T>(info: JsonTypeInfo<'T>, version: int, upcasters: Map<int, JsonNode -> JsonNode>) =
+    let info = SessionContract.check info
+
+    let texts = WholeText<'T> info
     let headBytes = 6
 
     let isVersioned (bytes: ReadOnlySpan<byte>) = bytes.Length >= headBytes && bytes[0] = 0uy && bytes[1] = byte 'v'
@@ -45,12 +55,56 @@ type JsonSessionSerializer<'T>(info: JsonTypeInfo<'T>, version: int, upcasters: 
         | null -> raise (JsonException "The data is null.")
         | value -> unbox<'T> value
 
+    /// The field is named by its path where the error itself does not.
+    let located (error: JsonException) : exn =
+        match error.Path with
+        | null
+        | "$" -> error
+        | path when error.Message.Contains(path, StringComparison.Ordinal) -> error
+        | path -> JsonException(String.Concat(error.Message, " Path: ", path), error)
+
+    let read (json: ReadOnlySpan<byte>) = ofNull (JsonSerializer.Deserialize(json, info :> JsonTypeInfo))
+
+    let refuse (message: string) (inner: exn | null) = raise (UnwritableSessionDataException(message, inner))
+
+    /// With the member, where fields can be seen.
+    let refuseHalf (value: 'T) (json: byte[]) =
+        let place =
+            try
+                if TypeState.isVisible then ReadBack.compare value (read (ReadOnlySpan<byte> json)) else None
+            with :? JsonException ->
+                None
+
+        refuse
+            (String.Concat(
+                "A text has half of a surrogate pair (a character that was cut in two), and would not come back: ",
+                defaultArg place (Shapes.nameOf typeof<'T>),
+                ". Store whole characters."
+            ))
+            null
+
+    let write (value: 'T) : byte[] =
+        let json =
+            try
+                JsonSerializer.SerializeToUtf8Bytes(value, info)
+            with
+            | :? JsonException as error -> refuse error.Message error
+            // NaN among them, by a contract that does not say how.
+            | :? ArgumentException
+            | :? NotSupportedException as error when error.Source = typeof<JsonSerializer>.Assembly.GetName().Name ->
+                refuse error.Message error
+
+        if texts.IsBroken(value, json) then
+            refuseHalf value json
+
+        json
+
     /// Data of version 1, and no other.
     new(info) = JsonSessionSerializer(info, 1, Map.empty)
 
     interface ISessionSerializer<'T> with
         member _.Serialize value =
-            let json = JsonSerializer.SerializeToUtf8Bytes(value, info)
+            let json = write value
 
             if version = 1 then
                 json
@@ -68,114 +122,52 @@ type JsonSessionSerializer<'T>(info: JsonTypeInfo<'T>, version: int, upcasters: 
                 else
                     1, bytes
 
-            if stored = version then
-                ofNull (JsonSerializer.Deserialize(json.Span, info :> JsonTypeInfo))
-            elif stored > version then
-                raise (NewerSessionDataException(stored, version))
-            else
-                let mutable node = JsonNode.Parse json.Span
+            try
+                if stored = version then
+                    read json.Span
+                elif stored > version then
+                    raise (NewerSessionDataException(stored, version))
+                else
+                    let mutable node = JsonNode.Parse json.Span
 
-                for from in stored .. version - 1 do
-                    node <-
-                        match node, Map.tryFind from upcasters with
-                        | null, _ -> raise (JsonException "The data is null.")
-                        | _, None -> raise (JsonException(String.Concat("No upcaster from version ", string from, ".")))
-                        | node, Some toNext -> toNext node
+                    for from in stored .. version - 1 do
+                        node <-
+                            match node, Map.tryFind from upcasters with
+                            | null, _ -> raise (JsonException "The data is null.")
+                            | _, None ->
+                                raise (JsonException(String.Concat("No upcaster from version ", string from, ".")))
+                            | node, Some toNext -> toNext node
 
-                ofNull (JsonSerializer.Deserialize(node, info :> JsonTypeInfo))
-
-/// An F# union as `"Case"`, or `{"Case": [field, …]}`. System.Text.Json knows records, options, lists and maps itself.
-[<RequiresUnreferencedCode("Reads the cases of unions by reflection.")>]
-type private UnionConverter<'T>() =
-    inherit JsonConverter<'T>()
-
-    let cases = FSharpType.GetUnionCases typeof<'T>
-    let fields = cases |> Array.map (fun case -> case.GetFields() |> Array.map _.PropertyType)
-    let make = cases |> Array.map FSharpValue.PreComputeUnionConstructor
-    let read = cases |> Array.map FSharpValue.PreComputeUnionReader
-    let tag = FSharpValue.PreComputeUnionTagReader typeof<'T>
-
-    let find (name: string | null) =
-        match cases |> Array.tryFindIndex (fun case -> String.Equals(case.Name, name)) with
-        | Some index -> index
-        | None -> raise (JsonException(String.Concat("Unknown case of the union ", typeof<'T>.Name, ".")))
-
-    override _.HandleNull = true
-
-    override _.Read(reader, _, options) =
-        match reader.TokenType with
-        | JsonTokenType.String -> unbox (make[find (reader.GetString())] [||])
-        | JsonTokenType.StartObject ->
-            reader.Read() |> ignore
-            let index = find (reader.GetString())
-            reader.Read() |> ignore
-
-            if reader.TokenType <> JsonTokenType.StartArray then
-                raise (JsonException "A union case needs an array of its fields.")
-
-            let values: obj array = Array.zeroCreate fields[index].Length
-
-            for i in 0 .. values.Length - 1 do
-                reader.Read() |> ignore
-                values[i] <- Unchecked.nonNull (JsonSerializer.Deserialize(&reader, fields[index][i], options))
-
-            reader.Read() |> ignore
-
-            if reader.TokenType <> JsonTokenType.EndArray then
-                raise (JsonException "A union case has another number of fields.")
-
-            reader.Read() |> ignore
-
-            if reader.TokenType <> JsonTokenType.EndObject then
-                raise (JsonException "A union has one case at a time.")
-
-            unbox (make[index] values)
-        | _ -> raise (JsonException "A union is a string or an object.")
-
-    override _.Write(writer, value, options) =
-        let index = tag (box value)
-
-        if fields[index].Length = 0 then
-            writer.WriteStringValue cases[index].Name
-        else
-            writer.WriteStartObject()
-            writer.WriteStartArray cases[index].Name
-
-            read[index](box value)
-            |> Array.iteri (fun i field -> JsonSerializer.Serialize(writer, field, fields[index][i], options))
-
-            writer.WriteEndArray()
-            writer.WriteEndObject()
-
-/// The unions that System.Text.Json does not know by itself.
-[<RequiresUnreferencedCode("Reads the cases of unions by reflection.")>]
-[<RequiresDynamicCode("Makes a converter for each union type.")>]
-type UnionConverterFactory() =
-    inherit JsonConverterFactory()
-
-    let known = HashSet<Type>([ typedefof<list<_>>; typedefof<option<_>>; typedefof<voption<_>> ])
-
-    override _.CanConvert candidate =
-        FSharpType.IsUnion candidate
-        && not (candidate.IsGenericType && known.Contains(candidate.GetGenericTypeDefinition()))
-
-    override _.CreateConverter(union, _) =
-        match Activator.CreateInstance(typedefof<UnionConverter<_>>.MakeGenericType union, true) with
-        | :? JsonConverter as converter -> converter
-        | _ -> invalidOp "No converter for this union."
+                    ofNull (JsonSerializer.Deserialize(node, info :> JsonTypeInfo))
+            with :? JsonException as error ->
+                raise (located error)
 
 [<RequireQualifiedAccess>]
 module SessionSerializer =
+    /// The contract that reflection makes of a type, F# types included.
+    [<RequiresUnreferencedCode("Serializes by reflection. Pass a JsonTypeInfo<T> instead.")>]
+    [<RequiresDynamicCode("Serializes by reflection. Pass a JsonTypeInfo<T> instead.")>]
+    let contract<'T> () : JsonTypeInfo<'T> =
+        let options = Contracts.options typeof<'T>
+        options.MakeReadOnly()
+
+        try
+            match options.GetTypeInfo typeof<'T> with
+            | :? JsonTypeInfo<'T> as info -> info
+            | _ -> invalidOp "There is none."
+        with
+        | :? InvalidOperationException
+        | :? NotSupportedException as error ->
+            raise (
+                OptionsValidationException(
+                    Shapes.nameOf typeof<'T>,
+                    typeof<SessionSettings>,
+                    [ String.Concat(Shapes.nameOf typeof<'T>, ": it has no JSON contract. ", error.Message) ]
+                )
+            )
+
     /// Compact JSON by reflection, with F# unions.
     [<RequiresUnreferencedCode("Serializes by reflection. Pass a JsonTypeInfo<T> instead.")>]
     [<RequiresDynamicCode("Serializes by reflection. Pass a JsonTypeInfo<T> instead.")>]
     let json<'T> (settings: SessionSettings) : ISessionSerializer<'T> =
-        let options = JsonSerializerOptions(JsonSerializerDefaults.Web)
-        options.DefaultIgnoreCondition <- JsonIgnoreCondition.WhenWritingNull
-        options.Converters.Add(UnionConverterFactory())
-        options.TypeInfoResolver <- DefaultJsonTypeInfoResolver()
-        options.MakeReadOnly()
-
-        match options.GetTypeInfo typeof<'T> with
-        | :? JsonTypeInfo<'T> as info -> JsonSessionSerializer<'T>(info, settings.DataVersion, settings.Upcasters)
-        | _ -> invalidOp "No JSON contract for this type."
+        JsonSessionSerializer<'T>(contract<'T>(), settings.DataVersion, settings.Upcasters)

@@ -43,6 +43,9 @@ module SessionFailure =
             struct (503, "The session was written by a newer version of the application: try again.")
         | SessionError.TooLarge _ ->
             struct (413, "The session data is larger than MaxDataBytes allows. Nothing was changed.")
+        | SessionError.Unwritable _ ->
+            struct (500,
+                    "The session data holds what could not be given back: the log has it by name. Nothing was changed.")
         | SessionError.Unreadable _ -> struct (401, "The session cannot be read.")
         | SessionError.InvalidSubject ->
             struct (500,
@@ -70,6 +73,7 @@ module SessionFailure =
     /// What the store threw, if that was it.
     let rec cause error : exn | null =
         match error with
+        | SessionError.Unwritable cause
         | SessionError.Unavailable cause
         | SessionError.Unsure cause
         | SessionError.Unacknowledged cause -> cause
@@ -154,6 +158,9 @@ type SessionService<'T>
         | null -> false
         | environment -> environment.IsDevelopment()
 
+    let serializer: ISessionSerializer<'T> =
+        CheckedSerializer<'T>(serializer, isDevelopment && TypeState.isVisible, log)
+
     member _.Settings = settings
     member _.Serializer = serializer
     member _.Engine = engine
@@ -165,7 +172,7 @@ type SessionService<'T>
     /// Whether the middleware is in the pipeline.
     member val IsMounted = false with get, set
 
-    /// The data of a session. None: it has none. Whatever the serializer throws is logged, and makes the data unreadable.
+    /// The data of a session. None: it is sealed, and nobody here holds its token. Whatever the serializer throws is logged, and makes the data unreadable.
     member _.Deserialize(bytes: byte[]) : Result<'T option, SessionError> =
         if bytes.Length = 0 then
             Ok None
@@ -183,6 +190,19 @@ type SessionService<'T>
 
                 Error(SessionError.Unreadable "the data cannot be deserialized")
 
+    /// The data as bytes. What the serializer refuses is logged, and changes nothing; whatever else it throws goes on.
+    member _.Serialize(value: 'T) : Result<byte[], SessionError> =
+        try
+            Ok(serializer.Serialize value)
+        with :? UnwritableSessionDataException as refused ->
+            log.LogError(
+                refused,
+                "The data of a session cannot be stored as {Type}. Nothing was changed.",
+                typeof<'T>.Name
+            )
+
+            Error(SessionError.Unwritable refused)
+
     /// New data for a session without its request, whoever holds it: computed from the data as it is, again for each
     /// conflict. No token and no deadline changes. None: there is no live session under this id. Not for data that is
     /// sealed to its bearer.
@@ -197,9 +217,9 @@ type SessionService<'T>
 
         let change bytes =
             service.Deserialize bytes
-            |> Result.map (fun data ->
+            |> Result.bind (fun data ->
                 let updated = update data
-                struct (serializer.Serialize updated, updated))
+                service.Serialize updated |> Result.map (fun bytes -> struct (bytes, updated)))
 
         task {
             match! engine.UpdateById(id, change, cancel) with

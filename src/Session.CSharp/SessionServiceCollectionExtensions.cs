@@ -25,12 +25,8 @@ public static class SessionServiceCollectionExtensions
     )
         where T : class
     {
-        var json = new JsonSerializerOptions(JsonSerializerDefaults.Web)
-        {
-            DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull,
-            TypeInfoResolver = new DefaultJsonTypeInfoResolver(),
-        };
-        return services.AddSession((JsonTypeInfo<T>)json.GetTypeInfo(typeof(T)), configure);
+        // When it is needed: what the type cannot keep stops the program with the other settings.
+        return Add(services, () => SessionSerializer.contract<T>(), configure);
     }
 
     /// <summary>Adds sessions with data <typeparamref name="T"/>, serialized as JSON with metadata from the source generator: safe for trimming and native AOT.</summary>
@@ -41,8 +37,18 @@ public static class SessionServiceCollectionExtensions
     )
         where T : class
     {
-        ArgumentNullException.ThrowIfNull(services);
         ArgumentNullException.ThrowIfNull(json);
+        return Add(services, () => json, configure);
+    }
+
+    private static SessionBuilder Add<T>(
+        IServiceCollection services,
+        Func<JsonTypeInfo<T>> json,
+        Action<SessionOptions<T>>? configure
+    )
+        where T : class
+    {
+        ArgumentNullException.ThrowIfNull(services);
         var options = services.AddOptions<SessionOptions<T>>();
         if (configure is not null)
             options.Configure(configure);
@@ -60,7 +66,7 @@ public static class SessionServiceCollectionExtensions
         {
             var options = provider.GetRequiredService<IOptions<SessionOptions<T>>>().Value;
             return options.Serializer
-                ?? new JsonSessionSerializer<T>(json, options.DataVersion, options.UpcastersAsMap());
+                ?? new JsonSessionSerializer<T>(json(), options.DataVersion, options.UpcastersAsMap());
         }
 
         return SessionRegistration.add(

@@ -66,7 +66,11 @@ internal static class Translate
                 !SessionErrorModule.outcome(error).IsNothingChanged
             ),
             SessionError.LimitReached => new SessionLimitException(status, message),
-            SessionError.TooLarge => new SessionDataException(status, message),
+            SessionError.TooLarge or SessionError.Unwritable => new SessionDataException(
+                status,
+                message,
+                SessionFailure.cause(error)
+            ),
             { IsResponseStarted: true } => new InvalidOperationException(message),
             { IsInvalidSubject: true } => new ArgumentException(message),
             _ => new SessionEndedException(status, message),

@@ -129,6 +129,8 @@ type SessionError =
     | LimitReached of most: int
     /// The serialized data is larger than allowed.
     | TooLarge of bytes: int * limit: int
+    /// The data holds what could not be given back, such as half of a surrogate pair: the serializer refuses it.
+    | Unwritable of exn
     /// A subject is 1 to 1,024 bytes of UTF-8, without half of a surrogate pair.
     | InvalidSubject
     /// The stored record, or the data in it, cannot be read.
@@ -159,6 +161,7 @@ module SessionError =
         | SessionError.Contended
         | SessionError.LimitReached _
         | SessionError.TooLarge _
+        | SessionError.Unwritable _
         | SessionError.InvalidSubject
         | SessionError.Unreadable _
         | SessionError.NewerData _

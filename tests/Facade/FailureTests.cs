@@ -84,6 +84,54 @@ public class FailureTests
     }
 
     [Fact]
+    public async Task Data_that_would_not_come_back_is_refused_and_changes_nothing()
+    {
+        using var ear = new LogEar();
+        await using var site = await Site.StartAsync(add: ear.Listen);
+        var token = await site.BeginAsync("ada");
+        var half = new Cart("a\ud83d");
+        await site.InRequestAsync(
+            async context =>
+            {
+                var session = await context.GetSessionAsync<Cart>();
+                ear.Take();
+                Func<Task>[] writes =
+                [
+                    async () => await session.CreateAsync(half),
+                    async () => await session.SaveAsync(half),
+                    async () => await session.UpdateAsync(_ => half),
+                    async () => await session.SignInAsync("bob", half),
+                    async () => await site.Manager.UpdateAsync(session.Id, _ => half),
+                ];
+                foreach (var write in writes)
+                {
+                    var error = await Assert.ThrowsAsync<SessionDataException>(write);
+                    Assert.Equal(500, error.StatusCode);
+                    Assert.Contains("Cart.Item", error.InnerException!.Message, StringComparison.Ordinal);
+                    Assert.Contains("cannot be stored as Cart", Assert.Single(ear.Take()), StringComparison.Ordinal);
+                }
+
+                var answer = await FSharpSession.signIn("bob", half, context);
+                Assert.True(answer.ErrorValue is SessionError.Unwritable);
+                Assert.True(SessionErrorModule.outcome(answer.ErrorValue).IsNothingChanged);
+            },
+            token
+        );
+        await site.WithAsync(
+            session =>
+            {
+                Assert.Equal(new Cart("tea"), session.Data);
+                Assert.Equal("ada", session.Subject);
+                return Task.CompletedTask;
+            },
+            token
+        );
+        var reply = await site.WithAsync(session => session.CreateAsync(half));
+        Assert.Equal(HttpStatusCode.InternalServerError, reply.Status);
+        Assert.Empty(reply.SetCookies);
+    }
+
+    [Fact]
     public async Task A_limit_refuses_the_next_sign_in()
     {
         await using var site = await Site.StartAsync(o =>
@@ -213,6 +261,7 @@ public class FailureTests
             SessionError.Contended,
             SessionError.NewLimitReached(1),
             SessionError.NewTooLarge(2, 1),
+            SessionError.NewUnwritable(down),
             SessionError.InvalidSubject,
             SessionError.NewUnreadable("damage"),
             SessionError.NewNewerData(2, 1),
