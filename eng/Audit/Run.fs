@@ -27,6 +27,7 @@ type Run =
       Properties: Part
       Exploration: Part
       Facade: Part
+      Data: Part
       Bugs: Part
       Branches: Part
       Servers: Part }
@@ -35,6 +36,7 @@ type Run =
         [ run.Properties
           run.Exploration
           run.Facade
+          run.Data
           run.Bugs
           run.Branches
           run.Servers ]
@@ -65,6 +67,7 @@ let load (folder: string) =
       Properties = part "properties" "Properties" "properties.json"
       Exploration = part "exploration" "Exploration" "exploration.json"
       Facade = part "facade" "The C# face" "facade.json"
+      Data = part "data" "Session data" "data.json"
       Bugs = part "mutants" "Seeded bugs" "mutants.json"
       Branches = part "coverage" "Branches of the lifecycle" "branches.json"
       Servers = part "integration" "Stores, servers and HTTP" "integration.json" }
@@ -75,7 +78,8 @@ let private held json = isTrue "passed" json || isTrue "skipped" json
 let private resultsHold (part: Part) json =
     match part.Key with
     | "properties"
-    | "facade" -> list "properties" json |> List.forall held
+    | "facade"
+    | "data" -> list "properties" json |> List.forall held
     | "exploration" ->
         list "scopes" json
         |> List.forall (fun scope -> isTrue "complete" scope && (tryGet "story" scope).IsNone)
@@ -110,6 +114,8 @@ let summary part =
             $"""{all.Length} properties and examples, {count (all |> List.sumBy (number "cases"))} histories and cases, seed {number "seed" json}"""
         | "facade" ->
             $"""{(list "properties" json).Length} tests of the C# face and the pipeline, by themselves and over HTTP"""
+        | "data" ->
+            $"""{(list "properties" json).Length} tests of made up types, kinds of losses and types that changed, seed {number "seed" json}"""
         | "exploration" ->
             $"""{count (number "states" json)} distinct states, {count (number "transitions" json)} transitions, {list "scopes" json |> List.filter (isTrue "complete") |> List.length} of {(list "scopes" json).Length} scopes to the end"""
         | "mutants" ->

@@ -170,6 +170,7 @@ let all =
               let readmes =
                   Path.Combine(top, "README.md")
                   :: Path.Combine(top, "docs", "WRITING-A-STORE.md")
+                  :: Path.Combine(top, "docs", "DATA.md")
                   :: [ for store in [ "Sqlite"; "Redis"; "Mongo"; "Postgres"; "DistributedCache"; "Testing" ] ->
                            Path.Combine(top, "src", "Session.Stores", store, "README.md") ]
 

@@ -9,7 +9,6 @@ open System.Runtime.CompilerServices
 open System.Runtime.InteropServices
 open System.Runtime.Loader
 open System.Threading.Tasks
-open Mutants.Listed
 
 /// The exit code (none: it took too long and was ended), and all that it said.
 let start (arguments: seq<string>) (settings: (string * string) list) (folder: string) (limit: TimeSpan) =
@@ -43,9 +42,10 @@ let private runtime = RuntimeEnvironment.GetRuntimeDirectory()
 // shared/Microsoft.NETCore.App/VERSION
 let private dotnet = Path.GetFullPath(Path.Combine(runtime, "..", "..", ".."))
 
+// The repository says which, to those who stand in it.
 let private sdk =
     lazy
-        (let _, version = start [ "--version" ] [] root (TimeSpan.FromMinutes 1L)
+        (let _, version = start [ "--version" ] [] AppContext.BaseDirectory (TimeSpan.FromMinutes 1L)
          Path.Combine(dotnet, "sdk", version.Trim()))
 
 let private systemReferences =
@@ -109,9 +109,14 @@ let private fsharp =
                  | _ -> failwith "the compiler's answer has another shape"
              | _ -> failwith "the compiler's answer has another shape")
 
-/// Without optimisation across assemblies: a part that was changed has to be called, not its copy in its caller (the
-/// properties are built in the same way). The version is that of the part it stands in for.
-let compileFSharp (sources: string list) (references: string list) (version: Version) (target: string) =
+/// The version is that of the part it stands in for.
+let compileFSharpWith
+    (options: string list)
+    (sources: string list)
+    (references: string list)
+    (version: Version)
+    (target: string)
+    =
     let info = target + ".version.fs"
 
     File.WriteAllText(
@@ -127,8 +132,7 @@ let compileFSharp (sources: string list) (references: string list) (version: Ver
            "--noframework"
            "--targetprofile:netcore"
            "--target:library"
-           "--optimize+"
-           "--crossoptimize-"
+           yield! options
            "--checknulls+"
            "--nocopyfsharpcore"
            "--deterministic+"
@@ -145,6 +149,11 @@ let compileFSharp (sources: string list) (references: string list) (version: Ver
         lock turn (fun () -> fsharp.Force () arguments)
     finally
         File.Delete info
+
+/// Without optimisation across assemblies: a part that was changed has to be called, not its copy in its caller (the
+/// properties are built in the same way).
+let compileFSharp sources references version target =
+    compileFSharpWith [ "--optimize+"; "--crossoptimize-" ] sources references version target
 
 // ------------------------------------------------------------------------------------------------------------ C#
 
@@ -169,8 +178,20 @@ let private csharp =
 /// Says something, but not into the ear of a compiler.
 let print (text: string) = lock turn (fun () -> Console.Out.WriteLine text)
 
+/// A source generator that .NET brings.
+let generatorOf (name: string) =
+    let all = Path.Combine(dotnet, "packs", "Microsoft.NETCore.App.Ref")
+    let newest = Directory.GetDirectories all |> Array.maxBy (fun it -> Version(DirectoryInfo(it).Name))
+    Path.Combine(newest, "analyzers", "dotnet", "cs", name)
+
 /// `resources`: files that go into it, each under its own name.
-let compileCSharp (sources: string list) (resources: string list) (references: string list) (target: string) =
+let compileCSharpWith
+    (options: string list)
+    (sources: string list)
+    (resources: string list)
+    (references: string list)
+    (target: string)
+    =
     let arguments =
         [| "-noconfig"
            "-nologo"
@@ -182,6 +203,7 @@ let compileCSharp (sources: string list) (resources: string list) (references: s
            "-debug-"
            "-langversion:latest"
            "-nowarn:CS1591,CS1701,CS1702"
+           yield! options
            yield! referencesTo references
            "-out:" + target
            for file in resources do
@@ -189,3 +211,5 @@ let compileCSharp (sources: string list) (resources: string list) (references: s
            yield! sources |]
 
     lock turn (fun () -> csharp.Force () arguments)
+
+let compileCSharp sources references target = compileCSharpWith [] sources [] references target

@@ -1,0 +1,69 @@
+/// Whether data comes back: `dotnet Data.dll [--seed N] [--count N] [--only TEXT] [--results FILE]`. Ends with the sum alone on a line.
+module Data.Main
+
+open System
+open System.Text.Json.Nodes
+
+let private argument (args: string array) name =
+    match Array.tryFindIndex ((=) name) args with
+    | Some at when at + 1 < args.Length -> Some args[at + 1]
+    | _ -> None
+
+[<EntryPoint>]
+let main args =
+    let seed =
+        argument args "--seed"
+        |> Option.map int
+        |> Option.defaultWith (fun () -> Random.Shared.Next(1, 1_000_000_000))
+
+    let count = argument args "--count" |> Option.map int |> Option.defaultValue 300
+    printfn "seed %d" seed
+
+    let tests =
+        [ "made up types of C#", (fun () -> Generated.csharp seed count)
+          "made up types of C#, by the source generator", (fun () -> Generated.sourceGenerated seed count)
+          "made up types of F#", (fun () -> Generated.fsharp seed count)
+          "losses of C#", Losses.ofCSharp
+          "losses of F#", Losses.ofFSharp
+          "texts of any characters", Texts.test seed
+          yield! Evolution.all
+          yield! Examples.all ]
+
+    let results = JsonArray()
+    let mutable passed = 0
+
+    for name, test in tests do
+        match argument args "--only" with
+        | Some text when not (name.Contains(text, StringComparison.OrdinalIgnoreCase)) -> ()
+        | _ ->
+            let watch = Diagnostics.Stopwatch.StartNew()
+
+            let isRight =
+                try
+                    test ()
+                    printfn "%s: %d ms" name watch.ElapsedMilliseconds
+                    passed <- passed + 1
+                    true
+                with error ->
+                    printfn "FAILED %s\n%s" name error.Message
+                    false
+
+            let result = JsonObject()
+            result["name"] <- JsonValue.Create name
+            result["passed"] <- JsonValue.Create isRight
+            result["skipped"] <- JsonValue.Create false
+            results.Add result
+
+    Trial.clear ()
+    let failed = results.Count - passed
+
+    match argument args "--results" with
+    | None -> ()
+    | Some file ->
+        let all = JsonObject()
+        all["seed"] <- JsonValue.Create seed
+        all["properties"] <- results
+        IO.File.WriteAllText(file, all.ToJsonString())
+
+    printfn "%d passed, %d failed" passed failed
+    if failed = 0 then 0 else 1
