@@ -61,6 +61,7 @@ program() {
 for part in "${parts[@]}"; do
   project=${part^}
   [ "$part" != peers ] || project=Runner
+  [ "$part" != simulation ] || project=Fleets
   echo "=== $part"
   case $part in
     peers)
