@@ -151,7 +151,12 @@ type SessionService<'T>
 
             raise (OptionsValidationException(typeof<'T>.Name, typeof<SessionSettings>, [| sentence |]))
 
-    let engine = SessionEngine(store, engineSettings, SessionSettings.toWaits settings, clock, log, board)
+    let waits =
+        match provider.GetService<Surroundings>() with
+        | null -> SessionSettings.toWaits settings
+        | surroundings -> surroundings.Around(SessionSettings.toWaits settings)
+
+    let engine = SessionEngine(store, engineSettings, waits, clock, log, board)
 
     let isDevelopment =
         match provider.GetService<IHostEnvironment>() with

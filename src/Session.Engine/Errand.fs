@@ -46,6 +46,12 @@ type internal Errand(limits: WaitLimits, sharesWrites: bool) =
             errand.Wait()
             call.AsTask().WaitAsync(errand.Left, limits.Timer)
 
+    /// Calls back once its time is over. To be disposed of when nobody waits any more.
+    member errand.AtEnd(giveUp: unit -> unit) : ITimer =
+        errand.Wait()
+        let giveUp = TimerCallback(fun _ -> giveUp ())
+        limits.Timer.CreateTimer(giveUp, null, errand.Left, Timeout.InfiniteTimeSpan)
+
     member private _.Wait() =
         if began = 0L then
             began <- limits.Timer.GetTimestamp()

@@ -1,13 +1,15 @@
-/// Calls of one request wait for each other: two at once would begin two sessions, and each undo what the other has done.
-namespace Session.AspNetCore
+/// Those who come at once wait for each other: calls of one request, which would begin two sessions and each undo what the
+/// other has done; sign-ins of one subject, where a limit refuses.
+namespace Session.Engine
 
 open System
 open System.Collections.Generic
+open System.Threading
 open System.Threading.Tasks
 
 [<Sealed>]
 type internal Turn() =
-    // Nearly no request calls twice at once.
+    // Nearly nobody comes twice at once.
     let mutable waiting: Queue<TaskCompletionSource<bool>> | null = null
     let mutable isTaken = false
 
@@ -40,11 +42,9 @@ type internal Turn() =
         | ValueNone -> Task.FromResult true
         | ValueSome mine ->
             task {
-                try
-                    return! mine.Task.WaitAsync(limit, timer)
-                with :? TimeoutException ->
-                    // It may come in this very moment.
-                    return not (mine.TrySetResult false)
+                let giveUp = TimerCallback(fun _ -> mine.TrySetResult false |> ignore)
+                use _limit = timer.CreateTimer(giveUp, null, limit, Timeout.InfiniteTimeSpan)
+                return! mine.Task
             }
 
     member turn.Leave() =

@@ -85,6 +85,11 @@ type WaitLimits =
           Timer = TimeProvider.System
           Chance = Random.Shared }
 
+/// The time and the chance of a simulation: a service, for whoever makes the engine.
+[<Sealed>]
+type internal Surroundings(timer: TimeProvider, chance: Random) =
+    member _.Around(limits: WaitLimits) = { limits with Timer = timer; Chance = chance }
+
 /// A session at one version.
 type Snapshot =
     {

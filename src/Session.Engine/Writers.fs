@@ -51,7 +51,15 @@ type internal Waiter(plan: Plan<objnull>, keys: BearerKeys | null, shares: bool)
         | fault -> fault.Throw()
 
     member _.TryTake() = Interlocked.CompareExchange(&stage, 1, 0) = 0
-    member _.TryWithdraw() = Interlocked.CompareExchange(&stage, 2, 0) = 0
+
+    /// Nothing was changed, unless its plan is under way: nobody can tell then.
+    member _.GiveUp(cause: exn) =
+        let isWithdrawn = Interlocked.CompareExchange(&stage, 2, 0) = 0
+
+        match cause with
+        | _ when not isWithdrawn -> ended.TrySetResult(Unsure cause) |> ignore
+        | :? OperationCanceledException -> ended.TrySetException cause |> ignore
+        | _ -> ended.TrySetResult(Refused SessionError.Contended) |> ignore
 
 [<RequireQualifiedAccess>]
 module internal Plan =
@@ -245,13 +253,11 @@ type internal Writers(access: StoreAccess) =
     /// Waits until a write that somebody else makes has this plan in it.
     member private _.Wait(waiter: Waiter, errand: Errand, cancel: CancellationToken) : Task<Ending<objnull>> =
         task {
-            try
-                return! errand.Await(ValueTask<Ending<objnull>>(task = waiter.Ended), cancel)
-            with error when not waiter.Ended.IsCompleted ->
-                match error with
-                | _ when not (waiter.TryWithdraw()) -> return Unsure error
-                | :? OperationCanceledException -> return raise error
-                | _ -> return Refused SessionError.Contended
+            use _limit =
+                errand.AtEnd(fun () -> waiter.GiveUp(TimeoutException "Another write is under way for too long."))
+
+            use _cancel = cancel.Register(fun () -> waiter.GiveUp(OperationCanceledException cancel))
+            return! waiter.Ended
         }
 
     /// Decides on the record under `id`, again for each conflict, and stores what follows. `start`: the record as it was
