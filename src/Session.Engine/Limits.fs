@@ -24,7 +24,7 @@ type internal Limits(access: StoreAccess, writers: Writers, settings: EngineSett
 
     // Sign-ins of one subject in this process take turns where the limit refuses: nobody is refused for a sign-in that
     // is refused itself.
-    let turns = Array.init 64 (fun _ -> new SemaphoreSlim(1))
+    let turns = Array.init 64 (fun _ -> Turn())
 
     let nothingHeld =
         { new IDisposable with
@@ -71,8 +71,17 @@ type internal Limits(access: StoreAccess, writers: Writers, settings: EngineSett
         }
 
     /// Ends one session, whoever holds it. False when there was none that lived.
-    member _.End(id: string, reason: DestroyReason, errand: Errand, cancel) =
+    member limits.End(id: string, reason: DestroyReason, errand: Errand, cancel) =
+        limits.EndOf(None, id, reason, errand, cancel)
+
+    /// Only if it is this subject's: somebody else may have signed in to it since it was found.
+    member _.EndOf(subject: string option, id: string, reason: DestroyReason, errand: Errand, cancel) =
         task {
+            let isAnothers state =
+                match Lifecycle.living state with
+                | ValueSome live -> subject.IsSome && live.Subject <> subject
+                | ValueNone -> false
+
             // Of the attempt that is stored: another may have found it alive.
             let plan: Plan<bool> =
                 { Decide =
@@ -80,6 +89,7 @@ type internal Limits(access: StoreAccess, writers: Writers, settings: EngineSett
                         let lived = Lifecycle.isLive state && (Lifecycle.overdue policy now state).IsNone
 
                         match Lifecycle.decide policy now (Destroy(reason, None)) state with
+                        | Ok _ when isAnothers state -> Ok(struct ([], (fun _ -> false)))
                         | Ok events -> Ok(struct (events, (fun _ -> lived)))
                         | Error refusal -> Error(SessionError.ofRefusal refusal) }
 
@@ -122,12 +132,12 @@ type internal Limits(access: StoreAccess, writers: Writers, settings: EngineSett
                 let turn = turns[(subject.GetHashCode() &&& 0x7FFFFFFF) % turns.Length]
 
                 // Without it the limit holds all the same; two sign-ins may both be refused then.
-                match! turn.WaitAsync errand.Left with
+                match! turn.Take(errand.Left, access.Limits.Timer) with
                 | false -> return nothingHeld
                 | true ->
                     return
                         { new IDisposable with
-                            member _.Dispose() = turn.Release() |> ignore }
+                            member _.Dispose() = turn.Leave() }
             }
         | _ -> Task.FromResult nothingHeld
 
@@ -187,7 +197,7 @@ type internal Limits(access: StoreAccess, writers: Writers, settings: EngineSett
                 let mutable failure = None
 
                 for session in tooMany do
-                    match! limits.End(session.Id, Limit, errand, CancellationToken.None) with
+                    match! limits.EndOf(Some subject, session.Id, Limit, errand, CancellationToken.None) with
                     | Ok _ -> ()
                     | Error error -> failure <- Some error
 
@@ -224,7 +234,7 @@ type internal Limits(access: StoreAccess, writers: Writers, settings: EngineSett
                         | Ok _ -> answer <- ValueSome(Some(SessionError.Ended(OnPurpose Limit, access.Now)))
                         | Error error -> answer <- ValueSome(Some error)
                     else
-                        do! Task.Delay 20
+                        do! Task.Delay(TimeSpan.FromMilliseconds 20L, access.Limits.Timer)
 
             return answer.Value
         }

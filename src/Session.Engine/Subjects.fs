@@ -126,7 +126,7 @@ type internal Subjects(access: StoreAccess, writers: Writers, limits: Limits, se
                     if Some session.Id <> except then
                         cancel.ThrowIfCancellationRequested()
                         errand.Renew()
-                        let! ended = limits.End(session.Id, reason, errand, CancellationToken.None)
+                        let! ended = limits.EndOf(Some subject, session.Id, reason, errand, CancellationToken.None)
                         tally <- tally.With ended
 
                 for record in found.Unreadable do
