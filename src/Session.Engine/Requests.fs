@@ -219,7 +219,8 @@ type internal Requests
 
                     let out (snapshot: Snapshot) =
                         { Snapshot = snapshot
-                          Grant = Lifecycle.grant hash access.Now snapshot.State
+                          // What the request does later counts as of the beginning.
+                          Grant = Lifecycle.grant hash (Records.AnyLive snapshot.State).CreatedAt snapshot.State
                           Issued = Some(IssuedToken(id, secret))
                           IsRenewal = false
                           Keys = keys }
