@@ -293,17 +293,30 @@ type internal RequestSession<'T>(service: SessionService<'T>, context: HttpConte
             task {
                 match visit.Presence with
                 | _ when not visit.CanIssue -> return Error SessionError.ResponseStarted
-                | Open(opened, data) ->
+                | Open(opened, _) ->
                     let bytes =
                         match value with
                         | None -> Ok None
                         | Some value -> service.Serialize value |> Result.map Some
 
+                    // As it is stored: another request may have written since it was read, and what is saved later is based on that.
+                    let goOn (elevated: Opened) =
+                        let current =
+                            match value with
+                            | Some value -> Ok(Some value)
+                            | None -> service.Deserialize elevated.Live.Data
+
+                        match current with
+                        | Ok value -> visit.GoOn(elevated, value)
+                        | Error _ ->
+                            visit.GoOn(elevated, None)
+                            visit.Presence <- Locked elevated
+
                     match bytes with
                     | Error error -> return Error error
                     | Ok bytes ->
                         let! reply = visit.Engine.Requests.Regenerate(opened, bytes, errand, cancel)
-                        return visit.Accept(reply, fun elevated -> visit.GoOn(elevated, Option.orElse data value))
+                        return visit.Accept(reply, goOn)
                 | presence -> return Error(defaultArg (Presence.refusesToBegin presence) SessionError.NoSession)
             })
 
