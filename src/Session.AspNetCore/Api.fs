@@ -17,10 +17,11 @@ type UpdateError<'E> =
 module Session =
     let private raiseIfDown error =
         match error with
-        | SessionError.Unavailable _
-        | SessionError.NewerData _
-        | SessionError.Contended -> raise (SessionFailure.toException error)
-        | _ -> None
+        | SessionError.NoSession
+        | SessionError.Ended _
+        | SessionError.Refused _ -> None
+        // None is said of a session that is not there. Whoever goes on with it writes over the one that is.
+        | error -> raise (SessionFailure.toException error)
 
     /// The data of the live session, or None. One store call, once per request; none without a token. A store that is
     /// down raises SessionFailedException: the middleware answers 503.
