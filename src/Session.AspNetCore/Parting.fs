@@ -25,15 +25,24 @@ type internal Parting =
 [<Sealed>]
 type internal Parter(transport: Transport, engine: SessionEngine, context: HttpContext) =
     let mutable parting = LeaveAlone
+    let mutable decidedAt = 0L
     let mutable isWatching = false
 
     let requests = engine.Requests
+
+    /// A handler may go on for long after a sign-in. If its session has ended meanwhile, the client may have begun a new one,
+    /// whose token this one must not take the place of.
+    let isFresh () = engine.Waits.Timer.GetElapsedTime decidedAt < TimeSpan.FromSeconds 1L
 
     let atStart () : Task =
         task {
             match parting with
             | LeaveAlone -> ()
-            | Hand token -> transport.Hand(context, token)
+            | Hand token when isFresh () -> transport.Hand(context, token)
+            | Hand token ->
+                match! requests.Stands(token.Id, token.HashWith engine.Hasher, engine.NewErrand()) with
+                | true -> transport.Hand(context, token)
+                | false -> transport.Withdraw context
             | HandIfItStands token ->
                 match! requests.MayHand(token.Id, token.HashWith engine.Hasher, engine.NewErrand()) with
                 | true -> transport.Hand(context, token)
@@ -48,6 +57,7 @@ type internal Parter(transport: Transport, engine: SessionEngine, context: HttpC
     /// The last decision counts. Too late once the response has started.
     member _.Decide(decision: Parting) =
         parting <- decision
+        decidedAt <- engine.Waits.Timer.GetTimestamp()
 
         if not context.Response.HasStarted then
             if not isWatching then

@@ -333,6 +333,18 @@ type internal Requests
             | Ok found -> return Plans.mayHand policy access.Now secret found.State
         }
 
+    /// Whether a token of a new or an elevated session still opens it. Where nobody can tell it is handed over: every other
+    /// one is dead.
+    member _.Stands(id: string, secret: SecretHash, errand) : Task<bool> =
+        task {
+            match! access.Load(id, null, errand, CancellationToken.None) with
+            | Error _ -> return true
+            | Ok found ->
+                let state = Lifecycle.settle policy access.Now found.State
+                let its = Lifecycle.standing secret state
+                return Lifecycle.isLive state && (its.IsCurrent || its.IsOffered || its.IsPredecessor)
+        }
+
     /// Whether a session that is over still knows this secret, and its client has begun no other one: asked when the headers
     /// are written that would take the cookie from it.
     member _.IsLeftAlone(id: string, secret: SecretHash, errand) : Task<bool> =
