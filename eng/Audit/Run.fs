@@ -26,6 +26,7 @@ type Run =
       Missing: string list
       Properties: Part
       Exploration: Part
+      Simulation: Part
       Facade: Part
       Data: Part
       Bugs: Part
@@ -35,6 +36,7 @@ type Run =
     member run.Parts =
         [ run.Properties
           run.Exploration
+          run.Simulation
           run.Facade
           run.Data
           run.Bugs
@@ -66,6 +68,7 @@ let load (folder: string) =
       Missing = texts "missing" run
       Properties = part "properties" "Properties" "properties.json"
       Exploration = part "exploration" "Exploration" "exploration.json"
+      Simulation = part "simulation" "Simulation" "simulation.json"
       Facade = part "facade" "The C# face" "facade.json"
       Data = part "data" "Session data" "data.json"
       Bugs = part "mutants" "Seeded bugs" "mutants.json"
@@ -78,6 +81,7 @@ let private held json = isTrue "passed" json || isTrue "skipped" json
 let private resultsHold (part: Part) json =
     match part.Key with
     | "properties"
+    | "simulation"
     | "facade"
     | "data" -> list "properties" json |> List.forall held
     | "exploration" ->
@@ -118,6 +122,8 @@ let summary part =
             $"""{(list "properties" json).Length} tests of made up types, kinds of losses and types that changed, seed {number "seed" json}"""
         | "exploration" ->
             $"""{count (number "states" json)} distinct states, {count (number "transitions" json)} transitions, {list "scopes" json |> List.filter (isTrue "complete") |> List.length} of {(list "scopes" json).Length} scopes to the end"""
+        | "simulation" ->
+            $"""{count (number "seeds" json)} hours of a fleet, one from each seed: {count (number "operations" json)} operations on {count (number "sessions" json)} sessions, {count (number "steps" json)} steps"""
         | "mutants" ->
             let all = list "mutants" json
             let found = all |> List.filter (fun bug -> text "verdict" bug = "killed")
