@@ -46,6 +46,9 @@ let private properties args =
             [ testSequenced (Invariants.all seed)
               testSequenced (EngineInvariants.all seed)
               EngineFaults.all
+              EveryStep.all
+              Effects.all
+              Requesting.all
               Examples.all
               Totality.all
               Codecs.all seed

@@ -161,6 +161,7 @@ type Browser(number: int, scheduler: Scheduler, nodes: Node array, weather: Weat
                             written
 
                     browser.IsTainted <- browser.IsTainted || visitor.MayHaveLost || isCrossed cookie
+
                     let wasLive =
                         match cookie with
                         | Handed token -> (judge.Find token.Id).IsLive

@@ -200,6 +200,7 @@ type Node
             scheduler.Tell $"  r{visitor.Number} operation {op.Number}: {nameOf kind}"
             let began = scheduler.Now
             visitor.Begun <- visitor.Begun + 1
+            visitor.IsElevating <- visitor.IsElevating || kind.IsElevate || kind.IsSignIn
             visitor.Running <- visitor.Running + 1
             let isFirst, begun = visitor.Running = 1, visitor.Begun
             let marks (cart: Cart) = Some cart.Marks

@@ -155,6 +155,34 @@ let answered
                 let known = judge.Find id
                 judge.Must($"14 signed out, and {known.Name} of the same request lives", isOver known)
             | _ -> ()
+    // Whoever asks for a new session leaves the one before: it ends.
+    | Begin, Done, _ ->
+        match visitor.Tokens with
+        | [ token ] when visitor.Born.Length = 1 ->
+            match judge.Find token.Id with
+            | null -> ()
+            | known ->
+                match known.Keys.TryGetValue token.Hash with
+                | true, key ->
+                    judge.Must(
+                        $"14 request {visitor.Number} began anew, and {known.Name} lives",
+                        isOver known || key.DeadAt.IsSome || key.ReplacedAt.IsSome
+                    )
+                | false, _ -> ()
+        | _ -> ()
+    | Reload, Done, Some id when read.IsSome && not visitor.IsElevating ->
+        match visitor.Tokens with
+        | [ token ] when token.Id = id ->
+            match (judge.Find id).Keys.TryGetValue token.Hash with
+            | true, key ->
+                let isDead = key.DeadAt.IsSome && key.DeadAt.Value < op.BegunAt && key.ReplacedAt.IsNone
+
+                judge.Must(
+                    $"5 request {visitor.Number} reads on in {judge.NameOf id}, which was elevated meanwhile",
+                    not isDead
+                )
+            | false, _ -> ()
+        | _ -> ()
     | End id, Done, _ ->
         match judge.Find id with
         | null -> ()

@@ -86,6 +86,8 @@ type Visitor(number: int, browser: int, tokens: Token list, arrivedAt: TimeSpan)
     /// Operations that it has begun, and those that are not over.
     member val Begun = 0 with get, set
     member val Running = 0 with get, set
+    /// It asks for an elevation: its own token dies by it.
+    member val IsElevating = false with get, set
     member val HasSignedOut = false with get, set
     /// An operation of it may have stored a token that nobody has.
     member val MayHaveLost = false with get, set

@@ -1,0 +1,185 @@
+/// What requests found in the simulation: each a short story of its own.
+module Properties.Requesting
+
+open System
+open System.Threading
+open System.Threading.Tasks
+open Expecto
+open Microsoft.Extensions.Logging.Abstractions
+open Microsoft.Extensions.Time.Testing
+open Session.Domain
+open Session.Engine
+open Session.AspNetCore
+open Properties.Histories
+open Properties.Sites
+
+let private none = CancellationToken.None
+let private add item (found: Basket option) = { Items = (defaultArg found { Items = [] }).Items @ [ item ] }
+
+/// Does something else after a listing, before it is answered.
+type private Meddling(inner: ISessionStore) =
+    inherit ForwardingStore(inner)
+    member val Meddle: unit -> Task = (fun () -> Task.CompletedTask) with get, set
+
+    override store.BySubject(subject, after, limit, cancel) =
+        ValueTask<StoredPage>(
+            task =
+                task {
+                    let! page = inner.BySubject(subject, after, limit, cancel)
+                    do! store.Meddle()
+                    return page
+                }
+        )
+
+/// Takes a minute for an insert, and fails what it is told to fail.
+type private Slow(inner: ISessionStore, clock: FakeTimeProvider) =
+    inherit ForwardingStore(inner)
+    member val Fails = false with get, set
+
+    override _.Insert(record, cancel) =
+        clock.Advance(minutes 1)
+        inner.Insert(record, cancel)
+
+    override store.Replace(record, expected, cancel) =
+        if store.Fails then raise (TimeoutException "no answer") else inner.Replace(record, expected, cancel)
+
+let all =
+    testList
+        "requests"
+        [ testTask "9 no lost update: what is read after an elevation is what is stored, and not what was read before" {
+              let site = Site id
+              let! _, cookie = site.SignIn()
+              let mutable found: string list = []
+
+              let! _ =
+                  site.Send(
+                      Some cookie,
+                      fun context ->
+                          task {
+                              let! _ = Session.tryGet<Basket> context
+
+                              let! _ =
+                                  site.Send(
+                                      Some cookie,
+                                      fun other ->
+                                          task {
+                                              let! answer = Session.update (add "b") other
+                                              Engines.ok answer |> ignore
+                                          }
+                                  )
+
+                              let! elevated = Session.regenerate<Basket> context
+                              Engines.ok elevated
+                              let! data = Session.tryGet<Basket> context
+                              let! saved = Session.save (add "c" data) context
+                              found <- (Engines.ok saved).Items
+                          }
+                  )
+
+              Expect.equal found [ "a"; "b"; "c" ] "all of them"
+          }
+
+          testTask
+              "18 outcomes are true: where the store does not say whether it took the confirmation, nobody is told that there is no session" {
+              let clock = FakeTimeProvider t0
+              let store = Slow(MemoryStore(), clock)
+              let site = Site(id, store)
+
+              let! (first: Simulation.Http.Response) =
+                  site.Send(
+                      None,
+                      fun context ->
+                          task {
+                              let! answer = Session.create basket context
+                              Engines.ok answer |> ignore
+                          }
+                  )
+
+              store.Fails <- true
+              let mutable isToldNone = false
+
+              let! (response: Simulation.Http.Response) =
+                  site.Send(
+                      Some((string first.Headers.SetCookie).Split(';')[0]),
+                      fun context ->
+                          task {
+                              let! found = Session.tryGet<Basket> context
+                              isToldNone <- found.IsNone
+                          }
+                  )
+
+              Expect.equal (isToldNone, response.Status) (false, 503) "the answer"
+          }
+
+          testTask
+              "17 no crossed answer: a slow answer to a sign-in does not hand out a token of what has ended meanwhile" {
+              for seconds, handed in [ 0, true; 2, false ] do
+                  let site = Site(id, MemoryStore(), true)
+
+                  let! (response: Simulation.Http.Response) =
+                      site.Send(
+                          None,
+                          fun context ->
+                              task {
+                                  let! answer = Session.signIn "ada" basket context
+                                  Engines.ok answer |> ignore
+                                  let! ended = site.Engine.DestroyAll("ada", None, Revoked, none)
+                                  Expect.equal ended (Ok 1) "ended"
+                                  site.Clock.Advance(TimeSpan.FromSeconds(int64 seconds))
+                              }
+                      )
+
+                  Expect.equal (response.Headers.SetCookie.Count = 1) handed $"after {seconds} seconds"
+          }
+
+          testTask "17 no crossed answer: a slow answer to a sign-in hands out the token of what lives" {
+              let site = Site(id, MemoryStore(), true)
+
+              let! (response: Simulation.Http.Response) =
+                  site.Send(
+                      None,
+                      fun context ->
+                          task {
+                              let! answer = Session.signIn "ada" basket context
+                              Engines.ok answer |> ignore
+                              site.Clock.Advance(minutes 1)
+                          }
+                  )
+
+              Expect.equal response.Headers.SetCookie.Count 1 "it is the only one"
+          }
+
+          testTask "15 destroy all is all: and leaves a session alone that somebody else has signed in to meanwhile" {
+              let store = Meddling(MemoryStore())
+              let engine = Engines.engineWith store Engines.settings
+              let! created = engine.Create(Token.newId, Some "ada", [| 0uy |], none)
+              let opened = Engines.ok created
+
+              store.Meddle <-
+                  fun () ->
+                      task {
+                          store.Meddle <- fun () -> Task.CompletedTask
+                          let! answer = engine.SignIn(opened, "bob", [| 1uy |], none)
+                          Engines.ok answer |> ignore
+                      }
+
+              let! ended = engine.DestroyAll("ada", None, Revoked, none)
+              Expect.equal ended (Ok 0) "none of hers is left"
+              let! (left: Result<Snapshot list, SessionError>) = engine.List("bob", none)
+              Expect.equal (Engines.ok left).Length 1 "his lives"
+          }
+
+          testTask
+              "8 the unattended end: what a request writes to the session that it has begun keeps it no longer awake" {
+              let clock = FakeTimeProvider t0
+              let store = Slow(MemoryStore(), clock)
+              let silent = Engines.silent
+              let engine = SessionEngine(store, Engines.settings, clock, NullLogger.Instance, silent)
+              let! created = engine.Create(Token.newId, Some "ada", [| 0uy |], none)
+              clock.Advance(minutes 1)
+
+              let! (updated: Result<Opened, SessionError>) =
+                  engine.Update(Engines.ok created, (fun data -> Ok data), none)
+
+              Expect.equal (Engines.ok updated).Live.LastSeen t0 "as of its beginning"
+          } ]
