@@ -54,6 +54,12 @@ let suites =
         Stages = [ [ "--count"; "20" ] ]
         Parts = lifecycle @ [ "Session.CSharp" ]
         Needs = [] }
+      // On the code that ships, in a simulated fleet: as many seeds as ./test simulation asks.
+      { Name = "simulation"
+        Program = "Simulation"
+        Stages = [ [ "--seeds"; "300"; "--stop" ] ]
+        Parts = lifecycle
+        Needs = [] }
       { Name = "contract"
         Program = "Facade"
         Stages = [ [ "--only"; "ContractTests" ] ]
@@ -195,8 +201,9 @@ let build suite part (folder: string) (change: string -> string) =
         let sources, resources = foundFor part |> List.map change, listed "EmbeddedResource" (projectOf part)
         compileCSharpWith [] sources resources references target
 
-// A bug that makes a loop endless must not stop the run; the tests take seconds.
+// A bug that makes a loop endless must not stop the run; the tests take seconds, and 300 hours of a fleet a minute or two.
 let private patience = TimeSpan.FromMinutes 2L
+let private patienceFor suite = if suite.Name = "simulation" then 3.0 * patience else patience
 
 // The tests run once: what the runtime would learn for a long life costs more than it gives.
 let private settings =
@@ -233,7 +240,7 @@ let private ask suite (folder: string) stage =
     let program = Path.Combine(folder, suite.Program + ".dll")
     let arguments = program :: stage @ [ "--seed"; seed; "--results"; results ]
 
-    match start arguments settings folder patience with
+    match start arguments settings folder (patienceFor suite) with
     | Some 0, said ->
         match read results |> Option.map (fun it -> (nonNull it["properties"]).AsArray().Count) with
         | Some count when count > 0 -> [], said
