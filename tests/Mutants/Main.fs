@@ -1,7 +1,7 @@
 /// Seeds the bugs of mutants.txt, one at a time, and asks the tests (and, for the guards of the renewal, the exploration)
 /// to find each of them. A bug that nobody finds, that does not match its source exactly once or does not compile fails
 /// the run; and so does an invariant that is nobody's only finder.
-///     ./test mutants [--only TEXT] [--check]      --check: only whether each one matches its source
+///     ./test mutants [--only TEXT[,TEXT]] [--check]      --check: only whether each one matches its source
 module Mutants.Main
 
 open System
@@ -128,7 +128,9 @@ let main args =
         | Some i when i + 1 < args.Length -> Some args[i + 1]
         | _ -> None
 
-    let mutants = read () |> List.filter (fun mutant -> $"{mutant.Name} {mutant.File}".Contains(defaultArg wanted ""))
+    let texts = (defaultArg wanted "").Split ','
+
+    let mutants = read () |> List.filter (fun mutant -> texts |> Array.exists $"{mutant.Name} {mutant.File}".Contains)
 
     if Array.contains "--check" args then
         for mutant in mutants do
