@@ -4,6 +4,7 @@ namespace Session.AspNetCore
 open System
 open System.Threading
 open System.Threading.Tasks
+open Microsoft.AspNetCore.Builder
 open Microsoft.AspNetCore.Http
 open Session.Domain
 open Session.Engine
@@ -154,9 +155,7 @@ module Giraffe =
 /// For Falco, Oxpecker and plain endpoints: a handler is HttpContext -> Task.
 [<RequireQualifiedAccess>]
 module Endpoint =
-    let private unauthorized (context: HttpContext) : Task =
-        context.Response.StatusCode <- StatusCodes.Status401Unauthorized
-        Task.CompletedTask
+    let private unauthorized (context: HttpContext) : Task = Answers.write context 401 "There is no live session."
 
     /// Runs the handler with a live session, an anonymous one as well: it is no authentication. Else answers 401. Also an
     /// Oxpecker EndpointMiddleware. It asks by itself, wherever the middleware stands; without it the request fails.
@@ -185,3 +184,9 @@ module Endpoint =
                 | Some data -> do! handler data context
                 | None -> do! unauthorized context
             }
+
+    /// The endpoint's answers are the same for everybody, whatever session it looks at: the output cache and shared caches
+    /// may keep them. Without it they keep nothing for which a session was opened.
+    let allowSharedCaching (builder: 'Builder :> IEndpointConventionBuilder) : 'Builder =
+        builder.Add(fun endpoint -> endpoint.Metadata.Add(SharedCaching()))
+        builder

@@ -34,10 +34,7 @@ type internal CheckedSerializer<'T>(inner: ISessionSerializer<'T>, comparesWrite
         match ReadBack.compare value back with
         | None -> ()
         | Some what ->
-            log.LogError(
-                "The data of a session does not come back as it was written: {Difference}. See docs/DATA.md. (Looked for in Development only.)",
-                what
-            )
+            EdgeLog.dataChanged log null what
 
     interface ISessionSerializer<'T> with
         member _.Serialize value =

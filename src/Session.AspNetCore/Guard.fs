@@ -6,8 +6,11 @@ open System
 open System.Collections.Generic
 open System.Runtime.CompilerServices
 open System.Threading.Tasks
+open Microsoft.AspNetCore.Authorization
 open Microsoft.AspNetCore.Builder
 open Microsoft.AspNetCore.Http
+open Microsoft.AspNetCore.Http.Metadata
+open Microsoft.AspNetCore.Mvc
 open Microsoft.AspNetCore.Routing
 open Microsoft.AspNetCore.Routing.Matching
 
@@ -56,19 +59,46 @@ module SessionGuard =
                " before the endpoints, and after app.UseRouting() if the application calls that." |]
         )
 
+    /// As with the framework's authorization: AllowAnonymous anywhere on an endpoint outweighs what it requires.
+    let internal isOpenToAll (endpoint: Endpoint | null) =
+        match endpoint with
+        | null -> false
+        | endpoint -> not (isNull (endpoint.Metadata.GetMetadata<IAllowAnonymous>()))
+
     /// Throws InvalidOperationException unless the middleware has let this request in to this endpoint.
     let verify (context: HttpContext) (requirement: IRequireSessionMetadata) : unit =
+        let endpoint = context.GetEndpoint()
+
         let isAdmitted =
-            match context.GetEndpoint(), context.Features.Get<SessionAdmission>() with
+            match endpoint, context.Features.Get<SessionAdmission>() with
             | null, _
             | _, null -> false
             | endpoint, admission -> admission.Is(endpoint, requirement.DataType)
 
-        if not isAdmitted then
-            invalidOp (sentence (context.GetEndpoint()) requirement.DataType)
+        if isAdmitted then
+            // The session may have been opened before the output cache was asked: it is asked now.
+            if not (Sharing.isAllowed context) then
+                Sharing.keepOut context
+        elif not (isOpenToAll endpoint) then
+            invalidOp (sentence endpoint requirement.DataType)
+
+    /// What documents of the API say of it: 401 without a session, 503 while the store is down.
+    let describe (builder: EndpointBuilder) (status: int) : unit =
+        let isSaid (it: obj) =
+            match it with
+            | :? IProducesResponseTypeMetadata as said -> said.StatusCode = status
+            | _ -> false
+
+        if not (Seq.exists isSaid builder.Metadata) then
+            builder.Metadata.Add(
+                ProducesResponseTypeMetadata(status, typeof<ProblemDetails>, [| "application/problem+json" |])
+            )
 
     /// Marks an endpoint, and has its delegate ask for the admission.
     let require (dataType: Type | null) (signedIn: bool) (builder: EndpointBuilder) : unit =
+        describe builder 401
+        describe builder 503
+
         match builder.RequestDelegate with
         | null -> builder.Metadata.Add(SessionRequirement(dataType, signedIn, false))
         | next ->

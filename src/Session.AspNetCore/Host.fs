@@ -36,9 +36,9 @@ type internal SessionHost<'T>(service: SessionService<'T>, names: SessionNames) 
 
     override host.StartAsync(cancel) =
         task {
-            let name = service.Transport.CookieName
+            let names' = [ service.Transport.CookieName; service.Transport.FormerCookieName ]
 
-            match names.Take(String.Concat("cookie ", name), typeof<'T>) with
+            match names' |> List.tryPick (fun name -> names.Take(String.Concat("cookie ", name), typeof<'T>)) with
             | Some other ->
                 refuse (
                     String.Concat(
@@ -77,22 +77,16 @@ type internal SessionHost<'T>(service: SessionService<'T>, names: SessionNames) 
                     "MaxSessionsPerSubject needs a store that compares and swaps: over another one two sign-ins at once can both be let in, and an ended session can come back. Choose another store, or leave it unset."
 
             if not report.ComparesAndSwaps then
-                log.LogWarning(
-                    "The store of the sessions of {Type} does not compare and swap: with several nodes parallel updates can lose one, and a late save can undo a logout. Choose one that does, such as UseRedis.",
-                    typeof<'T>.Name
-                )
+                EdgeLog.noCompareAndSwap log null typeof<'T>.Name
 
             if
                 service.Settings.SecurePolicy <> Microsoft.AspNetCore.Http.CookieSecurePolicy.Always
                 && not service.Explains
             then
-                log.LogWarning(
-                    "Cookie.SecurePolicy of the sessions of {Type} is not Always: browsers may send the session cookie over plain HTTP, where it can be read and planted. Set it to Always, also behind a proxy that ends TLS.",
-                    typeof<'T>.Name
-                )
+                EdgeLog.notAlwaysSecure log null typeof<'T>.Name
 
             for note in report.Notes do
-                log.LogWarning("Session store: {Note}", note)
+                EdgeLog.storeNote log null note
 
             // Nothing to sweep where nothing can be found: the store lets go of what is over.
             if report.Lists then
@@ -113,11 +107,7 @@ type internal SessionHost<'T>(service: SessionService<'T>, names: SessionNames) 
                             handled <- count
                     with
                     | :? OperationCanceledException when stopping.IsCancellationRequested -> ()
-                    | error ->
-                        log.LogError(
-                            error,
-                            "The session sweep failed; it is tried again in a moment. Expiry does not depend on it."
-                        )
+                    | error -> EdgeLog.sweepFailed log error
             with :? OperationCanceledException when stopping.IsCancellationRequested ->
                 ()
         }

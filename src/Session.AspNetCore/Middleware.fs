@@ -5,35 +5,11 @@ namespace Session.AspNetCore
 open System
 open System.Threading.Tasks
 open Microsoft.AspNetCore.Http
-open Microsoft.Extensions.Logging
 open Session.Engine
 
 [<Sealed>]
 type SessionMiddleware<'T>(next: RequestDelegate, service: SessionService<'T>) =
     do service.IsMounted <- true
-
-    let problem (context: HttpContext) (status: int) (detail: string) : Task =
-        if context.Response.HasStarted then
-            context.Abort()
-            Task.CompletedTask
-        else
-            // Headers that the session has set so far stay: what they say is stored.
-            context.Response.StatusCode <- status
-            context.Response.ContentLength <- Nullable()
-            context.Response.ContentType <- "application/problem+json"
-
-            if status = 503 then
-                context.Response.Headers.RetryAfter <- "1"
-
-            context.Response.WriteAsync(
-                String.Concat(
-                    "{\"status\":",
-                    status.ToString(Globalization.CultureInfo.InvariantCulture),
-                    ",\"title\":\"",
-                    detail,
-                    "\"}"
-                )
-            )
 
     let isFor (metadata: IRequireSessionMetadata) =
         match metadata.DataType with
@@ -42,12 +18,9 @@ type SessionMiddleware<'T>(next: RequestDelegate, service: SessionService<'T>) =
 
     let answer (context: HttpContext) (failure: SessionFailedException) =
         if context.Response.HasStarted then
-            service.Log.LogError(
-                failure,
-                "A session operation failed after the response had started: the connection is cut."
-            )
+            EdgeLog.failedLate service.Log failure
 
-        problem context failure.StatusCode failure.Message
+        Answers.write context failure.StatusCode failure.Message
 
     let watch (running: Task) (context: HttpContext) : Task =
         task {
@@ -71,14 +44,14 @@ type SessionMiddleware<'T>(next: RequestDelegate, service: SessionService<'T>) =
             match! request.Load context.RequestAborted with
             | Error error ->
                 let struct (status, detail) = SessionFailure.describe error
-                do! problem context status detail
+                do! Answers.write context status detail
             | Ok() ->
                 match request.Live with
                 | Some live when live.Subject.IsSome || not needsSubject ->
                     SessionGuard.admit context endpoint typeof<'T>
                     do! pass context
-                | Some _ -> do! problem context 401 "Nobody is signed in to this session."
-                | None -> do! problem context 401 "There is no live session."
+                | Some _ -> do! Answers.write context 401 "Nobody is signed in to this session."
+                | None -> do! Answers.write context 401 "There is no live session."
         }
 
     member _.Invoke(context: HttpContext) : Task =
@@ -87,7 +60,7 @@ type SessionMiddleware<'T>(next: RequestDelegate, service: SessionService<'T>) =
         context.Features[typeof<SessionArrival<'T>>] <- SessionArrival<'T>(service, service.Clock.GetUtcNow())
 
         if service.Transport.IsAmbiguous context then
-            problem context 400 "The request has its session token in a cookie and in a header: send one of them."
+            Answers.write context 400 "The request has its session token in a cookie and in a header: send one of them."
         else
             match context.GetEndpoint() with
             | null -> pass context
@@ -102,4 +75,7 @@ type SessionMiddleware<'T>(next: RequestDelegate, service: SessionService<'T>) =
                         isGuarded <- true
                         needsSubject <- needsSubject || required[i].SignedIn
 
-                if isGuarded then guard context endpoint needsSubject else pass context
+                if isGuarded && not (SessionGuard.isOpenToAll endpoint) then
+                    guard context endpoint needsSubject
+                else
+                    pass context

@@ -67,6 +67,15 @@ type internal Parter(transport: Transport, engine: SessionEngine, context: HttpC
             match decision with
             | Hand token -> transport.Hand(context, token)
             | Clear -> transport.Clear context
+            // The cookie comes when the headers are written, which is too late for caches in this process.
             | ClearUnlessLeft _
-            | HandIfItStands _
+            | HandIfItStands _ -> Sharing.noStore context
             | LeaveAlone -> ()
+
+            // Even where the application lets others see the answer: they must not get the token.
+            match decision with
+            | LeaveAlone -> ()
+            | Hand _
+            | Clear
+            | ClearUnlessLeft _
+            | HandIfItStands _ -> Sharing.keepOut context

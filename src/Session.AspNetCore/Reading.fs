@@ -72,16 +72,19 @@ let private found (visit: Visit<'T>) (token: PresentedToken) (presented: Result<
 /// One store call, or none without a token.
 let read (visit: Visit<'T>) (cancel: CancellationToken) : ValueTask<Result<unit, SessionError>> =
     let transport = visit.Service.Transport
+    visit.LookAt()
 
     match transport.Read visit.Context with
     | NothingCame -> ValueTask<_>(has visit Nothing "no session: the request has no token")
     | Arrival.Garbage ->
+        visit.KeepOut()
         let reason = if transport.IsDoubled visit.Context then RefusalReason.Duplicated else RefusalReason.Malformed
 
         visit.Engine.NoteRefused(visit.Errand, reason)
         let why = "no session: what came under the token's name is no token, or two different ones"
         ValueTask<_>(has visit Presence.Garbage why)
     | TokenCame token ->
+        visit.KeepOut()
         let presenting = visit.Engine.Requests.Present(token, visit.ArrivedAt, visit.CanIssue, visit.Errand, cancel)
 
         if presenting.IsCompletedSuccessfully then

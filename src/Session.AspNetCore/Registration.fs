@@ -5,11 +5,14 @@ open System
 open System.Diagnostics.CodeAnalysis
 open System.Runtime.CompilerServices
 open Microsoft.AspNetCore.Builder
+open Microsoft.AspNetCore.Mvc.ApiExplorer
+open Microsoft.AspNetCore.OutputCaching
 open Microsoft.AspNetCore.Routing
 open Microsoft.Extensions.DependencyInjection
 open Microsoft.Extensions.DependencyInjection.Extensions
 open Microsoft.Extensions.Hosting
 open Microsoft.Extensions.Logging
+open Microsoft.Extensions.Options
 open Session.Engine
 
 [<RequireQualifiedAccess>]
@@ -23,6 +26,7 @@ module SessionRegistration =
         services.AddLogging() |> ignore
         services.TryAddSingleton<SessionNames>()
         services.TryAddEnumerable(ServiceDescriptor.Singleton<MatcherPolicy, SessionMatcherPolicy>())
+        services.TryAddEnumerable(ServiceDescriptor.Singleton<IApiDescriptionProvider, SessionApiDescriptions>())
 
         services.TryAddSingleton<SessionService<'T>>(fun provider ->
             let store =
@@ -30,15 +34,15 @@ module SessionRegistration =
                 | null ->
                     let log = provider.GetRequiredService<ILoggerFactory>().CreateLogger "Session"
 
-                    log.LogWarning(
-                        "Sessions of {Type} are kept in the memory of this process and end with it: choose a store, such as .UseSqlite(\"sessions.db\"), or say .UseMemory().",
-                        typeof<'T>.Name
-                    )
-
+                    EdgeLog.memoryByDefault log null typeof<'T>.Name
                     MemoryStore() :> ISessionStore
                 | store -> store
 
             SessionService<'T>(settings.Invoke provider, serializer.Invoke provider, store, provider))
+
+        services.TryAddEnumerable(
+            ServiceDescriptor.Singleton<IPostConfigureOptions<OutputCacheOptions>, SessionOutputCaching<'T>>()
+        )
 
         services.AddHostedService<SessionHost<'T>>() |> ignore
         SessionBuilder(services, typeof<'T>)

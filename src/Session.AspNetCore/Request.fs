@@ -76,10 +76,25 @@ type internal RequestSession<'T>(service: SessionService<'T>, context: HttpConte
         | Some generate -> generate context
         | None -> Token.newId ()
 
-    let beginNew subject (value: 'T) isAsked (cancel: CancellationToken) : Task<Result<'T, SessionError>> =
+    /// The browser may hold a session that it did not send (SameSite): a new one would take its place.
+    let isForeign () =
+        match visit.Presence with
+        | Nothing -> not service.Settings.AllowCrossSiteCreation && service.Transport.MayHideToken context
+        | _ -> false
+
+    let beginNew
+        (subject: string option)
+        (value: 'T)
+        isAsked
+        (cancel: CancellationToken)
+        : Task<Result<'T, SessionError>> =
         task {
             if not visit.CanIssue then
                 return Error SessionError.ResponseStarted
+            elif subject.IsNone && isForeign () then
+                EdgeLog.crossSite service.Log null (string context.Request.Path)
+                visit.Explain "no session: another site had the browser send this, and no token came with it"
+                return Error SessionError.CrossSite
             else
                 // Whatever throws does so while nothing is changed.
                 match service.Serialize value with
@@ -95,6 +110,10 @@ type internal RequestSession<'T>(service: SessionService<'T>, context: HttpConte
                     | Reply.Done created ->
                         visit.GoOn(created, Some value)
                         visit.Explain "new session: it is created, and the response carries its token"
+
+                        match before with
+                        | Stranger -> EdgeLog.begunBesideStranger service.Log null service.Transport.CookieName
+                        | _ -> ()
 
                         match! Leaving.leave visit before isAsked with
                         | None -> return Ok value
@@ -157,6 +176,8 @@ type internal RequestSession<'T>(service: SessionService<'T>, context: HttpConte
         write cancel whenOpen whenNone
 
     member _.Service = service
+    /// Whether no cache may give this answer to anybody else.
+    member _.IsKeptOut = visit.IsKeptOut
     member _.Origin = visit.Origin
     member _.Data = visit.Data
 

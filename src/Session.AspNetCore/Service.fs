@@ -4,6 +4,7 @@ namespace Session.AspNetCore
 open System
 open System.Threading
 open System.Threading.Tasks
+open Microsoft.AspNetCore.Hosting.Server
 open Microsoft.AspNetCore.Http
 open Microsoft.Extensions.DependencyInjection
 open Microsoft.Extensions.Hosting
@@ -23,7 +24,7 @@ type IRequireSessionMetadata =
 /// started. The cookie stays as it is.
 type SessionFailedException(statusCode: int, message: string, inner: exn | null) =
     inherit Exception(message, inner)
-    /// 401 over or refused, 409 conflict, 413 too much data, 500 misuse, 503 store or contention.
+    /// 401 over or refused, 403 from another site, 409 conflict, 413 too much data, 500 misuse, 503 store or contention.
     member _.StatusCode = statusCode
 
 [<RequireQualifiedAccess>]
@@ -52,7 +53,10 @@ module SessionFailure =
                     "A subject is 1 to 1,024 bytes of UTF-8, without half of a surrogate pair. Nothing was changed.")
         | SessionError.ResponseStarted ->
             struct (500,
-                    "The response has started, so a new session token could not reach the client: call this before writing the body.")
+                    "The response has started, or is none that a client receives (a hub, a context without a server), so a new session token could not reach the client: call this in a request of its own, before writing the body.")
+        | SessionError.CrossSite ->
+            struct (403,
+                    "Another site had the browser send this request, without a session token: it begins no session. Nothing was changed.")
         | SessionError.Unavailable _ ->
             struct (503, "The session store cannot be reached. Nothing was changed; try again.")
         | SessionError.Unsure _ ->
@@ -113,25 +117,10 @@ type SessionService<'T>
         { new INoticeBoard with
             member _.Post notice =
                 match notice.Kind with
-                | ReplayedNotice ->
-                    log.LogWarning(
-                        "A superseded token of session {SessionId} was presented after its grace: it may be stolen.",
-                        notice.Id
-                    )
-                | OutdatedNotice ->
-                    log.LogInformation(
-                        "A token of session {SessionId} from before an elevation was presented, and refused.",
-                        notice.Id
-                    )
-                | RefusedNotice RefusalReason.Guessed ->
-                    log.LogInformation(
-                        "A token with a wrong secret was presented for session {SessionId}, and refused.",
-                        notice.Id
-                    )
-                | RefusedNotice RefusalReason.Duplicated ->
-                    log.LogInformation(
-                        "A request brought two different session tokens: it has no session. One may be planted."
-                    )
+                | ReplayedNotice -> EdgeLog.replayed log null notice.Id
+                | OutdatedNotice -> EdgeLog.outdated log null notice.Id
+                | RefusedNotice RefusalReason.Guessed -> EdgeLog.guessed log null notice.Id
+                | RefusedNotice RefusalReason.Duplicated -> EdgeLog.doubled log null
                 | _ -> ()
 
                 match settings.OnNotice notice with
@@ -166,12 +155,28 @@ type SessionService<'T>
     let serializer: ISessionSerializer<'T> =
         CheckedSerializer<'T>(serializer, isDevelopment && TypeState.isVisible, log)
 
+    // Of Microsoft.AspNetCore.TestHost, which WebApplicationFactory uses: nothing comes over a network there.
+    let isTestServer =
+        isDevelopment
+        && (match provider.GetService<IServer>() with
+            | null -> false
+            | server -> server.GetType().FullName = "Microsoft.AspNetCore.TestHost.TestServer")
+
+    let mutable isLossSaid = 0
+
     member _.Settings = settings
     member _.Serializer = serializer
     member _.Engine = engine
     member _.Clock = clock
     member _.Log: ILogger = log
-    member val internal Transport = Transport(settings, engine.Hasher)
+    member val internal Transport = Transport(settings, engine.Hasher, isTestServer)
+
+    /// A cookie goes out that its client will not send back: said once, where somebody develops. In production the TLS may
+    /// end at a proxy that does not say so.
+    member internal _.NoteLost(context: HttpContext) =
+        if isDevelopment && Interlocked.Exchange(&isLossSaid, 1) = 0 then
+            EdgeLog.plainHttp log null (string context.Request.Host)
+
     /// Whether decisions explain themselves to the client.
     member _.Explains = isDevelopment
     /// Whether the middleware is in the pipeline.
@@ -187,12 +192,7 @@ type SessionService<'T>
             with
             | :? NewerSessionDataException as newer -> Error(SessionError.NewerData(newer.Version, newer.Known))
             | error ->
-                log.LogError(
-                    error,
-                    "The data of a session cannot be read as {Type}. It stays as it is.",
-                    typeof<'T>.Name
-                )
-
+                EdgeLog.dataUnreadable log error typeof<'T>.Name
                 Error(SessionError.Unreadable "the data cannot be deserialized")
 
     /// The data as bytes. What the serializer refuses is logged, and changes nothing; whatever else it throws goes on.
@@ -200,12 +200,7 @@ type SessionService<'T>
         try
             Ok(serializer.Serialize value)
         with :? UnwritableSessionDataException as refused ->
-            log.LogError(
-                refused,
-                "The data of a session cannot be stored as {Type}. Nothing was changed.",
-                typeof<'T>.Name
-            )
-
+            EdgeLog.dataUnwritable log refused typeof<'T>.Name
             Error(SessionError.Unwritable refused)
 
     /// New data for a session without its request, whoever holds it: computed from the data as it is, again for each

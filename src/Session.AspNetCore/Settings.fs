@@ -31,13 +31,17 @@ type SessionSettings =
         SecurePolicy: CookieSecurePolicy
         /// Default true; false is refused at start (ASVS 3.3.4).
         HttpOnly: bool
-        /// Default false. For third-party contexts (CHIPS): needs Secure and SameSite=None.
+        /// Default false. For third-party contexts (CHIPS): needs Secure and SameSite=None. The cookie's name ends in `-p` then.
         Partitioned: bool
-        /// Default none: the cookie ends with the browser. At most the absolute timeout.
+        /// Default none: the cookie ends with the browser. At most the absolute timeout, and that or at least RotateEvery and
+        /// IdleTimeout together: renewals send it again.
         CookieMaxAge: TimeSpan option
         /// Default none: cookies only. The name of a request and response header that carries the token instead, for
         /// APIs and mobile clients. A request with both is a 400.
         HeaderName: string option
+        /// Default false: a request that another site had the browser send, and that brings no token, begins no session but by a
+        /// sign-in. The browser may hold a token that it did not send (SameSite), and the new one would take its place.
+        AllowCrossSiteCreation: bool
         /// Default 30 minutes (ASVS 7.3.1).
         IdleTimeout: TimeSpan
         /// Default 8 hours (ASVS 7.3.2).
@@ -101,6 +105,7 @@ module SessionSettings =
           Partitioned = false
           CookieMaxAge = None
           HeaderName = None
+          AllowCrossSiteCreation = false
           IdleTimeout = TimeSpan.FromMinutes 30L
           AbsoluteTimeout = TimeSpan.FromHours 8
           ConfirmTimeout = None
@@ -135,19 +140,44 @@ module SessionSettings =
         | Some timeout -> timeout
         | None -> min settings.AbsoluteTimeout (TimeSpan.FromMinutes 10L)
 
-    /// The name that the cookie has.
-    let cookieName settings =
+    let private plainName settings =
         match settings.CookieName with
         | Some name -> name
         | None when settings.SecurePolicy <> CookieSecurePolicy.Always -> "sid"
         | None when settings.CookieDomain.IsSome || settings.CookiePath <> "/" -> "__Secure-sid"
         | None -> "__Host-sid"
 
+    let private partitionedName settings = String.Concat(plainName settings, "-p")
+
+    /// The name that the cookie has. A partitioned one has another name than one that is not: a browser keeps both, and
+    /// sends both.
+    let cookieName settings = if settings.Partitioned then partitionedName settings else plainName settings
+
+    /// The name that it had, or would have, with Partitioned switched the other way. A token under it still opens its
+    /// session where none came under the name that counts.
+    let formerCookieName settings = if settings.Partitioned then plainName settings else partitionedName settings
+
     let private startsWith (prefix: string) (name: string) = name.StartsWith(prefix, StringComparison.OrdinalIgnoreCase)
 
     let private isToken (name: string) =
         name <> ""
         && name |> Seq.forall (fun c -> c > ' ' && c < '\127' && not ("()<>@,;:\\\"/[]?={}".Contains c))
+
+    /// Labels of letters, digits and hyphens (RFC 1123 2.1), at least two, and no address. The dot in front is of old.
+    let private isDomain (domain: string) =
+        let isLabel (label: string) =
+            label.Length >= 1
+            && label.Length <= 63
+            && Seq.forall (fun c -> Char.IsAsciiLetterOrDigit c || c = '-') label
+            && label[0] <> '-'
+            && label[label.Length - 1] <> '-'
+
+        let labels = (if domain.StartsWith '.' then domain.Substring 1 else domain).Split '.'
+
+        labels.Length >= 2
+        && Array.forall isLabel labels
+        && domain.Length <= 253
+        && not (Seq.forall Char.IsAsciiDigit labels[labels.Length - 1])
 
     let private tenYears = TimeSpan.FromDays 3650
 
@@ -210,10 +240,8 @@ module SessionSettings =
         match settings.CookieDomain with
         | Some domain ->
             unless
-                (domain.Trim('.').Contains '.'
-                 && not (domain.Contains ';')
-                 && Seq.forall (fun c -> c > ' ' && c < '\127') domain)
-                "Cookie.Domain must be a domain with a dot, such as example.com: browsers refuse others."
+                (isDomain domain)
+                "Cookie.Domain must be a domain with a dot, such as example.com, without scheme, port and path: browsers refuse others. Write other letters than a to z in Punycode."
         | None -> ()
 
         match settings.CookieMaxAge with
@@ -225,6 +253,16 @@ module SessionSettings =
             unless
                 (age <= settings.AbsoluteTimeout)
                 "Cookie.MaxAge is longer than AbsoluteTimeout: the cookie would outlive every session. Shorten it."
+
+            // A user who is active lets a renewal send the cookie again at the latest so long after it was sent.
+            let isSentInTime =
+                match settings.RotateEvery with
+                | Some every -> age >= settings.AbsoluteTimeout || age - every >= settings.IdleTimeout
+                | None -> age >= settings.AbsoluteTimeout
+
+            unless
+                isSentInTime
+                "Cookie.MaxAge is shorter than RotateEvery and IdleTimeout together: the cookie of an active user could end before a renewal sends it again. Set it to AbsoluteTimeout, or at least to that sum (without RotateEvery only AbsoluteTimeout will do)."
         | None -> ()
 
         match settings.HeaderName with

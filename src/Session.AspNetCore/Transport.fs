@@ -15,11 +15,14 @@ type internal Arrival =
     | Garbage
     | TokenCame of PresentedToken
 
+/// `isTestServer`: requests come from a test in this process, whose client keeps no Secure cookie on `http://localhost`.
 [<Sealed>]
-type internal Transport(settings: SessionSettings, hasher: SecretHasher) =
+type internal Transport(settings: SessionSettings, hasher: SecretHasher, isTestServer: bool) =
     let name = SessionSettings.cookieName settings
+    // What a browser holds under it is from before Partitioned was switched on or off.
+    let formerName = SessionSettings.formerCookieName settings
 
-    let attributes isSecure =
+    let attributes isSecure isPartitioned =
         let text = StringBuilder()
         text.Append("; path=").Append(settings.CookiePath) |> ignore
 
@@ -38,12 +41,21 @@ type internal Transport(settings: SessionSettings, hasher: SecretHasher) =
 
         text.Append("; samesite=").Append(sameSite).Append("; httponly") |> ignore
 
-        if settings.Partitioned then
+        if isPartitioned then
             text.Append "; partitioned" |> ignore
 
         text.ToString()
 
-    let secure, plain = attributes true, attributes false
+    let secure, plain = attributes true settings.Partitioned, attributes false settings.Partitioned
+
+    let formerCleared =
+        let isSecure = settings.SecurePolicy <> CookieSecurePolicy.None
+
+        String.Concat(
+            formerName,
+            "=; expires=Thu, 01 Jan 1970 00:00:00 GMT; max-age=0",
+            attributes isSecure (not settings.Partitioned)
+        )
 
     let maxAge =
         match settings.CookieMaxAge with
@@ -51,17 +63,19 @@ type internal Transport(settings: SessionSettings, hasher: SecretHasher) =
             String.Concat("; max-age=", (int64 age.TotalSeconds).ToString(Globalization.CultureInfo.InvariantCulture))
         | None -> ""
 
-    let attributesFor (context: HttpContext) =
+    let isSecure (context: HttpContext) =
         match settings.SecurePolicy with
-        | CookieSecurePolicy.Always -> secure
-        | CookieSecurePolicy.SameAsRequest when context.Request.IsHttps -> secure
-        | _ -> plain
+        | CookieSecurePolicy.Always -> not isTestServer || context.Request.IsHttps
+        | CookieSecurePolicy.SameAsRequest -> context.Request.IsHttps
+        | _ -> false
+
+    let attributesFor (context: HttpContext) = if isSecure context then secure else plain
 
     let isSpace (c: char) = c = ' ' || c = '\t'
 
     // RFC 6265bis 5.4 and 5.7: the framework's own collection ignores the case of names, decodes percent signs and
     // takes the last of several values, each of which lets an attacker's cookie stand in for ours.
-    let find (headers: StringValues) : struct (int * ReadOnlyMemory<char>) =
+    let findNamed (name: string) (headers: StringValues) : struct (int * ReadOnlyMemory<char>) =
         let mutable count = 0
         let mutable found = ReadOnlyMemory<char>.Empty
 
@@ -104,12 +118,40 @@ type internal Transport(settings: SessionSettings, hasher: SecretHasher) =
 
         struct (count, found)
 
+    let find (headers: StringValues) =
+        if headers.Count = 0 then
+            struct (0, ReadOnlyMemory<char>.Empty)
+        else
+            match findNamed name headers with
+            | struct (0, _) -> findNamed formerName headers
+            | found -> found
+
     let parse (text: ReadOnlySpan<char>) =
         match Token.tryParse hasher text with
         | ValueSome token -> TokenCame token
         | ValueNone -> Garbage
 
+    new(settings, hasher) = Transport(settings, hasher, false)
+
     member _.CookieName = name
+    member _.FormerCookieName = formerName
+
+    /// A request header that the answer depends on, for caches: whoever brings none depends on that, too.
+    member _.Vary(context: HttpContext) =
+        Sharing.vary context "Cookie"
+
+        match settings.HeaderName with
+        | Some header -> Sharing.vary context header
+        | None -> ()
+
+    /// Whether the request has anything where tokens are looked for.
+    member _.HasAny(context: HttpContext) =
+        let struct (count, _) = find context.Request.Headers.Cookie
+
+        count > 0
+        || (match settings.HeaderName with
+            | Some header -> context.Request.Headers.ContainsKey header
+            | None -> false)
 
     /// A request may bring its token in one way only.
     member _.IsAmbiguous(context: HttpContext) =
@@ -148,6 +190,27 @@ type internal Transport(settings: SessionSettings, hasher: SecretHasher) =
             | Some header -> context.Request.Headers[header].Count > 1
             | None -> false)
 
+    /// Whether the client drops the cookie of this response, or keeps it and never sends it back: it is Secure, and the
+    /// request came over plain HTTP.
+    member transport.IsLost(context: HttpContext) =
+        not context.Request.IsHttps && isSecure context && not (transport.UsesHeader context)
+
+    /// Whether the browser may hold a token that it did not send, because another site made it send this request. Of what
+    /// goes to a page of its own by a link all of our cookies come, unless they are Strict.
+    member transport.MayHideToken(context: HttpContext) =
+        let headers = context.Request.Headers
+        let says (name: string) (value: string) = String.Equals(string headers[name], value, StringComparison.Ordinal)
+
+        let isLink () =
+            settings.SameSite = SameSiteMode.Lax
+            && (HttpMethods.IsGet context.Request.Method || HttpMethods.IsHead context.Request.Method)
+            && says "Sec-Fetch-Dest" "document"
+
+        says "Sec-Fetch-Site" "cross-site"
+        && settings.SameSite <> SameSiteMode.None
+        && not (transport.UsesHeader context)
+        && not (isLink ())
+
     /// Every token that came, for a logout that cannot tell which one is the session's, and whether these are all: a
     /// request full of them must not cost a store call for each.
     member _.AllTokens(context: HttpContext) : struct (PresentedToken list * bool) =
@@ -184,25 +247,10 @@ type internal Transport(settings: SessionSettings, hasher: SecretHasher) =
         struct (tokens, values.Length <= most)
 
     /// Whether the client of this request keeps its token in the header.
-    member private _.UsesHeader(context: HttpContext) =
+    member _.UsesHeader(context: HttpContext) =
         match settings.HeaderName with
         | Some header -> context.Request.Headers.ContainsKey header
         | None -> false
-
-    member private _.NoStore(context: HttpContext) =
-        // RFC 9111 7.3: Set-Cookie does not keep a response out of caches. A stricter header of the app stays.
-        let headers = context.Response.Headers
-        let current = string headers.CacheControl
-
-        if not (current.Contains("no-store", StringComparison.OrdinalIgnoreCase)) then
-            let kept =
-                current.Split(',', StringSplitOptions.RemoveEmptyEntries ||| StringSplitOptions.TrimEntries)
-                |> Array.filter (fun directive ->
-                    Array.contains
-                        (directive.ToLowerInvariant())
-                        [| "private"; "no-cache"; "must-revalidate"; "no-transform" |])
-
-            headers.CacheControl <- StringValues(String.Join(", ", Array.append [| "no-store" |] kept))
 
     /// Takes back what was set for this response before: the last word counts.
     member transport.Withdraw(context: HttpContext) =
@@ -211,7 +259,9 @@ type internal Transport(settings: SessionSettings, hasher: SecretHasher) =
         let isOurs (cookie: string | null) =
             match cookie with
             | null -> false
-            | cookie -> cookie.StartsWith(String.Concat(name, "="), StringComparison.Ordinal)
+            | cookie ->
+                cookie.StartsWith(String.Concat(name, "="), StringComparison.Ordinal)
+                || cookie.StartsWith(String.Concat(formerName, "="), StringComparison.Ordinal)
 
         if headers.SetCookie |> Seq.exists isOurs then
             headers.SetCookie <- StringValues(headers.SetCookie |> Seq.filter (isOurs >> not) |> Seq.toArray)
@@ -220,6 +270,14 @@ type internal Transport(settings: SessionSettings, hasher: SecretHasher) =
         | Some header -> headers.Remove header |> ignore
         | None -> ()
 
+    /// Before the cookie that counts: a browser that does not know Partitioned takes the last word.
+    member private _.ClearFormer(context: HttpContext) =
+        match findNamed formerName context.Request.Headers.Cookie with
+        | struct (0, _) -> ()
+        | _ ->
+            let headers = context.Response.Headers
+            headers.SetCookie <- StringValues.Concat(headers.SetCookie, formerCleared)
+
     member transport.Hand(context: HttpContext, token: IssuedToken) =
         transport.Withdraw context
         let headers = context.Response.Headers
@@ -227,16 +285,18 @@ type internal Transport(settings: SessionSettings, hasher: SecretHasher) =
         match settings.HeaderName with
         | Some header when transport.UsesHeader context -> headers[header] <- StringValues(token.Reveal())
         | _ ->
+            transport.ClearFormer context
             let cookie = String.Concat(name, "=", token.Reveal(), attributesFor context + maxAge)
             headers.SetCookie <- StringValues.Concat(headers.SetCookie, cookie)
 
-        transport.NoStore context
+        Sharing.noStore context
 
     /// Expires the cookie, with the attributes it was set with: browsers keep it otherwise.
     member transport.Clear(context: HttpContext) =
         transport.Withdraw context
 
         if not (transport.UsesHeader context) then
+            transport.ClearFormer context
             let headers = context.Response.Headers
 
             let cookie =
@@ -244,4 +304,4 @@ type internal Transport(settings: SessionSettings, hasher: SecretHasher) =
 
             headers.SetCookie <- StringValues.Concat(headers.SetCookie, cookie)
 
-        transport.NoStore context
+        Sharing.noStore context

@@ -2,7 +2,9 @@
 namespace Session.AspNetCore
 
 open System
+open System.Threading.Tasks
 open Microsoft.AspNetCore.Http
+open Microsoft.AspNetCore.Http.Features
 open Microsoft.Extensions.Logging
 open Microsoft.Extensions.Primitives
 open Session.Domain
@@ -15,6 +17,14 @@ type internal Visit<'T>(service: SessionService<'T>, context: HttpContext, arriv
     let errand = engine.NewErrand()
     let mutable parter: Parter | null = null
     let mutable isDataFresh = false
+    let mutable isPersonal = false
+    let mutable isKeptOut = false
+    let mutable isLost = false
+
+    static let sayWhose =
+        Func<obj, Task>(fun visit ->
+            (visit :?> Visit<'T>).SayWhose()
+            Task.CompletedTask)
 
     member _.Service = service
     member _.Engine = engine
@@ -22,15 +32,57 @@ type internal Visit<'T>(service: SessionService<'T>, context: HttpContext, arriv
     /// The token is judged as of then, however late the session is asked for.
     member _.ArrivedAt = arrivedAt
     member _.Errand = errand
-    /// Whether the response can still carry a token.
-    member _.CanIssue = not context.Response.HasStarted
+
+    /// Whether the response can still carry a token. That of a context without a server, such as a hub's over long polling,
+    /// goes nowhere, and never starts.
+    member _.CanIssue =
+        not context.Response.HasStarted
+        && not (context.Features.Get<IHttpResponseFeature>() :? HttpResponseFeature)
+
     member val Presence: Presence<'T> = NotRead with get, set
     member val Origin = Origin.New with get, set
 
+    /// For the developer: in the log at Debug, and in Development in a header of the response as well.
     member _.Explain(reason: string) =
+        if service.Log.IsEnabled LogLevel.Debug then
+            EdgeLog.decided service.Log null (string context.Request.Path) reason
+
         if service.Explains && not context.Response.HasStarted then
-            context.Response.Headers["X-Session-Explain"] <- StringValues reason
-            service.Log.LogDebug("Session of {Path}: {Reason}", context.Request.Path, reason)
+            context.Response.Headers["X-Session-Explain"] <-
+                StringValues(
+                    if isLost then
+                        String.Concat(
+                            reason,
+                            "; but the cookie is Secure and this is plain HTTP: only browsers on localhost send it back. Use HTTPS, or Cookie.SecurePolicy = SameAsRequest for development"
+                        )
+                    else
+                        reason
+                )
+
+    /// The answer depends on what comes where tokens are looked for. Said at once, for caches in this process, and once more
+    /// when the headers are written, in case somebody has set theirs meanwhile.
+    member visit.LookAt() =
+        if not context.Response.HasStarted && not (Sharing.isAllowed context) then
+            visit.SayWhose()
+            context.Response.OnStarting(sayWhose, visit)
+
+    member visit.SayWhose() =
+        service.Transport.Vary context
+
+        if isPersonal then
+            Sharing.makePrivate context
+
+        if isKeptOut then
+            Sharing.keepOut context
+
+    /// Something came in place of a token: whatever it opens, others who bring one must not get this answer from the output
+    /// cache, which does not tell them apart.
+    member visit.KeepOut() =
+        if not isKeptOut && not (Sharing.isAllowed context) then
+            isKeptOut <- true
+            Sharing.keepOut context
+
+    member _.IsKeptOut = isKeptOut
 
     member _.Part(decision: Parting) =
         let parter =
@@ -74,6 +126,17 @@ type internal Visit<'T>(service: SessionService<'T>, context: HttpContext, arriv
     member visit.GoOn(opened: Opened, value: 'T option) =
         isDataFresh <- false
         visit.Presence <- Open(opened, value)
+
+        if not isPersonal && not context.Response.HasStarted then
+            isPersonal <- true
+
+            if not (Sharing.isAllowed context) then
+                isKeptOut <- true
+                visit.SayWhose()
+
+        if opened.Issued.IsSome && not isLost && service.Transport.IsLost context then
+            isLost <- true
+            service.NoteLost context
 
         match opened.Issued with
         | Some token when opened.IsRenewal -> visit.Part(HandIfItStands token)

@@ -6,7 +6,7 @@ namespace Session.CSharp;
 /// <summary>The endpoint answers 401 without a live session (of every kind of data whose <c>UseSession</c> the request passes).</summary>
 /// <remarks>
 /// An anonymous session is let in as well: this is no authentication. Set <see cref="SignedIn"/> where somebody has to have
-/// signed in. <c>app.UseSession&lt;T&gt;()</c> does the work: where it is missing, or stands before <c>UseRouting</c>, the
+/// signed in. <c>AllowAnonymous</c> on an endpoint outweighs it. <c>app.UseSession&lt;T&gt;()</c> does the work: where it is missing, or stands before <c>UseRouting</c>, the
 /// endpoint does not run and the request fails with an <see cref="InvalidOperationException"/> that says so.
 /// </remarks>
 [AttributeUsage(AttributeTargets.Class | AttributeTargets.Method)]

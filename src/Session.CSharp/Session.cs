@@ -136,6 +136,7 @@ public sealed class Session<T> : IBindableFromHttpContext<Session<T>>, IEndpoint
     {
         ArgumentNullException.ThrowIfNull(builder);
         builder.Metadata.Add(new SessionMetadata(typeof(T)));
+        SessionGuard.describe(builder, 503);
     }
 #pragma warning restore CA1000
 

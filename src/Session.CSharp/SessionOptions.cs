@@ -21,7 +21,7 @@ public sealed class SessionOptions<T>
     );
 
     /// <summary>The cookie. Default <c>__Host-sid</c>: Secure, HttpOnly, SameSite=Lax, Path=/, no Domain, no Max-Age (ASVS 3.3).</summary>
-    /// <remarks>With a Domain or another Path the default name is <c>__Secure-sid</c>, without Secure it is <c>sid</c>. MaxAge makes the cookie persistent.</remarks>
+    /// <remarks>With a Domain or another Path the default name is <c>__Secure-sid</c>, without Secure it is <c>sid</c>. MaxAge makes the cookie persistent: <see cref="AbsoluteTimeout"/>, or at least <see cref="RotateEvery"/> and <see cref="IdleTimeout"/> together.</remarks>
     public CookieBuilder Cookie { get; set; } =
         new()
         {
@@ -32,6 +32,7 @@ public sealed class SessionOptions<T>
         };
 
     /// <summary>CHIPS: a cookie for third-party contexts. Needs Secure and SameSite=None. Default false.</summary>
+    /// <remarks>Its name is that of <see cref="Cookie"/> and <c>-p</c>: a browser keeps a partitioned cookie beside one that is not. Switched on or off, it signs nobody out: a token under the other name still opens its session.</remarks>
     public bool Partitioned
     {
         get => _settings.Partitioned;
@@ -44,6 +45,14 @@ public sealed class SessionOptions<T>
     {
         get => _settings.HeaderName?.Value;
         set => _settings.HeaderName = Option(value);
+    }
+
+    /// <summary>Whether a request that another site had the browser send, and that brings no token, may begin an anonymous session. Default false: 403.</summary>
+    /// <remarks>The browser may hold a token that it did not send, because of SameSite: the new one would take its place, and the user would be signed out. Sign-ins are not affected, nor what a link leads to.</remarks>
+    public bool AllowCrossSiteCreation
+    {
+        get => _settings.AllowCrossSiteCreation;
+        set => _settings.AllowCrossSiteCreation = value;
     }
 
     /// <summary>Silence that ends a session. Default 30 minutes (ASVS 7.3.1).</summary>

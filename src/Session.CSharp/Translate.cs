@@ -71,6 +71,7 @@ internal static class Translate
                 message,
                 SessionFailure.cause(error)
             ),
+            { IsCrossSite: true } => new SessionCrossSiteException(status, message),
             { IsResponseStarted: true } => new InvalidOperationException(message),
             { IsInvalidSubject: true } => new ArgumentException(message),
             _ => new SessionEndedException(status, message),

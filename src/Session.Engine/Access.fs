@@ -2,30 +2,44 @@
 namespace Session.Engine
 
 open System
+open System.Diagnostics.Metrics
 open System.Threading
 open System.Threading.Tasks
 open Microsoft.Extensions.Logging
 open Session.Domain
 open NonStructuralComparison // the general operators allocate for each comparison
 
-/// Says once that the store has failed, and once that it is back, however many requests meet the failure.
+/// Says once that the store has failed, and once that it is back, however many requests meet the failure: of a store that
+/// fails now and then not more often than every ten seconds. Every failure is counted.
 [<Sealed>]
 type internal Outage(log: ILogger) =
+    static let meter = new Meter "Session"
+
+    static let counter =
+        meter.CreateCounter<int64>(
+            "session.store.failures",
+            "{call}",
+            "Calls to the session store that failed, or were not answered in time."
+        )
+
     let mutable failures = 0L
+    let mutable isSaid = 0
+    let mutable quietUntil = 0L
 
     member _.Failed(error: exn) =
-        if Interlocked.Increment &failures = 1L then
-            log.LogError(
-                error,
-                "The session store does not answer, or fails. Requests that need a session get 503 until it is back; further failures are counted, and not logged."
-            )
+        counter.Add 1L
+        Interlocked.Increment &failures |> ignore
+
+        if
+            Environment.TickCount64 >= Volatile.Read &quietUntil
+            && Interlocked.CompareExchange(&isSaid, 1, 0) = 0
+        then
+            EngineLog.storeFailed log error
 
     member _.Worked() =
-        if Volatile.Read &failures > 0L then
-            let count = Interlocked.Exchange(&failures, 0L)
-
-            if count > 0L then
-                log.LogWarning("The session store answers again. {Count} calls failed.", count)
+        if Volatile.Read &isSaid = 1 && Interlocked.CompareExchange(&isSaid, 0, 1) = 1 then
+            Volatile.Write(&quietUntil, Environment.TickCount64 + 10_000L)
+            EngineLog.storeIsBack log null (Interlocked.Exchange(&failures, 0L))
 
 [<Sealed>]
 type internal StoreAccess

@@ -6,5 +6,6 @@ open System.Runtime.CompilerServices
 [<assembly: InternalsVisibleTo "Session.AspNetCore">]
 [<assembly: InternalsVisibleTo "Properties">]
 [<assembly: InternalsVisibleTo "Simulation">]
+[<assembly: InternalsVisibleTo "Facade">]
 [<assembly: InternalsVisibleTo "Micro">]
 do ()

@@ -74,23 +74,10 @@ type internal Announcer(limits: WaitLimits, board: INoticeBoard, log: ILogger) =
                 return true
             with
             | :? TimeoutException as error ->
-                log.LogError(
-                    error,
-                    "The handler of the event '{Event}' of session {SessionId} is not done after {Limit}: it is not waited for any longer. The session is as the event says all the same.",
-                    Notices.nameOf notice.Kind,
-                    notice.Id,
-                    limit
-                )
-
+                EngineLog.handlerIsSlow log error (Notices.nameOf notice.Kind) notice.Id limit
                 return false
             | error ->
-                log.LogError(
-                    error,
-                    "The handler of the event '{Event}' of session {SessionId} failed. The session is as the event says all the same.",
-                    Notices.nameOf notice.Kind,
-                    notice.Id
-                )
-
+                EngineLog.handlerFailed log error (Notices.nameOf notice.Kind) notice.Id
                 return false
         }
 

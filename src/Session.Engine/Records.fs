@@ -55,7 +55,7 @@ type internal Records(settings: EngineSettings, log: ILogger) =
         | Absent -> RecordKind.Ended
 
     let unreadable (id: string) (reason: string) : Result<'a, SessionError> =
-        log.LogError("The record of session {SessionId} cannot be read: {Reason}. It opens nothing.", id, reason)
+        EngineLog.recordUnreadable log null id reason
         Error(SessionError.Unreadable reason)
 
     let decode (record: StoredRecord) =

@@ -47,11 +47,7 @@ type internal Sweeper
                     let! _ = run snapshot access.Now Tell TimeSpan.Zero
                     ()
                 | false when access.Now - at > policy.Retention + TimeSpan.FromDays 1 ->
-                    log.LogError(
-                        "The expiry handler failed for session {SessionId} for a day: it is not tried again.",
-                        snapshot.Id
-                    )
-
+                    EngineLog.expiryNotTold log null snapshot.Id
                     do! remove snapshot.Record
                 | false -> ()
             | _ -> ()
@@ -61,7 +57,7 @@ type internal Sweeper
         task {
             match access.Read(record.Id, record, null) with
             | Error _ when access.Now - record.LastSeen > policy.Absolute + TimeSpan.FromDays 1 ->
-                log.LogError("The unreadable record of session {SessionId} is removed.", record.Id)
+                EngineLog.unreadableRemoved log null record.Id
                 do! remove record
             | Error _ -> do! store.Reschedule(record.Id, record.Version, access.Now + TimeSpan.FromHours 1, cancel)
             | Ok snapshot ->

@@ -142,8 +142,11 @@ type SessionError =
     | Unreadable of reason: string
     /// The data was written by a newer version of the application: this one leaves it alone.
     | NewerData of version: int * known: int
-    /// The response has started: a new token could not reach the client any more.
+    /// The response has started, or is none that a client receives: a new token could not reach the client.
     | ResponseStarted
+    /// Another site had the browser send the request, which brought no token: the browser may hold one that it did not
+    /// send, and a new session would take its place.
+    | CrossSite
     /// The store did not answer, or failed, before anything was changed.
     | Unavailable of exn
     /// The store did not say whether it took the change: it may be stored, now or later.
@@ -171,6 +174,7 @@ module SessionError =
         | SessionError.Unreadable _
         | SessionError.NewerData _
         | SessionError.ResponseStarted
+        | SessionError.CrossSite
         | SessionError.Unavailable _ -> NothingChanged
         | SessionError.Unsure _ -> MayHaveChanged
         | SessionError.Unacknowledged _

@@ -266,6 +266,7 @@ public class FailureTests
             SessionError.NewUnreadable("damage"),
             SessionError.NewNewerData(2, 1),
             SessionError.ResponseStarted,
+            SessionError.CrossSite,
             SessionError.NewUnavailable(down),
             SessionError.NewUnsure(down),
             SessionError.NewUnacknowledged(down),

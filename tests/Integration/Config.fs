@@ -30,6 +30,8 @@ let private cases: (string * (SessionOptions<Cart> -> unit)) list =
       "Cookie.Domain", (fun o -> o.Cookie.Domain <- "localhost")
       "Cookie.Path", (fun o -> o.Cookie.Path <- "app")
       "Cookie.MaxAge", (fun o -> o.Cookie.MaxAge <- TimeSpan.FromDays 30)
+      "RotateEvery", (fun o -> o.Cookie.MaxAge <- TimeSpan.FromMinutes 10L)
+      "port", (fun o -> o.Cookie.Domain <- "example.com:8443")
       "Cookie.Expiration", (fun o -> o.Cookie.Expiration <- TimeSpan.FromDays 1)
       "HeaderName", (fun o -> o.HeaderName <- "Cookie")
       "IdleTimeout", (fun o -> o.IdleTimeout <- TimeSpan.Zero)

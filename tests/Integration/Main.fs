@@ -37,6 +37,9 @@ let main args =
                   Config.all
                   Versions.all
                   Surface.all
+                  Caches.tests
+                  Browser.all
+                  Stranger.all
                   FSharpData.all
                   BuiltIn.all ]
         )

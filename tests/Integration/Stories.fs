@@ -591,7 +591,7 @@ let private wire kind =
               noCookie read
               let! write = w.Post("/cart/y", token)
               noCookie write
-              Expect.isNone (write.Header "Cache-Control") "and says nothing about caches"
+              Expect.equal (write.Header "Cache-Control") (Some "private") "it is nobody else's"
           })
 
       story "14 two values under one name are no session; twice the same is one" (fun w ->

@@ -42,6 +42,9 @@ let rec private root (folder: DirectoryInfo) =
     else
         root (nonNull folder.Parent)
 
+/// Where the repository is.
+let top = root (DirectoryInfo AppContext.BaseDirectory)
+
 let private blocks (text: string) =
     text.Split "```"
     |> Array.filter (fun block -> block.StartsWith "csharp" || block.StartsWith "fsharp")

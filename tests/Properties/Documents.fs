@@ -27,11 +27,11 @@ let private codeSpans =
               for span in Regex.Matches(page.Force(), "`([^`\r\n]+)`") do
                   span.Groups[1].Value ]
 
-/// `File.fs: "name"`
+/// `File.fs: "name"`, or `File.cs: "Name"`
 let private tests =
     lazy
         [ for span in codeSpans.Force() do
-              let reference = Regex.Match(span, "^([A-Za-z]+\\.fs): \"([^\"]+)\"$")
+              let reference = Regex.Match(span, "^([A-Za-z]+\\.(?:fs|cs)): \"([^\"]+)\"$")
 
               if reference.Success then
                   reference.Groups[1].Value, reference.Groups[2].Value ]
@@ -50,7 +50,7 @@ let all =
               // A reference with a slip in its form would not be looked at.
               let slips =
                   codeSpans.Force()
-                  |> List.filter (fun span -> span.Contains ".fs:" || span.Contains ".fs \"")
+                  |> List.filter (fun span -> Regex.IsMatch(span, "\\.(fs|cs)(:| \")"))
                   |> List.length
 
               Expect.equal slips (tests.Force().Length) "each in the form `File.fs: \"name\"`"
@@ -59,10 +59,8 @@ let all =
               for file, name in List.distinct (tests.Force()) do
                   match files |> List.filter (fun path -> Path.GetFileName path = file) with
                   | [ path ] ->
-                      Expect.stringContains
-                          (File.ReadAllText path)
-                          (String.Concat("\"", name, "\""))
-                          $"a test in {file}"
+                      let text = if file.EndsWith ".cs" then $" {name}(" else String.Concat("\"", name, "\"")
+                      Expect.stringContains (File.ReadAllText path) text $"a test in {file}"
                   | found -> failtestf "%s is %d files under tests/" file found.Length)
 
           testCase "SECURITY.md: every file that it names is there" (fun () ->
@@ -106,4 +104,27 @@ let all =
 
               let isThere (name: string) = Regex.IsMatch(text, "\\b" + name + "\\b")
               Expect.isGreaterThan named.Length 40 "it names parts"
-              Expect.isEmpty (named |> List.filter (isThere >> not)) "they exist") ]
+              Expect.isEmpty (named |> List.filter (isThere >> not)) "they exist")
+
+          testCase "LOGS.md: each sentence of the log, as it is, with its id" (fun () ->
+              let row (line: string) = Regex.Match(line, @"^\| (\d+) \| `(\w+)` \| (\w+) \| (.+?) \|")
+
+              let said =
+                  [ for line in File.ReadAllLines(under "docs/LOGS.md") do
+                        let row = row line
+
+                        if row.Success then
+                            String.Join("|", [ for i in 1..4 -> row.Groups[i].Value ]) ]
+
+              let known =
+                  [ for it in Session.AspNetCore.LogSentences.all ->
+                        String.Join("|", [ string it.Id; it.Name; string it.Level; it.Text ]) ]
+
+              Expect.isGreaterThan known.Length 20 "there are sentences"
+              Expect.equal said known "the page lists them")
+
+          testCase "LOGS.md: nothing is logged but the sentences that it lists" (fun () ->
+              let isBeside path =
+                  Regex.IsMatch(File.ReadAllText path, @"\bLog(Trace|Debug|Information|Warning|Error|Critical)\b\s*\(")
+
+              Expect.isEmpty (sources "src" |> List.filter isBeside) "each through EngineLog or EdgeLog") ]

@@ -149,12 +149,12 @@ let all =
               for actual, expected in
                   [ set plain, $"__Host-sid={text}; path=/; secure; samesite=lax; httponly"
                     set shared, $"__Secure-sid={text}; path=/; domain=example.com; secure; samesite=lax; httponly"
-                    set embedded, $"__Host-sid={text}; path=/; secure; samesite=none; httponly; partitioned"
+                    set embedded, $"__Host-sid-p={text}; path=/; secure; samesite=none; httponly; partitioned"
                     set kept, $"__Host-sid={text}; path=/; secure; samesite=lax; httponly; max-age=3600"
                     cleared plain, $"__Host-sid{gone}secure; samesite=lax; httponly"
                     cleared kept, $"__Host-sid{gone}secure; samesite=lax; httponly"
                     cleared shared, $"__Secure-sid{gone}domain=example.com; secure; samesite=lax; httponly"
-                    cleared embedded, $"__Host-sid{gone}secure; samesite=none; httponly; partitioned" ] do
+                    cleared embedded, $"__Host-sid-p{gone}secure; samesite=none; httponly; partitioned" ] do
                   Expect.equal actual expected "exactly")
 
           testCase "Secure is left out only where the settings say so, and the request came without TLS" (fun () ->

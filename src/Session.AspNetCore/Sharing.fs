@@ -1,0 +1,78 @@
+/// Whose a response is: what a session was looked at for is nobody else's, and caches are told so.
+namespace Session.AspNetCore
+
+open System
+open Microsoft.AspNetCore.Http
+open Microsoft.AspNetCore.OutputCaching
+open Microsoft.Extensions.Primitives
+
+/// On an endpoint whose answers are the same for everybody, whatever session they looked at: caches may keep them. It is
+/// the application's word, and there is no other way to give it.
+type IAllowSharedCachingMetadata = interface end
+
+/// Allows it; for `WithMetadata`.
+[<Sealed>]
+type SharedCaching() =
+    interface IAllowSharedCachingMetadata
+
+/// On an endpoint that uses a session, for whoever wants to know before it runs.
+type IUsesSessionMetadata =
+    abstract DataType: Type
+
+[<RequireQualifiedAccess>]
+module internal Sharing =
+    let isAllowed (context: HttpContext) =
+        match context.GetEndpoint() with
+        | null -> false
+        | endpoint -> not (isNull (endpoint.Metadata.GetMetadata<IAllowSharedCachingMetadata>()))
+
+    /// The framework's output cache neither stores this response nor answers from what it has. Where the cache's middleware
+    /// comes later than this, it asks again (`SessionOutputCaching`).
+    let keepOut (context: HttpContext) =
+        match context.Features[typeof<IOutputCacheFeature>] with
+        | :? IOutputCacheFeature as feature ->
+            feature.Context.AllowCacheLookup <- false
+            feature.Context.AllowCacheStorage <- false
+        | _ -> ()
+
+    let private has (headers: StringValues) (name: string) =
+        let isSaid (header: string | null) =
+            match header with
+            | null -> false
+            | header ->
+                header.Split(',', StringSplitOptions.TrimEntries)
+                |> Array.exists (fun part -> part = "*" || part.Equals(name, StringComparison.OrdinalIgnoreCase))
+
+        headers.Count > 0 && Seq.exists isSaid headers
+
+    let vary (context: HttpContext) (name: string) =
+        let headers = context.Response.Headers
+
+        if not (has headers.Vary name) then
+            headers.Vary <- StringValues.Concat(headers.Vary, name)
+
+    // An object of its own: it is told from the same word of the application's.
+    let private ours = String("private".AsSpan())
+
+    /// Where the application has said nothing.
+    let makePrivate (context: HttpContext) =
+        let headers = context.Response.Headers
+
+        if StringValues.IsNullOrEmpty headers.CacheControl then
+            headers.CacheControl <- StringValues ours
+
+    /// RFC 9111 7.3: Set-Cookie does not keep a response out of caches. A stricter header of the application stays.
+    let noStore (context: HttpContext) =
+        let headers = context.Response.Headers
+        let said = string headers.CacheControl
+        let current = if obj.ReferenceEquals(said, ours) then "" else said
+
+        if not (current.Contains("no-store", StringComparison.OrdinalIgnoreCase)) then
+            let kept =
+                current.Split(',', StringSplitOptions.RemoveEmptyEntries ||| StringSplitOptions.TrimEntries)
+                |> Array.filter (fun directive ->
+                    Array.contains
+                        (directive.ToLowerInvariant())
+                        [| "private"; "no-cache"; "must-revalidate"; "no-transform" |])
+
+            headers.CacheControl <- StringValues(String.Join(", ", Array.append [| "no-store" |] kept))

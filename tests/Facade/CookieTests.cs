@@ -1,0 +1,291 @@
+using System.Net;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Hosting;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.TestHost;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Options;
+using Session.CSharp;
+using Session.Engine;
+using Xunit;
+
+namespace Facade;
+
+/// <summary>What a browser keeps, drops, or does not send.</summary>
+public class CookieTests
+{
+    private static void Map(WebApplication app)
+    {
+        app.UseSession<Cart>();
+        app.MapGet("/me", (Session<Cart> session) => session.Subject ?? "nobody");
+        app.Map("/write", (Session<Cart> session) => session.UpdateAsync(_ => new Cart("tea")));
+        app.Map("/save", (Session<Cart> session) => session.SaveAsync(new Cart("tea")));
+        app.Map("/create", (Session<Cart> session) => session.CreateAsync(new Cart("tea")));
+        app.Map("/login", (Session<Cart> session) => session.SignInAsync("ada", new Cart("tea")));
+        app.Map("/logout", (Session<Cart> session) => session.DestroyAsync());
+    }
+
+    // -- Partitioned, switched on and off
+
+    private static Task<EdgeSite> StartAsync(ISessionStore store, bool isPartitioned) =>
+        EdgeSite.StartAsync(
+            Map,
+            configure: o =>
+            {
+                o.Cookie.SameSite = SameSiteMode.None;
+                o.Partitioned = isPartitioned;
+            },
+            store: store
+        );
+
+    [Theory, InlineData(false), InlineData(true)]
+    public async Task Partitioned_switched_on_or_off_signs_nobody_out(bool isOnAtFirst)
+    {
+        var store = new MemoryStore();
+        await using var before = await StartAsync(store, isOnAtFirst);
+        await using var after = await StartAsync(store, !isOnAtFirst);
+        var (formerName, name) = isOnAtFirst ? ("__Host-sid-p", "__Host-sid") : ("__Host-sid", "__Host-sid-p");
+
+        var begun = await before.SendAsync("POST", "/login");
+        Assert.StartsWith(formerName + "=", Assert.Single(begun.SetCookies), StringComparison.Ordinal);
+        var former = $"{formerName}={begun.Token}";
+        Assert.Equal("ada", (await after.SendAsync("GET", "/me", ("Cookie", former))).Body);
+
+        // The next token is under the other name, and the former cookie goes: first, since browsers without Partitioned
+        // take the last word.
+        var again = await after.SendAsync("POST", "/login", ("Cookie", former));
+        Assert.Equal(2, again.SetCookies.Length);
+        Assert.StartsWith(formerName + "=;", again.SetCookies[0], StringComparison.Ordinal);
+        Assert.Equal(isOnAtFirst, again.SetCookies[0].Contains("partitioned", StringComparison.Ordinal));
+        Assert.StartsWith($"{name}={again.Token}", again.SetCookies[1], StringComparison.Ordinal);
+        Assert.Equal(!isOnAtFirst, again.SetCookies[1].Contains("partitioned", StringComparison.Ordinal));
+
+        // Where both are there the name that counts does.
+        var both = $"{former}; {name}={again.Token}";
+        Assert.Equal("ada", (await after.SendAsync("GET", "/me", ("Cookie", both))).Body);
+        var logout = await after.SendAsync("POST", "/logout", ("Cookie", both));
+        Assert.Equal([formerName + "=", name + "="], logout.SetCookies.Select(it => it.Split(';')[0]));
+        Assert.Equal("nobody", (await after.SendAsync("GET", "/me", ("Cookie", both))).Body);
+    }
+
+    // -- what would be lost in silence is refused at start
+
+    private static string Refused(Action<SessionOptions<Cart>> configure)
+    {
+        var services = new ServiceCollection();
+        services.AddSession(configure).UseMemory();
+        using var provider = services.BuildServiceProvider();
+        var error = Assert.Throws<OptionsValidationException>(() =>
+            provider.GetRequiredService<Session.AspNetCore.SessionService<Cart>>()
+        );
+        return string.Join("\n", error.Failures);
+    }
+
+    [Theory]
+    [InlineData("example.com:8443")]
+    [InlineData("https://example.com")]
+    [InlineData("example.com/shop")]
+    [InlineData("*.example.com")]
+    [InlineData("example..com")]
+    [InlineData("..example.com")]
+    [InlineData("example.com.")]
+    [InlineData("-shop.example.com")]
+    [InlineData("192.168.1.7")]
+    [InlineData("[::1].x")]
+    [InlineData("user@example.com")]
+    [InlineData("exam_ple.com")]
+    public void A_domain_that_browsers_drop_is_refused(string domain) =>
+        Assert.Contains("Cookie.Domain", Refused(o => o.Cookie.Domain = domain), StringComparison.Ordinal);
+
+    [Theory, InlineData("example.com"), InlineData(".example.com"), InlineData("a-b.xn--bcher-kva.example")]
+    public async Task A_domain_that_browsers_take_is_none_of_it(string domain)
+    {
+        await using var site = await EdgeSite.StartAsync(Map, configure: o => o.Cookie.Domain = domain);
+        var begun = await site.SendAsync("POST", "/login");
+        Assert.Contains($"; domain={domain};", Assert.Single(begun.SetCookies), StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData(10, 15, false)]
+    [InlineData(44, 15, false)]
+    [InlineData(45, 15, true)]
+    [InlineData(479, null, false)]
+    [InlineData(480, null, true)]
+    [InlineData(480, 470, true)]
+    public void A_cookie_that_renewals_do_not_send_again_in_time_is_refused(int age, int? rotate, bool isRight)
+    {
+        void Configure(SessionOptions<Cart> o)
+        {
+            o.Cookie.MaxAge = TimeSpan.FromMinutes(age);
+            o.RotateEvery = rotate is { } minutes ? TimeSpan.FromMinutes(minutes) : null;
+        }
+
+        if (isRight)
+        {
+            using var provider = new ServiceCollection()
+                .AddSession<Cart>(Configure)
+                .UseMemory()
+                .Services.BuildServiceProvider();
+            Assert.NotNull(provider.GetRequiredService<SessionManager<Cart>>());
+        }
+        else
+            Assert.Contains("Cookie.MaxAge is shorter", Refused(Configure), StringComparison.Ordinal);
+    }
+
+    // -- plain HTTP
+
+    [Fact]
+    public async Task In_Development_a_Secure_cookie_over_plain_HTTP_is_explained()
+    {
+        var ear = new LogEar();
+        await using var site = await EdgeSite.StartAsync(
+            Map,
+            environment: "Development",
+            log: log => log.AddProvider(ear)
+        );
+        for (var i = 0; i < 3; i++)
+        {
+            var begun = await site.SendAsync("POST", "/write", ("Host", "shop.lan:8080"));
+            Assert.Contains("new session", begun["X-Session-Explain"], StringComparison.Ordinal);
+            Assert.Contains("plain HTTP", begun["X-Session-Explain"], StringComparison.Ordinal);
+        }
+
+        var line = Assert.Single(ear.Take(), it => it.Contains("over plain HTTP", StringComparison.Ordinal));
+        Assert.Contains("shop.lan:8080", line, StringComparison.Ordinal);
+    }
+
+    /// <summary>As the client of a WebApplicationFactory: an in-process server, `http://localhost`, and .NET's cookie container.</summary>
+    [Theory, InlineData("Development", true), InlineData("Production", false)]
+    public async Task A_test_server_works_as_it_is(string environment, bool works)
+    {
+        var builder = WebApplication.CreateSlimBuilder(
+            new Microsoft.AspNetCore.Builder.WebApplicationOptions { EnvironmentName = environment }
+        );
+        builder.Logging.ClearProviders();
+        builder.WebHost.UseTestServer();
+        builder.Services.AddSession<Cart>().UseMemory();
+        await using var app = builder.Build();
+        Map(app);
+        await app.StartAsync();
+        var jar = new CookieContainer();
+        var address = new Uri("http://localhost/");
+        using var client = app.GetTestClient();
+
+        async Task<string> AskAsync(HttpMethod verb, string path)
+        {
+            using var request = new HttpRequestMessage(verb, path);
+            if (jar.GetCookieHeader(address) is { Length: > 0 } cookies)
+                request.Headers.Add("Cookie", cookies);
+
+            using var answer = await client.SendAsync(request);
+            if (answer.Headers.TryGetValues("Set-Cookie", out var lines))
+                foreach (var line in lines)
+                    jar.SetCookies(address, line);
+
+            return await answer.Content.ReadAsStringAsync();
+        }
+
+        await AskAsync(HttpMethod.Post, "/login");
+        Assert.Equal(works ? "ada" : "nobody", await AskAsync(HttpMethod.Get, "/me"));
+        await AskAsync(HttpMethod.Post, "/logout");
+        Assert.Equal("nobody", await AskAsync(HttpMethod.Get, "/me"));
+    }
+
+    // -- a response that no client receives
+
+    /// <summary>As the context of a hub over long polling: its response never starts, and goes nowhere.</summary>
+    [Fact]
+    public async Task Where_no_response_carries_the_token_none_is_given()
+    {
+        ISessionStore store = new MemoryStore();
+        await using var site = await EdgeSite.StartAsync(Map, store: store);
+        await using var scope = site.Services.CreateAsyncScope();
+        var context = new DefaultHttpContext { RequestServices = scope.ServiceProvider };
+        var session = await context.GetSessionAsync<Cart>();
+        foreach (
+            var begin in new Func<Task>[]
+            {
+                () => session.SignInAsync("ada", new Cart("tea")),
+                () => session.CreateAsync(new Cart("tea")),
+                () => session.UpdateAsync(_ => new Cart("tea")),
+            }
+        )
+        {
+            var error = await Assert.ThrowsAsync<InvalidOperationException>(begin);
+            Assert.Contains("could not reach the client", error.Message, StringComparison.Ordinal);
+        }
+
+        Assert.Equal(0, await store.Count(CancellationToken.None));
+
+        // A session that is there is read and written as before.
+        var token = (await site.SendAsync("POST", "/login")).Token;
+        var other = new DefaultHttpContext { RequestServices = scope.ServiceProvider };
+        other.Request.Headers.Cookie = "__Host-sid=" + token;
+        var mine = await other.GetSessionAsync<Cart>();
+        Assert.Equal("milk", (await mine.UpdateAsync(_ => new Cart("milk"))).Item);
+        await Assert.ThrowsAsync<InvalidOperationException>(() => mine.RegenerateAsync());
+        Assert.Equal("ada", (await site.GetAsync("/me", token)).Body);
+    }
+
+    // -- other sites
+
+    private static readonly (string, string) s_crossSite = ("Sec-Fetch-Site", "cross-site");
+
+    [Theory]
+    [InlineData("POST", "/write")]
+    [InlineData("POST", "/save")]
+    [InlineData("POST", "/create")]
+    [InlineData("GET", "/write")]
+    public async Task Another_site_begins_no_session_in_place_of_one_that_the_browser_did_not_send(
+        string verb,
+        string path
+    )
+    {
+        var ear = new LogEar();
+        await using var site = await EdgeSite.StartAsync(Map, log: log => log.AddProvider(ear));
+        var refused = await site.SendAsync(verb, path, s_crossSite);
+        Assert.Equal(HttpStatusCode.Forbidden, refused.Status);
+        Assert.Empty(refused.SetCookies);
+        Assert.Contains(path, Assert.Single(ear.Take(), it => it.Contains("another site", StringComparison.Ordinal)));
+
+        // Of its own pages, and of whoever is no browser, as before; and so with a token.
+        Assert.Single((await site.SendAsync(verb, path, ("Sec-Fetch-Site", "same-origin"))).SetCookies);
+        var begun = await site.SendAsync(verb, path);
+        var token = Assert.Single(begun.SetCookies).Split(';')[0];
+        var own = await site.SendAsync(verb, path, s_crossSite, ("Cookie", token));
+        Assert.Equal(HttpStatusCode.OK, own.Status);
+    }
+
+    [Fact]
+    public async Task A_link_from_another_site_and_a_sign_in_are_as_before()
+    {
+        await using var site = await EdgeSite.StartAsync(Map);
+        var link = await site.SendAsync("GET", "/write", s_crossSite, ("Sec-Fetch-Dest", "document"));
+        Assert.Single(link.SetCookies);
+        Assert.Single((await site.SendAsync("POST", "/login", s_crossSite)).SetCookies);
+        Assert.Equal("nobody", (await site.SendAsync("GET", "/me", s_crossSite)).Body);
+    }
+
+    [Fact]
+    public async Task An_application_may_allow_it()
+    {
+        await using var site = await EdgeSite.StartAsync(Map, configure: o => o.AllowCrossSiteCreation = true);
+        Assert.Single((await site.SendAsync("POST", "/write", s_crossSite)).SetCookies);
+
+        // All of these cookies come with every request, so none is hidden.
+        await using var embedded = await EdgeSite.StartAsync(
+            Map,
+            configure: o => o.Cookie.SameSite = SameSiteMode.None
+        );
+        Assert.Single((await embedded.SendAsync("POST", "/write", s_crossSite)).SetCookies);
+
+        // A link brings no Strict cookie.
+        await using var strict = await EdgeSite.StartAsync(
+            Map,
+            configure: o => o.Cookie.SameSite = SameSiteMode.Strict
+        );
+        var link = await strict.SendAsync("GET", "/write", s_crossSite, ("Sec-Fetch-Dest", "document"));
+        Assert.Equal(HttpStatusCode.Forbidden, link.Status);
+    }
+}
