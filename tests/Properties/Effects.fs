@@ -125,6 +125,26 @@ let private effects: (string * (unit -> Task)) list =
               Expect.isTrue (response.Headers.ContainsKey "X-Token") "the token"
               Expect.equal response.Headers.SetCookie.Count 0 "and no cookie"
           })
+      "AllowCrossSiteCreation",
+      (fun () ->
+          task {
+              for isAllowed in [ false; true ] do
+                  let site = Site(fun s -> { s with AllowCrossSiteCreation = isAllowed })
+
+                  let! response =
+                      site.Send(
+                          None,
+                          [ "Sec-Fetch-Site", "cross-site" ],
+                          fun context ->
+                              task {
+                                  context.Request.Method <- "POST"
+                                  let! answer = Session.create basket context
+                                  Expect.equal (Result.isOk answer) isAllowed "for what another site sent"
+                              }
+                      )
+
+                  Expect.equal (response.Headers.SetCookie.Count > 0) isAllowed "the token"
+          })
       "IdleTimeout", (fun () -> ends (fun s -> { s with IdleTimeout = minutes 5 }) (minutes 5))
       "AbsoluteTimeout",
       (fun () ->
