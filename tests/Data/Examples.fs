@@ -199,6 +199,35 @@ let private derived () =
     | Trial.CameBack, Trial.Wrong said when said.Contains "Gift would be stored as Item" -> ()
     | other -> failwith $"%A{other}"
 
+/// Each begins with something: what is stored takes its place, and does not come on top.
+type Filled() =
+    member val Items = List<string>([ "a gift" ])
+    member val Counts = Dictionary<string, int>(dict [ "a gift", 1 ])
+
+let private filled () =
+    let serializer = serializer<Filled>()
+
+    let back (change: Filled -> unit) =
+        let value = Filled()
+        change value
+        serializer.Deserialize(ReadOnlyMemory<byte>(serializer.Serialize value))
+
+    let more =
+        back (fun it ->
+            it.Items.Add "x"
+            it.Counts["x"] <- 2)
+
+    same "a list with more" [ "a gift"; "x" ] (List.ofSeq more.Items)
+    same "a dictionary with more" [ "a gift", 1; "x", 2 ] [ for it in more.Counts -> it.Key, it.Value ]
+
+    let none =
+        back (fun it ->
+            it.Items.Clear()
+            it.Counts.Clear())
+
+    same "an empty list" [] (List.ofSeq none.Items)
+    same "an empty dictionary" 0 none.Counts.Count
+
 type private Bare() =
     interface ISessionSerializer<Visit> with
         member _.Serialize visit =
@@ -288,6 +317,7 @@ let private development () =
 
 let all =
     [ "nulls that a type has not are refused by name at the write", nulls
+      "collections without a setter are filled once", filled
       "a derived type that nobody knew of is refused at the write", derived
       "what docs/DATA.md shows comes back", shown
       "data as it was stored before is read", before
