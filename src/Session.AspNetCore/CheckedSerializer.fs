@@ -33,8 +33,7 @@ type internal CheckedSerializer<'T>(inner: ISessionSerializer<'T>, comparesWrite
 
         match ReadBack.compare value back with
         | None -> ()
-        | Some what ->
-            EdgeLog.dataChanged log null what
+        | Some what -> EdgeLog.dataChanged log null what
 
     interface ISessionSerializer<'T> with
         member _.Serialize value =
