@@ -148,6 +148,16 @@ let private csharp =
       "new T(1)",
       "public record T(int A, string? B);",
       Right "new T(1, null)"
+      "a longer tuple",
+      "public record T(System.Tuple<int> A);",
+      "new T(new(1))",
+      "public record T(System.Tuple<int, string> A);",
+      Right "new T(new(1, null!))"
+      "a tuple that is longer by a number",
+      "public record T(System.Tuple<int> A);",
+      "new T(new(1))",
+      "public record T(System.Tuple<int, int> A);",
+      Names "item2"
       "a new required property",
       "public record T { public int A { get; set; } }",
       "new T { A = 1 }",

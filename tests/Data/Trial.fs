@@ -93,8 +93,8 @@ let private invoke (name: string) (data: Type) (arguments: objnull array) : Outc
         let error = root error
         Wrong $"{error.GetType().Name} at start: {error.Message}\n{error.StackTrace}"
 
-/// Of struct tuples version 0.1 stored nothing: where it gave them back, they were zeros by chance.
-let mayBeEarlier (shape: Shape) = not (shape.Source.Contains "struct (" || shape.Source.Contains " B)")
+/// Of struct tuples and private records version 0.1 stored nothing: where it gave them back, they were zeros by chance.
+let mayBeEarlier (shape: Shape) = not ([ "struct ("; " B)"; "private {" ] |> List.exists shape.Source.Contains)
 
 let byReflection (readsEarlier: bool) (data: Type) (values: obj array) isSame show =
     invoke "ByReflection" data [| readsEarlier; values; (isSame: obj -> obj -> bool); (show: obj -> string) |]

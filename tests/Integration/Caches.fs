@@ -60,7 +60,7 @@ let private table (theirs: CacheFinding list) (ours: CacheFinding list) =
           line (nameOf keeper) (List.filter isIt theirs) (List.filter isIt ours)
       line "together" theirs ours ]
 
-let private page = Path.Combine(Surface.top, "docs", "CACHES.md")
+let private page () = Repository.under [ "docs"; "CACHES.md" ]
 
 let tests =
     testList
@@ -74,16 +74,16 @@ let tests =
                   let table = table theirs ours
 
                   if Environment.GetEnvironmentVariable "SESSION_WRITE_API" = "1" then
-                      let before = File.ReadAllLines page |> List.ofArray
+                      let before = File.ReadAllLines(page ()) |> List.ofArray
 
                       let isRow (line: string) =
                           line.StartsWith "| " && not (line.StartsWith "| cache" || line.StartsWith "| ---")
 
                       let head = before |> List.takeWhile (isRow >> not)
                       let rest = before |> List.skip head.Length |> List.skipWhile isRow
-                      File.WriteAllLines(page, head @ table @ rest)
+                      File.WriteAllLines(page (), head @ table @ rest)
 
-                  let said = File.ReadAllLines page
+                  let said = File.ReadAllLines(page ())
 
                   Expect.isEmpty
                       (table |> List.filter (fun line -> not (Array.contains line said)))

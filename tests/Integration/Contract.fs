@@ -741,7 +741,7 @@ let all =
                       folders.Add folder
                       let! report = Snippets.TableStoreTests.Contract folder
                       Expect.isEmpty report.Failures (string report)
-                      let file = Path.Combine(__SOURCE_DIRECTORY__, "..", "Snippets", "TableStore.cs")
+                      let file = Repository.under [ "tests"; "Snippets"; "TableStore.cs" ]
                       Expect.isLessThan (File.ReadAllLines file).Length 300 "lines"
                   })
 

@@ -188,13 +188,7 @@ let private causes =
 /// The line of the README that grants what is needed.
 let private leastRights =
     lazy
-        (let isTop (folder: DirectoryInfo) = File.Exists(Path.Combine(folder.FullName, "paket.dependencies"))
-
-         let rec top (folder: DirectoryInfo) = if isTop folder then folder else top (nonNull folder.Parent)
-
-         let readme = "src/Session.Stores/Redis/README.md"
-
-         File.ReadLines(Path.Combine((top (DirectoryInfo AppContext.BaseDirectory)).FullName, readme))
+        (File.ReadLines(Repository.under [ "src"; "Session.Stores"; "Redis"; "README.md" ])
          |> Seq.find _.StartsWith("ACL SETUSER"))
 
 let private grant (server: RedisServer) (line: string) =

@@ -301,7 +301,7 @@ let private garnet (arguments: string list) (body: string -> Task<unit>) =
         let info =
             ProcessStartInfo("dotnet", run @ arguments, RedirectStandardOutput = true, RedirectStandardError = true)
 
-        info.WorkingDirectory <- __SOURCE_DIRECTORY__
+        info.WorkingDirectory <- Repository.under []
         // Its runtime is whichever is there.
         info.Environment["DOTNET_ROLL_FORWARD"] <- "Major"
         use started = nonNull (Process.Start info)

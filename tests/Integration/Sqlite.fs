@@ -333,7 +333,7 @@ let private former01 =
         "a file of version 0.1: every record is there, listed, and decodes"
         (inFolder (fun path ->
             task {
-                File.Copy(Path.Combine(__SOURCE_DIRECTORY__, "data", "sessions-0.1.db"), path)
+                File.Copy(Repository.under [ "tests"; "Integration"; "data"; "sessions-0.1.db" ], path)
                 let before = content path "sessions"
                 use store = openAt path
                 let port = store :> ISessionStore

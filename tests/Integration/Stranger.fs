@@ -34,18 +34,20 @@ let private dotnet (folder: string) (arguments: string list) =
             said.Result
             failed.Result
 
-let private snippet =
-    let readme = File.ReadAllText(Path.Combine(Surface.top, "README.md"))
+let private snippet () =
+    let readme = File.ReadAllText(Repository.under [ "README.md" ])
     let from = readme.IndexOf "```csharp" + "```csharp".Length
     readme.Substring(from, readme.IndexOf("```", from) - from)
 
 /// From folders only: ours, and the one that this repository is built from.
 let private sources packages =
+    let feed = Repository.under [ "feed" ]
+
     $"""<configuration>
   <packageSources>
     <clear />
     <add key="packages" value="{packages}" />
-    <add key="feed" value="{Path.Combine(Surface.top, "feed")}" />
+    <add key="feed" value="{feed}" />
   </packageSources>
 </configuration>"""
 
@@ -64,12 +66,15 @@ let all =
                         "Session.AspNetCore"
                         "Session.CSharp"
                         "Session.Stores/Sqlite" ] do
-                      let path = Path.Combine(Surface.top, "src", project)
-                      dotnet Surface.top [ "pack"; path; "-c"; configuration; "--no-build"; "-o"; packages; "-v"; "q" ]
+                      let path = Repository.under [ "src"; project ]
+
+                      dotnet
+                          (Repository.under [])
+                          [ "pack"; path; "-c"; configuration; "--no-build"; "-o"; packages; "-v"; "q" ]
 
                   dotnet shop [ "new"; "web"; "--no-restore" ]
                   File.WriteAllText(Path.Combine(shop, "NuGet.config"), sources packages)
-                  File.WriteAllText(Path.Combine(shop, "Program.cs"), snippet)
+                  File.WriteAllText(Path.Combine(shop, "Program.cs"), snippet ())
 
                   for package in [ "Session.CSharp"; "Session.Stores.Sqlite" ] do
                       dotnet shop [ "add"; "package"; package; "--version"; "0.1.0"; "--no-restore" ]

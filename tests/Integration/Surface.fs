@@ -33,18 +33,6 @@ let private isFSharp (t: Type) =
      |> Option.ofObj
      |> Option.exists (fun name -> name.StartsWith "Microsoft.FSharp" || name = "Session.Domain"))
 
-let rec private root (folder: DirectoryInfo) =
-    if
-        File.Exists(Path.Combine(folder.FullName, "README.md"))
-        && File.Exists(Path.Combine(folder.FullName, "paket.dependencies"))
-    then
-        folder.FullName
-    else
-        root (nonNull folder.Parent)
-
-/// Where the repository is.
-let top = root (DirectoryInfo AppContext.BaseDirectory)
-
 let private blocks (text: string) =
     text.Split "```"
     |> Array.filter (fun block -> block.StartsWith "csharp" || block.StartsWith "fsharp")
@@ -128,7 +116,7 @@ let private publicApi (assembly: Assembly) =
     let name = nonNull (assembly.GetName().Name)
 
     testCase $"the public API of {name} is as its file says" (fun () ->
-        let file = Path.Combine(root (DirectoryInfo AppContext.BaseDirectory), "docs", "api", name + ".txt")
+        let file = Path.Combine(Repository.under [], "docs", "api", name + ".txt")
 
         let now = apiOf assembly
 
@@ -157,7 +145,7 @@ let all =
               Expect.isEmpty leaks "C# users never see F# types")
 
           testCase "every snippet of a README is compiled" (fun () ->
-              let top = root (DirectoryInfo AppContext.BaseDirectory)
+              let top = Repository.under []
 
               let sources =
                   [ for folder in [ "samples"; "tests" ] do

@@ -210,6 +210,8 @@ let private settings =
     [ "DOTNET_TieredPGO", "0"
       "DOTNET_gcConcurrent", "0"
       "DOTNET_NOLOGO", "1"
+      // For tests that look at its files: they run in a copy elsewhere.
+      "SESSION_REPOSITORY", root
       // The contract kit, where a test does not say by itself how long it is to be.
       "SESSION_CONTRACT_SEED", seed
       "SESSION_CONTRACT_COMMANDS", "300"

@@ -130,10 +130,13 @@ let private ofTuple isFSharp (info: JsonTypeInfo) =
     for property in info.Properties do
         let item = property.PropertyType
         let isOptional = isOption item || isNullable item
+        let isNullRefused = not item.IsValueType && not isOptional && (isFSharp || isNeverNull item)
         giveSetter property
-        property.IsRequired <- not isOptional
+        // A null that version 0.1 left out. Of struct tuples it left out everything.
+        let isNullMissing = not item.IsValueType && not isNullRefused && not info.Type.IsValueType
+        property.IsRequired <- not (isOptional || isNullMissing)
 
-        if not item.IsValueType && not isOptional && (isFSharp || isNeverNull item) then
+        if isNullRefused then
             property.IsGetNullable <- false
             property.IsSetNullable <- false
 
