@@ -24,10 +24,10 @@ let private none = CancellationToken.None
 let private isLong = not (String.IsNullOrEmpty(Environment.GetEnvironmentVariable "SESSION_LONG"))
 
 /// An application with its users and its sessions in one database.
-let private withApp (body: World -> NpgsqlDataSource -> Task<unit>) =
+let private withAppOn (table: string) (body: World -> NpgsqlDataSource -> Task<unit>) =
     task {
         use source = NpgsqlDataSource.Create(shared.Force().Address + ";Maximum Pool Size=60")
-        use store = new PostgresStore(PostgresStoreOptions(DataSource = source, Table = newTable ()))
+        use store = new PostgresStore(PostgresStoreOptions(DataSource = source, Table = table))
         let! world = start store ignore
 
         try
@@ -35,6 +35,8 @@ let private withApp (body: World -> NpgsqlDataSource -> Task<unit>) =
         finally
             (stop world).GetAwaiter().GetResult()
     }
+
+let private withApp body = withAppOn (newTable ()) body
 
 let private manager (w: World) = w.App.Services.GetRequiredService<SessionManager<Cart>>()
 
@@ -217,7 +219,9 @@ let private examples =
               }))
 
       testCaseTask "what the transaction cannot promise is refused, with a sentence" (fun () ->
-          withApp (fun w source ->
+          let table = newTable ()
+
+          withAppOn table (fun w source ->
               task {
                   let! _ = w.SignIn "ada"
 
@@ -251,8 +255,10 @@ let private examples =
                   // Another database, which even has tables of the same names.
                   shared.Force().Execute "CREATE DATABASE other"
 
-                  use elsewhere =
-                      NpgsqlDataSource.Create(shared.Force().Address.Replace("Database=postgres", "Database=other"))
+                  let other = shared.Force().Address.Replace("Database=postgres", "Database=other")
+                  use sameNames = openPostgresAt other table ignore
+                  let! _ = (sameNames :> ISessionStore).Prepare CancellationToken.None
+                  use elsewhere = NpgsqlDataSource.Create other
 
                   let! connection, transaction = begun elsewhere IsolationLevel.ReadCommitted
 

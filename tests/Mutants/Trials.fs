@@ -220,6 +220,15 @@ let private settings =
 let private read (file: string) =
     if File.Exists file then Option.ofObj (JsonNode.Parse(File.ReadAllText file)) else None
 
+/// How much a program was asked; the simulation writes down its seeds, and only the invariants that do not hold.
+let private askedIn (results: JsonNode) =
+    let seeds =
+        match results["seeds"] with
+        | null -> 0
+        | seeds -> seeds.GetValue<int>()
+
+    seeds + (nonNull results["properties"]).AsArray().Count
+
 let private texts (node: JsonNode | null) : string list =
     match node with
     | null -> []
@@ -244,7 +253,7 @@ let private ask suite (folder: string) stage =
 
     match start arguments settings folder (patienceFor suite) with
     | Some 0, said ->
-        match read results |> Option.map (fun it -> (nonNull it["properties"]).AsArray().Count) with
+        match read results |> Option.map askedIn with
         | Some count when count > 0 -> [], said
         | _ -> [ "(nothing was run)" ], said
     | None, said -> [ "(it never ends)" ], said

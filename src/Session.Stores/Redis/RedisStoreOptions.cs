@@ -45,7 +45,8 @@ public sealed class RedisStoreOptions
     /// <summary>
     /// How many replicas must have a write that ends a session or changes its token before it is acknowledged (WAIT).
     /// Default 0: none, and a failover can undo the logouts of its last moments. With 1 or more, a write that fewer replicas
-    /// have in time is not acknowledged (503), though it can be loaded.
+    /// have in time is not acknowledged (503), though it can be loaded. Of more replicas than that one may be promoted that
+    /// has not got the write yet: only the number of all replicas excludes it.
     /// </summary>
     public int WaitForReplicas { get; set; }
 
