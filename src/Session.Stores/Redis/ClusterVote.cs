@@ -8,9 +8,6 @@ namespace Session.Stores.Redis;
 /// </summary>
 internal sealed class ClusterVote
 {
-    // One that hangs does not hold up what the others agree on.
-    private static readonly TimeSpan WaitForTheRest = TimeSpan.FromMilliseconds(50);
-
     private readonly IConnectionMultiplexer _connection;
     private readonly TimeSpan _timeout;
     private readonly Rounds<ClusterVerdict?> _rounds;
@@ -33,22 +30,17 @@ internal sealed class ClusterVote
 
         var words = new List<ClusterWord>();
         // The replicas, too: one of them may be a primary by now.
-        var asked = servers.Select(AskOne).ToList();
-        var rest = Task.Delay(_timeout);
-        while (asked.Count > 0)
-        {
-            var first = await Task.WhenAny([rest, .. asked]).ConfigureAwait(false);
-            if (first == rest)
-                break;
-
-            var answer = (Task<ClusterWord?>)first;
-            asked.Remove(answer);
-            if (await answer.ConfigureAwait(false) is { } word)
-                words.Add(word);
-            if (new ClusterVerdict(words).HasMajority)
-                rest = Task.Delay(WaitForTheRest);
-        }
-
+        await Poll.HearAsync(
+                servers.Select(AskOne),
+                _timeout,
+                answer =>
+                {
+                    if (answer.GetAwaiter().GetResult() is { } word)
+                        words.Add(word);
+                    return new ClusterVerdict(words).HasMajority;
+                }
+            )
+            .ConfigureAwait(false);
         return new ClusterVerdict(words);
     }
 

@@ -9,9 +9,6 @@ namespace Session.Stores.Redis;
 /// </summary>
 internal sealed class Sentinels : IAsyncDisposable, IDisposable
 {
-    // One that hangs does not hold up what the others agree on.
-    private static readonly TimeSpan WaitForTheRest = TimeSpan.FromMilliseconds(50);
-
     private readonly IConnectionMultiplexer _connection;
     private readonly string _service;
     private readonly TimeSpan _timeout;
@@ -53,31 +50,24 @@ internal sealed class Sentinels : IAsyncDisposable, IDisposable
         var needed = servers.Length / 2 + 1;
         var words = new List<Word>();
         Exception? trouble = null;
-        var asked = servers.Select(AskOne).ToList();
-        var rest = Task.Delay(_timeout);
-        while (asked.Count > 0)
-        {
-            var first = await Task.WhenAny([rest, .. asked]).ConfigureAwait(false);
-            if (first == rest)
-                break;
+        await Poll.HearAsync(
+                servers.Select(AskOne),
+                _timeout,
+                answer =>
+                {
+                    try
+                    {
+                        words.Add(answer.GetAwaiter().GetResult());
+                    }
+                    catch (Exception error) when (error is RedisException or TimeoutException or InvalidDataException)
+                    {
+                        trouble ??= error;
+                    }
 
-            var answer = (Task<Word>)first;
-            asked.Remove(answer);
-            try
-            {
-                words.Add(await answer.ConfigureAwait(false));
-            }
-            catch (Exception error) when (error is RedisException or TimeoutException or InvalidDataException)
-            {
-                trouble ??= error;
-            }
-
-            if (Majority(words, needed) is not null)
-                rest = Task.Delay(WaitForTheRest);
-        }
-
-        foreach (var late in asked)
-            RedisLink.ObserveFailure(late);
+                    return Majority(words, needed) is not null;
+                }
+            )
+            .ConfigureAwait(false);
 
         var primary = Majority(words, needed);
         var epoch = words.Where(word => word.Primary == primary).Select(word => word.Epoch).DefaultIfEmpty().Max();
