@@ -43,7 +43,9 @@ module internal Sharing =
                 header.Split(',', StringSplitOptions.TrimEntries)
                 |> Array.exists (fun part -> part = "*" || part.Equals(name, StringComparison.OrdinalIgnoreCase))
 
-        headers.Count > 0 && Seq.exists isSaid headers
+        // What this library has said itself, as it does more than once an answer.
+        (headers.Count = 1 && String.Equals(headers[0], name, StringComparison.Ordinal))
+        || headers.Count > 0 && Seq.exists isSaid headers
 
     let vary (context: HttpContext) (name: string) =
         let headers = context.Response.Headers

@@ -48,14 +48,13 @@ type internal Transport(settings: SessionSettings, hasher: SecretHasher, isTestS
 
     let secure, plain = attributes true settings.Partitioned, attributes false settings.Partitioned
 
+    // With the attributes it was set with: browsers keep it otherwise.
+    let cleared (name: string) (attributes: string) =
+        String.Concat(name, "=; expires=Thu, 01 Jan 1970 00:00:00 GMT; max-age=0", attributes)
+
     let formerCleared =
         let isSecure = settings.SecurePolicy <> CookieSecurePolicy.None
-
-        String.Concat(
-            formerName,
-            "=; expires=Thu, 01 Jan 1970 00:00:00 GMT; max-age=0",
-            attributes isSecure (not settings.Partitioned)
-        )
+        cleared formerName (attributes isSecure (not settings.Partitioned))
 
     let maxAge =
         match settings.CookieMaxAge with
@@ -145,21 +144,15 @@ type internal Transport(settings: SessionSettings, hasher: SecretHasher, isTestS
         | None -> ()
 
     /// Whether the request has anything where tokens are looked for.
-    member _.HasAny(context: HttpContext) =
+    member transport.HasAny(context: HttpContext) =
         let struct (count, _) = find context.Request.Headers.Cookie
-
-        count > 0
-        || (match settings.HeaderName with
-            | Some header -> context.Request.Headers.ContainsKey header
-            | None -> false)
+        count > 0 || transport.UsesHeader context
 
     /// A request may bring its token in one way only.
-    member _.IsAmbiguous(context: HttpContext) =
-        match settings.HeaderName with
-        | None -> false
-        | Some header ->
-            let struct (cookies, _) = find context.Request.Headers.Cookie
-            cookies > 0 && context.Request.Headers.ContainsKey header
+    member transport.IsAmbiguous(context: HttpContext) =
+        transport.UsesHeader context
+        && (let struct (cookies, _) = find context.Request.Headers.Cookie
+            cookies > 0)
 
     member _.Read(context: HttpContext) : Arrival =
         let struct (count, value) = find context.Request.Headers.Cookie
@@ -291,17 +284,13 @@ type internal Transport(settings: SessionSettings, hasher: SecretHasher, isTestS
 
         Sharing.noStore context
 
-    /// Expires the cookie, with the attributes it was set with: browsers keep it otherwise.
+    /// Expires the cookie.
     member transport.Clear(context: HttpContext) =
         transport.Withdraw context
 
         if not (transport.UsesHeader context) then
             transport.ClearFormer context
             let headers = context.Response.Headers
-
-            let cookie =
-                String.Concat(name, "=; expires=Thu, 01 Jan 1970 00:00:00 GMT; max-age=0", attributesFor context)
-
-            headers.SetCookie <- StringValues.Concat(headers.SetCookie, cookie)
+            headers.SetCookie <- StringValues.Concat(headers.SetCookie, cleared name (attributesFor context))
 
         Sharing.noStore context

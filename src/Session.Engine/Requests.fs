@@ -156,6 +156,14 @@ type internal Requests
             | Reply.Partly(opened, _) -> return opened
         }
 
+    /// What holds of a record as it is now; `unknown` where it cannot be read.
+    let look (id: string) errand unknown holds : Task<bool> =
+        task {
+            match! access.Load(id, null, errand, CancellationToken.None) with
+            | Error _ -> return unknown
+            | Ok found -> return holds access.Now found.State
+        }
+
     /// Opens the session of a token, confirms it on its first use, and issues the next token when a renewal is due and
     /// the response can still carry one. A guess costs one load and changes nothing.
     member _.Present
@@ -324,32 +332,20 @@ type internal Requests
     member _.Leave(id: string, errand) : Task<Reply<unit>> =
         writers.Run(id, Plans.command policy Leave ignore, errand, CancellationToken.None)
 
-    /// Whether a response may still carry this token of a renewal: asked when its headers are written.
+    /// Whether a response may still carry this token of a renewal: asked when its headers are written. Where nobody can tell
+    /// it does not: the old one still works, and the next request is issued another.
     member _.MayHand(id: string, secret: SecretHash, errand) : Task<bool> =
-        task {
-            match! access.Load(id, null, errand, CancellationToken.None) with
-            // Not handed over, the old one still works, and the next request is issued another.
-            | Error _ -> return false
-            | Ok found -> return Plans.mayHand policy access.Now secret found.State
-        }
+        look id errand false (fun now state -> Plans.mayHand policy now secret state)
 
     /// Whether a token of a new or an elevated session still opens it. Where nobody can tell it is handed over: every other
     /// one is dead.
     member _.Stands(id: string, secret: SecretHash, errand) : Task<bool> =
-        task {
-            match! access.Load(id, null, errand, CancellationToken.None) with
-            | Error _ -> return true
-            | Ok found ->
-                let state = Lifecycle.settle policy access.Now found.State
-                let its = Lifecycle.standing secret state
-                return Lifecycle.isLive state && (its.IsCurrent || its.IsOffered || its.IsPredecessor)
-        }
+        look id errand true (fun now state ->
+            let state = Lifecycle.settle policy now state
+            let its = Lifecycle.standing secret state
+            Lifecycle.isLive state && (its.IsCurrent || its.IsOffered || its.IsPredecessor))
 
     /// Whether a session that is over still knows this secret, and its client has begun no other one: asked when the headers
     /// are written that would take the cookie from it.
     member _.IsLeftAlone(id: string, secret: SecretHash, errand) : Task<bool> =
-        task {
-            match! access.Load(id, null, errand, CancellationToken.None) with
-            | Error _ -> return false
-            | Ok found -> return not (Lifecycle.standing secret found.State).IsUnknown
-        }
+        look id errand false (fun _ state -> not (Lifecycle.standing secret state).IsUnknown)
