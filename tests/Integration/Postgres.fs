@@ -9,22 +9,11 @@ open Npgsql
 open Integration.PostgresServer
 open Integration.Relays
 open Integration.World
+open Integration.PostgresRecords
 open Session.Engine
 open Session.Stores.Postgres
 
 let private none = CancellationToken.None
-let private at = DateTimeOffset(2026, 1, 1, 0, 0, 0, TimeSpan.Zero)
-
-let private record id version (subject: string | null) isDurable =
-    let body = ReadOnlyMemory [| 1uy; 2uy; 3uy |]
-    StoredRecord(id, version, RecordKind.Live, at, at.AddHours 1, subject, Random.Shared.NextInt64(), body, isDurable)
-
-let private withStore address table configure (body: ISessionStore -> Task<unit>) =
-    task {
-        use store = openPostgresAt address table configure
-        do! body store
-    }
-
 let private onShared configure body = withStore (shared.Force().Address) (newTable ()) configure body
 
 /// Before the server: what the client sends in one go ends with a Sync, and is one round trip.

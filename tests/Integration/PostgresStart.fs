@@ -12,21 +12,11 @@ open Microsoft.Extensions.DependencyInjection
 open Npgsql
 open Integration.PostgresServer
 open Integration.World
+open Integration.PostgresRecords
 open Session.Engine
 open Session.Stores.Postgres
 
 let private none = CancellationToken.None
-let private at = DateTimeOffset(2026, 1, 1, 0, 0, 0, TimeSpan.Zero)
-
-let private record id version (subject: string | null) isDurable =
-    let body = ReadOnlyMemory [| 1uy; 2uy; 3uy |]
-    StoredRecord(id, version, RecordKind.Live, at, at.AddHours 1, subject, Random.Shared.NextInt64(), body, isDurable)
-
-let private withStore address table configure (body: ISessionStore -> Task<unit>) =
-    task {
-        use store = openPostgresAt address table configure
-        do! body store
-    }
 
 /// The sentence with which a start is refused.
 let private refusal (address: string) table configure =

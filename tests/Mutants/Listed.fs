@@ -21,17 +21,7 @@ type Mutant =
         Line: int
     }
 
-let root =
-    let rec up (folder: string) =
-        if File.Exists(Path.Combine(folder, "Session.slnx")) then
-            folder
-        else
-            match Path.GetDirectoryName folder with
-            | null -> failwith "not inside the repository"
-            | parent -> up parent
-
-    up AppContext.BaseDirectory
-
+let root = Repository.under []
 let private file = Path.Combine(root, "tests", "Mutants", "mutants.txt")
 
 let private keys = [ "file"; "breaks"; "guard"; "tests" ]

@@ -6,14 +6,7 @@ open System.IO
 open System.Text.RegularExpressions
 open Expecto
 
-let rec private rootFrom (folder: DirectoryInfo | null) =
-    match folder with
-    | null -> failtest "No folder above the tests has Session.slnx."
-    | folder when File.Exists(Path.Combine(folder.FullName, "Session.slnx")) -> folder.FullName
-    | folder -> rootFrom folder.Parent
-
-let private root = lazy (rootFrom (DirectoryInfo AppContext.BaseDirectory))
-let private under (path: string) = Path.Combine(root.Force(), path)
+let private under (path: string) = Repository.under [ path ]
 let private page = lazy (File.ReadAllText(under "docs/SECURITY.md"))
 let private stores = lazy (File.ReadAllText(under "docs/STORES.md"))
 
