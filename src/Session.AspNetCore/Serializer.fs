@@ -116,11 +116,11 @@ type JsonSessionSerializer<'T>(info: JsonTypeInfo<'T>, version: int, upcasters: 
                 bytes
 
         member _.Deserialize bytes =
-            let stored, json =
+            let struct (stored, json) =
                 if isVersioned bytes.Span then
-                    BinaryPrimitives.ReadInt32LittleEndian(bytes.Span.Slice 2), bytes.Slice headBytes
+                    struct (BinaryPrimitives.ReadInt32LittleEndian(bytes.Span.Slice 2), bytes.Slice headBytes)
                 else
-                    1, bytes
+                    struct (1, bytes)
 
             try
                 if stored = version then

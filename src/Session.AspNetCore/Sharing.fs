@@ -35,17 +35,24 @@ module internal Sharing =
             feature.Context.AllowCacheStorage <- false
         | _ -> ()
 
-    let private has (headers: StringValues) (name: string) =
-        let isSaid (header: string | null) =
-            match header with
-            | null -> false
-            | header ->
-                header.Split(',', StringSplitOptions.TrimEntries)
-                |> Array.exists (fun part -> part = "*" || part.Equals(name, StringComparison.OrdinalIgnoreCase))
+    let private names (header: string | null) (name: string) =
+        match header with
+        | null -> false
+        | header ->
+            header.Split(',', StringSplitOptions.TrimEntries)
+            |> Array.exists (fun part -> part = "*" || part.Equals(name, StringComparison.OrdinalIgnoreCase))
 
+    let private has (headers: StringValues) (name: string) =
         // What this library has said itself, as it does more than once an answer.
-        (headers.Count = 1 && String.Equals(headers[0], name, StringComparison.Ordinal))
-        || headers.Count > 0 && Seq.exists isSaid headers
+        if headers.Count = 1 && String.Equals(headers[0], name, StringComparison.Ordinal) then
+            true
+        else
+            let mutable isSaid = false
+
+            for i in 0 .. headers.Count - 1 do
+                isSaid <- isSaid || names headers[i] name
+
+            isSaid
 
     let vary (context: HttpContext) (name: string) =
         let headers = context.Response.Headers

@@ -135,14 +135,13 @@ module internal Protocol =
     let private look plan terms run (found: Snapshot) now operation =
         let isTaken (write: Write<'out>) = write.Operation = found.Operation
         let isOverwritten (write: Write<'out>) = found.Version > write.Before.Version + 1L
-        let wasThere (write: Write<'out>) = write.Before.Version > 0L
 
         match List.tryFind isTaken run.Pending, run.Failure with
         | Some write, ValueSome failure -> finish run (Unacknowledged(write, failure))
         | Some write, ValueNone when List.exists Event.mustLast write.Events -> affirm terms run write found operation
         | Some write, ValueNone -> finish run (Stored write)
         | None, ValueSome failure -> finish run (Unsure failure)
-        | None, ValueNone when found.Version = 0L && List.exists wasThere run.Pending ->
+        | None, ValueNone when found.Version = 0L && List.exists (fun write -> write.Before.Version > 0L) run.Pending ->
             finish run (Refused SessionError.NoSession)
         // Taken and overwritten, or never taken: nobody can tell any more, and to decide again might count twice.
         | None, ValueNone when List.exists isOverwritten run.Pending -> finish run (Unsure silence)
@@ -171,6 +170,7 @@ module internal Protocol =
         match answer, run.Sent, run.Affirms with
         | Found(Error error, _, _), _, _ -> refuse run error
         | Found(Ok found, _, operation), _, ValueSome first -> lookAgain terms run first found operation
+        | Found(Ok found, now, operation), _, _ when run.Pending.IsEmpty -> decide plan terms run found now operation
         | Found(Ok found, now, operation), _, _ -> look plan terms run found now operation
         | Answered WriteResult.Written, ValueSome again, ValueSome first ->
             finish run (Stored { first with After = again.After })

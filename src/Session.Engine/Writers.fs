@@ -141,31 +141,31 @@ type internal Lanes() =
         let lane = laneOf id
 
         lock lane (fun () ->
-            let batch = List<Waiter>()
+            let mutable batch = []
 
             match lane.GetValueOrDefault id with
             | null -> ()
             | queue ->
                 let mutable isShared = true
 
-                while isShared && queue.Count > 0 && batch.Count < 64 do
+                while isShared && queue.Count > 0 && batch.Length < 64 do
                     let next = queue.Peek()
 
-                    if batch.Count > 0 && not next.IsShared then
+                    if not batch.IsEmpty && not next.IsShared then
                         isShared <- false
                     else
                         queue.Dequeue() |> ignore
                         isShared <- next.IsShared
 
                         if next.TryTake() then
-                            batch.Add next
+                            batch <- next :: batch
 
-                        isShared <- isShared || batch.Count = 0
+                        isShared <- isShared || batch.IsEmpty
 
-            if batch.Count = 0 then
+            if batch.IsEmpty then
                 lane.Remove id |> ignore
 
-            List.ofSeq batch)
+            List.rev batch)
 
 [<Sealed>]
 type internal Writers(access: StoreAccess) =

@@ -25,6 +25,10 @@ internal sealed class OwnConnections(RedisStoreOptions options) : IAsyncDisposab
         // A request waits for its own deadline, not in a queue for a server that is away.
         settings.BacklogPolicy = BacklogPolicy.FailFast;
         settings.AsyncTimeout = (int)options.OperationTimeout.TotalMilliseconds;
+        // The driver looks for what is overdue so often: a timer for each operation costs more than all of that.
+        settings.HeartbeatInterval = TimeSpan.FromMilliseconds(
+            Math.Clamp(options.OperationTimeout.TotalMilliseconds / 10, 20, 1000)
+        );
         // The driver's own threads are for callers who block the pool's, which nothing here does; each answer would
         // change threads twice more.
         if (!options.UseDedicatedThreads)

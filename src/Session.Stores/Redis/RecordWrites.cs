@@ -32,7 +32,8 @@ internal sealed class RecordWrites(
 
         var connections = waits ? ReplicaWait.CountConnections(db) : null;
         var reply = await records.Insert(db, record).ConfigureAwait(false);
-        if (!reply.HasCome(out var isWritten))
+        var isLate = !reply.HasCome(out var isWritten);
+        if (isLate)
         {
             connections = waits ? ReplicaWait.CountConnections(db) : null;
             if (!await records.IsWritten(db, record).ConfigureAwait(false))
@@ -42,7 +43,8 @@ internal sealed class RecordWrites(
 
         var replicated = Replicated(db, record, isWritten ? connections : null);
         db = route.Database;
-        var isNewlyDue = await link.WithinDeadline(entering).ConfigureAwait(false);
+        // They went with the write, and their answers are as late.
+        var isNewlyDue = !isLate && await link.WithinDeadline(entering).ConfigureAwait(false);
         if (!isWritten)
         {
             await RemoveRefusedEntries(db, record).ConfigureAwait(false);
@@ -116,7 +118,8 @@ internal sealed class RecordWrites(
             reply = await records.Replace(db, record, expected, losing).ConfigureAwait(false);
         }
 
-        if (!reply.HasCome(out var replaced))
+        var isLate = !reply.HasCome(out var replaced);
+        if (isLate)
         {
             connections = waits ? ReplicaWait.CountConnections(db) : null;
             if (!await records.IsWritten(db, record).ConfigureAwait(false))
@@ -128,7 +131,8 @@ internal sealed class RecordWrites(
         var isReplaced = replaced.Answer == ScriptAnswer.Written;
         var replicated = Replicated(db, record, isReplaced ? connections : null);
         db = route.Database;
-        await link.WithinDeadline(entering).ConfigureAwait(false);
+        // They went with the write, and their answers are as late.
+        await link.WithinDeadline(isLate ? indexes.EnterBeforeReplace(db, record) : entering).ConfigureAwait(false);
         if (!isReplaced)
             return ResultOf(replaced.Answer);
 

@@ -156,7 +156,9 @@ internal sealed class RedisLink : IAsyncDisposable, IDisposable
             connection,
             waiting,
             connection.GetDatabase(_options.Database),
-            waiting?.GetDatabase(_options.Database)
+            waiting?.GetDatabase(_options.Database),
+            // The one that waits for replicas gives up later than all else may take.
+            IsTimed: given is null && waiting is null
         );
     }
 
@@ -278,7 +280,9 @@ internal sealed class RedisLink : IAsyncDisposable, IDisposable
         var route = Route;
         try
         {
-            var answer = await work.WaitAsync(_options.OperationTimeout).ConfigureAwait(false);
+            var answer = route is { IsTimed: true }
+                ? await work.ConfigureAwait(false)
+                : await work.WaitAsync(_options.OperationTimeout).ConfigureAwait(false);
             // An answer may have been under way for long: it counts only if it is the primary's.
             if (_watch is { } watch && (route is null || !ReferenceEquals(watch.Route, route)))
                 await RequireSame(watch, route).ConfigureAwait(false);

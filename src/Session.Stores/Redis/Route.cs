@@ -10,12 +10,14 @@ namespace Session.Stores.Redis;
 /// </param>
 /// <param name="Database">The database of the one.</param>
 /// <param name="WaitingDatabase">The database of the other.</param>
+/// <param name="IsTimed">Whether the driver itself gives up an operation in time, as on the connections that the store makes.</param>
 internal sealed record Route(
     string? Primary,
     IConnectionMultiplexer Connection,
     IConnectionMultiplexer? Waiting,
     IDatabase Database,
-    IDatabase? WaitingDatabase
+    IDatabase? WaitingDatabase,
+    bool IsTimed
 )
 {
     /// <summary>The database for a write that waits for its replicas, or for what does not.</summary>
