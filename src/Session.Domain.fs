@@ -20,26 +20,6 @@ namespace Session.Domain
 
 open System
 
-/// The hash of a secret, all that a record knows of it. Compared without a branch: a near miss takes as long as a far one.
-[<Struct; CustomEquality; NoComparison>]
-type SecretHash =
-    { W0: int64
-      W1: int64
-      W2: int64
-      W3: int64 }
-
-    member a.Equals(b: SecretHash) = ((a.W0 ^^^ b.W0) ||| (a.W1 ^^^ b.W1) ||| (a.W2 ^^^ b.W2) ||| (a.W3 ^^^ b.W3)) = 0L
-    override a.Equals(other: obj) = other :? SecretHash && a.Equals(unbox<SecretHash> other)
-    override a.GetHashCode() = int a.W0
-
-    interface IEquatable<SecretHash> with
-        member a.Equals b = a.Equals b
-
-/// What becomes of a session when an old token is presented after its grace.
-type OnReplay =
-    | DestroySession // thief or victim, one of the two holds it
-    | RefuseToken // and report it; the session lives
-
 /// The times of a session's life. All are positive, and idle is not longer than absolute.
 type Policy =
     { Idle: TimeSpan // silence that ends a session (ASVS 7.3.1)
@@ -49,21 +29,6 @@ type Policy =
       Grace: TimeSpan // how long the old token works after a confirmed renewal, and an issued one waits for it
       Retention: TimeSpan // how long a tombstone is kept
       OnReplay: OnReplay }
-
-type ExpiryKind =
-    | Unconfirmed
-    | Idle
-    | Absolute
-
-type DestroyReason =
-    | SignedOut
-    | Revoked
-    | Replayed
-    | Limit
-
-type Ending =
-    | OnPurpose of DestroyReason
-    | ByTime of ExpiryKind
 
 /// A secret that no longer works. By a confirmed renewal: presenting it is a replay, reported once. Otherwise (an
 /// elevation, a lost twin): only outdated. `Until`: a request that had arrived before is no replay.
@@ -93,6 +58,15 @@ type State =
     | Regenerated of Live * Renewal
     | Destroyed of Live * DestroyReason * at: DateTimeOffset
     | Expired of Live * ExpiryKind * at: DateTimeOffset * told: bool // whether the expiry hook has heard of it
+
+    override it.ToString() =
+        match it with
+        | Absent -> "Absent"
+        | Created _ -> "Created"
+        | Active _ -> "Active"
+        | Regenerated _ -> "Regenerated"
+        | Destroyed(_, reason, _) -> String.Concat("Destroyed (", reason, ")")
+        | Expired(_, kind, _, _) -> String.Concat("Expired (", kind, ")")
 
 /// What let a request in. A predecessor's reads and writes data, may end the session, moves no deadline, gets no token.
 type Grant = { Elevations: int; Secret: SecretHash; ByPredecessor: bool; ArrivedAt: DateTimeOffset }
@@ -125,15 +99,6 @@ type Event =
     | HasExpired of ExpiryKind * at: DateTimeOffset
     | WasTold
     | WasLeft
-
-type Refusal =
-    | NoSession // there is no session under this id
-    | Exists // there is one already
-    | Guess // not a secret of this session
-    | Outdated // an elevation or a renewal came between; or a predecessor asks for what needs the new token
-    | Over of Ending * at: DateTimeOffset // the session has ended: how, and when
-    | Conflict // another write came first
-    | NotDue // it is not time for that
 
 type Standing =
     | Current // the confirmed one
@@ -287,6 +252,10 @@ module Lifecycle =
         | (WasCreated _ | WasConfirmed | RenewalIssued _ | RenewalConfirmed _ | GraceEnded _ | HasExpired _ | WasTold),
           (Absent | Created _ | Active _ | Regenerated _ | Destroyed _ | Expired _)
         | (WasDestroyed _ | WasLeft), (Absent | Created _ | Active _ | Regenerated _ | Destroyed _ | Expired _) -> state
+
+    /// What becomes of a state by these events; and what they have made of nothing.
+    let fold (state: State) (events: Event seq) : State = Seq.fold evolve state events
+    let replay (events: Event seq) : State = fold initial events
 
     let private present policy now over arrived secret state =
         match standing secret state, over, state with

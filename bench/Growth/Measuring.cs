@@ -24,11 +24,17 @@ internal sealed class Measuring(Scale scale)
             await ByCountAsync(store);
             await BySizeAsync(store);
             await ByClientsAsync(store);
-            _hot.Add(await HotSession.MeasureAsync(store, 1, scale.Time));
-            if (store != "memory")
-                _hot.Add(await HotSession.MeasureAsync(store, 4, scale.Time));
+            await HotAsync(store);
         }
         return new GrowthFigures(await Machine.SayAsync(), _operations, _footprints, _sweeps, _hot, _missing);
+    }
+
+    /// <summary>Many clients on one session alone.</summary>
+    public async Task HotAsync(string store)
+    {
+        _hot.Add(await HotSession.MeasureAsync(store, 1, scale.Time));
+        if (store != "memory")
+            _hot.Add(await HotSession.MeasureAsync(store, 4, scale.Time));
     }
 
     private async Task ByCountAsync(string store)

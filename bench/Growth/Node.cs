@@ -42,15 +42,23 @@ internal sealed class Node
             throw new InvalidOperationException($"{error}");
     }
 
-    /// <summary>Null, or why the update was refused.</summary>
+    /// <summary>Null, or why the update was refused. As a request's: those that come at once share a write.</summary>
     public async Task<SessionError?> TryUpdateAsync(string token, Func<byte[], byte[]> update)
     {
-        var answer = await _engine.Update(
+        var answer = await _engine.Requests.Update(
             await ReadAsync(token),
-            FuncConvert.FromFunc((byte[] data) => FSharpResult<byte[], SessionError>.NewOk(update(data))),
+            FuncConvert.FromFunc(
+                (byte[] data) => FSharpResult<(byte[], bool), SessionError>.NewOk((update(data), true))
+            ),
+            _engine.NewErrand(),
             CancellationToken.None
         );
-        return answer.IsOk ? null : answer.ErrorValue;
+        return answer switch
+        {
+            Reply<(Opened, bool)>.Failed failed => failed.Item,
+            Reply<(Opened, bool)>.Partly partly => partly.Item2,
+            _ => null,
+        };
     }
 
     /// <summary>The first write of a visitor, and the first request with the new token.</summary>

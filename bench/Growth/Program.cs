@@ -1,4 +1,5 @@
-// Growth [--quick]   how the cost of a session grows: with their number, their size, the clients at once
+// Growth [--quick]     how the cost of a session grows: with their number, their size, the clients at once
+// Growth --hot STORE   one session that many update at once, on the screen alone
 using System.Globalization;
 using Bench.Growth;
 using Bench.Shared;
@@ -7,6 +8,11 @@ CultureInfo.CurrentCulture = CultureInfo.InvariantCulture;
 Leftovers.Watch();
 var quick = args.Contains("--quick");
 var scale = quick ? Scale.Quick : Scale.Full;
+if (args is ["--hot", var store])
+{
+    await new Measuring(scale).HotAsync(store);
+    return 0;
+}
 using var workshop = new Workshop(quick);
 var file = Path.Combine(workshop.Fragments, "growth.json");
 if (!args.Contains("--render"))

@@ -44,7 +44,11 @@ public class Sealing
             .Result.ResultValue.Issued!.Value;
         _token = Token.tryParse(engine.Hasher, issued.Reveal()).Value;
         _sealed = ((ISessionStore)store).Load(issued.Id, CancellationToken.None).Result!;
-        _records = new Session.Engine.Records(engine.Settings, NullLogger.Instance);
+        _records = new Session.Engine.Records(
+            RulesModule.ofPolicy(engine.Settings.Policy),
+            engine.Settings,
+            NullLogger.Instance
+        );
         if (!Open().ResultValue.IsOpen)
             throw new InvalidOperationException("The sealed data does not open.");
     }

@@ -52,6 +52,8 @@ internal sealed record Target(
                 "builtin-redis"
             ),
             Rate(results, "Redis, read", "ours-redis", "express", "read", 4, "builtin-redis"),
+            Rate(results, "HttpContext.Session on Redis, read", "compat-redis", "builtin-redis", "read", 2),
+            Rate(results, "HttpContext.Session on Redis, write", "compat-redis", "builtin-redis", "write", 2),
             Commands(results, "Redis", "read", 1),
             Commands(results, "Redis", "write", 2),
             Commands(results, "Redis", "plain", 0),

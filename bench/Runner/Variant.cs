@@ -45,6 +45,7 @@ internal sealed record Variant(
         ),
         new("ours-redis", "this library, Redis", Store.Redis, Role.Ours),
         new("builtin-redis", "Microsoft.AspNetCore.Session, Redis", Store.Redis),
+        new("compat-redis", "HttpContext.Session on this library, Redis", Store.Redis, Role.Ours),
         new("express", "express-session and connect-redis on Node", Store.Redis, OnNode: true),
         new(
             "postgres-bare",

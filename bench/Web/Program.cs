@@ -66,6 +66,12 @@ switch (variant)
     case "ours-postgres":
         Ours(sessions => sessions.UsePostgres(place));
         break;
+    case "compat-redis":
+        // Two lines of `builtin-redis` changed, and the cookie for plain HTTP.
+        builder
+            .Services.AddSessionCompatibility(o => o.Cookie.SecurePolicy = CookieSecurePolicy.SameAsRequest)
+            .UseRedis(redis);
+        break;
     case "builtin-memory":
         builder.Services.AddDistributedMemoryCache();
         builder.Services.AddSession();
@@ -97,9 +103,13 @@ if (variant.StartsWith("ours"))
     app.MapGet("/read", (Session<Cart> s) => Of(s.Data!));
     app.MapGet("/write", async (Session<Cart> s) => Of(await s.UpdateAsync(c => c! with { Changes = c.Changes + 1 })));
 }
-else if (variant.StartsWith("builtin"))
+else if (variant.StartsWith("builtin") || variant == "compat-redis")
 {
-    app.UseSession();
+    if (variant == "compat-redis")
+        app.UseSessionCompatibility();
+    else
+        app.UseSession();
+
     app.MapGet(
         "/new",
         async (HttpContext http) =>

@@ -20,7 +20,8 @@ let private folder =
 
 /// What no run of these tests shows.
 let private never =
-    [ "What no test can show: <a href=\"../../docs/SECURITY.md\">docs/SECURITY.md</a> says what is not defended."
+    [ "The exploration walks the lifecycle and the loop that ship, and the simulation everything from the middleware to the port of the store; what is around them there is written for the test: store, network, clocks, chance, browsers, and in the exploration the plans of a request, a sweeper and a limit."
+      "What no test can show: <a href=\"../../docs/SECURITY.md\">docs/SECURITY.md</a> says what is not defended."
       "The time that an answer takes: hashes are compared without a branch, and nothing measures it." ]
 
 let private tile (number: string) (what: string) = classed "div" "tile" (tag "b" number + escape what)

@@ -28,6 +28,8 @@ type Run =
       Exploration: Part
       Simulation: Part
       Facade: Part
+      FSharp: Part
+      Analyzers: Part
       Data: Part
       Bugs: Part
       Branches: Part
@@ -38,6 +40,8 @@ type Run =
           run.Exploration
           run.Simulation
           run.Facade
+          run.FSharp
+          run.Analyzers
           run.Data
           run.Bugs
           run.Branches
@@ -70,6 +74,8 @@ let load (folder: string) =
       Exploration = part "exploration" "Exploration" "exploration.json"
       Simulation = part "simulation" "Simulation" "simulation.json"
       Facade = part "facade" "The C# face" "facade.json"
+      FSharp = part "fsharp" "The F# face" "fsharp.json"
+      Analyzers = part "analyzers" "Analyzers" "analyzers.json"
       Data = part "data" "Session data" "data.json"
       Bugs = part "mutants" "Seeded bugs" "mutants.json"
       Branches = part "coverage" "Branches of the lifecycle" "branches.json"
@@ -83,6 +89,8 @@ let private resultsHold (part: Part) json =
     | "properties"
     | "simulation"
     | "facade"
+    | "fsharp"
+    | "analyzers"
     | "data" -> list "properties" json |> List.forall held
     | "exploration" ->
         list "scopes" json
@@ -118,6 +126,10 @@ let summary part =
             $"""{all.Length} properties and examples, {count (all |> List.sumBy (number "cases"))} histories and cases, seed {number "seed" json}"""
         | "facade" ->
             $"""{(list "properties" json).Length} tests of the C# face and the pipeline, by themselves and over HTTP"""
+        | "fsharp" ->
+            $"""{(list "properties" json).Length} tests of the F# face: reach, frameworks, what compiles and what does not"""
+        | "analyzers" ->
+            $"""{(list "properties" json).Length} cases that an application's compiler finds, or leaves alone"""
         | "data" ->
             $"""{(list "properties" json).Length} tests of made up types, kinds of losses and types that changed, seed {number "seed" json}"""
         | "exploration" ->

@@ -125,6 +125,25 @@ let exploration (json: JsonElement) =
                       |> String.concat ", "
                       |> escape ] ] ]
 
+/// How many bugs there are of each file, and which tests found them.
+let private perFile (json: JsonElement) =
+    let byFile = list "mutants" json |> List.groupBy (text "file") |> List.sortBy fst
+
+    let finders bugs =
+        bugs
+        |> List.filter (fun bug -> text "verdict" bug = "killed")
+        |> List.countBy (tryText "suite")
+        |> List.sortByDescending snd
+        |> List.map (fun (suite, n) -> $"{escape suite} ({n})")
+        |> String.concat ", "
+
+    folded
+        true
+        $"{byFile.Length} files have seeded bugs"
+        (table
+            [ "file"; "bugs"; "found by the tests of" ]
+            [ for file, bugs in byFile -> [ code file; string bugs.Length; finders bugs ] ])
+
 let bugs (json: JsonElement) =
     let found = Bugs.ofRun (Some json)
 
@@ -157,7 +176,9 @@ let bugs (json: JsonElement) =
              + tag "td" (if it.Story.IsEmpty then "" else "story"))
 
     lines
-        [ "<p>Each is one change of the source, built aside; the properties have to find it (1,000 histories each, seed 1), and against a guard of the renewal the exploration has to tell a story. A column is an invariant, a row a bug:<span class=\"key hit\"></span>a property of that invariant found it<span class=\"key alone\"></span>and no other invariant's did.</p>"
+        [ "<p>Each is one change of the source, built aside; the tests of its part have to find it, and against a guard of the renewal the exploration has to tell a story. Whoever found it the last time is asked first, and about one bug of each invariant all are. They were chosen by those who know the tests: that all are found says less than a bug of somebody who does not.</p>"
+          perFile json
+          "<p>A column is an invariant, a row a bug:<span class=\"key hit\"></span>a property of that invariant found it<span class=\"key alone\"></span>and no other invariant's did.</p>"
           "<table class=\"matrix\"><thead><tr><th>bug</th><th></th>"
           + ([ for n in 1..18 -> tag "th" (link $"i{n}" (string n)) ] |> String.concat "")
           + "<th>other tests</th><th>exploration</th></tr></thead><tbody>"

@@ -89,7 +89,7 @@ let private lifecycle () =
           "token, whether that was a predecessor, and when the request arrived. What a request writes counts as activity as of its"
       yield "arrival. Without a grant an operator, a limit or another device acts: nobody was active."
       yield ""
-      yield! Source.casesTable "src/Session.Domain.fs" "Refusal" "refusal"
+      yield! Source.casesTable "src/Session.Words.fs" "Refusal" "refusal"
       yield ""
       yield "## Every state and command"
       yield ""
@@ -126,10 +126,16 @@ let private lifecycle () =
           "- *exploration* (`./test exploration`): every world that can be reached within bounds (browsers, a thief, nodes with wrong clocks,"
       yield
           "  crashes, lost answers). A property marked ◆ is required of every decision in it, and the sentences quoted are how a story"
-      yield "  against an invariant would end (`Worlds.fs`)"
+      yield
+          "  against an invariant would end (`Worlds.fs`). The lifecycle and the loop are those that ship; the store, the network, the"
+      yield "  clocks and the short plans of requests and sweepers are written for it"
+      yield
+          "- *simulation* (`./test simulation`): hours of a fleet in virtual time, everything from the middleware to the port of the store"
+      yield
+          "  as it ships; a naive model judges each step (`tests/Simulation/Judge.fs`), and prints the seed of what it finds"
       yield
           "- *seeded bugs* (`./test mutants`; `tests/Mutants/mutants.txt`): each has to be found; for each invariant there is one that no"
-      yield "  other invariant's property finds"
+      yield "  other invariant's property finds. They were chosen by those who know the tests"
       yield ""
       yield! Sections.invariants ()
       yield ""

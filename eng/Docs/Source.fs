@@ -83,8 +83,10 @@ let casesTable name union (title: string) =
 
 /// What is said about each file on the auditor's way.
 let readingOrder =
-    [ "src/Session.Domain.fs", "words, states, commands, events, refusals; `evolve`, `decide`"
+    [ "src/Session.Words.fs", "the words for ends and refusals; a secret's hash"
+      "src/Session.Domain.fs", "states, commands, events; `evolve`, `decide`"
       "src/Session.Engine/Store.fs", "what a store promises: the comments are the specification"
+      "src/Session.Engine/Rules.fs", "the policy of one session, where its data says itself when it is over"
       "src/Session.Engine/Token.fs", "secrets and tokens: minted, hashed, parsed"
       "src/Session.Engine/Codec.fs", "a state as bytes, and back: the one decoder"
       "src/Session.Engine/Sealing.fs", "data under keys that only its client has"

@@ -1,83 +1,43 @@
-/// A small message board in Giraffe's style: the native F# API of the sessions, composed by >=>.
+/// A small message board as plain ASP.NET Core endpoints: the native F# API of the sessions, and no framework besides.
 module Board
 
 open System
 open System.Collections.Concurrent
+open System.IO
 open System.Net
 open System.Threading.Tasks
 open Microsoft.AspNetCore.Builder
 open Microsoft.AspNetCore.Http
+open Microsoft.Extensions.Configuration
 open Microsoft.Extensions.DependencyInjection
 open Microsoft.Extensions.Hosting
+open Microsoft.Extensions.Logging
 open Session.AspNetCore
-open Session.Stores.Sqlite
 
-// ------------------------------------------------------------ exactly as Giraffe has them
-
-type HttpFuncResult = Task<HttpContext option>
-type HttpFunc = HttpContext -> HttpFuncResult
-type HttpHandler = HttpFunc -> HttpFunc
-
-let compose (first: HttpHandler) (second: HttpHandler) : HttpHandler = fun final -> final |> second |> first
-let (>=>) = compose
-let skipPipeline: HttpFuncResult = Task.FromResult None
-let earlyReturn: HttpFunc = Some >> Task.FromResult
-
-let rec private chooseFunc (funcs: HttpFunc list) : HttpFunc =
-    fun context ->
-        task {
-            match funcs with
-            | [] -> return None
-            | first :: rest ->
-                match! first context with
-                | Some context -> return Some context
-                | None -> return! chooseFunc rest context
-        }
-
-let choose (handlers: HttpHandler list) : HttpHandler =
-    fun next -> chooseFunc (handlers |> List.map (fun handler -> handler next))
-
-let private when' predicate : HttpHandler = fun next context -> if predicate context then next context else skipPipeline
-
-let GET: HttpHandler = when' (fun context -> HttpMethods.IsGet context.Request.Method)
-let POST: HttpHandler = when' (fun context -> HttpMethods.IsPost context.Request.Method)
-let route (path: string) : HttpHandler = when' (fun context -> context.Request.Path.Equals(PathString path))
-
-let setStatusCode (code: int) : HttpHandler =
-    fun next context ->
-        context.Response.StatusCode <- code
-        next context
-
-let text (body: string) : HttpHandler =
-    fun _ context ->
-        task {
-            context.Response.ContentType <- "text/plain; charset=utf-8"
-            do! context.Response.WriteAsync body
-            return Some context
-        }
-
-let html (body: string) : HttpHandler =
-    fun _ context ->
-        task {
-            context.Response.ContentType <- "text/html; charset=utf-8"
-            do! context.Response.WriteAsync body
-            return Some context
-        }
-
-let seeOther (path: string) : HttpHandler =
-    fun _ context ->
-        context.Response.StatusCode <- 303
-        context.Response.Headers.Location <- path
-        earlyReturn context
-
-// ------------------------------------------------------------ the session data
+// ------------------------------------------------------------ what a session keeps
 
 /// Whoever reads, and whoever writes.
 type Visitor =
     | Reader
     | Author of name: string
 
-type Visit = { Visitor: Visitor; Posts: int }
+type Visit = { Visitor: Visitor; Posts: int; Last: DateTimeOffset option }
+
+let newVisit = { Visitor = Reader; Posts = 0; Last = None }
+
+/// Why somebody may not post.
+type NoPost =
+    | NotSignedIn
+    | TooSoon of left: TimeSpan
+
+/// The rule of the board: authors write, and not more often than every two seconds.
+let countPost now visit =
+    match visit with
+    | Some({ Visitor = Author _; Last = Some last }) when now < last + TimeSpan.FromSeconds 2L ->
+        Error(TooSoon(last + TimeSpan.FromSeconds 2L - now))
+    | Some({ Visitor = Author _ } as visit) -> Ok { visit with Posts = visit.Posts + 1; Last = Some now }
+    | Some { Visitor = Reader }
+    | None -> Error NotSignedIn
 
 // ------------------------------------------------------------ the board
 
@@ -85,111 +45,168 @@ type Message = { Author: string; Text: string; At: DateTimeOffset }
 
 let messages = ConcurrentQueue<Message>()
 
-let private field (name: string) most (context: HttpContext) =
+// ------------------------------------------------------------ answers
+
+let say status (sentence: string) (ctx: HttpContext) : Task =
+    ctx.Response.StatusCode <- status
+    ctx.Response.WriteAsync sentence
+
+let seeOther (path: string) (ctx: HttpContext) : Task =
+    ctx.Response.StatusCode <- 303
+    ctx.Response.Headers.Location <- path
+    Task.CompletedTask
+
+/// Goes there, or answers with the error as the library's own middleware would.
+let goTo path result =
+    match result with
+    | Ok _ -> seeOther path
+    | Error error -> SessionEndpoint.failed error
+
+let field (name: string) most (ctx: HttpContext) =
     task {
-        if not context.Request.HasFormContentType then
+        if not ctx.Request.HasFormContentType then
             return None
         else
-            let! form = context.Request.ReadFormAsync()
+            let! form = ctx.Request.ReadFormAsync()
             let value = (string form[name]).Trim()
             return if value = "" || value.Length > most then None else Some value
     }
 
-/// A failed operation as an answer: the words of the library's own middleware.
-let failed (error: SessionError) : HttpHandler =
-    let struct (status, sentence) = SessionFailure.describe error
-    setStatusCode status >=> text sentence
+let badRequest = say 400 "A name has 1 to 40 characters, a message 1 to 280."
 
-let badRequest: HttpHandler = setStatusCode 400 >=> text "A name has 1 to 40 characters, a message 1 to 280."
+// ------------------------------------------------------------ pages
 
-let signIn: HttpHandler =
-    fun next context ->
-        task {
-            match! field "name" 40 context with
-            | None -> return! badRequest next context
-            | Some name ->
-                match! Session.signIn name { Visitor = Author name; Posts = 0 } context with
-                | Ok _ -> return! seeOther "/" next context
-                | Error error -> return! failed error next context
-        }
+let encode (value: string) = WebUtility.HtmlEncode value
 
-let signOut: HttpHandler =
-    fun next context ->
-        task {
-            match! Session.destroy<Visit> context with
-            | Ok() -> return! seeOther "/" next context
-            | Error error -> return! failed error next context
-        }
+let page (body: string) (ctx: HttpContext) : Task =
+    ctx.Response.ContentType <- "text/html; charset=utf-8"
 
-let post (visit: Visit) : HttpHandler =
-    fun next context ->
-        task {
-            let! message = field "text" 280 context
+    ctx.Response.WriteAsync
+        $"""<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Board</title><style>body{{font:16px/1.5 system-ui;max-width:40rem;margin:2rem auto;padding:0 1rem;color-scheme:light dark}}input,button{{font:inherit;padding:.3rem .6rem}}li{{margin:.5rem 0}}small{{opacity:.7}}</style></head>
+<body><h1>Board</h1>{body}</body></html>"""
 
-            match message, visit.Visitor with
-            | None, _ -> return! badRequest next context
-            | Some _, Reader -> return! (setStatusCode 403 >=> text "Sign in to write.") next context
-            | Some body, Author name ->
-                let count visit =
-                    match visit with
-                    | Some visit -> { visit with Posts = visit.Posts + 1 }
-                    | None -> { Visitor = Reader; Posts = 0 }
+let said () =
+    messages
+    |> Seq.rev
+    |> Seq.truncate 100
+    |> Seq.map (fun it -> $"<li><b>{encode it.Author}</b> {encode it.Text} <small>{it.At:u}</small></li>")
+    |> String.concat ""
 
-                match! Session.update count context with
-                | Error error -> return! failed error next context
-                | Ok _ ->
-                    messages.Enqueue { Author = name; Text = body; At = DateTimeOffset.UtcNow }
+let home (ctx: HttpContext) : Task =
+    task {
+        let! visit = Session.tryGet<Visit> ctx
+        let! origin = Session.origin<Visit> ctx
 
-                    return! seeOther "/" next context
-        }
-
-let private page (visit: Visit option) =
-    let encode (value: string) = WebUtility.HtmlEncode value
-
-    let said =
-        messages
-        |> Seq.rev
-        |> Seq.truncate 100
-        |> Seq.map (fun message ->
-            $"<li><b>{encode message.Author}</b> {encode message.Text} <small>{message.At:u}</small></li>")
-        |> String.concat ""
-
-    let form =
-        match visit with
-        | Some { Visitor = Author name; Posts = posts } ->
-            $"""<p>Signed in as <b>{encode name}</b>, {posts} posts in this session.</p>
+        let form =
+            match visit with
+            | Some { Visitor = Author name; Posts = posts } ->
+                $"""<p>Signed in as <b>{encode name}</b>, {posts} posts in this session. <a href="/devices">Devices</a></p>
 <form method="post" action="/post"><label>Message <input name="text" maxlength="280" required></label> <button>Post</button></form>
 <form method="post" action="/sign-out"><button>Sign out</button></form>"""
-        | Some { Visitor = Reader }
-        | None ->
-            """<form method="post" action="/sign-in"><label>Name <input name="name" maxlength="40" required></label> <button>Sign in</button></form>"""
+            | Some { Visitor = Reader }
+            | None ->
+                """<form method="post" action="/sign-in"><label>Name <input name="name" maxlength="40" required></label> <button>Sign in</button></form>"""
 
-    $"""<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Board</title><style>body{{font:16px/1.5 system-ui;max-width:40rem;margin:2rem auto;padding:0 1rem;color-scheme:light dark}}input,button{{font:inherit;padding:.3rem .6rem}}li{{margin:.5rem 0}}small{{opacity:.7}}</style></head>
-<body><h1>Board</h1>{form}<ul>{said}</ul></body></html>"""
+        let hint = if origin = Session.Origin.Expired then "<p>Your session has expired.</p>" else ""
+        return! page $"{hint}{form}<ul>{said ()}</ul>" ctx
+    }
 
-let home: HttpHandler =
-    fun next context ->
-        task {
-            let! visit = Session.tryGet<Visit> context
-            return! html (page visit) next context
-        }
+let devices (subject: string) (ctx: HttpContext) : Task =
+    task {
+        let! here = Session.tryId<Visit> ctx
 
-let whoAmI (visit: Visit) : HttpHandler =
+        match! Sessions.list<Visit> subject ctx with
+        | Error error -> return! SessionEndpoint.failed error ctx
+        | Ok found ->
+            let row (it: Session.Info) =
+                let name = if Some it.Id = here then "this one" else it.State.ToString()
+
+                $"""<li>{name}, last seen {it.LastSeen:u} <form method="post" action="/devices/{it.Id}/end"><button>End</button></form></li>"""
+
+            let rows = found |> List.map row |> String.concat ""
+
+            return!
+                page
+                    $"""<ul>{rows}</ul><form method="post" action="/devices/end-others"><button>End all others</button></form>"""
+                    ctx
+    }
+
+// ------------------------------------------------------------ what can be done
+
+let signIn (ctx: HttpContext) : Task =
+    task {
+        match! field "name" 40 ctx with
+        | None -> return! badRequest ctx
+        | Some name ->
+            let! signedIn = Session.signIn name { newVisit with Visitor = Author name } ctx
+            return! goTo "/" signedIn ctx
+    }
+
+let signOut (ctx: HttpContext) : Task =
+    task {
+        let! ended = Session.destroy<Visit> ctx
+        return! goTo "/" ended ctx
+    }
+
+let post (ctx: HttpContext) : Task =
+    task {
+        let now = DateTimeOffset.UtcNow
+        let! text = field "text" 280 ctx
+        let! author = Session.subject<Visit> ctx
+
+        match text, author with
+        | None, _ -> return! badRequest ctx
+        | Some _, None -> return! say 403 "Sign in to write." ctx
+        | Some text, Some author ->
+            match! Session.tryUpdate (countPost now) ctx with
+            | Ok _ ->
+                messages.Enqueue { Author = author; Text = text; At = now }
+                return! seeOther "/" ctx
+            | Error(UpdateError.Declined NotSignedIn) -> return! say 403 "Sign in to write." ctx
+            | Error(UpdateError.Declined(TooSoon left)) -> return! say 429 $"Wait {left.TotalSeconds:F1} seconds." ctx
+            | Error(UpdateError.Failed error) -> return! SessionEndpoint.failed error ctx
+    }
+
+let endDevice (ctx: HttpContext) : Task =
+    task {
+        match! Sessions.findOwn<Visit> (string ctx.Request.RouteValues["id"]) ctx with
+        | Error error -> return! SessionEndpoint.failed error ctx
+        | Ok None -> return! say 404 "There is no such device of yours." ctx
+        | Ok(Some mine) ->
+            let! ended = Sessions.destroy<Visit> mine.Id ctx
+            return! goTo "/devices" ended ctx
+    }
+
+let endOthers (subject: string) (ctx: HttpContext) : Task =
+    task {
+        match! Session.tryId<Visit> ctx with
+        | None -> return! seeOther "/" ctx
+        | Some here ->
+            let! ended = Sessions.destroyAllBut<Visit> here subject ctx
+            return! goTo "/devices" ended ctx
+    }
+
+let whoAmI (visit: Visit) =
     match visit.Visitor with
-    | Author name -> text name
-    | Reader -> text "a reader"
+    | Author name -> say 200 name
+    | Reader -> say 200 "a reader"
 
-let notSignedIn: HttpHandler = setStatusCode 401 >=> text "Sign in first."
+// ------------------------------------------------------------ the program
 
-let webApp: HttpHandler =
-    choose
-        [ GET >=> route "/" >=> home
-          GET >=> route "/me" >=> Giraffe.requireSession<Visit> notSignedIn >=> Giraffe.withSession whoAmI
-          POST >=> route "/sign-in" >=> signIn
-          POST >=> route "/sign-out" >=> signOut
-          POST >=> route "/post" >=> Giraffe.requireSession<Visit> notSignedIn >=> Giraffe.withSession post
-          setStatusCode 404 >=> text "There is no such page." ]
+let tell (event: SessionEvent<Visit>) (services: IServiceProvider) : Task =
+    let log = services.GetRequiredService<ILogger<Visit>>()
+    log.LogInformation("{Subject}: {Event}", defaultArg event.Facts.Subject "nobody", event)
+    Task.CompletedTask
+
+let settings (builder: WebApplicationBuilder) settings =
+    { settings with
+        IdleTimeout = TimeSpan.FromMinutes 20L
+        HearsExpiry = true
+        // Plain HTTP on the developer's machine only.
+        SecurePolicy =
+            if builder.Environment.IsDevelopment() then CookieSecurePolicy.SameAsRequest else CookieSecurePolicy.Always }
+    |> SessionConfiguration.apply (builder.Configuration.GetSection "Session")
 
 [<EntryPoint>]
 let main args =
@@ -198,28 +215,24 @@ let main args =
     if String.IsNullOrEmpty builder.Configuration["urls"] then
         builder.WebHost.UseSetting("urls", "http://127.0.0.1:5081") |> ignore
 
-    let sessions =
-        builder.Services.AddSession<Visit>(fun settings ->
-            { settings with
-                IdleTimeout = TimeSpan.FromMinutes 20L
-                // Plain HTTP on the developer's machine only.
-                SecurePolicy =
-                    if builder.Environment.IsDevelopment() then
-                        CookieSecurePolicy.SameAsRequest
-                    else
-                        CookieSecurePolicy.Always })
-
-    sessions.UseSqlite(IO.Path.Combine(builder.Environment.ContentRootPath, "sessions.db")) |> ignore
+    builder.Services
+        .AddSession<Visit>(settings builder, onEvent = tell)
+        .UseSqlite(Path.Combine(builder.Environment.ContentRootPath, "sessions.db"))
+    |> ignore
 
     let app = builder.Build()
     app.UseSession<Visit>() |> ignore
+    let get (path: string) (handler: HttpContext -> Task) = app.MapGet(path, RequestDelegate handler) |> ignore
+    let form (path: string) (handler: HttpContext -> Task) = app.MapPost(path, RequestDelegate handler) |> ignore
+    let toSignIn = say 401 "Sign in first."
 
-    app.Run(fun context ->
-        task {
-            let! _ = webApp earlyReturn context
-            return ()
-        }
-        :> Task)
-
+    get "/" home
+    get "/me" (SessionEndpoint.withSessionOr toSignIn whoAmI)
+    get "/devices" (SessionEndpoint.withSubjectOr<Visit> toSignIn devices)
+    form "/sign-in" signIn
+    form "/sign-out" signOut
+    form "/post" post
+    form "/devices/{id}/end" (SessionEndpoint.requireSignInOr<Visit> toSignIn endDevice)
+    form "/devices/end-others" (SessionEndpoint.withSubjectOr<Visit> toSignIn endOthers)
     app.Run()
     0

@@ -1,4 +1,8 @@
+using System.Security.Claims;
 using System.Text.RegularExpressions;
+using Microsoft.AspNetCore.Antiforgery;
+using Microsoft.AspNetCore.Http.HttpResults;
+using Microsoft.AspNetCore.Mvc;
 using Session.CSharp;
 using Shop;
 
@@ -33,6 +37,17 @@ _ = (Environment.GetEnvironmentVariable("SHOP_STORE") ?? "sqlite") switch
     ),
 };
 
+// HttpContext.User, RequireAuthorization and the way to the login page, from the same session.
+builder
+    .Services.AddAuthentication()
+    .AddSession<Cart>(o =>
+    {
+        o.Claims = (_, cart) => cart.Role is { } role ? [new Claim(ClaimTypes.Role, role)] : [];
+        o.LoginPath = "/signin";
+    });
+builder.Services.AddAuthorizationBuilder().AddPolicy("Operators", policy => policy.RequireRole("admin"));
+builder.Services.AddAntiforgery();
+
 var app = builder.Build();
 
 app.Use(
@@ -46,6 +61,9 @@ app.Use(
 app.UseDefaultFiles();
 app.UseStaticFiles();
 app.UseSession<Cart>();
+app.UseAuthentication();
+app.UseAuthorization();
+app.UseAntiforgery();
 
 app.MapGet("/plain", () => "hello");
 
@@ -59,49 +77,81 @@ app.MapPost(
 
 app.MapGet("/cart", (Session<Cart> session) => CartView.Of(session.Data));
 
+// People sign in on this page. The form's token belongs to their browser; one that another site has them send is refused.
+app.MapGet("/signin", (HttpContext context, IAntiforgery forms) => LoginPage.Show(context, forms));
+app.MapPost(
+    "/signin",
+    async (
+        [FromForm] string? user,
+        [FromForm] string? role,
+        [FromQuery] string? returnUrl,
+        Session<Cart> session,
+        HttpContext context,
+        IAntiforgery forms
+    ) =>
+    {
+        var login = new Login(user?.Trim(), role);
+        if (login.Error is { } error)
+            return LoginPage.Show(context, forms, error);
+
+        await login.SignInAsync(session, context.Request);
+        return Results.LocalRedirect(RedirectHttpResult.IsLocalUrl(returnUrl) ? returnUrl! : "/");
+    }
+);
+
+// Programs sign in by JSON, which no form can send.
 app.MapPost(
     "/login",
-    async (Login login, Session<Cart> session) =>
+    async (Login login, Session<Cart> session, HttpRequest request) =>
     {
-        if (login.User is not { Length: > 0 and <= 100 } user || login.Role is { Length: > 40 })
-            return Results.BadRequest(new { error = "A user name has 1 to 100 characters, a role at most 40." });
+        if (login.Error is { } error)
+            return Results.BadRequest(new { error });
 
-        await session.SignInAsync(user, (session.Data ?? Cart.Empty) with { Role = login.Role ?? "customer" });
+        await login.SignInAsync(session, request);
         return Results.Ok(new Success(true));
     }
 );
 
-app.MapGet(
+// Whoever is not signed in is sent to the login page, and comes back.
+app.MapGet("/account", () => Results.LocalRedirect("/#account")).RequireAuthorization();
+
+// What the page's script asks for: a 401 in place of the way to the login page.
+var account = app.MapGroup("").RequireAuthorization().DisableCookieRedirect();
+
+account.MapGet(
     "/profile",
-    (Session<Cart> session) =>
-        session is { Subject: { } user, Data: { } cart }
-            ? Results.Ok(new Profile(user, cart.Role, cart.Items))
-            : Results.Unauthorized()
+    (Session<Cart> session) => new Profile(session.Subject!, session.Data!.Role, session.Data.Items)
 );
 
-app.MapGet(
+account.MapGet(
     "/sessions",
     async (Session<Cart> session, SessionManager<Cart> manager, CancellationToken cancel) =>
     {
-        if (session.Subject is not { } user)
-            return Results.Unauthorized();
-
         var devices = new List<Device>();
-        await foreach (var device in manager.ListAsync(user, cancel))
+        await foreach (var device in manager.ListAsync(session.Subject!, cancel))
             devices.Add(new(device.Id.Value, device.CreatedAt, device.LastSeen, device.Id == session.Id));
 
-        return Results.Ok(devices.OrderByDescending(device => device.LastSeen));
+        return devices.OrderByDescending(device => device.LastSeen);
     }
 );
 
-app.MapDelete(
+// Open until the session ends, wherever that happens: the page in another browser shows it at once.
+account
+    .MapGet(
+        "/events",
+        (Session<Cart> session, CancellationToken cancel) => TypedResults.ServerSentEvents(Life.Of(session, cancel))
+    )
+    .NoTouch();
+
+account.MapDelete(
     "/sessions/{id}",
     async (string id, Session<Cart> session, SessionManager<Cart> manager, CancellationToken cancel) =>
     {
-        if (session.Subject is not { } user)
-            return Results.Unauthorized();
-
-        if (!SessionId.TryParse(id, out var target) || (await manager.FindAsync(target, cancel))?.Subject != user)
+        // Whoever knows an id may not end it for that.
+        if (
+            !SessionId.TryParse(id, out var target)
+            || (await manager.FindAsync(target, cancel))?.Subject != session.Subject
+        )
             return Results.NotFound();
 
         if (target == session.Id)
@@ -110,6 +160,17 @@ app.MapDelete(
             await manager.DestroySessionAsync(target, cancel);
 
         return Results.NoContent();
+    }
+);
+
+account.MapPost(
+    "/logout-everywhere",
+    async (Session<Cart> session, SessionManager<Cart> manager) =>
+    {
+        var user = session.Subject!;
+        // The current one first: it expires the cookie of this browser.
+        await session.DestroyAsync();
+        return new Ended(1 + await manager.DestroyAllAsync(user));
     }
 );
 
@@ -122,20 +183,31 @@ app.MapPost(
     }
 );
 
-app.MapPost(
-    "/logout-everywhere",
-    async (Session<Cart> session, SessionManager<Cart> manager) =>
+// The library's own pages: a user's devices, and the operators' dashboard, which only Development lets everybody see.
+app.MapMySessions<Cart>("/account/sessions", o => o.Describe = (_, cart) => cart?.Device);
+var dashboard = app.MapSessionDashboard<Cart>(
+    "/operators/sessions",
+    o =>
     {
-        if (session.Subject is not { } user)
-            return Results.Unauthorized();
-
-        // The current one first: it expires the cookie of this browser.
-        await session.DestroyAsync();
-        return Results.Ok(new Ended(1 + await manager.DestroyAllAsync(user)));
+        o.Title = "Sessions of the tea shelf";
+        o.AlwaysCount = true;
     }
 );
+if (!app.Environment.IsDevelopment())
+    dashboard.RequireAuthorization("Operators");
 
+app.Lifetime.ApplicationStarted.Register(() =>
+{
+    foreach (var url in app.Urls)
+        Pages.Told(app.Logger, url, url + "/account/sessions", url + "/operators/sessions");
+});
 app.Run();
+
+internal static partial class Pages
+{
+    [LoggerMessage(LogLevel.Information, "The shop: {Shop} Devices: {Devices} Dashboard: {Dashboard}")]
+    internal static partial void Told(ILogger log, string shop, string devices, string dashboard);
+}
 
 internal static partial class Sku
 {

@@ -3,6 +3,7 @@ namespace Session.AspNetCore
 
 open System
 open System.Diagnostics
+open System.Globalization
 open System.IO
 open System.Text.Json
 open System.Threading.Tasks
@@ -13,6 +14,7 @@ open Microsoft.AspNetCore.Http
 open Microsoft.AspNetCore.Mvc
 open Microsoft.AspNetCore.WebUtilities
 open Microsoft.Extensions.DependencyInjection
+open Microsoft.Extensions.Options
 open Microsoft.Extensions.Primitives
 
 [<RequireQualifiedAccess>]
@@ -58,8 +60,9 @@ module internal Answers =
         response.Headers.CacheControl <- StringValues "no-store"
         Sharing.keepOut context
 
-    /// The schemes that are to ask for a sign-in: those of the endpoint, else the application's default. None: there is none.
-    let private schemes (context: HttpContext) : Task<string list> =
+    /// The schemes that are to ask for a sign-in: those of the endpoint, else the one that the application has named for
+    /// challenges, else that of the sessions which are missing, else the application's default. None: there is none.
+    let private schemes (context: HttpContext) (dataType: Type | null) : Task<string list> =
         task {
             match context.RequestServices.GetService<IAuthenticationSchemeProvider>() with
             | null -> return []
@@ -79,12 +82,25 @@ module internal Answers =
                                       ) ]
                         |> List.distinct
 
+                let chosen =
+                    match context.RequestServices.GetService<IOptions<AuthenticationOptions>>() with
+                    | null -> None
+                    | options -> Option.ofObj options.Value.DefaultChallengeScheme
+
+                let ours =
+                    match context.RequestServices.GetService<SessionSchemes>() with
+                    | null -> None
+                    | schemes -> schemes.Of dataType
+
                 if not named.IsEmpty then
                     return named
                 else
-                    match! provider.GetDefaultChallengeSchemeAsync() with
-                    | null -> return []
-                    | scheme -> return [ scheme.Name ]
+                    match Option.orElse ours chosen with
+                    | Some scheme -> return [ scheme ]
+                    | None ->
+                        match! provider.GetDefaultChallengeSchemeAsync() with
+                        | null -> return []
+                        | scheme -> return [ scheme.Name ]
         }
 
     let private kindOf status =
@@ -97,7 +113,7 @@ module internal Answers =
         | 503 -> "15.6.4"
         | _ -> "15.6.1"
 
-    let private json (context: HttpContext) (status: int) (detail: string) : byte array =
+    let private json (context: HttpContext) (status: int) (detail: string) (reason: string | null) : byte array =
         use buffer = new MemoryStream()
 
         let traceId =
@@ -111,22 +127,33 @@ module internal Answers =
          writer.WriteString("title", ReasonPhrases.GetReasonPhrase status)
          writer.WriteNumber("status", status)
          writer.WriteString("detail", detail)
+
+         match reason with
+         | null -> ()
+         | reason -> writer.WriteString(ChallengeReason.Parameter, reason)
+
          writer.WriteString("traceId", traceId)
          writer.WriteEndObject())
 
         buffer.ToArray()
 
-    let private problem (context: HttpContext) (status: int) (detail: string) : Task =
+    let private problem (context: HttpContext) (status: int) (detail: string) (reason: string | null) : Task =
         task {
             match context.RequestServices.GetService<IProblemDetailsService>() with
             | null ->
                 context.Response.ContentType <- "application/problem+json"
-                do! context.Response.Body.WriteAsync(ReadOnlyMemory(json context status detail))
+                do! context.Response.Body.WriteAsync(ReadOnlyMemory(json context status detail reason))
             | service ->
+                let details = ProblemDetails(Status = Nullable status, Detail = detail)
+
+                match reason with
+                | null -> ()
+                | reason -> details.Extensions[ChallengeReason.Parameter] <- reason
+
                 let said =
                     ProblemDetailsContext(
                         HttpContext = context,
-                        ProblemDetails = ProblemDetails(Status = Nullable status, Detail = detail),
+                        ProblemDetails = details,
                         AdditionalMetadata =
                             (match context.GetEndpoint() with
                              | null -> null
@@ -138,10 +165,16 @@ module internal Answers =
                 ()
         }
 
-    /// A 401 asks for a sign-in where the application has a scheme for that; whatever else there is to say is a page of the
-    /// application's (status code pages), or a problem (RFC 9457). Headers that the session has set so far stay: what they
-    /// say is stored.
-    let write (context: HttpContext) (status: int) (detail: string) : Task =
+    /// A 401 asks for a sign-in where the application has a scheme for that. Where that sends nobody to a page, and for whatever
+    /// else there is to say, the body is a page of the application's (status code pages), or a problem (RFC 9457). Headers
+    /// that the session has set so far stay: what they say is stored.
+    let private answer
+        (context: HttpContext)
+        (dataType: Type | null)
+        (status: int)
+        (detail: string)
+        (stale: TimeSpan voption)
+        : Task =
         task {
             if context.Response.HasStarted then
                 context.Abort()
@@ -152,16 +185,63 @@ module internal Answers =
                 if status = 503 then
                     context.Response.Headers.RetryAfter <- StringValues "1"
 
-                let! asking = if status = 401 then schemes context else Task.FromResult []
+                let! asking = if status = 401 then schemes context dataType else Task.FromResult []
 
                 for scheme in asking do
-                    do! context.ChallengeAsync scheme
+                    let properties = AuthenticationProperties()
+
+                    match stale with
+                    | ValueSome maxAge ->
+                        properties.SetParameter(ChallengeReason.Parameter, ChallengeReason.StaleSignIn)
+                        properties.SetParameter(ChallengeReason.MaxAge, Nullable maxAge)
+                    | ValueNone -> ()
+
+                    do! context.ChallengeAsync(scheme, properties)
+
+                let reason: string | null = if stale.IsSome then ChallengeReason.StaleSignIn else null
+                let status = context.Response.StatusCode
+
+                match stale with
+                | ValueSome maxAge when status = 401 ->
+                    let seconds = (int64 maxAge.TotalSeconds).ToString CultureInfo.InvariantCulture
+
+                    context.Response.Headers.Append(
+                        "WWW-Authenticate",
+                        StringValues(
+                            String.Concat("Session error=\"", ChallengeReason.StaleSignIn, "\", max_age=", seconds)
+                        )
+                    )
+                | _ -> ()
 
                 let hasPage =
                     match context.Features.Get<IStatusCodePagesFeature>() with
                     | null -> false
                     | pages -> pages.Enabled
 
-                if asking.IsEmpty && not hasPage then
-                    do! problem context status detail
+                if status >= 400 && not hasPage && not context.Response.HasStarted then
+                    do! problem context status detail reason
         }
+
+    /// In place of an endpoint, or of what is left of it.
+    let write (context: HttpContext) (status: int) (detail: string) : Task = answer context null status detail ValueNone
+
+    /// The same, of sessions of this data.
+    let writeOf (dataType: Type) (context: HttpContext) (status: int) (detail: string) : Task =
+        answer context dataType status detail ValueNone
+
+    /// Somebody is signed in, and it is too long ago: another sign-in is asked for, and the client is told why.
+    let stale (dataType: Type) (context: HttpContext) (maxAge: TimeSpan) : Task =
+        answer
+            context
+            dataType
+            401
+            "The sign-in of this session is too long ago for this: sign in again."
+            (ValueSome maxAge)
+
+    /// In place of an answer whose headers are being written at this moment, when it is too late for a body of ours.
+    let withhold (context: HttpContext) (status: int) : unit =
+        forget context
+        context.Response.StatusCode <- status
+
+        if status = 503 then
+            context.Response.Headers.RetryAfter <- StringValues "1"

@@ -4,6 +4,7 @@ namespace Session.AspNetCore
 open System.Runtime.CompilerServices
 
 [<assembly: InternalsVisibleTo "Session.CSharp">]
+[<assembly: InternalsVisibleTo "Session.OpenIdConnect">]
 [<assembly: InternalsVisibleTo "Properties">]
 [<assembly: InternalsVisibleTo "Simulation">]
 [<assembly: InternalsVisibleTo "Facade">]

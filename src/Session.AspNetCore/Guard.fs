@@ -13,6 +13,7 @@ open Microsoft.AspNetCore.Http.Metadata
 open Microsoft.AspNetCore.Mvc
 open Microsoft.AspNetCore.Routing
 open Microsoft.AspNetCore.Routing.Matching
+open Session.Domain
 
 /// That the middleware for this data has let the request in, and to which endpoint: a request can be routed anew.
 [<Sealed>]
@@ -32,8 +33,30 @@ type internal SessionRequirement(dataType: Type | null, signedIn: bool, isChecke
         member _.DataType = dataType
         member _.SignedIn = signedIn
 
+[<Sealed>]
+type internal SignedInWithin(maxAge: TimeSpan) =
+    interface ISignedInWithinMetadata with
+        member _.MaxAge = maxAge
+
 [<RequireQualifiedAccess>]
 module SessionGuard =
+    /// How long ago the sign-in may be: the shortest time that is said.
+    let internal maxAge (endpoint: Endpoint) : TimeSpan =
+        let said = endpoint.Metadata.GetOrderedMetadata<ISignedInWithinMetadata>()
+        let mutable shortest = TimeSpan.MaxValue
+
+        for i in 0 .. said.Count - 1 do
+            shortest <- min shortest said[i].MaxAge
+
+        shortest
+
+    /// At exactly that age it is too old.
+    let internal isFresh (maxAge: TimeSpan) (now: DateTimeOffset) (live: Live) : bool =
+        maxAge = TimeSpan.MaxValue
+        || (match live.AuthenticatedAt with
+            | Some at -> now - at < maxAge
+            | None -> false)
+
     let internal admit (context: HttpContext) (endpoint: Endpoint) (dataType: Type) =
         context.Features.Set(SessionAdmission(endpoint, dataType, context.Features.Get<SessionAdmission>()))
 
@@ -109,6 +132,29 @@ module SessionGuard =
                 RequestDelegate(fun context ->
                     verify context requirement
                     next.Invoke context)
+
+    /// The sign-in that the endpoint requires has to be this recent. Without such a requirement nobody would be kept out, and the
+    /// endpoint is not built.
+    let requireWithin (maxAge: TimeSpan) (builder: IEndpointConventionBuilder) : unit =
+        if maxAge <= TimeSpan.Zero then
+            invalidArg (nameof maxAge) "Nobody has signed in within no time: give a time longer than zero."
+
+        builder.Add(fun endpoint -> endpoint.Metadata.Add(SignedInWithin maxAge))
+
+        builder.Finally(fun endpoint ->
+            let isSignIn (it: obj) =
+                match it with
+                | :? IRequireSessionMetadata as requirement -> requirement.SignedIn
+                | _ -> false
+
+            if not (Seq.exists isSignIn endpoint.Metadata) then
+                invalidOp (
+                    String.Concat(
+                        "SignedInWithin on endpoint '",
+                        endpoint.DisplayName,
+                        "' says how recent a sign-in has to be, and nothing there requires one: call RequireSignIn<T>() on it, too."
+                    )
+                ))
 
     /// Requirements that came as bare metadata, such as attributes on handlers, hubs and controllers.
     let private unchecked (endpoint: Endpoint) =

@@ -93,6 +93,13 @@ type internal SessionHost<'T>(service: SessionService<'T>, names: SessionNames) 
                 do! host.StartSweeping cancel
         }
 
+    override _.StopAsync(cancel) =
+        for stop in service.Stopping do
+            stop ()
+
+        service.OpenSessions.Stop()
+        base.StopAsync cancel
+
     override _.ExecuteAsync(stopping) =
         task {
             try
@@ -105,9 +112,24 @@ type internal SessionHost<'T>(service: SessionService<'T>, names: SessionNames) 
                         while handled = batch && not stopping.IsCancellationRequested do
                             let! count = service.Engine.Sweep(batch, stopping)
                             handled <- count
+
+                        do! service.Engine.CountLive stopping
                     with
                     | :? OperationCanceledException when stopping.IsCancellationRequested -> ()
                     | error -> EdgeLog.sweepFailed log error
             with :? OperationCanceledException when stopping.IsCancellationRequested ->
                 ()
         }
+
+    // The endpoints are known once everything has started: what they lack stops the program then.
+    interface IHostedLifecycleService with
+        member _.StartingAsync _ = Task.CompletedTask
+
+        member _.StartedAsync _ =
+            for start in service.Started do
+                start ()
+
+            Task.CompletedTask
+
+        member _.StoppingAsync _ = Task.CompletedTask
+        member _.StoppedAsync _ = Task.CompletedTask

@@ -7,6 +7,7 @@ open System.Threading.Tasks
 open Microsoft.AspNetCore.Http
 open Session.Engine
 
+/// What `UseSession` puts into the pipeline.
 [<Sealed>]
 type SessionMiddleware<'T>(next: RequestDelegate, service: SessionService<'T>) =
     do service.IsMounted <- true
@@ -20,7 +21,7 @@ type SessionMiddleware<'T>(next: RequestDelegate, service: SessionService<'T>) =
         if context.Response.HasStarted then
             EdgeLog.failedLate service.Log failure
 
-        Answers.write context failure.StatusCode failure.Message
+        Answers.writeOf typeof<'T> context failure.StatusCode failure.Message
 
     let watch (running: Task) (context: HttpContext) : Task =
         task {
@@ -37,7 +38,7 @@ type SessionMiddleware<'T>(next: RequestDelegate, service: SessionService<'T>) =
         with :? SessionFailedException as failure ->
             answer context failure
 
-    let guard (context: HttpContext) (endpoint: Endpoint) (needsSubject: bool) : Task =
+    let guard (context: HttpContext) (endpoint: Endpoint) (needsSubject: bool) (maxAge: TimeSpan) : Task =
         task {
             let request = RequestSession.find<'T> context
 
@@ -47,11 +48,24 @@ type SessionMiddleware<'T>(next: RequestDelegate, service: SessionService<'T>) =
                 do! Answers.write context status detail
             | Ok() ->
                 match request.Live with
-                | Some live when live.Subject.IsSome || not needsSubject ->
+                | Some live when needsSubject && live.Subject.IsNone ->
+                    do! Answers.writeOf typeof<'T> context 401 "Nobody is signed in to this session."
+                | Some live when needsSubject && not (SessionGuard.isFresh maxAge (service.Clock.GetUtcNow()) live) ->
+                    do! Answers.stale typeof<'T> context maxAge
+                | Some _ ->
                     SessionGuard.admit context endpoint typeof<'T>
                     do! pass context
-                | Some _ -> do! Answers.write context 401 "Nobody is signed in to this session."
-                | None -> do! Answers.write context 401 "There is no live session."
+                | None -> do! Answers.writeOf typeof<'T> context 401 "There is no live session."
+        }
+
+    /// Reads the session first, since the framework's antiforgery asks for it without waiting.
+    let readThenPass (context: HttpContext) : Task =
+        task {
+            match! (RequestSession.find<'T> context).Load context.RequestAborted with
+            | Error error ->
+                let struct (status, detail) = SessionFailure.describe error
+                do! Answers.write context status detail
+            | Ok() -> do! pass context
         }
 
     member _.Invoke(context: HttpContext) : Task =
@@ -76,6 +90,8 @@ type SessionMiddleware<'T>(next: RequestDelegate, service: SessionService<'T>) =
                         needsSubject <- needsSubject || required[i].SignedIn
 
                 if isGuarded && not (SessionGuard.isOpenToAll endpoint) then
-                    guard context endpoint needsSubject
+                    guard context endpoint needsSubject (SessionGuard.maxAge endpoint)
+                elif service.Transport.HasAny context && Antiforgery.isAsked context endpoint then
+                    readThenPass context
                 else
                     pass context

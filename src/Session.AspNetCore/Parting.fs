@@ -19,11 +19,14 @@ type internal Parting =
     /// The user has signed out.
     | Clear
     /// Time has ended the session, and so its cookie is of no use (NIST SP 800-63B-4: it should be erased), unless another
-    /// request of the client has begun a new one meanwhile, whose cookie this must not take away.
+    /// request of the client has begun a new one meanwhile, whose cookie this must not take away. A client that was told so
+    /// before has no token to tell by that its new one belongs to it: what answers late takes nothing.
     | ClearUnlessLeft of id: string * SecretHash
 
 [<Sealed>]
-type internal Parter(transport: Transport, engine: SessionEngine, context: HttpContext) =
+type internal Parter
+    (transport: Transport, engine: SessionEngine, context: HttpContext, clock: TimeProvider, arrivedAt: DateTimeOffset)
+    =
     let mutable parting = LeaveAlone
     let mutable decidedAt = 0L
     let mutable isWatching = false
@@ -33,6 +36,11 @@ type internal Parter(transport: Transport, engine: SessionEngine, context: HttpC
     /// A handler may go on for long after a sign-in. If its session has ended meanwhile, the client may have begun a new one,
     /// whose token this one must not take the place of.
     let isFresh () = engine.Waits.Timer.GetElapsedTime decidedAt < TimeSpan.FromSeconds 1L
+
+    /// The answer comes so soon after the request that its client cannot have gone on yet.
+    let isPrompt () =
+        let taken = clock.GetUtcNow() - arrivedAt
+        taken >= TimeSpan.Zero && taken < TimeSpan.FromSeconds 1L
 
     let atStart () : Task =
         task {
@@ -48,6 +56,7 @@ type internal Parter(transport: Transport, engine: SessionEngine, context: HttpC
                 | true -> transport.Hand(context, token)
                 | false -> ()
             | Clear -> transport.Clear context
+            | ClearUnlessLeft _ when not (isPrompt ()) -> ()
             | ClearUnlessLeft(id, secret) ->
                 match! requests.IsLeftAlone(id, secret, engine.NewErrand()) with
                 | true -> transport.Clear context

@@ -2,6 +2,7 @@
 [<RequireQualifiedAccess>]
 module internal Session.AspNetCore.Reading
 
+open System
 open System.Threading
 open System.Threading.Tasks
 open Session.Domain
@@ -69,23 +70,56 @@ let private found (visit: Visit<'T>) (token: PresentedToken) (presented: Result<
     | Error(SessionError.Unreadable _ as error) -> has visit (CannotRead error) "no session: its record cannot be read"
     | Error error -> Error error
 
+/// What another session middleware began, where the application lets that go on here; else what there is without a token.
+let private orFormer (visit: Visit<'T>) (cancel: CancellationToken) (without: unit -> Result<unit, SessionError>) =
+    let go (former: FormerSession<'T>) (token: PresentedToken) =
+        task {
+            visit.KeepOut()
+
+            match! Adopting.present visit former token cancel with
+            | Error SessionError.NoSession -> return without ()
+            | presented -> return found visit token presented
+        }
+
+    let former =
+        match visit.Service.Former with
+        | null -> null
+        | sessions -> sessions.Find visit.Context
+
+    match former with
+    | null -> ValueTask<_>(without ())
+    | former ->
+        match Token.tryParse visit.Engine.Hasher (former.Token.AsSpan()) with
+        | ValueSome token -> ValueTask<_>(task = go former token)
+        | ValueNone -> ValueTask<_>(without ())
+
 /// One store call, or none without a token.
 let read (visit: Visit<'T>) (cancel: CancellationToken) : ValueTask<Result<unit, SessionError>> =
     let transport = visit.Service.Transport
     visit.LookAt()
 
     match transport.Read visit.Context with
-    | NothingCame -> ValueTask<_>(has visit Nothing "no session: the request has no token")
+    | NothingCame -> orFormer visit cancel (fun () -> has visit Nothing "no session: the request has no token")
     | Arrival.Garbage ->
-        visit.KeepOut()
-        let reason = if transport.IsDoubled visit.Context then RefusalReason.Duplicated else RefusalReason.Malformed
+        let isDoubled = transport.IsDoubled visit.Context
 
-        visit.Engine.NoteRefused(visit.Errand, reason)
-        let why = "no session: what came under the token's name is no token, or two different ones"
-        ValueTask<_>(has visit Presence.Garbage why)
+        let refuse () =
+            visit.KeepOut()
+            let reason = if isDoubled then RefusalReason.Duplicated else RefusalReason.Malformed
+            visit.Engine.NoteRefused(visit.Errand, reason)
+            has visit Presence.Garbage "no session: what came under the token's name is no token, or two different ones"
+
+        // The cookie of the other middleware may have had the name that ours has now.
+        if isDoubled then ValueTask<_>(refuse ()) else orFormer visit cancel refuse
     | TokenCame token ->
         visit.KeepOut()
-        let presenting = visit.Engine.Requests.Present(token, visit.ArrivedAt, visit.CanIssue, visit.Errand, cancel)
+        let requests = visit.Engine.Requests
+
+        let presenting =
+            if NoTouch.isOn visit.Context then
+                requests.Look(token, visit.ArrivedAt, visit.Errand, cancel)
+            else
+                requests.Present(token, visit.ArrivedAt, visit.CanIssue, visit.Errand, cancel)
 
         if presenting.IsCompletedSuccessfully then
             ValueTask<_>(found visit token presenting.Result)

@@ -4,10 +4,12 @@ namespace Session.AspNetCore
 open System
 open System.Diagnostics.CodeAnalysis
 open System.Runtime.CompilerServices
+open System.Threading.Tasks
 open Microsoft.AspNetCore.Builder
 open Microsoft.AspNetCore.Mvc.ApiExplorer
 open Microsoft.AspNetCore.OutputCaching
 open Microsoft.AspNetCore.Routing
+open Microsoft.AspNetCore.SignalR
 open Microsoft.Extensions.DependencyInjection
 open Microsoft.Extensions.DependencyInjection.Extensions
 open Microsoft.Extensions.Hosting
@@ -17,6 +19,11 @@ open Session.Engine
 
 [<RequireQualifiedAccess>]
 module SessionRegistration =
+    /// F# has no way to ask for the type argument of a member: one that was forgotten is Object.
+    let internal named<'T> (call: string) =
+        if typeof<'T> = typeof<obj> then
+            invalidOp (String.Concat("Say which sessions: ", call, "<Cart>(…), with the type of their data."))
+
     /// Adds sessions of 'T with settings and serializer made when they are first needed.
     let add<'T>
         (settings: Func<IServiceProvider, SessionSettings>)
@@ -44,25 +51,16 @@ module SessionRegistration =
             ServiceDescriptor.Singleton<IPostConfigureOptions<OutputCacheOptions>, SessionOutputCaching<'T>>()
         )
 
+        Antiforgery.bind<'T> services
         services.AddHostedService<SessionHost<'T>>() |> ignore
         SessionBuilder(services, typeof<'T>)
 
     /// Adds the middleware.
     let using<'T> (app: IApplicationBuilder) : IApplicationBuilder =
-        match app.ApplicationServices.GetService<SessionService<'T>>() with
-        | null ->
-            invalidOp (
-                String.Concat(
-                    "No sessions of ",
-                    typeof<'T>.Name,
-                    " are registered: call services.AddSession<" + typeof<'T>.Name,
-                    ">() first."
-                )
-            )
-        | service ->
-            // Now, and not with the first request: wrong settings stop the program here, and endpoints find it mounted.
-            service.IsMounted <- true
-            app.UseMiddleware<SessionMiddleware<'T>> service
+        let service = SessionServiceOf.services<'T> app.ApplicationServices
+        // Now, and not with the first request: wrong settings stop the program here, and endpoints find it mounted.
+        service.IsMounted <- true
+        app.UseMiddleware<SessionMiddleware<'T>> service
 
 // F# extension members: invisible to C#, which has its own of the same names.
 [<AutoOpen>]
@@ -72,20 +70,95 @@ module SessionExtensions =
     [<MethodImpl(MethodImplOptions.NoInlining)>]
     let private byReflection<'T> (settings: SessionSettings) = SessionSerializer.json<'T> settings
 
+    let private check (settings: SessionSettings) (serializer: ISessionSerializer<'T> option) =
+        if serializer.IsSome && (settings.DataVersion <> 1 || not settings.Upcasters.IsEmpty) then
+            let sentence =
+                "DataVersion and Upcasters work on JSON: leave them alone, and let your serializer tell versions apart."
+
+            raise (OptionsValidationException(typeof<'T>.Name, typeof<SessionSettings>, [| sentence |]))
+
+    let private register<'T>
+        (configure: IServiceProvider -> SessionSettings -> SessionSettings)
+        (serializer: ISessionSerializer<'T> option)
+        (onEvent: (SessionEvent<'T> -> IServiceProvider -> Task) option)
+        (services: IServiceCollection)
+        =
+        let withEvents settings =
+            match onEvent with
+            | None -> settings
+            | Some handle -> SessionEvents.tell handle settings
+
+        // Once, whoever asks first: settings and serializer are of the same call.
+        let mutable made: SessionSettings voption = ValueNone
+        let turn = obj ()
+
+        let settings provider =
+            lock turn (fun () ->
+                match made with
+                | ValueSome settings -> settings
+                | ValueNone ->
+                    let settings = configure provider SessionSettings.defaults |> withEvents
+                    check settings serializer
+                    made <- ValueSome settings
+                    settings)
+
+        services
+        |> SessionRegistration.add<'T>
+            (Func<_, _>(settings))
+            (Func<_, _>(fun provider ->
+                match serializer with
+                | Some serializer -> serializer
+                | None -> byReflection<'T>(settings provider)))
+
     type IServiceCollection with
 
         /// Sessions with data 'T (JSON, unions included): `services.AddSession<Cart>(fun s -> { s with … }).UseSqlite "sessions.db"`.
+        /// `serializer`: something else than JSON. `onEvent`: what hears of each event, once it is stored, with a scope of services
+        /// of its own; for ends by time say HearsExpiry as well.
         [<RequiresUnreferencedCode("Serializes by reflection: call SessionRegistration.add with a serializer when trimming.")>]
         [<RequiresDynamicCode("Serializes by reflection: call SessionRegistration.add with a serializer for native AOT.")>]
-        member services.AddSession<'T>(configure: SessionSettings -> SessionSettings) : SessionBuilder =
+        member services.AddSession<'T>
+            (
+                configure: SessionSettings -> SessionSettings,
+                ?serializer: ISessionSerializer<'T>,
+                ?onEvent: SessionEvent<'T> -> IServiceProvider -> Task
+            ) : SessionBuilder =
+            SessionRegistration.named<'T> "services.AddSession"
             let settings = configure SessionSettings.defaults
+            register (fun _ _ -> settings) serializer onEvent services
 
-            services
-            |> SessionRegistration.add<'T>
-                (Func<_, _>(fun _ -> settings))
-                (Func<_, _>(fun _ -> byReflection<'T> settings))
+        /// The same with settings made from services, when they are first needed; from configuration with
+        /// `SessionConfiguration.apply`.
+        [<RequiresUnreferencedCode("Serializes by reflection: call SessionRegistration.add with a serializer when trimming.")>]
+        [<RequiresDynamicCode("Serializes by reflection: call SessionRegistration.add with a serializer for native AOT.")>]
+        member services.AddSessionWith<'T>
+            (
+                configure: IServiceProvider -> SessionSettings -> SessionSettings,
+                ?serializer: ISessionSerializer<'T>,
+                ?onEvent: SessionEvent<'T> -> IServiceProvider -> Task
+            ) : SessionBuilder =
+            SessionRegistration.named<'T> "services.AddSessionWith"
+            register configure serializer onEvent services
+
+    type ISignalRServerBuilder with
+
+        /// Connections of hubs end together with the session that they were opened under, and no other session takes them up:
+        /// `services.AddSignalR().AddSessionLifetime<Cart>()`.
+        member builder.AddSessionLifetime<'T>() : ISignalRServerBuilder =
+            SessionRegistration.named<'T> "AddSignalR().AddSessionLifetime"
+            SessionHubs.add<'T> builder
+
+    type IServerSideBlazorBuilder with
+
+        /// Blazor circuits end together with the session that they were opened under:
+        /// `services.AddRazorComponents().AddInteractiveServerComponents().AddSessionLifetime<Cart>()`.
+        member builder.AddSessionLifetime<'T>() : IServerSideBlazorBuilder =
+            SessionRegistration.named<'T> "AddInteractiveServerComponents().AddSessionLifetime"
+            SessionCircuits.add<'T> builder
 
     type IApplicationBuilder with
 
         /// The session middleware: after UseRouting, before the endpoints.
-        member app.UseSession<'T>() : IApplicationBuilder = SessionRegistration.using<'T> app
+        member app.UseSession<'T>() : IApplicationBuilder =
+            SessionRegistration.named<'T> "app.UseSession"
+            SessionRegistration.using<'T> app

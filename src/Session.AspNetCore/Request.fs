@@ -20,6 +20,8 @@ type internal RequestSession<'T>(service: SessionService<'T>, context: HttpConte
     let visit = Visit<'T>(service, context, arrivedAt)
     let errand = visit.Errand
     let turn = Turn()
+    let mutable hasSignedOut = false
+    let mutable watching: Watching<'T> | null = null
 
     let isRead () =
         match visit.Presence with
@@ -27,7 +29,7 @@ type internal RequestSession<'T>(service: SessionService<'T>, context: HttpConte
         | _ -> true
 
     /// One at a time. What is to be told is told when the next one may begin, for a handler may be the next one.
-    let inTurn hasTurn (operation: unit -> Task<Result<'a, SessionError>>) : Task<Result<'a, SessionError>> =
+    let takingTurn hasTurn (operation: unit -> Task<Result<'a, SessionError>>) : Task<Result<'a, SessionError>> =
         task {
             let waits = visit.Engine.Waits
             let! isIts = if hasTurn then Task.FromResult true else turn.Take(waits.RequestTimeout, waits.Timer)
@@ -48,8 +50,20 @@ type internal RequestSession<'T>(service: SessionService<'T>, context: HttpConte
                 return answer
         }
 
+    let idNow () =
+        match Presence.opened visit.Presence with
+        | ValueSome opened -> opened.Snapshot.Id
+        | ValueNone -> ""
+
+    /// With a span of this name, if traces are followed.
+    let inTurn name hasTurn (operation: unit -> Task<Result<'a, SessionError>>) : Task<Result<'a, SessionError>> =
+        if Telemetry.IsTraced then
+            Spans.operation visit.Engine.Telemetry name idNow (fun () -> takingTurn hasTurn operation)
+        else
+            takingTurn hasTurn operation
+
     /// Reads what the request has, if nothing has yet, and does something with it.
-    let withPresence cancel (operation: unit -> Task<Result<'a, SessionError>>) : Task<Result<'a, SessionError>> =
+    let withPresence name cancel (operation: unit -> Task<Result<'a, SessionError>>) : Task<Result<'a, SessionError>> =
         let readFirst () =
             task {
                 match! Reading.read visit cancel with
@@ -57,15 +71,30 @@ type internal RequestSession<'T>(service: SessionService<'T>, context: HttpConte
                 | Ok() -> return! operation ()
             }
 
-        inTurn false (fun () -> if isRead () then operation () else readFirst ())
+        inTurn name false (fun () -> if isRead () then operation () else readFirst ())
+
+    let refuseForeign () : Result<'a, SessionError> =
+        visit.Engine.Telemetry.Measures.Refused "cross_site"
+        EdgeLog.crossSite service.Log null (CrossSite.sender context) (string context.Request.Path)
+        visit.Explain "nothing is changed: another site had the browser send this request"
+        Error SessionError.CrossSite
+
+    /// Does something that changes a session, unless another site had the browser send the request.
+    let changing name cancel (operation: unit -> Task<Result<'a, SessionError>>) : Task<Result<'a, SessionError>> =
+        withPresence name cancel (fun () ->
+            if CrossSite.forbids service.Settings service.Transport context then
+                Task.FromResult(refuseForeign ())
+            else
+                operation ())
 
     /// The session that a write goes to; without one it begins one, unless something speaks against it.
     let write
+        name
         cancel
         (whenOpen: Opened -> Task<Result<'a, SessionError>>)
         (whenNone: unit -> Task<Result<'a, SessionError>>)
         =
-        withPresence cancel (fun () ->
+        changing name cancel (fun () ->
             match visit.Presence, Presence.refusesToBegin visit.Presence with
             | Open(opened, _), _ -> whenOpen opened
             | _, Some error -> Task.FromResult(Error error)
@@ -77,13 +106,14 @@ type internal RequestSession<'T>(service: SessionService<'T>, context: HttpConte
         | None -> Token.newId ()
 
     /// The browser may hold a session that it did not send (SameSite): a new one would take its place.
-    let isForeign () =
+    let mayHideOne () =
         match visit.Presence with
-        | Nothing -> not service.Settings.AllowCrossSiteCreation && service.Transport.MayHideToken context
+        | Nothing -> CrossSite.hidesToken service.Settings service.Transport context
         | _ -> false
 
     let beginNew
         (subject: string option)
+        (tie: ExternalSignIn voption)
         (value: 'T)
         isAsked
         (cancel: CancellationToken)
@@ -91,10 +121,8 @@ type internal RequestSession<'T>(service: SessionService<'T>, context: HttpConte
         task {
             if not visit.CanIssue then
                 return Error SessionError.ResponseStarted
-            elif subject.IsNone && isForeign () then
-                EdgeLog.crossSite service.Log null (string context.Request.Path)
-                visit.Explain "no session: another site had the browser send this, and no token came with it"
-                return Error SessionError.CrossSite
+            elif subject.IsNone && mayHideOne () then
+                return refuseForeign ()
             else
                 // Whatever throws does so while nothing is changed.
                 match service.Serialize value with
@@ -102,7 +130,9 @@ type internal RequestSession<'T>(service: SessionService<'T>, context: HttpConte
                 | Ok bytes ->
                     let before = visit.Presence
 
-                    match! visit.Engine.Requests.Create(nextId, subject, bytes, errand, cancel) with
+                    let creating = visit.Engine.Requests.Create(nextId, subject, bytes, errand, cancel)
+
+                    match! visit.Engine.Externals.Confirmed(tie, creating, errand) with
                     | Reply.Failed error -> return Error error
                     | Reply.Partly(created, error) ->
                         visit.GoOn(created, Some value)
@@ -169,17 +199,19 @@ type internal RequestSession<'T>(service: SessionService<'T>, context: HttpConte
                 match update None with
                 | Error refusal -> return answer (Error refusal)
                 | Ok value ->
-                    let! begun = beginNew None value false cancel
+                    let! begun = beginNew None ValueNone value false cancel
                     return begun |> Result.bind (Ok >> answer)
             }
 
-        write cancel whenOpen whenNone
+        write "session update" cancel whenOpen whenNone
 
     member _.Service = service
     /// Whether no cache may give this answer to anybody else.
     member _.IsKeptOut = visit.IsKeptOut
     member _.Origin = visit.Origin
     member _.Data = visit.Data
+    /// Whether this request itself has ended its session: what comes after is nobody's late write.
+    member _.HasSignedOut = hasSignedOut
 
     /// Where in its life the session is at this moment.
     member _.Phase = Presence.phase visit.Engine.Settings.Policy (service.Clock.GetUtcNow()) visit.Presence
@@ -194,10 +226,21 @@ type internal RequestSession<'T>(service: SessionService<'T>, context: HttpConte
         | ValueSome opened -> Some opened.Live
         | ValueNone -> None
 
+    /// Whether it was read, so that what it says may be of long ago in a request that stays open.
+    member _.IsRead = isRead ()
+
+    /// Nothing is watched, and nothing made, before somebody asks.
+    member _.Watching: Watching<'T> =
+        match watching with
+        | null ->
+            watching <- Watching<'T> visit
+            nonNull watching
+        | made -> made
+
     member _.ExpiresAt =
         match Presence.opened visit.Presence with
         | ValueSome opened ->
-            match Lifecycle.deadline visit.Engine.Settings.Policy opened.Snapshot.State with
+            match visit.Engine.Deadline opened.Snapshot.State with
             | ValueSome(struct (_, at)) -> Some at
             | ValueNone -> None
         | ValueNone -> None
@@ -206,7 +249,7 @@ type internal RequestSession<'T>(service: SessionService<'T>, context: HttpConte
     member _.Load(cancel: CancellationToken) : ValueTask<Result<unit, SessionError>> =
         if isRead () then
             ValueTask<_>(Ok())
-        elif turn.TryTake() then
+        elif not Telemetry.IsTraced && turn.TryTake() then
             let reading =
                 try
                     Reading.read visit cancel
@@ -218,14 +261,14 @@ type internal RequestSession<'T>(service: SessionService<'T>, context: HttpConte
                 turn.Leave()
                 reading
             else
-                ValueTask<_>(task = inTurn true reading.AsTask)
+                ValueTask<_>(task = inTurn "session load" true reading.AsTask)
         else
-            ValueTask<_>(task = withPresence cancel (fun () -> Task.FromResult(Ok())))
+            ValueTask<_>(task = withPresence "session load" cancel (fun () -> Task.FromResult(Ok())))
 
     /// Reads the session again, by its id and on the authority of this request: its token may have been renewed meanwhile.
     /// A session that has ended says so by its state; one that has been elevated by another request is none here.
     member _.Reload(cancel: CancellationToken) : Task<Result<unit, SessionError>> =
-        withPresence cancel (fun () ->
+        withPresence "session reload" cancel (fun () ->
             task {
                 match visit.Presence with
                 | Open(opened, _)
@@ -247,10 +290,10 @@ type internal RequestSession<'T>(service: SessionService<'T>, context: HttpConte
 
     /// A new session; one that was there is destroyed, after the new one is stored.
     member _.Create(value: 'T, cancel: CancellationToken) : Task<Result<'T, SessionError>> =
-        withPresence cancel (fun () ->
+        changing "session create" cancel (fun () ->
             match Presence.refusesToBeginAnew visit.Presence with
             | Some error -> Task.FromResult(Error error)
-            | None -> beginNew None value true cancel)
+            | None -> beginNew None ValueNone value true cancel)
 
     /// The data computed from the data as it is stored; called again for each conflict. `Error`: the function refuses, and
     /// nothing is written. Creates the session if there is none.
@@ -281,36 +324,36 @@ type internal RequestSession<'T>(service: SessionService<'T>, context: HttpConte
                         )
             }
 
-        write cancel whenOpen (fun () -> beginNew None value false cancel)
+        write "session save" cancel whenOpen (fun () -> beginNew None ValueNone value false cancel)
 
-    /// An elevation: a new token, the old one is dead at once. Starts a session if there is none.
-    member _.SignIn(subject: string, value: 'T, cancel: CancellationToken) : Task<Result<'T, SessionError>> =
-        withPresence cancel (fun () ->
+    /// An elevation: a new token, the old one is dead at once. Starts a session if there is none. `external`: who may end it.
+    member _.SignIn(subject: string, value: 'T, external: ExternalSession | null, cancel: CancellationToken) =
+        let signIn tie : Task<Result<'T, SessionError>> =
             task {
                 match visit.Presence, Presence.refusesToBeginAnew visit.Presence with
                 | _ when not (Subject.isValid subject) -> return Error SessionError.InvalidSubject
                 | _ when not visit.CanIssue -> return Error SessionError.ResponseStarted
                 | Open(opened, _), _ ->
+                    let goOn (signedIn: Opened) =
+                        visit.GoOn(signedIn, Some value)
+                        visit.Explain "signed in: the response carries a new token, the old one is dead"
+                        value
+
                     match service.Serialize value with
                     | Error error -> return Error error
                     | Ok bytes ->
-                        let! reply = visit.Engine.Requests.SignIn(opened, subject, bytes, errand, cancel)
-
-                        return
-                            visit.Accept(
-                                reply,
-                                fun signedIn ->
-                                    visit.GoOn(signedIn, Some value)
-                                    visit.Explain "signed in: the response carries a new token, the old one is dead"
-                                    value
-                            )
+                        let signingIn = visit.Engine.Requests.SignIn(opened, subject, bytes, errand, cancel)
+                        let! reply = visit.Engine.Externals.Confirmed(tie, signingIn, errand)
+                        return visit.Accept(reply, goOn)
                 | _, Some error -> return Error error
-                | _, None -> return! beginNew (Some subject) value true cancel
-            })
+                | _, None -> return! beginNew (Some subject) tie value true cancel
+            }
+
+        changing "session sign_in" cancel (fun () -> visit.Engine.Externals.Tied(external, subject, errand, signIn))
 
     /// An elevation without a sign-in; with new data, if there is any.
     member _.Regenerate(value: 'T option, cancel: CancellationToken) : Task<Result<unit, SessionError>> =
-        withPresence cancel (fun () ->
+        changing "session regenerate" cancel (fun () ->
             task {
                 match visit.Presence with
                 | _ when not visit.CanIssue -> return Error SessionError.ResponseStarted
@@ -345,7 +388,19 @@ type internal RequestSession<'T>(service: SessionService<'T>, context: HttpConte
     /// a token came that does not open the session, which may live under another one: nothing was ended. Of two different
     /// tokens each session is ended; what is no token ends nothing, and Origin is Invalid.
     member _.Destroy(cancel: CancellationToken) : Task<Result<unit, SessionError>> =
-        withPresence cancel (fun () -> Leaving.signOut visit cancel)
+        withPresence "session destroy" cancel (fun () ->
+            task {
+                let isForeign () = CrossSite.forbids service.Settings service.Transport context
+
+                match Presence.signOut visit.Presence with
+                | EndThis _
+                | EndEachToken
+                | CannotEnd _ when isForeign () -> return refuseForeign ()
+                | _ ->
+                    let! ended = Leaving.signOut visit cancel
+                    hasSignedOut <- hasSignedOut || ended.IsOk
+                    return ended
+            })
 
 [<RequireQualifiedAccess>]
 module internal RequestSession =
@@ -386,3 +441,8 @@ module internal RequestSession =
                 let request = RequestSession<'T>(service, context, at)
                 context.Features[typeof<RequestSession<'T>>] <- request
                 request
+
+    /// Whether whoever has signed in to the session of this request, which was read, did so less than this time ago.
+    let isFresh<'T> (maxAge: TimeSpan) (context: HttpContext) : bool =
+        let request = find<'T> context
+        request.Live |> Option.exists (SessionGuard.isFresh maxAge (request.Service.Clock.GetUtcNow()))

@@ -15,6 +15,10 @@ type ISessionSerializer<'T> =
     abstract Serialize: 'T -> byte[]
     abstract Deserialize: ReadOnlyMemory<byte> -> 'T
 
+/// A serializer of data that says itself when it is over, such as a ticket. From the bytes, at each look: without a full read.
+type internal IKnowsEnd =
+    abstract EndOf: data: byte[] -> DateTimeOffset
+
 /// A serializer raises it for data of a newer version than it knows: the record is left alone, the request gets a 503.
 [<Sealed>]
 type NewerSessionDataException(version: int, known: int) =

@@ -2,6 +2,7 @@
 namespace Session.AspNetCore
 
 open System
+open System.Collections.Generic
 open System.Threading
 open System.Threading.Tasks
 open Microsoft.AspNetCore.Hosting.Server
@@ -19,6 +20,11 @@ type IRequireSessionMetadata =
     abstract DataType: Type | null
     /// Whether the session needs a subject: somebody has signed in (ASVS 8.2.1).
     abstract SignedIn: bool
+
+/// On an endpoint that needs a sign-in, and one that is not long ago: else a 401 that says so, or another sign-in.
+type ISignedInWithinMetadata =
+    /// How long ago the sign-in may be. TimeSpan.MaxValue: as long as it likes.
+    abstract MaxAge: TimeSpan
 
 /// A session operation that failed, or did not take place as a whole, as an exception: the middleware answers with its status code, if the response has not
 /// started. The cookie stays as it is.
@@ -40,6 +46,9 @@ module SessionFailure =
         | SessionError.Contended -> struct (503, "Too many requests write to this session at once: try again.")
         | SessionError.LimitReached _ ->
             struct (409, "There are as many sessions as there may be: end another one first. Nothing was changed.")
+        | SessionError.LimitExceeded _ ->
+            struct (401,
+                    "More sign-ins came at once than there may be sessions: this one was ended again, and so was the session before it.")
         | SessionError.NewerData _ ->
             struct (503, "The session was written by a newer version of the application: try again.")
         | SessionError.TooLarge _ ->
@@ -56,7 +65,7 @@ module SessionFailure =
                     "The response has started, or is none that a client receives (a hub, a context without a server), so a new session token could not reach the client: call this in a request of its own, before writing the body.")
         | SessionError.CrossSite ->
             struct (403,
-                    "Another site had the browser send this request, without a session token: it begins no session. Nothing was changed.")
+                    "Another site had the browser send this request: it changes, begins and ends no session. Nothing was changed.")
         | SessionError.Unavailable _ ->
             struct (503, "The session store cannot be reached. Nothing was changed; try again.")
         | SessionError.Unsure _ ->
@@ -84,6 +93,7 @@ module SessionFailure =
         | SessionError.Incomplete(_, _, error) -> cause error
         | _ -> null
 
+    /// The error as an exception, which the middleware answers.
     let toException error : exn =
         let struct (status, message) = describe error
         SessionFailedException(status, message, cause error)
@@ -97,6 +107,11 @@ type SessionService<'T>
 
         if contradictions.Count > 0 then
             raise (OptionsValidationException(typeof<'T>.Name, typeof<SessionSettings>, contradictions))
+
+    // As browsers write them: compared as text.
+    let settings =
+        { settings with
+            TrustedOrigins = List.choose Origins.tryNormal settings.TrustedOrigins }
 
     let clock =
         match provider.GetService<TimeProvider>() with
@@ -113,9 +128,16 @@ type SessionService<'T>
             do! handle scope.ServiceProvider
         }
 
+    let mutable live: OpenSessions | null = null
+    let mutable chronicle: Chronicle | null = null
+
     let board =
         { new INoticeBoard with
             member _.Post notice =
+                match chronicle with
+                | null -> ()
+                | chronicle -> chronicle.Note notice
+
                 match notice.Kind with
                 | ReplayedNotice -> EdgeLog.replayed log null notice.Id
                 | OutdatedNotice -> EdgeLog.outdated log null notice.Id
@@ -125,10 +147,22 @@ type SessionService<'T>
 
                 match settings.OnNotice notice with
                 | None -> ValueTask()
-                | Some handle -> ValueTask(inScope handle) }
+                | Some handle -> ValueTask(inScope handle)
+          interface IHearsFirst with
+              member _.Hear news =
+                  match live with
+                  | null -> ()
+                  | live -> live.Hear news }
+
+    let ownEnd: Func<byte[], DateTimeOffset> | null =
+        match box serializer with
+        | :? IKnowsEnd as it -> Func<_, _> it.EndOf
+        | _ -> null
 
     let engineSettings =
-        { SessionSettings.toEngine settings with
+        let plain = SessionSettings.toEngine settings
+
+        { plain with
             SealsToBearer = not (isNull (provider.GetKeyedService<BearerSealing> typeof<'T>))
             Protector = provider.GetKeyedService<IRecordProtector> typeof<'T> }
 
@@ -145,7 +179,11 @@ type SessionService<'T>
         | null -> SessionSettings.toWaits settings
         | surroundings -> surroundings.Around(SessionSettings.toWaits settings)
 
-    let engine = SessionEngine(store, engineSettings, waits, clock, log, board)
+    let telemetry = SessionTelemetry.of'<'T> provider
+    let engine = SessionEngine(store, engineSettings, ownEnd, waits, clock, log, board, telemetry)
+
+    let openSessions = OpenSessions(engine, clock, settings.LiveCheck, settings.ConnectionsExtendIdle, log)
+    do live <- openSessions
 
     let isDevelopment =
         match provider.GetService<IHostEnvironment>() with
@@ -153,7 +191,7 @@ type SessionService<'T>
         | environment -> environment.IsDevelopment()
 
     let serializer: ISessionSerializer<'T> =
-        CheckedSerializer<'T>(serializer, isDevelopment && TypeState.isVisible, log)
+        CheckedSerializer<'T>(serializer, isDevelopment && TypeState.isVisible && isNull ownEnd, log)
 
     // Of Microsoft.AspNetCore.TestHost, which WebApplicationFactory uses: nothing comes over a network there.
     let isTestServer =
@@ -169,7 +207,20 @@ type SessionService<'T>
     member _.Engine = engine
     member _.Clock = clock
     member _.Log: ILogger = log
+    /// The sessions that connections of this node are open for.
+    member internal _.OpenSessions = openSessions
     member val internal Transport = Transport(settings, engine.Hasher, isTestServer)
+
+    /// Where the dashboard reads what happened lately. Null without one: nothing is kept.
+    member internal _.Chronicle
+        with set (kept: Chronicle) = chronicle <- kept
+
+    /// What pages of the library's own do once the application runs. What it throws stops the program.
+    member val internal Started = List<unit -> unit>()
+    /// And when it stops.
+    member val internal Stopping = List<unit -> unit>()
+    /// Sessions of another middleware that go on here, or null.
+    member val internal Former = provider.GetService<IFormerSessions<'T>>()
 
     /// A cookie goes out that its client will not send back: said once, where somebody develops. In production the TLS may
     /// end at a proxy that does not say so.
@@ -227,3 +278,19 @@ type SessionService<'T>
             | Error(SessionError.NoSession | SessionError.Ended _) -> return Ok None
             | Error error -> return Error error
         }
+
+[<RequireQualifiedAccess>]
+module internal SessionServiceOf =
+    /// The sessions of 'T that the application has registered.
+    let services<'T> (provider: IServiceProvider) : SessionService<'T> =
+        match provider.GetService<SessionService<'T>>() with
+        | null ->
+            invalidOp (
+                String.Concat(
+                    "No sessions of ",
+                    typeof<'T>.Name,
+                    " are registered: call services.AddSession<" + typeof<'T>.Name,
+                    ">() first."
+                )
+            )
+        | service -> service

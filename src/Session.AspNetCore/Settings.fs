@@ -39,9 +39,12 @@ type SessionSettings =
         /// Default none: cookies only. The name of a request and response header that carries the token instead, for
         /// APIs and mobile clients. A request with both is a 400.
         HeaderName: string option
-        /// Default false: a request that another site had the browser send, and that brings no token, begins no session but by a
-        /// sign-in. The browser may hold a token that it did not send (SameSite), and the new one would take its place.
-        AllowCrossSiteCreation: bool
+        /// Default none. Origins such as `https://app.example.com` whose pages may have the browser change sessions here. Other
+        /// origins than the request's own may not, sub-domains included, by an unsafe method and the cookie (OWASP).
+        TrustedOrigins: string list
+        /// Default false: what another site had the browser send changes, begins and ends no session, and where it brings no
+        /// token begins none by a GET either: the browser may hold one that it did not send (SameSite).
+        AllowCrossSiteWrites: bool
         /// Default 30 minutes (ASVS 7.3.1).
         IdleTimeout: TimeSpan
         /// Default 8 hours (ASVS 7.3.2).
@@ -78,6 +81,13 @@ type SessionSettings =
         GenerateId: (HttpContext -> string) option
         /// Default 1 minute, give or take a fifth.
         SweepInterval: TimeSpan
+        /// Default 30 seconds: how often the sessions that this node has connections open for are looked at in the store, 500 by
+        /// one command. So long a connection outlives its session where no notice of the end comes through.
+        LiveCheck: TimeSpan
+        /// Default false: an open connection is no activity. True: while this node has a connection open for a session, and looks
+        /// whether it has ended, IdleTimeout does not end it. AbsoluteTimeout does. Needs a LiveCheck of at most a quarter of
+        /// IdleTimeout.
+        ConnectionsExtendIdle: bool
         /// Default 5 seconds, at most 10 minutes: what one request waits for the store, all its operations together. Then it
         /// gets a 503. A call without a request waits so long for each session.
         RequestTimeout: TimeSpan
@@ -105,7 +115,8 @@ module SessionSettings =
           Partitioned = false
           CookieMaxAge = None
           HeaderName = None
-          AllowCrossSiteCreation = false
+          TrustedOrigins = []
+          AllowCrossSiteWrites = false
           IdleTimeout = TimeSpan.FromMinutes 30L
           AbsoluteTimeout = TimeSpan.FromHours 8
           ConfirmTimeout = None
@@ -122,6 +133,8 @@ module SessionSettings =
           FormerServerKeys = []
           GenerateId = None
           SweepInterval = TimeSpan.FromMinutes 1L
+          LiveCheck = TimeSpan.FromSeconds 30L
+          ConnectionsExtendIdle = false
           RequestTimeout = WaitLimits.Default.RequestTimeout
           EventTimeout = WaitLimits.Default.EventTimeout
           ContinueWithoutStore = false
@@ -281,6 +294,15 @@ module SessionSettings =
                 "HeaderName is a header with another meaning: choose one of your own, such as X-Session-Token."
         | None -> ()
 
+        for origin in settings.TrustedOrigins do
+            unless
+                (Origins.tryNormal origin).IsSome
+                (String.Concat(
+                    "TrustedOrigins has '",
+                    origin,
+                    "', which is no origin: write scheme and host, and a port if it is not the scheme's own, such as https://app.example.com. Write other letters than a to z in Punycode."
+                ))
+
         let time name (value: TimeSpan) =
             unless (value > TimeSpan.Zero) (String.Concat(name, " must be positive."))
 
@@ -293,6 +315,11 @@ module SessionSettings =
         time "ConfirmTimeout" (confirmTimeout settings)
         time "RotationGrace" settings.RotationGrace
         time "SweepInterval" settings.SweepInterval
+        time "LiveCheck" settings.LiveCheck
+
+        unless
+            (not settings.ConnectionsExtendIdle || settings.LiveCheck <= settings.IdleTimeout / 4.0)
+            "ConnectionsExtendIdle needs a LiveCheck of at most a quarter of IdleTimeout: sessions would end between two looks. Shorten LiveCheck."
 
         let wait name (value: TimeSpan) =
             unless
@@ -364,6 +391,7 @@ module SessionSettings =
 
         found
 
+    /// What the engine is to know of them.
     let toEngine settings : EngineSettings =
         { Policy =
             { Idle = settings.IdleTimeout
@@ -383,6 +411,7 @@ module SessionSettings =
           SealsToBearer = false
           Protector = null }
 
+    /// How long the engine waits.
     let toWaits settings : WaitLimits =
         { WaitLimits.Default with
             RequestTimeout = settings.RequestTimeout

@@ -188,22 +188,6 @@ type internal Transport(settings: SessionSettings, hasher: SecretHasher, isTestS
     member transport.IsLost(context: HttpContext) =
         not context.Request.IsHttps && isSecure context && not (transport.UsesHeader context)
 
-    /// Whether the browser may hold a token that it did not send, because another site made it send this request. Of what
-    /// goes to a page of its own by a link all of our cookies come, unless they are Strict.
-    member transport.MayHideToken(context: HttpContext) =
-        let headers = context.Request.Headers
-        let says (name: string) (value: string) = String.Equals(string headers[name], value, StringComparison.Ordinal)
-
-        let isLink () =
-            settings.SameSite = SameSiteMode.Lax
-            && (HttpMethods.IsGet context.Request.Method || HttpMethods.IsHead context.Request.Method)
-            && says "Sec-Fetch-Dest" "document"
-
-        says "Sec-Fetch-Site" "cross-site"
-        && settings.SameSite <> SameSiteMode.None
-        && not (transport.UsesHeader context)
-        && not (isLink ())
-
     /// Every token that came, for a logout that cannot tell which one is the session's, and whether these are all: a
     /// request full of them must not cost a store call for each.
     member _.AllTokens(context: HttpContext) : struct (PresentedToken list * bool) =
@@ -244,6 +228,17 @@ type internal Transport(settings: SessionSettings, hasher: SecretHasher, isTestS
         match settings.HeaderName with
         | Some header -> context.Request.Headers.ContainsKey header
         | None -> false
+
+    /// Whether this response gives its client a token in the cookie.
+    member _.IsHanding(context: HttpContext) =
+        let start = String.Concat(name, "=")
+
+        let isToken (cookie: string | null) =
+            match cookie with
+            | null -> false
+            | cookie -> cookie.StartsWith(start, StringComparison.Ordinal) && cookie[start.Length] <> ';'
+
+        Seq.exists isToken context.Response.Headers.SetCookie
 
     /// Takes back what was set for this response before: the last word counts.
     member transport.Withdraw(context: HttpContext) =

@@ -88,7 +88,7 @@ type internal Visit<'T>(service: SessionService<'T>, context: HttpContext, arriv
         let parter =
             match parter with
             | null ->
-                let made = Parter(service.Transport, engine, context)
+                let made = Parter(service.Transport, engine, context, service.Clock, arrivedAt)
                 parter <- made
                 made
             | parter -> parter
@@ -151,6 +151,8 @@ type internal Visit<'T>(service: SessionService<'T>, context: HttpContext, arriv
         match visit.Presence, error with
         | Open(opened, _), SessionError.Ended(ending, at) ->
             visit.Presence <- Gone(visit.Past(ValueSome opened.Snapshot.Id, ending, at))
+        | Open(opened, _), SessionError.LimitExceeded _ ->
+            visit.Presence <- Gone(visit.Past(ValueSome opened.Snapshot.Id, OnPurpose Limit, service.Clock.GetUtcNow()))
         // A predecessor's request keeps its session: only what needs the new token is refused to it.
         | Open(opened, _), SessionError.Refused Outdated when opened.Grant.ByPredecessor -> ()
         | Open _, (SessionError.Refused _ | SessionError.NoSession) -> visit.Presence <- Shut error

@@ -10,13 +10,26 @@ namespace Session.CSharp;
 /// endpoint does not run and the request fails with an <see cref="InvalidOperationException"/> that says so.
 /// </remarks>
 [AttributeUsage(AttributeTargets.Class | AttributeTargets.Method)]
-public class RequireSessionAttribute : Attribute, IRequireSessionMetadata, IAuthorizationFilter
+public class RequireSessionAttribute : Attribute, IRequireSessionMetadata, ISignedInWithinMetadata, IAuthorizationFilter
 {
+    private bool _isSignIn;
+
     /// <summary>Which sessions: null for all.</summary>
     public virtual Type? DataType => null;
 
     /// <summary>Whether the session needs a subject: 401 as well for an anonymous one. Default false (ASVS 8.2.1).</summary>
-    public bool SignedIn { get; set; }
+    public bool SignedIn
+    {
+        get => _isSignIn || SignedInWithinMinutes != 0;
+        set => _isSignIn = value;
+    }
+
+    /// <summary>How long ago the sign-in may be, in minutes (ASVS 7.5.1): 401 with the reason when it is not that recent. Default 0: however long. Needs a sign-in.</summary>
+    public double SignedInWithinMinutes { get; set; }
+
+    /// <inheritdoc />
+    TimeSpan ISignedInWithinMetadata.MaxAge =>
+        SignedInWithinMinutes != 0 ? TimeSpan.FromMinutes(SignedInWithinMinutes) : TimeSpan.MaxValue;
 
     /// <summary>For MVC: throws unless the session middleware has let the request in.</summary>
     /// <exception cref="InvalidOperationException">It did not run for this endpoint: the message says where to add it.</exception>

@@ -30,7 +30,7 @@ public sealed class Session<T> : IBindableFromHttpContext<Session<T>>, IEndpoint
     /// <summary>The data as last read or written by this request; null without a session. To change it, call <see cref="UpdateAsync"/>.</summary>
     public T? Data => _request.Data?.Value;
 
-    /// <summary>Whose session it is: set by <see cref="SignInAsync"/>, and by nothing else.</summary>
+    /// <summary>Whose session it is: set by <see cref="SignInAsync(string, T, CancellationToken)"/>, and by nothing else.</summary>
     public string? Subject => _request.Live?.Value.Subject?.Value;
 
     /// <summary>When the session was created; null without one.</summary>
@@ -41,6 +41,17 @@ public sealed class Session<T> : IBindableFromHttpContext<Session<T>>, IEndpoint
 
     /// <summary>When it ends if nothing more happens; null without one.</summary>
     public DateTimeOffset? ExpiresAt => _request.ExpiresAt?.Value;
+
+    /// <summary>Cancelled once this session is over, has been elevated or belongs to another subject: by this request or any other one, on any node.</summary>
+    /// <remarks>
+    /// For what outlives its answer's first byte: a WebSocket, an event stream. The session is watched from the first call to the
+    /// end of the request, and not before. Without a session it is never cancelled (<c>RequireSession</c> sees to it that there is
+    /// one); of a session that is over already it is cancelled at once. An open connection is no activity: it moves no deadline.
+    /// </remarks>
+    public CancellationToken Ended => _request.Watching.Ended;
+
+    /// <summary>Why <see cref="Ended"/> was cancelled; null while it is not.</summary>
+    public SessionEndCause? EndedBecause => _request.Watching.Cause?.Value.ToSessionEndCause();
 
     /// <summary>Begins a new session; one that was there is destroyed.</summary>
     /// <exception cref="SessionUnavailableException">The store did not take it, or did not say so: see <see cref="SessionUnavailableException.MayHaveChanged"/>.</exception>
@@ -86,7 +97,33 @@ public sealed class Session<T> : IBindableFromHttpContext<Session<T>>, IEndpoint
     {
         Translate.ThrowUnlessSubject(subject);
         ArgumentNullException.ThrowIfNull(data);
-        (await _request.SignIn(subject, data, cancellationToken).ConfigureAwait(false)).OrThrow();
+        (await _request.SignIn(subject, data, null, cancellationToken).ConfigureAwait(false)).OrThrow();
+    }
+
+    /// <summary>The same at the end of a sign-in at an identity provider: <c>SignInAsync("ada", cart, external: (issuer, sid))</c>. A logout there ends this session.</summary>
+    /// <remarks>
+    /// By the endpoint of <c>MapBackChannelLogout</c>. A logout of the user there ends it as well: the user has the name <paramref name="subject"/>
+    /// there, too, unless <paramref name="external"/> says another one. A few more calls of the store than without.
+    /// </remarks>
+    /// <param name="subject">Whose session it is from now on: 1 to 1,024 bytes of UTF-8, without half of a surrogate pair.</param>
+    /// <param name="data">The data.</param>
+    /// <param name="external">The claims <c>iss</c> and <c>sid</c> of the ID token; null in place of <c>sid</c> where the provider gives none.</param>
+    /// <param name="cancellationToken">Stops before the write is sent.</param>
+    /// <exception cref="ArgumentException">No session can be of this subject. Nothing was changed.</exception>
+    /// <exception cref="SessionEndedException">The session ended meanwhile, or the one at the provider has: nobody is signed in.</exception>
+    /// <exception cref="SessionLimitException">The subject has too many sessions, and the settings refuse another.</exception>
+    /// <exception cref="SessionUnavailableException">The store did not take it, or did not say so: see <see cref="SessionUnavailableException.MayHaveChanged"/>.</exception>
+    public async Task SignInAsync(
+        string subject,
+        T data,
+        ExternalSession external,
+        CancellationToken cancellationToken = default
+    )
+    {
+        Translate.ThrowUnlessSubject(subject);
+        ArgumentNullException.ThrowIfNull(data);
+        ArgumentNullException.ThrowIfNull(external);
+        (await _request.SignIn(subject, data, external, cancellationToken).ConfigureAwait(false)).OrThrow();
     }
 
     /// <summary>A new token after a change of privilege: the old one is dead at once. (Renewals happen by themselves.)</summary>
@@ -96,7 +133,7 @@ public sealed class Session<T> : IBindableFromHttpContext<Session<T>>, IEndpoint
         (await _request.Regenerate(null, cancellationToken).ConfigureAwait(false)).OrThrow();
 
     /// <summary>A new token and new data in one write, after a second factor, say: the old token is dead at once. The absolute timeout goes on.</summary>
-    /// <remarks>The data is stored as given: a write of another request, since it was read, is lost, as with <see cref="SignInAsync"/>.</remarks>
+    /// <remarks>The data is stored as given: a write of another request, since it was read, is lost, as with <see cref="SignInAsync(string, T, CancellationToken)"/>.</remarks>
     /// <exception cref="SessionEndedException">There is no session, or it ended meanwhile.</exception>
     /// <exception cref="SessionDataException">The data is larger than <c>MaxDataBytes</c>.</exception>
     /// <exception cref="SessionUnavailableException">The store did not take it, or did not say so: see <see cref="SessionUnavailableException.MayHaveChanged"/>.</exception>

@@ -6,8 +6,8 @@ namespace Microsoft.AspNetCore.Builder;
 
 /// <summary>Guards endpoints. Each call returns the builder that it was called on, and <c>AllowAnonymous</c> on an endpoint outweighs it, as with <c>RequireAuthorization</c>.</summary>
 /// <remarks>
-/// Without a live session the endpoint's authentication scheme challenges, or the application's default one; where there is none,
-/// the answer is a 401. <c>app.UseSession&lt;T&gt;()</c> does the work: where it is missing, or stands before <c>UseRouting</c>,
+/// Without a live session the endpoint's authentication scheme challenges, or that of its sessions, or the application's default
+/// one; where there is none, the answer is a 401. <c>app.UseSession&lt;T&gt;()</c> does the work: where it is missing, or stands before <c>UseRouting</c>,
 /// the endpoint does not run and the request fails with an <see cref="InvalidOperationException"/> that says so.
 /// </remarks>
 public static class SessionEndpointConventionBuilderExtensions

@@ -1,3 +1,4 @@
+using Session.AspNetCore;
 using Session.CSharp;
 
 namespace Microsoft.AspNetCore.Http;
@@ -15,5 +16,13 @@ public static class SessionHttpContextExtensions
     {
         ArgumentNullException.ThrowIfNull(context);
         return Session<T>.OfAsync(context, cancellationToken);
+    }
+
+    /// <summary>From now on this request may change sessions although another site had the browser send it.</summary>
+    /// <remarks>For what has made sure of its sender in another way, such as the signed answer of an identity provider that comes as a POST. For a whole endpoint: <c>.AllowCrossSite()</c>.</remarks>
+    public static void AllowCrossSite(this HttpContext context)
+    {
+        ArgumentNullException.ThrowIfNull(context);
+        CrossSite.vouch(context);
     }
 }

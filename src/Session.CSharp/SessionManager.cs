@@ -147,7 +147,7 @@ public sealed class SessionManager<T>
     {
         cancellationToken.ThrowIfCancellationRequested();
         foreach (var found in (await _engine.List(subject, cancellationToken).ConfigureAwait(false)).OrThrow())
-            yield return Translate.ToInfo(found, _engine.Settings.Policy);
+            yield return Translate.ToInfo(found, _engine);
     }
 
     /// <summary>The live session under this id, or null.</summary>
@@ -159,7 +159,7 @@ public sealed class SessionManager<T>
             return null;
 
         var found = (await _engine.Find(id.Value, cancellationToken).ConfigureAwait(false)).OrThrow();
-        return found is null ? null : Translate.ToInfo(found.Value, _engine.Settings.Policy);
+        return found is null ? null : Translate.ToInfo(found.Value, _engine);
     }
 
     /// <summary>Begins a new session for this request; one that was there is destroyed.</summary>

@@ -47,12 +47,16 @@ public sealed class SessionOptions<T>
         set => _settings.HeaderName = Option(value);
     }
 
-    /// <summary>Whether a request that another site had the browser send, and that brings no token, may begin an anonymous session. Default false: 403.</summary>
-    /// <remarks>The browser may hold a token that it did not send, because of SameSite: the new one would take its place, and the user would be signed out. Sign-ins are not affected, nor what a link leads to.</remarks>
-    public bool AllowCrossSiteCreation
+    /// <summary>Origins such as <c>https://app.example.com</c> whose pages may have the browser change sessions here. Default none: the request's own alone.</summary>
+    /// <remarks>Every other origin is refused (403) where it had the browser send a POST, PUT, PATCH or DELETE that would change, begin or end a session by the cookie; a sub-domain is another origin. For one endpoint: <c>.AllowCrossSite("https://…")</c>.</remarks>
+    public IList<string> TrustedOrigins { get; } = new List<string>();
+
+    /// <summary>Whether what another site had the browser send may change, begin and end sessions by the cookie, on every endpoint. Default false: 403.</summary>
+    /// <remarks>With it the application needs another defence, such as antiforgery tokens; and a request that brings no token, because of SameSite, begins a session that takes the place of the browser's own. For one endpoint: <c>.AllowCrossSite()</c>.</remarks>
+    public bool AllowCrossSiteWrites
     {
-        get => _settings.AllowCrossSiteCreation;
-        set => _settings.AllowCrossSiteCreation = value;
+        get => _settings.AllowCrossSiteWrites;
+        set => _settings.AllowCrossSiteWrites = value;
     }
 
     /// <summary>Silence that ends a session. Default 30 minutes (ASVS 7.3.1).</summary>
@@ -164,6 +168,22 @@ public sealed class SessionOptions<T>
         set => _settings.SweepInterval = value;
     }
 
+    /// <summary>How often the sessions that this node has connections open for (<see cref="Session{T}.Ended"/>) are looked at in the store. Default 30 seconds.</summary>
+    /// <remarks>500 of them by one command, where the store can. So long a connection outlives its session where no notice of the end comes through; an end by time needs no look.</remarks>
+    public TimeSpan LiveCheck
+    {
+        get => _settings.LiveCheck;
+        set => _settings.LiveCheck = value;
+    }
+
+    /// <summary>Whether a connection that is open for a session (<see cref="Session{T}.Ended"/>, hubs, circuits) keeps <see cref="IdleTimeout"/> from ending it. Default false: it is no activity.</summary>
+    /// <remarks>The absolute timeout ends it all the same. Needs a <see cref="LiveCheck"/> of at most a quarter of the idle timeout: with a look the session counts as seen, once half of its idle time has passed.</remarks>
+    public bool ConnectionsExtendIdle
+    {
+        get => _settings.ConnectionsExtendIdle;
+        set => _settings.ConnectionsExtendIdle = value;
+    }
+
     /// <summary>What one request waits for the store, all its operations together. Default 5 seconds, at most 10 minutes. Then it gets a 503.</summary>
     /// <remarks>A call without a request, of <see cref="SessionManager{T}"/>, waits so long for each session.</remarks>
     public TimeSpan RequestTimeout
@@ -224,6 +244,7 @@ public sealed class SessionOptions<T>
                 it.CookieMaxAge = Option(Cookie.MaxAge);
                 it.Partitioned |= Cookie.Extensions.Contains("Partitioned", StringComparer.OrdinalIgnoreCase);
                 it.Upcasters = UpcastersAsMap();
+                it.TrustedOrigins = ListModule.OfSeq(TrustedOrigins);
                 it.FormerServerKeys = ListModule.OfSeq(FormerServerKeys);
                 it.GenerateId = GenerateId is null ? null : Some(FuncConvert.FromFunc(GenerateId));
                 it.HearsExpiry = Events.OnExpired is not null;

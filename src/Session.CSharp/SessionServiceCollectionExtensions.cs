@@ -26,7 +26,7 @@ public static class SessionServiceCollectionExtensions
         where T : class
     {
         // When it is needed: what the type cannot keep stops the program with the other settings.
-        return Add(services, () => SessionSerializer.contract<T>(), configure);
+        return services.AddSessionWith(() => SessionSerializer.contract<T>(), configure);
     }
 
     /// <summary>Adds sessions with data <typeparamref name="T"/>, serialized as JSON with metadata from the source generator: safe for trimming and native AOT.</summary>
@@ -38,11 +38,11 @@ public static class SessionServiceCollectionExtensions
         where T : class
     {
         ArgumentNullException.ThrowIfNull(json);
-        return Add(services, () => json, configure);
+        return services.AddSessionWith(() => json, configure);
     }
 
-    private static SessionBuilder Add<T>(
-        IServiceCollection services,
+    internal static SessionBuilder AddSessionWith<T>(
+        this IServiceCollection services,
         Func<JsonTypeInfo<T>> json,
         Action<SessionOptions<T>>? configure
     )

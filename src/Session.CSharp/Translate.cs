@@ -44,6 +44,30 @@ internal static class Translate
             _ => throw new UnreachableException(),
         };
 
+    internal static SessionEndCause ToSessionEndCause(this EndCause cause) =>
+        cause switch
+        {
+            EndCause.Over { Item: Ending.OnPurpose why } => why.Item switch
+            {
+                { IsSignedOut: true } => SessionEndCause.SignedOut,
+                { IsRevoked: true } => SessionEndCause.Revoked,
+                { IsReplayed: true } => SessionEndCause.Replayed,
+                { IsLimit: true } => SessionEndCause.Limit,
+                _ => throw new UnreachableException(),
+            },
+            EndCause.Over { Item: Ending.ByTime why } => why.Item switch
+            {
+                { IsUnconfirmed: true } => SessionEndCause.Unconfirmed,
+                { IsIdle: true } => SessionEndCause.Idle,
+                { IsAbsolute: true } => SessionEndCause.Absolute,
+                _ => throw new UnreachableException(),
+            },
+            { IsElevated: true } => SessionEndCause.Elevated,
+            { IsOtherSubject: true } => SessionEndCause.OtherSubject,
+            { IsRemoved: true } => SessionEndCause.Removed,
+            _ => throw new UnreachableException(),
+        };
+
     /// <summary>The value, or the failure as an exception.</summary>
     internal static TValue OrThrow<TValue>(this FSharpResult<TValue, SessionError> result) =>
         result.IsOk ? result.ResultValue : throw ToException(result.ErrorValue);
@@ -89,7 +113,7 @@ internal static class Translate
         }
     }
 
-    internal static SessionInfo ToInfo(Snapshot snapshot, Policy policy)
+    internal static SessionInfo ToInfo(Snapshot snapshot, SessionEngine engine)
     {
         var live = Lifecycle.liveOf(snapshot.State)!.Value;
         return new SessionInfo(
@@ -99,7 +123,7 @@ internal static class Translate
             live.CreatedAt,
             live.AuthenticatedAt?.Value,
             live.LastSeen,
-            Lifecycle.deadline(policy, snapshot.State).Value.Item2
+            engine.Deadline(snapshot.State).Value.Item2
         );
     }
 

@@ -2,7 +2,7 @@
 namespace Session.Engine
 
 open System
-open System.Diagnostics.Metrics
+open System.Collections.Generic
 open System.Threading
 open System.Threading.Tasks
 open Microsoft.Extensions.Logging
@@ -12,22 +12,13 @@ open NonStructuralComparison // the general operators allocate for each comparis
 /// Says once that the store has failed, and once that it is back, however many requests meet the failure: of a store that
 /// fails now and then not more often than every ten seconds. Every failure is counted.
 [<Sealed>]
-type internal Outage(log: ILogger) =
-    static let meter = new Meter "Session"
-
-    static let counter =
-        meter.CreateCounter<int64>(
-            "session.store.failures",
-            "{call}",
-            "Calls to the session store that failed, or were not answered in time."
-        )
-
+type internal Outage(log: ILogger, measures: Measures) =
     let mutable failures = 0L
     let mutable isSaid = 0
     let mutable quietUntil = 0L
 
     member _.Failed(error: exn) =
-        counter.Add 1L
+        measures.StoreFailed()
         Interlocked.Increment &failures |> ignore
 
         if
@@ -43,9 +34,28 @@ type internal Outage(log: ILogger) =
 
 [<Sealed>]
 type internal StoreAccess
-    (store: ISessionStore, settings: EngineSettings, limits: WaitLimits, clock: TimeProvider, log: ILogger) =
-    let records = Records(settings, log)
-    let outage = Outage log
+    (
+        store: ISessionStore,
+        settings: EngineSettings,
+        ownEnd: Func<byte[], DateTimeOffset> | null,
+        limits: WaitLimits,
+        clock: TimeProvider,
+        log: ILogger,
+        telemetry: Telemetry
+    ) =
+    let metered (store: ISessionStore) : ISessionStore = MeteredStore(store, telemetry)
+
+    let everywhere =
+        match store with
+        | :? MigratingStore as moving -> List.map metered moving.Both
+        | _ -> []
+
+    let store = metered store
+    let measures = telemetry.Measures
+    let rules = { Policy = settings.Policy; OwnEnd = ownEnd }
+
+    let records = Records(rules, settings, log)
+    let outage = Outage(log, measures)
 
     // A touch each so often keeps `lastSeen` exact to a sixtieth of the idle timeout, and never ends a session late.
     let touchStep = min (TimeSpan.FromMinutes 1L) (settings.Policy.Idle / 60.0)
@@ -61,6 +71,10 @@ type internal StoreAccess
                 records.Write(before, state, events, at, operation, keys, hold) }
 
     member _.Store = store
+    /// By themselves the two stores that sessions move between, the former one first; else the only one.
+    member _.Everywhere = if everywhere.IsEmpty then [ store ] else everywhere
+    member _.Measures = measures
+    member _.Rules = rules
     member _.Records = records
     member _.Limits = limits
     member _.Now = clock.GetUtcNow()
@@ -75,6 +89,14 @@ type internal StoreAccess
 
     /// Notes something for the application that is no event of the lifecycle.
     member access.Note(errand: Errand, kind: NoticeKind, id: string) =
+        match kind with
+        | OutdatedNotice -> measures.Refused "outdated"
+        | UnreadableNotice _ -> measures.Refused "unreadable"
+        | RefusedNotice RefusalReason.Guessed -> measures.Refused "guessed"
+        | RefusedNotice RefusalReason.Duplicated -> measures.Refused "duplicated"
+        | RefusedNotice RefusalReason.Malformed -> measures.Refused "malformed"
+        | _ -> ()
+
         errand.Note { Kind = kind; Id = id; Subject = None; Data = [||]; At = access.Now }
 
     /// Whether an answer needs nothing stored and nothing told to the store.
@@ -118,6 +140,41 @@ type internal StoreAccess
                 return Error(access.NotLoaded(error, cancel))
         }
 
+    /// Each of these as it is now, without the keys of any client. Where the store fails, of each an error.
+    member access.LoadMany(ids: IReadOnlyList<string>) : Task<Dictionary<string, Result<Snapshot, SessionError>>> =
+        task {
+            let answers = Dictionary<string, Result<Snapshot, SessionError>>(StringComparer.Ordinal)
+
+            try
+                let loading = SessionStore.loadMany store ids CancellationToken.None
+                let! records = (access.NewErrand()).Await(loading, CancellationToken.None)
+
+                for record in records do
+                    answers[record.Id] <- access.Read(record.Id, record, null)
+
+                for id in ids do
+                    if not (answers.ContainsKey id) then
+                        answers[id] <- access.Read(id, null, null)
+            with error ->
+                let failure = Error(access.NotLoaded(error, CancellationToken.None))
+
+                for id in ids do
+                    answers[id] <- failure
+
+            return answers
+        }
+
+    /// Before a record is read once more. Those who try again at the same moment would meet again.
+    member _.Again(attempt: int) : Task =
+        if attempt > 1 then
+            measures.Retried()
+
+        if attempt > 2 then
+            let milliseconds = limits.Chance.Next(1, 1 + min 50 (1 <<< min attempt 6))
+            Task.Delay(TimeSpan.FromMilliseconds(float milliseconds), limits.Timer)
+        else
+            Task.CompletedTask
+
     /// What a load says to the loop.
     member access.Found(loaded: Result<Snapshot, SessionError>) : Answer =
         match loaded with
@@ -138,6 +195,11 @@ type internal StoreAccess
                     )
 
                 outage.Worked()
+
+                match result with
+                | WriteResult.Conflict -> measures.Conflicted()
+                | _ -> ()
+
                 return Answered result
             with error ->
                 outage.Failed error

@@ -12,12 +12,20 @@ type BearerSealing() = class end
 
 /// What `AddSession` returns: the sessions whose data is `DataType`, waiting for their store.
 [<Sealed>]
-type SessionBuilder private (services: IServiceCollection, dataType: Type, key: obj) =
-    new(services: IServiceCollection, dataType: Type) = SessionBuilder(services, dataType, dataType)
+type SessionBuilder private (services: IServiceCollection, dataType: Type, key: obj, place: string) =
+    new(services: IServiceCollection, dataType: Type) = SessionBuilder(services, dataType, dataType, "session")
+
+    /// Sessions that an application keeps beside those of `AddSession`, whose place is `session`.
+    new(services: IServiceCollection, dataType: Type, place: string) =
+        SessionBuilder(services, dataType, dataType, place)
 
     member _.Services = services
     /// The type of the session data: the key of everything that is registered for these sessions.
     member _.DataType = dataType
+    /// The word that their place in a store is named after, where the application says nothing else: the table `sessions`, the
+    /// prefix `session:`. It is `session` for `AddSession`, `ticket` for `AddServerSideTickets` and `httpsession` for
+    /// `AddSessionCompatibility`, so that each of them can be in the same database.
+    member _.Place = place
 
     /// Keeps these sessions in the store that the factory makes, once. A later call replaces an earlier one.
     member builder.UseStore(create: Func<IServiceProvider, ISessionStore>) =
@@ -58,7 +66,7 @@ type SessionBuilder private (services: IServiceCollection, dataType: Type, key: 
             )
             |> ignore
 
-            source.Invoke(SessionBuilder(services, dataType, sourceKey)) |> ignore
+            source.Invoke(SessionBuilder(services, dataType, sourceKey, place)) |> ignore
 
             if (storeOf sourceKey).IsNone then
                 invalidOp "MigrateFrom needs the store that the sessions were in: MigrateFrom(b => b.UseSqlite(…))."

@@ -2,6 +2,7 @@
 namespace Session.Engine
 
 open System
+open System.Collections.Generic
 open System.Data.Common
 open System.Runtime.ExceptionServices
 open System.Threading
@@ -11,21 +12,25 @@ open Session.Domain
 
 [<Sealed>]
 type SessionEngine
+    internal
     (
         store: ISessionStore,
         settings: EngineSettings,
+        ownEnd: Func<byte[], DateTimeOffset> | null,
         waits: WaitLimits,
         clock: TimeProvider,
         log: ILogger,
-        board: INoticeBoard
+        board: INoticeBoard,
+        telemetry: Telemetry
     ) =
 
     let hasher = SecretHasher(settings.ServerKey, settings.SealsToBearer)
-    let access = StoreAccess(store, settings, waits, clock, log)
+    let access = StoreAccess(store, settings, ownEnd, waits, clock, log, telemetry)
     let writers = Writers access
     let limits = Limits(access, writers, settings)
     let requests = Requests(access, writers, limits, settings, hasher)
     let subjects = Subjects(access, writers, limits, settings)
+    let externals = Externals(access, limits, subjects, settings)
     let announcer = Announcer(waits, board, log)
     let sweeper = Sweeper(access, writers, announcer, settings, log)
 
@@ -58,7 +63,12 @@ type SessionEngine
     /// With the default limits of waiting.
     new(store, settings, clock, log, board) = SessionEngine(store, settings, WaitLimits.Default, clock, log, board)
 
+    new(store, settings, waits, clock, log, board) =
+        SessionEngine(store, settings, null, waits, clock, log, board, Telemetry.Shared)
+
     member _.Settings = settings
+    /// The first instant at which a live session is over if nothing more happens, and by which limit.
+    member _.Deadline(state: State) : struct (ExpiryKind * DateTimeOffset) voption = Rules.deadline access.Rules state
     member _.Waits = waits
     member _.Store = store
     member _.Hasher = hasher
@@ -78,6 +88,17 @@ type SessionEngine
         access.Note(errand, UnreadableNotice reason, id)
 
     member internal _.Requests = requests
+
+    /// What is counted and traced of these sessions.
+    member internal _.Telemetry = telemetry
+
+    /// Counts the live sessions, if somebody wants to know, and the store counts cheaply.
+    member internal _.CountLive(cancel: CancellationToken) : Task =
+        task {
+            if telemetry.Measures.WatchesLive && store :? ICountsCheaply then
+                let! count = access.Store.Count cancel
+                telemetry.Measures.Live <- count
+        }
 
     // -- with a token, one operation by itself
 
@@ -153,6 +174,12 @@ type SessionEngine
     member _.Destroy(id: string, reason: DestroyReason, cancel: CancellationToken) : Task<Result<bool, SessionError>> =
         toldOf (fun errand -> subjects.Destroy(id, reason, errand, cancel))
 
+    /// Ends a session if it is this subject's at that moment. False when there was none such that lived.
+    member internal _.DestroyOf
+        (subject: string, id: string, reason: DestroyReason, cancel: CancellationToken)
+        : Task<Result<bool, SessionError>> =
+        toldOf (fun errand -> limits.EndOf(Some subject, id, reason, errand, cancel))
+
     /// Ends every session of a subject but `except`. Once acknowledged, none that was begun before the call lives.
     /// `Incomplete`: some could not be ended, the others are.
     member _.DestroyAll
@@ -171,13 +198,35 @@ type SessionEngine
             cancel: CancellationToken
         ) : Task<Result<PendingEnds, SessionError>> =
         let within (joined: ISessionStore) errand =
-            let access = StoreAccess(joined, settings, waits, clock, log)
+            let access = StoreAccess(joined, settings, ownEnd, waits, clock, log, telemetry)
             let writers = Writers access
             let subjects = Subjects(access, writers, Limits(access, writers, settings), settings)
             subjects.DestroyAll(subject, except, reason, errand, cancel)
 
         let unavailable error = access.NotLoaded(error, cancel)
         Joining.destroyAll store within (Errand(waits, false)) unavailable announcer.TellAll transaction subject cancel
+
+    /// What is stored under each of these ids now: by one command for at most 500 of them, if the store can do that.
+    member internal _.Look(ids: IReadOnlyList<string>) : Task<Dictionary<string, Result<Snapshot, SessionError>>> =
+        access.LoadMany ids
+
+    member internal _.Externals = externals
+
+    /// Ends what an identity provider names in a logout token. Once acknowledged, no node opens one of them.
+    member internal _.EndExternal(logout: ExternalLogout) : Task<Result<LogoutReply, SessionError>> =
+        toldOf (fun errand -> externals.End(logout, errand))
+
+    /// Of a session that something is open for: it counts as seen now, once half of its idle time has passed without a request.
+    member internal _.KeepAlive(found: Result<Snapshot, SessionError>, now: DateTimeOffset) : Task =
+        match found with
+        | Ok session when
+            Lifecycle.isLive session.State
+            && (Rules.overdue access.Rules now session.State).IsNone
+            && now - session.StoredLastSeen >= settings.Policy.Idle / 2.0
+            ->
+            access.Touch(session.Id, now, access.NewErrand())
+        | Ok _
+        | Error _ -> Task.CompletedTask
 
     /// Ends every session of everybody, and says how many there were. None that was stored before the call lives then;
     /// those that begin meanwhile may.
@@ -186,3 +235,7 @@ type SessionEngine
 
     /// Handles up to `limit` records whose time has come, and says how many it was given.
     member _.Sweep(limit: int, cancel: CancellationToken) : Task<int> = sweeper.Sweep(limit, cancel)
+
+    /// Whether the store works. It takes no longer than a request waits for the store.
+    member internal _.Probe(cancel: CancellationToken) : Task<ProbedCall list> =
+        Probing.run access settings.Policy.Retention cancel

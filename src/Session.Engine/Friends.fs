@@ -4,8 +4,10 @@ namespace Session.Engine
 open System.Runtime.CompilerServices
 
 [<assembly: InternalsVisibleTo "Session.AspNetCore">]
+[<assembly: InternalsVisibleTo "Session.OpenIdConnect">]
 [<assembly: InternalsVisibleTo "Properties">]
 [<assembly: InternalsVisibleTo "Simulation">]
 [<assembly: InternalsVisibleTo "Facade">]
 [<assembly: InternalsVisibleTo "Micro">]
+[<assembly: InternalsVisibleTo "Growth">]
 do ()

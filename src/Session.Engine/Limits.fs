@@ -19,7 +19,7 @@ type internal Belongings =
 
 [<Sealed>]
 type internal Limits(access: StoreAccess, writers: Writers, settings: EngineSettings) =
-    let policy = settings.Policy
+    let policy, rules = settings.Policy, access.Rules
     let pageSize = 200
 
     // Sign-ins of one subject in this process take turns where the limit refuses: nobody is refused for a sign-in that
@@ -35,7 +35,7 @@ type internal Limits(access: StoreAccess, writers: Writers, settings: EngineSett
         | ValueSome live -> struct (defaultArg live.AuthenticatedAt live.CreatedAt, session.Id)
         | ValueNone -> struct (DateTimeOffset.MinValue, session.Id)
 
-    let isOverdue now (session: Snapshot) = (Lifecycle.overdue policy now session.State).IsSome
+    let isOverdue now (session: Snapshot) = (Rules.overdue rules now session.State).IsSome
 
     /// Whatever was found of a subject, page by page.
     member _.Find(subject: string, errand: Errand, cancel: CancellationToken) : Task<Result<Belongings, SessionError>> =
@@ -86,9 +86,9 @@ type internal Limits(access: StoreAccess, writers: Writers, settings: EngineSett
             let plan: Plan<bool> =
                 { Decide =
                     fun now state ->
-                        let lived = Lifecycle.isLive state && (Lifecycle.overdue policy now state).IsNone
+                        let lived = Lifecycle.isLive state && (Rules.overdue rules now state).IsNone
 
-                        match Lifecycle.decide policy now (Destroy(reason, None)) state with
+                        match Rules.decide rules now (Destroy(reason, None)) state with
                         | Ok _ when isAnothers state -> Ok(struct ([], (fun _ -> false)))
                         | Ok events -> Ok(struct (events, (fun _ -> lived)))
                         | Error refusal -> Error(SessionError.ofRefusal refusal) }
@@ -111,7 +111,7 @@ type internal Limits(access: StoreAccess, writers: Writers, settings: EngineSett
                 let mutable answer = Ok live
 
                 for session in over do
-                    let expire = Plans.commandAsOf policy now Expire ignore
+                    let expire = Plans.commandAsOf rules now Expire ignore
 
                     match! writers.Run(session.Id, expire, errand, CancellationToken.None) with
                     // Seen meanwhile, on a node whose clock is behind: it lives.
@@ -182,7 +182,7 @@ type internal Limits(access: StoreAccess, writers: Writers, settings: EngineSett
 
                 match error with
                 | None -> return reply
-                | Some(SessionError.Ended _ as ended) -> return Reply.Failed ended
+                | Some(SessionError.LimitExceeded _ as ended) -> return Reply.Failed ended
                 | Some error -> return unfinished opened error
             }
         | _ -> Task.FromResult reply
@@ -202,7 +202,7 @@ type internal Limits(access: StoreAccess, writers: Writers, settings: EngineSett
                     | Error error -> failure <- Some error
 
                 if failure.IsNone && tooMany |> List.exists (fun session -> session.Id = own) then
-                    return Some(SessionError.Ended(OnPurpose Limit, access.Now))
+                    return Some(SessionError.LimitExceeded most)
                 else
                     return failure
         }
@@ -231,7 +231,7 @@ type internal Limits(access: StoreAccess, writers: Writers, settings: EngineSett
                         answer <- ValueSome None
                     elif attempt = 15 || (others |> List.filter isEarlier).Length >= most then
                         match! limits.End(own, Limit, errand, CancellationToken.None) with
-                        | Ok _ -> answer <- ValueSome(Some(SessionError.Ended(OnPurpose Limit, access.Now)))
+                        | Ok _ -> answer <- ValueSome(Some(SessionError.LimitExceeded most))
                         | Error error -> answer <- ValueSome(Some error)
                     else
                         do! Task.Delay(TimeSpan.FromMilliseconds 20L, access.Limits.Timer)

@@ -7,11 +7,6 @@ open System.Threading.Tasks
 
 [<Sealed>]
 type internal Loop(access: StoreAccess) =
-    // Those who try again at the same moment would meet again.
-    let pause attempt : Task =
-        let milliseconds = access.Limits.Chance.Next(1, 1 + min 50 (1 <<< min attempt 6))
-        Task.Delay(TimeSpan.FromMilliseconds(float milliseconds), access.Limits.Timer)
-
     /// The first step, on a record that was read already or still has to be.
     member _.Begin(plan: Plan<'out>, terms, loaded: Result<Snapshot, SessionError>) =
         Protocol.next plan terms Protocol.start (access.Found loaded)
@@ -37,9 +32,7 @@ type internal Loop(access: StoreAccess) =
                 match ask with
                 | Finish reached -> ending <- ValueSome reached
                 | Load ->
-                    if run.Attempt > 2 then
-                        do! pause run.Attempt
-
+                    do! access.Again run.Attempt
                     let! loaded = access.Load(id, keys, errand, CancellationToken.None)
                     step <- Protocol.next plan terms run (access.Found loaded)
                 | Swap write ->

@@ -36,7 +36,11 @@ type MemoryStore(options: MemoryStoreOptions) =
     let dueOf = Dictionary<string, int64>(StringComparer.Ordinal)
     let unconfirmed = SortedSet<struct (int64 * string)>(ordered)
     let subjects = Dictionary<string, SortedSet<string>>(StringComparer.Ordinal)
+    let mutable live = 0L
     let location = String.Concat("memory:", Guid.NewGuid().ToString())
+
+    // Of the nodes that share this store in one process.
+    let listeners = ConcurrentDictionary<obj, Action<string | null>>()
 
     // The ids in order, as they were when a walk over all records began: sorted once for a walk, and not for each page. A
     // walk that began earlier finds at least what it would have found.
@@ -51,6 +55,9 @@ type MemoryStore(options: MemoryStoreOptions) =
         due.Add(struct (at.UtcTicks, id)) |> ignore
 
     let forget (record: StoredRecord) =
+        if record.Kind <> RecordKind.Ended then
+            live <- live - 1L
+
         if record.Kind = RecordKind.Unconfirmed then
             unconfirmed.Remove(struct (record.DueAt.UtcTicks, record.Id)) |> ignore
 
@@ -67,6 +74,9 @@ type MemoryStore(options: MemoryStoreOptions) =
 
     let index (record: StoredRecord) =
         schedule record.Id record.DueAt
+
+        if record.Kind <> RecordKind.Ended then
+            live <- live + 1L
 
         if record.Kind = RecordKind.Unconfirmed then
             unconfirmed.Add(struct (record.DueAt.UtcTicks, record.Id)) |> ignore
@@ -213,9 +223,7 @@ type MemoryStore(options: MemoryStoreOptions) =
 
             ValueTask.FromResult found
 
-        member _.Count _ =
-            let live = records.Values |> Seq.filter (fun record -> record.Kind <> RecordKind.Ended)
-            ValueTask.FromResult(int64 (Seq.length live))
+        member _.Count _ = ValueTask.FromResult(Volatile.Read &live)
 
         member _.ClaimOverdue(now, lease, limit, _) =
             lock gate (fun () ->
@@ -251,3 +259,34 @@ type MemoryStore(options: MemoryStoreOptions) =
                 | _ -> ())
 
             ValueTask.CompletedTask
+
+    interface ICountsCheaply
+
+    interface IReadsMany with
+        member _.LoadMany(ids, _) =
+            let found = List<StoredRecord>(ids.Count)
+
+            for id in ids do
+                match records.TryGetValue id with
+                | true, record -> found.Add record
+                | false, _ -> ()
+
+            ValueTask.FromResult<IReadOnlyList<StoredRecord>> found
+
+    interface ISessionSignals with
+        member _.Publish(ids, _) =
+            for heard in listeners.Values do
+                for id in ids do
+                    heard.Invoke id
+
+            ValueTask.CompletedTask
+
+        member _.Subscribe(heard, _) =
+            let key = obj ()
+            listeners[key] <- heard
+
+            ValueTask.FromResult
+                { new IAsyncDisposable with
+                    member _.DisposeAsync() =
+                        listeners.TryRemove key |> ignore
+                        ValueTask.CompletedTask }

@@ -13,6 +13,7 @@
 namespace Session.Engine
 
 open System
+open System.Runtime.ExceptionServices
 open System.Collections.Generic
 open System.Threading
 open System.Threading.Tasks
@@ -179,6 +180,9 @@ type MigratingStore(target: ISessionStore, source: ISessionStore) =
             return StoredPage(found, next)
         }
 
+    /// The former one first: for what has to be found by those, too, who know it alone.
+    member internal _.Both = [ source; target ]
+
     interface ISessionStore with
         member _.Prepare cancel =
             ValueTask<StoreReport>(
@@ -340,5 +344,47 @@ type MigratingStore(target: ISessionStore, source: ISessionStore) =
                         | staged -> do! discard staged cancel
 
                         do! removeVersion target id version operation cancel
+                    }
+            )
+
+    interface ISessionSignals with
+        // To nodes that still know the former store alone, and from them.
+        member _.Publish(ids, cancel) =
+            ValueTask(
+                task =
+                    task {
+                        for store in [ target; source ] do
+                            match store with
+                            | :? ISessionSignals as signals -> do! signals.Publish(ids, cancel)
+                            | _ -> ()
+                    }
+            )
+
+        member _.Subscribe(heard, cancel) =
+            let held = List<IAsyncDisposable>()
+
+            let leave () : Task =
+                task {
+                    for one in held do
+                        do! one.DisposeAsync()
+                }
+
+            ValueTask<IAsyncDisposable>(
+                task =
+                    task {
+                        try
+                            for store in [ target; source ] do
+                                match store with
+                                | :? ISessionSignals as signals ->
+                                    let! one = signals.Subscribe(heard, cancel)
+                                    held.Add one
+                                | _ -> ()
+                        with error ->
+                            do! leave ()
+                            ExceptionDispatchInfo.Throw error
+
+                        return
+                            { new IAsyncDisposable with
+                                member _.DisposeAsync() = ValueTask(leave ()) }
                     }
             )

@@ -59,6 +59,10 @@ module internal Notices =
         | UnreadableNotice _ -> "unreadable"
         | RefusedNotice _ -> "refused"
 
+/// Hears of all that an operation has to tell before anybody is told, and returns at once.
+type internal IHearsFirst =
+    abstract Hear: Notice list -> unit
+
 /// Tells the application, one notice after another, and waits for each handler, but not for ever.
 [<Sealed>]
 type internal Announcer(limits: WaitLimits, board: INoticeBoard, log: ILogger) =
@@ -85,8 +89,14 @@ type internal Announcer(limits: WaitLimits, board: INoticeBoard, log: ILogger) =
         if not errand.HasNews then
             Task.CompletedTask
         else
+            let news = errand.TakeNews()
+
+            match board with
+            | :? IHearsFirst as first -> first.Hear news
+            | _ -> ()
+
             task {
-                for notice in errand.TakeNews() do
+                for notice in news do
                     let! _ = announcer.Tell(notice, limits.EventTimeout)
                     ()
             }

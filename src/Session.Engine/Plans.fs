@@ -27,29 +27,29 @@ type Opened =
 
 [<RequireQualifiedAccess>]
 module internal Plans =
-    let private decided policy now (command: Command) state (out: Snapshot -> 'out) =
-        match Lifecycle.decide policy now command state with
+    let private decided rules now (command: Command) state (out: Snapshot -> 'out) =
+        match Rules.decide rules now command state with
         | Ok events -> Ok(struct (events, out))
         | Error refusal -> Error(SessionError.ofRefusal refusal)
 
     /// A command as it is.
-    let command policy (command: Command) (out: Snapshot -> 'out) : Plan<'out> =
-        { Decide = fun now state -> decided policy now command state out }
+    let command rules (command: Command) (out: Snapshot -> 'out) : Plan<'out> =
+        { Decide = fun now state -> decided rules now command state out }
 
     /// A command as of a time before, however long it takes until it is decided: what was seen since is not over.
-    let commandAsOf policy (time: DateTimeOffset) (command: Command) (out: Snapshot -> 'out) : Plan<'out> =
-        { Decide = fun _ state -> decided policy time command state out }
+    let commandAsOf rules (time: DateTimeOffset) (command: Command) (out: Snapshot -> 'out) : Plan<'out> =
+        { Decide = fun _ state -> decided rules time command state out }
 
     /// New data, computed from the data as it is, and what the application's function gives out with it: that leaves with the
     /// attempt that is stored.
     let update
-        policy
+        rules
         maxBytes
         (grant: Grant option)
         (change: byte[] -> Result<struct (byte[] * 'result), SessionError>)
         out
         =
-        let write data now state = Lifecycle.decide policy now (Write(data, None, grant)) state
+        let write data now state = Rules.decide rules now (Write(data, None, grant)) state
 
         { Decide =
             fun now state ->

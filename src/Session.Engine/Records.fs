@@ -40,9 +40,23 @@ module internal Event =
         | WasTold
         | WasLeft -> false
 
+module internal Tombstone =
+
+    /// What a tombstone keeps of a session: no secret opens it.
+    let live subject data at : Live =
+        { CreatedAt = at
+          AuthenticatedAt = None
+          LastSeen = at
+          Subject = subject
+          Data = data
+          Revision = 1L
+          Elevations = 0
+          Secret = Unchecked.defaultof<SecretHash>
+          SecretSince = at
+          Superseded = [] }
+
 [<Sealed>]
-type internal Records(settings: EngineSettings, log: ILogger) =
-    let policy = settings.Policy
+type internal Records(rules: Rules, settings: EngineSettings, log: ILogger) =
 
     let kindOf state =
         match state with
@@ -141,7 +155,7 @@ type internal Records(settings: EngineSettings, log: ILogger) =
             | _, ValueNone -> struct (state, [])
             | keys, ValueSome live -> Bearer.sealState before.Id version keys before.Wraps live.Data state
 
-        let due, notBefore = Lifecycle.due policy state, at + hold
+        let due, notBefore = Rules.due rules state, at + hold
         let live = Records.AnyLive state
 
         let record =
@@ -173,18 +187,7 @@ type internal Records(settings: EngineSettings, log: ILogger) =
 
     /// A tombstone in place of a record that cannot be read here: an end needs nothing of what is in it.
     member _.Tombstone(record: StoredRecord, reason: DestroyReason, now: DateTimeOffset) : StoredRecord =
-        let live =
-            { CreatedAt = record.LastSeen
-              AuthenticatedAt = None
-              LastSeen = record.LastSeen
-              Subject = Option.ofObj record.Subject
-              Data = [||]
-              Revision = 1L
-              Elevations = 0
-              Secret = Unchecked.defaultof<SecretHash>
-              SecretSince = record.LastSeen
-              Superseded = [] }
-
+        let live = Tombstone.live (Option.ofObj record.Subject) [||] record.LastSeen
         let state, version = Destroyed(live, reason, now), record.Version + 1L
 
         StoredRecord(
@@ -192,9 +195,32 @@ type internal Records(settings: EngineSettings, log: ILogger) =
             version,
             RecordKind.Ended,
             record.LastSeen,
-            Lifecycle.due policy state,
+            Rules.due rules state,
             record.Subject,
             Random.Shared.NextInt64(),
             encode record.Id version state,
             true
         )
+
+    /// A record that is no session: a few bytes under a name of ours, until then. A tombstone to whoever does not know better.
+    member _.Note
+        (
+            id: string,
+            version: int64,
+            subject: string option,
+            data: byte[],
+            until: DateTimeOffset,
+            now: DateTimeOffset,
+            operation: int64
+        ) : StoredRecord =
+        let live = Tombstone.live subject data now
+        let state = Destroyed(live, Revoked, until - settings.Policy.Retention)
+        let body = encode id version state
+        StoredRecord(id, version, RecordKind.Ended, now, until, Option.toObj subject, operation, body, true)
+
+    /// The bytes of such a record.
+    member _.NoteData(record: StoredRecord) : Result<byte[], SessionError> =
+        match decode record with
+        | Error reason -> unreadable record.Id reason
+        | Ok(Destroyed(live, _, _)) -> Ok live.Data
+        | Ok _ -> Ok [||]

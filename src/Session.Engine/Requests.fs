@@ -9,7 +9,7 @@ open Session.Domain
 [<Sealed>]
 type internal Requests
     (access: StoreAccess, writers: Writers, limits: Limits, settings: EngineSettings, hasher: SecretHasher) =
-    let policy = settings.Policy
+    let policy, rules = settings.Policy, access.Rules
 
     let checkSize (data: byte[]) =
         if data.Length > settings.MaxDataBytes then
@@ -32,20 +32,27 @@ type internal Requests
         | key -> make (secret.HashWith(hasher, id), key)
 
     /// By a request that was let in before.
-    let run (from: Opened) keys plan errand cancel =
-        writers.Run(from.Snapshot.Id, plan, ValueSome from.Snapshot, keys, TimeSpan.Zero, errand, cancel)
+    let run (from: Opened) keys plan errand cancel = writers.Change(from.Snapshot, plan, keys, errand, cancel)
+
+    /// A request that is only a look moves no deadline, and neither does what it writes later.
+    let judge isLook now (hash: SecretHash) arrivedAt state =
+        match Rules.decide rules now (Present(hash, arrivedAt)) state with
+        | Ok events when isLook -> Ok(events |> List.filter (fun event -> not event.IsWasSeen))
+        | judged -> judged
+
+    let seenAt isLook (arrivedAt: DateTimeOffset) = if isLook then DateTimeOffset.MinValue else arrivedAt
 
     let goesOn (from: Opened) (snapshot: Snapshot) = { from with Snapshot = snapshot; Issued = None }
 
     /// A token that only reads: nothing to store, to issue or to refuse.
-    let tryRead (loaded: Result<Snapshot, SessionError>) (token: PresentedToken) arrivedAt mayIssue keys =
+    let tryRead (loaded: Result<Snapshot, SessionError>) (token: PresentedToken) arrivedAt mayIssue isLook keys =
         match loaded with
         | Error _ -> ValueNone
         | Ok before ->
             let now = access.Now
             let hash = hashFor token before.State
 
-            match Lifecycle.decide policy now (Present(hash, arrivedAt)) before.State with
+            match judge isLook now hash arrivedAt before.State with
             | Ok events when access.IsRead(before, events) ->
                 // What a touch would store is not due, so the session ends when the record says, and not later.
                 let after =
@@ -61,7 +68,7 @@ type internal Requests
                 else
                     ValueSome
                         { Snapshot = after
-                          Grant = Lifecycle.grant hash arrivedAt after.State
+                          Grant = Lifecycle.grant hash (seenAt isLook arrivedAt) after.State
                           Issued = None
                           IsRenewal = false
                           Keys = keys }
@@ -80,7 +87,7 @@ type internal Requests
         | Regenerated _ -> false
 
     /// Confirms, issues, touches, or refuses.
-    let presenting (token: PresentedToken) arrivedAt mayIssue (keys: BearerKeys | null) =
+    let presenting (token: PresentedToken) arrivedAt mayIssue isLook (keys: BearerKeys | null) =
         // One secret for all attempts: whichever of them is stored, this is what it gives out.
         let mutable minted: Secret | null = null
 
@@ -101,7 +108,7 @@ type internal Requests
         let opened hash issued (snapshot: Snapshot) : Result<Opened, SessionError> =
             Ok
                 { Snapshot = snapshot
-                  Grant = Lifecycle.grant hash arrivedAt snapshot.State
+                  Grant = Lifecycle.grant hash (seenAt isLook arrivedAt) snapshot.State
                   Issued = issued
                   IsRenewal = issued.IsSome
                   Keys = keys }
@@ -115,7 +122,7 @@ type internal Requests
             fun now state ->
                 let hash = hashFor token state
 
-                match Lifecycle.decide policy now (Present(hash, arrivedAt)) state with
+                match judge isLook now hash arrivedAt state with
                 | Error Guess when isLeft state -> Error SessionError.NoSession
                 | Error refusal -> Error(SessionError.ofRefusal refusal)
                 | Ok events ->
@@ -127,19 +134,28 @@ type internal Requests
                         let secret = mint ()
                         let grant = Lifecycle.grant hash arrivedAt after
 
-                        match Lifecycle.decide policy now (Renew(secret.HashWith(hasher, token.Id), grant)) after with
+                        match Rules.decide rules now (Renew(secret.HashWith(hasher, token.Id), grant)) after with
                         | Ok issued -> Ok(struct (events @ issued, opened hash (Some(IssuedToken(token.Id, secret)))))
                         | Error _ -> Ok(struct (events, opened hash None))
                     else
                         Ok(struct (events, opened hash None)) }
 
-    let settle (loaded: Result<Snapshot, SessionError>) (token: PresentedToken) arrivedAt mayIssue keys errand cancel =
+    let settle
+        (loaded: Result<Snapshot, SessionError>)
+        (token: PresentedToken)
+        arrivedAt
+        mayIssue
+        isLook
+        keys
+        errand
+        cancel
+        =
         task {
             let! reply =
                 match loaded with
                 | Error error -> Task.FromResult(Reply.Failed error)
                 | Ok before ->
-                    let plan = presenting token arrivedAt mayIssue keys
+                    let plan = presenting token arrivedAt mayIssue isLook keys
                     writers.Run(token.Id, plan, ValueSome before, keys, TimeSpan.Zero, errand, cancel)
 
             match reply with
@@ -156,18 +172,13 @@ type internal Requests
             | Reply.Partly(opened, _) -> return opened
         }
 
-    /// What holds of a record as it is now; `unknown` where it cannot be read.
-    let look (id: string) errand unknown holds : Task<bool> =
-        task {
-            match! access.Load(id, null, errand, CancellationToken.None) with
-            | Error _ -> return unknown
-            | Ok found -> return holds access.Now found.State
-        }
-
-    /// Opens the session of a token, confirms it on its first use, and issues the next token when a renewal is due and
-    /// the response can still carry one. A guess costs one load and changes nothing.
-    member _.Present
-        (token: PresentedToken, arrivedAt, mayIssue, errand: Errand, cancel)
+    let present
+        (token: PresentedToken)
+        arrivedAt
+        mayIssue
+        isLook
+        (errand: Errand)
+        cancel
         : ValueTask<Result<Opened, SessionError>> =
         let keys: BearerKeys | null =
             match token.Key with
@@ -175,9 +186,9 @@ type internal Requests
             | key -> BearerKeys.Of(token.Hash, key, token.Former)
 
         let go loaded : ValueTask<Result<Opened, SessionError>> =
-            match tryRead loaded token arrivedAt mayIssue keys with
+            match tryRead loaded token arrivedAt mayIssue isLook keys with
             | ValueSome opened -> ValueTask<_>(Ok opened)
-            | ValueNone -> ValueTask<_>(task = settle loaded token arrivedAt mayIssue keys errand cancel)
+            | ValueNone -> ValueTask<_>(task = settle loaded token arrivedAt mayIssue isLook keys errand cancel)
 
         let loading = access.BeginLoad(token.Id, cancel)
 
@@ -199,6 +210,25 @@ type internal Requests
                         return! go loaded
                     }
             )
+
+    /// What holds of a record as it is now; `unknown` where it cannot be read.
+    let look (id: string) errand unknown holds : Task<bool> =
+        task {
+            match! access.Load(id, null, errand, CancellationToken.None) with
+            | Error _ -> return unknown
+            | Ok found -> return holds access.Now found.State
+        }
+
+    /// Opens the session of a token, confirms it on its first use, and issues the next token when a renewal is due and
+    /// the response can still carry one. A guess costs one load and changes nothing.
+    member _.Present
+        (token: PresentedToken, arrivedAt, mayIssue, errand: Errand, cancel)
+        : ValueTask<Result<Opened, SessionError>> =
+        present token arrivedAt mayIssue false errand cancel
+
+    /// The same for a request that is no activity of its user: it moves no deadline and is issued no token.
+    member _.Look(token: PresentedToken, arrivedAt, errand: Errand, cancel) : ValueTask<Result<Opened, SessionError>> =
+        present token arrivedAt false true errand cancel
 
     /// A new session under an id of `nextId`, of a subject (a sign-in) or anonymous.
     member _.Create
@@ -233,7 +263,7 @@ type internal Requests
                           IsRenewal = false
                           Keys = keys }
 
-                    let plan = Plans.command policy (Create(hash, subject, data)) out
+                    let plan = Plans.command rules (Create(hash, subject, data)) out
                     let absent = ValueSome(Records.Absent id)
 
                     match! writers.Run(id, plan, absent, keys, TimeSpan.Zero, errand, cancel) with
@@ -246,9 +276,57 @@ type internal Requests
                 return! limits.Enforce(subject, reply.Value, errand)
         }
 
+    /// A session that began elsewhere goes on here. Its id and its first token follow from what its client holds: of several
+    /// requests that come with that one stores the session, and the others find it (`Exists`). The token is renewed with
+    /// the same write, as one that is due for it: the client gets one that follows from nothing.
+    member _.Adopt(token: PresentedToken, data: byte[], errand, cancel) : Task<Reply<Opened>> =
+        match checkSize data with
+        | Some error -> Task.FromResult(Reply.Failed error)
+        | None ->
+            let secret = Secret.Mint()
+            let next = secret.HashWith(hasher, token.Id)
+
+            let keys: BearerKeys | null =
+                match token.Key, secret.KeyWith(hasher, token.Id) with
+                | null, _
+                | _, null -> null
+                | first, second ->
+                    let keys = BearerKeys.Create(token.Hash, first)
+                    keys.Offer(next, second)
+                    keys
+
+            let dueAtOnce = { policy with RotateEvery = Some TimeSpan.Zero }
+
+            let commands now =
+                [ fun _ -> Create(token.Hash, None, data)
+                  fun _ -> Present(token.Hash, now)
+                  fun state -> Renew(next, Lifecycle.grant token.Hash now state) ]
+
+            let out (snapshot: Snapshot) =
+                { Snapshot = snapshot
+                  Grant = Lifecycle.grant token.Hash (Records.AnyLive snapshot.State).CreatedAt snapshot.State
+                  Issued = Some(IssuedToken(token.Id, secret))
+                  IsRenewal = true
+                  Keys = keys }
+
+            let decide now before =
+                let step (soFar: Result<struct (Event list * State), Refusal>) command =
+                    match soFar with
+                    | Error refusal -> Error refusal
+                    | Ok(struct (events, state)) ->
+                        Lifecycle.decide dueAtOnce now (command state) state
+                        |> Result.map (fun more -> struct (events @ more, List.fold Lifecycle.evolve state more))
+
+                match List.fold step (Ok(struct ([], before))) (commands now) with
+                | Ok(struct (events, _)) -> Ok(struct (events, out))
+                | Error refusal -> Error(SessionError.ofRefusal refusal)
+
+            let absent = ValueSome(Records.Absent token.Id)
+            writers.Run(token.Id, { Decide = decide }, absent, keys, TimeSpan.Zero, errand, cancel)
+
     /// New data computed from the data as it is stored: `change` is called again for each conflict.
     member _.Update(from: Opened, change, errand, cancel) : Task<Reply<struct (Opened * 'result)>> =
-        let plan = Plans.update policy settings.MaxDataBytes (Some from.Grant) change (goesOn from)
+        let plan = Plans.update rules settings.MaxDataBytes (Some from.Grant) change (goesOn from)
         run from from.Keys plan errand cancel
 
     /// Data based on what the request has read: `Conflict` when another write came first.
@@ -257,7 +335,7 @@ type internal Requests
         | Some error -> Task.FromResult(Reply.Failed error)
         | None ->
             let write = Write(data, Some from.Live.Revision, Some from.Grant)
-            run from from.Keys (Plans.command policy write (goesOn from)) errand cancel
+            run from from.Keys (Plans.command rules write (goesOn from)) errand cancel
 
     member private _.Elevated(from: Opened, command: SecretHash -> Command, errand, cancel) =
         let secret = Secret.Mint()
@@ -278,7 +356,7 @@ type internal Requests
                 | null -> null
                 | keys -> keys.Settled }
 
-        run from keys (Plans.command policy (command hash) out) errand cancel
+        run from keys (Plans.command rules (command hash) out) errand cancel
 
     /// An elevation to a subject, with new data; the absolute timeout starts anew (ASVS 7.2.4).
     member requests.SignIn(from: Opened, subject: string, data: byte[], errand, cancel) : Task<Reply<Opened>> =
@@ -311,7 +389,7 @@ type internal Requests
                 let now = access.Now
                 let state = Lifecycle.settle policy now found.State
 
-                match state, Lifecycle.living state, Lifecycle.overdue policy now state with
+                match state, Lifecycle.living state, Rules.overdue rules now state with
                 | _, ValueSome live, ValueNone when live.Elevations <> from.Grant.Elevations ->
                     return Error(SessionError.Refused Outdated)
                 | _, ValueSome _, ValueNone when not found.IsOpen ->
@@ -325,12 +403,12 @@ type internal Requests
 
     /// Ends the session of a request. A session that is over already is no error.
     member _.SignOut(from: Opened, errand, cancel) : Task<Reply<Snapshot>> =
-        let plan = Plans.command policy (Destroy(SignedOut, Some from.Grant)) id
+        let plan = Plans.command rules (Destroy(SignedOut, Some from.Grant)) id
         run from from.Keys plan errand cancel
 
     /// The client of a session that is over goes on to a new one. Late answers about the old one leave its cookie alone.
     member _.Leave(id: string, errand) : Task<Reply<unit>> =
-        writers.Run(id, Plans.command policy Leave ignore, errand, CancellationToken.None)
+        writers.Run(id, Plans.command rules Leave ignore, errand, CancellationToken.None)
 
     /// Whether a response may still carry this token of a renewal: asked when its headers are written. Where nobody can tell
     /// it does not: the old one still works, and the next request is issued another.

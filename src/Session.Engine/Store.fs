@@ -209,9 +209,59 @@ type IJoinsTransaction =
     abstract Join:
         transaction: DbTransaction * subject: string * cancellationToken: CancellationToken -> ValueTask<ISessionStore>
 
+/// What a store can do besides: several records by one command.
+type IReadsMany =
+    /// Those that are there, in any order; each as by `Load`. Asked for at most 500 ids at once.
+    abstract LoadMany:
+        ids: IReadOnlyList<string> * cancellationToken: CancellationToken -> ValueTask<IReadOnlyList<StoredRecord>>
+
+/// What a store can do besides: the nodes that share it tell each other at once which sessions are no longer what they were.
+/// What is heard is a hint, and never believed: it may be late, lost, or of nobody's making.
+type ISessionSignals =
+    /// Says to every node, this one included, that these sessions have ended or were elevated. Nothing is kept for those who
+    /// do not listen.
+    abstract Publish: ids: IReadOnlyList<string> * cancellationToken: CancellationToken -> ValueTask
+
+    /// Calls back with each id that is published from now on, and with null where some may have been missed; from any thread,
+    /// and it returns at once. Until what this returns is disposed of. NotSupportedException: this server carries none.
+    abstract Subscribe:
+        heard: Action<string | null> * cancellationToken: CancellationToken -> ValueTask<IAsyncDisposable>
+
 /// What all stores have in common.
 [<RequireQualifiedAccess>]
 module SessionStore =
+    /// Several records; by one command, if the store can do that.
+    let loadMany
+        (store: ISessionStore)
+        (ids: IReadOnlyList<string>)
+        (cancel: CancellationToken)
+        : ValueTask<IReadOnlyList<StoredRecord>> =
+        match store with
+        | :? IReadsMany as store -> store.LoadMany(ids, cancel)
+        | store ->
+            ValueTask<IReadOnlyList<StoredRecord>>(
+                task =
+                    task {
+                        let found = List<StoredRecord>()
+
+                        // Some at a time: a store that is asked for five hundred at once has no room for anybody else.
+                        for some in Seq.chunkBySize 16 ids do
+                            let! records = Task.WhenAll(some |> Array.map (fun id -> (store.Load(id, cancel)).AsTask()))
+
+                            for record in records do
+                                match record with
+                                | null -> ()
+                                | record -> found.Add record
+
+                        return found :> IReadOnlyList<StoredRecord>
+                    }
+            )
+
+    /// Nothing to end: what a store without signals gives whoever listens.
+    let internal silence =
+        { new IAsyncDisposable with
+            member _.DisposeAsync() = ValueTask.CompletedTask }
+
     /// Of a store that cannot end sessions inside a transaction.
     let cannotJoin =
         "The session store has no transactions of the application's: keep the sessions in PostgreSQL (UsePostgres), in the application's own database, or end them after the commit."
@@ -302,6 +352,29 @@ type ForwardingStore(inner: ISessionStore) =
         | :? IJoinsTransaction as store -> store.Join(transaction, subject, cancel)
         | _ -> raise (NotSupportedException SessionStore.cannotJoin)
 
+    /// As the store inside does it. One that fails or counts `Load` does the same here.
+    abstract LoadMany:
+        ids: IReadOnlyList<string> * cancellationToken: CancellationToken -> ValueTask<IReadOnlyList<StoredRecord>>
+
+    default _.LoadMany(ids, cancel) = SessionStore.loadMany inner ids cancel
+
+    /// Nothing, where the store inside has no signals.
+    abstract Publish: ids: IReadOnlyList<string> * cancellationToken: CancellationToken -> ValueTask
+
+    default _.Publish(ids, cancel) =
+        match inner with
+        | :? ISessionSignals as signals -> signals.Publish(ids, cancel)
+        | _ -> ValueTask.CompletedTask
+
+    /// Nothing is ever heard, where the store inside has no signals.
+    abstract Subscribe:
+        heard: Action<string | null> * cancellationToken: CancellationToken -> ValueTask<IAsyncDisposable>
+
+    default _.Subscribe(heard, cancel) =
+        match inner with
+        | :? ISessionSignals as signals -> signals.Subscribe(heard, cancel)
+        | _ -> ValueTask.FromResult SessionStore.silence
+
     interface ISessionStore with
         member store.Prepare cancel = store.Prepare cancel
         member store.Insert(record, cancel) = store.Insert(record, cancel)
@@ -320,3 +393,10 @@ type ForwardingStore(inner: ISessionStore) =
 
     interface IJoinsTransaction with
         member store.Join(transaction, subject, cancel) = store.Join(transaction, subject, cancel)
+
+    interface IReadsMany with
+        member store.LoadMany(ids, cancel) = store.LoadMany(ids, cancel)
+
+    interface ISessionSignals with
+        member store.Publish(ids, cancel) = store.Publish(ids, cancel)
+        member store.Subscribe(heard, cancel) = store.Subscribe(heard, cancel)

@@ -8,7 +8,7 @@ open Session.Domain
 
 /// What became of many ends. One that fails does not keep the others from being tried.
 [<NoComparison; NoEquality>]
-type private Tally =
+type internal Tally =
     { Ended: int
       Left: int
       Cause: SessionError voption }
@@ -28,11 +28,11 @@ type private Tally =
 
 [<Sealed>]
 type internal Subjects(access: StoreAccess, writers: Writers, limits: Limits, settings: EngineSettings) =
-    let policy, store = settings.Policy, access.Store
+    let policy, rules, store = settings.Policy, access.Rules, access.Store
     let pageSize = 200
 
     let isLiveAt now (session: Snapshot) =
-        Lifecycle.isLive session.State && (Lifecycle.overdue policy now session.State).IsNone
+        Lifecycle.isLive session.State && (Rules.overdue rules now session.State).IsNone
 
     /// Ends a record that nobody here can read, by a tombstone in its place; another node may read it.
     let rec endUnreadable (record: StoredRecord) (errand: Errand) attempt : Task<Result<bool, SessionError>> =
@@ -55,6 +55,21 @@ type internal Subjects(access: StoreAccess, writers: Writers, limits: Limits, se
                     | found -> return! endUnreadable found errand (attempt + 1)
             with error ->
                 return Error(access.NotLoaded(error, CancellationToken.None))
+        }
+
+    /// Of a subject, whoever can read it.
+    let endOf (subject: string) (id: string) reason (errand: Errand) : Task<Result<bool, SessionError>> =
+        task {
+            match! limits.EndOf(Some subject, id, reason, errand, CancellationToken.None) with
+            | Error(SessionError.Unreadable _ as error) ->
+                try
+                    match! errand.Await(store.Load(id, CancellationToken.None)) with
+                    | null -> return Ok false
+                    | record when record.Subject = subject -> return! endUnreadable record errand 1
+                    | _ -> return Error error
+                with error ->
+                    return Error(access.NotLoaded(error, CancellationToken.None))
+            | ended -> return ended
         }
 
     let endRecord (record: StoredRecord) reason (errand: Errand) =
@@ -88,7 +103,7 @@ type internal Subjects(access: StoreAccess, writers: Writers, limits: Limits, se
         (id: string, change, errand: Errand, cancel: CancellationToken)
         : Task<Result<'result, SessionError>> =
         task {
-            let plan = Plans.update policy settings.MaxDataBytes None change ignore
+            let plan = Plans.update rules settings.MaxDataBytes None change ignore
 
             match! writers.Run(id, plan, errand, cancel) with
             | Reply.Done(struct ((), result)) -> return Ok result
@@ -111,6 +126,9 @@ type internal Subjects(access: StoreAccess, writers: Writers, limits: Limits, se
                     return Error(access.NotLoaded(error, cancel))
             | ended -> return ended
         }
+
+    /// Ends a session if it is this subject's. False when it is not, or was over.
+    member _.EndOf(subject: string, id: string, reason: DestroyReason, errand: Errand) = endOf subject id reason errand
 
     /// Ends every session of a subject but `except`. Once acknowledged, none that was begun before the call lives.
     member _.DestroyAll

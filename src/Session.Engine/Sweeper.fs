@@ -10,7 +10,7 @@ open Session.Domain
 [<Sealed>]
 type internal Sweeper
     (access: StoreAccess, writers: Writers, announcer: Announcer, settings: EngineSettings, log: ILogger) =
-    let policy, store = settings.Policy, access.Store
+    let policy, rules, store = settings.Policy, access.Rules, access.Store
     // Several at once: each is a few round trips to the store.
     let sweptAtOnce = 16
     let lease = TimeSpan.FromMinutes 2L
@@ -24,7 +24,7 @@ type internal Sweeper
         | record -> (SessionStore.removeVersion store record CancellationToken.None).AsTask()
 
     let run (snapshot: Snapshot) now command hold =
-        let plan = Plans.commandAsOf policy now command id
+        let plan = Plans.commandAsOf rules now command id
         writers.Run(snapshot.Id, plan, ValueSome snapshot, null, hold, access.NewErrand(), CancellationToken.None)
 
     let tell (snapshot: Snapshot) kind (live: Live) =
@@ -61,7 +61,10 @@ type internal Sweeper
                 do! remove record
             | Error _ -> do! store.Reschedule(record.Id, record.Version, access.Now + TimeSpan.FromHours 1, cancel)
             | Ok snapshot ->
-                let due = Lifecycle.due policy snapshot.State
+                let due = Rules.due rules snapshot.State
+
+                if due <= asOf then
+                    access.Measures.Swept(due, asOf)
 
                 match snapshot.State with
                 | Destroyed _

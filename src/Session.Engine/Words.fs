@@ -13,6 +13,11 @@ type LimitPolicy =
     /// The sign-in is refused, and the others stay.
     | RefuseNew
 
+    override it.ToString() =
+        match it with
+        | EndOldest -> "EndOldest"
+        | RefuseNew -> "RefuseNew"
+
 /// Whose a session is: a name that the application gives.
 [<RequireQualifiedAccess>]
 module Subject =
@@ -115,10 +120,18 @@ type Outcome =
     | NothingChanged
     /// The store did not say: the change may be stored, now or later.
     | MayHaveChanged
-    /// The change is stored, and what it gives out is handed over. Something that belongs to it did not happen.
+    /// The store is not as it was: what is stored is handed over, and something that belongs to it did not happen; or, after
+    /// `LimitExceeded`, it was ended again.
     | Changed
 
-/// Why an operation on a session did not take place, or not whole. See `SessionError.outcome`.
+    override it.ToString() =
+        match it with
+        | NothingChanged -> "NothingChanged"
+        | MayHaveChanged -> "MayHaveChanged"
+        | Changed -> "Changed"
+
+/// Why an operation on a session did not take place, or not whole. See `SessionError.outcome`. Its text is for logs.
+[<RequireQualifiedAccess>]
 type SessionError =
     /// The request has no session, and the operation needs one.
     | NoSession
@@ -132,6 +145,9 @@ type SessionError =
     | Contended
     /// The subject has as many live sessions as it may have.
     | LimitReached of most: int
+    /// A sign-in was stored, and ended again: others of the same subject were stored at the same time, and there were more
+    /// than there may be. The session that it was made in is over with it.
+    | LimitExceeded of most: int
     /// The serialized data is larger than allowed.
     | TooLarge of bytes: int * limit: int
     /// The data holds what could not be given back, such as half of a surrogate pair: the serializer refuses it.
@@ -157,6 +173,32 @@ type SessionError =
     /// Of several sessions some were ended, and these many were not. Try again.
     | Incomplete of ended: int * left: int * cause: SessionError
 
+    // Without what an exception says: that may name servers, and texts of errors get into answers.
+    override error.ToString() =
+        let because (cause: exn) = String.Concat(" (", cause.GetType().Name, ")")
+
+        match error with
+        | SessionError.NoSession -> "NoSession"
+        | SessionError.Ended(ending, _) -> String.Concat("Ended (", ending, ")")
+        | SessionError.Refused refusal -> String.Concat("Refused (", refusal, ")")
+        | SessionError.Conflict -> "Conflict"
+        | SessionError.Contended -> "Contended"
+        | SessionError.LimitReached most -> String.Concat("LimitReached (", string most, ")")
+        | SessionError.LimitExceeded most -> String.Concat("LimitExceeded (", string most, ")")
+        | SessionError.TooLarge(bytes, limit) -> String.Concat("TooLarge (", bytes, " of ", string limit + " bytes)")
+        | SessionError.Unwritable cause -> "Unwritable" + because cause
+        | SessionError.InvalidSubject -> "InvalidSubject"
+        | SessionError.Unreadable reason -> String.Concat("Unreadable (", reason, ")")
+        | SessionError.NewerData(version, known) ->
+            String.Concat("NewerData (version ", string version, ", known ", string known + ")")
+        | SessionError.ResponseStarted -> "ResponseStarted"
+        | SessionError.CrossSite -> "CrossSite"
+        | SessionError.Unavailable cause -> "Unavailable" + because cause
+        | SessionError.Unsure cause -> "Unsure" + because cause
+        | SessionError.Unacknowledged cause -> "Unacknowledged" + because cause
+        | SessionError.Incomplete(ended, left, cause) ->
+            String.Concat(String.Concat("Incomplete (", string ended, " ended, ", string left), " left: ", cause, ")")
+
 [<RequireQualifiedAccess>]
 module SessionError =
     /// What is true of the store after this error.
@@ -177,6 +219,7 @@ module SessionError =
         | SessionError.CrossSite
         | SessionError.Unavailable _ -> NothingChanged
         | SessionError.Unsure _ -> MayHaveChanged
+        | SessionError.LimitExceeded _
         | SessionError.Unacknowledged _
         | SessionError.Incomplete _ -> Changed
 
@@ -199,6 +242,12 @@ type RefusalReason =
     | Duplicated
     /// Not of the form of a token.
     | Malformed
+
+    override it.ToString() =
+        match it with
+        | RefusalReason.Guessed -> "Guessed"
+        | RefusalReason.Duplicated -> "Duplicated"
+        | RefusalReason.Malformed -> "Malformed"
 
 /// What the application and the log hear of, once it is stored.
 type NoticeKind =

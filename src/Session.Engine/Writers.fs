@@ -114,14 +114,15 @@ type internal Lanes() =
     let lanes = Array.init 64 (fun _ -> Dictionary<string, Queue<Waiter> | null>(StringComparer.Ordinal))
     let laneOf (id: string) = lanes[(id.GetHashCode() &&& 0x7FFFFFFF) % lanes.Length]
 
-    /// Null: the session is free to write to, and the caller's until it leaves. Otherwise the caller waits in this line.
-    member _.Enter(id: string, plan: Plan<'out>, keys: BearerKeys | null, shares: bool) : Waiter | null =
+    let enter (id: string) takes (plan: Plan<'out>) (keys: BearerKeys | null) shares : Waiter | null =
         let lane = laneOf id
 
         lock lane (fun () ->
             match lane.TryGetValue id with
             | false, _ ->
-                lane[id] <- null
+                if takes then
+                    lane[id] <- null
+
                 null
             | true, queue ->
                 let queue =
@@ -135,6 +136,12 @@ type internal Lanes() =
                 let waiter = Waiter(Plan.box plan, keys, shares)
                 queue.Enqueue waiter
                 waiter)
+
+    /// Null: the session is free to write to, and the caller's until it leaves. Otherwise the caller waits in this line.
+    member _.Enter(id: string, plan: Plan<'out>, keys: BearerKeys | null, shares: bool) = enter id true plan keys shares
+
+    /// Null: nobody writes to the session now, and it is nobody's. Otherwise the caller waits in this line.
+    member _.Join(id: string, plan: Plan<'out>, keys: BearerKeys | null, shares: bool) = enter id false plan keys shares
 
     /// Those who have waited, up to as many as share a write, while the session stays taken; empty: it is free now.
     member _.Leave(id: string) : Waiter list =
@@ -176,6 +183,7 @@ type internal Writers(access: StoreAccess) =
     let replyTo (errand: Errand) (ending: Ending<'out>) : Reply<'out> =
         let give (write: Write<'out>) =
             Notices.collect errand write
+            access.Measures.Stored write.Events
             write.Out write.After
 
         match ending with
@@ -210,7 +218,17 @@ type internal Writers(access: StoreAccess) =
         | Refused _
         | Unsure _ -> ValueNone
 
-    /// One write for all who have waited.
+    /// What the write before has stored may be old by the time its answer comes, and another node may have let somebody in
+    /// since. A swap finds that out. Where none follows, nobody is refused before the record was read anew.
+    member private _.FirstOf(basis: Snapshot voption, plan: Plan<'out>, terms: ITerms, keys: BearerKeys | null) =
+        match basis with
+        | ValueSome basis when isNull keys ->
+            match loop.Begin(plan, terms, Ok basis) with
+            | struct (_, Swap _) as begun -> begun
+            | _ -> struct (Protocol.start, Load)
+        | _ -> struct (Protocol.start, Load)
+
+    /// One write for all who have waited. Those who wait now get their turn before these are told.
     member private writers.Share(id: string, waiters: Waiter list, basis: Snapshot voption) : Task =
         task {
             do! Task.Yield()
@@ -218,22 +236,21 @@ type internal Writers(access: StoreAccess) =
             let keys = waiters.Head.Keys
             let plan = waiters |> List.map _.Plan |> Plan.join
             let terms = access.Terms(keys, TimeSpan.Zero)
-            let mutable stored = ValueNone
+            let mutable ended = Refused SessionError.Contended
 
             try
-                try
-                    let first =
-                        match basis with
-                        | ValueSome basis when isNull keys -> loop.Begin(plan, terms, Ok basis)
-                        | _ -> struct (Protocol.start, Load)
+                let first = writers.FirstOf(basis, plan, terms, keys)
+                let! ending = loop.Drive(id, plan, terms, keys, first, errand, CancellationToken.None)
+                ended <- ending
+            with failure ->
+                ended <- Unsure failure
 
-                    let! ending = loop.Drive(id, plan, terms, keys, first, errand, CancellationToken.None)
-                    stored <- storedBy ending
-                    tell waiters ending
-                with failure ->
-                    waiters |> List.iter _.End(Unsure failure)
-            finally
-                writers.PassOn(id, stored)
+            writers.PassOn(id, storedBy ended)
+
+            try
+                tell waiters ended
+            with failure ->
+                waiters |> List.iter _.End(Unsure failure)
         }
 
     /// The session is free for those who have waited, or for anybody.
@@ -258,6 +275,17 @@ type internal Writers(access: StoreAccess) =
 
             use _cancel = cancel.Register(fun () -> waiter.GiveUp(OperationCanceledException cancel))
             return! waiter.Ended
+        }
+
+    member private writers.Answer<'out>(waiter: Waiter, errand: Errand, cancel: CancellationToken) : Task<Reply<'out>> =
+        task {
+            let! ending = writers.Wait(waiter, errand, cancel)
+            waiter.Rethrow()
+
+            match replyTo errand ending with
+            | Reply.Done out -> return Reply.Done(unbox out)
+            | Reply.Failed error -> return Reply.Failed error
+            | Reply.Partly(out, error) -> return Reply.Partly(unbox out, error)
         }
 
     /// Decides on the record under `id`, again for each conflict, and stores what follows. `start`: the record as it was
@@ -296,18 +324,22 @@ type internal Writers(access: StoreAccess) =
                         return replyTo errand ending
                     finally
                         writers.PassOn(id, stored)
-                | waiter ->
-                    let! ending = writers.Wait(waiter, errand, cancel)
-                    waiter.Rethrow()
-
-                    match replyTo errand ending with
-                    | Reply.Done out -> return Reply.Done(unbox out)
-                    | Reply.Failed error -> return Reply.Failed error
-                    | Reply.Partly(out, error) -> return Reply.Partly(unbox out, error)
+                | waiter -> return! writers.Answer(waiter, errand, cancel)
             | _ ->
                 let! ending = loop.Drive(id, plan, terms, keys, first, errand, cancel)
                 return replyTo errand ending
         }
+
+    /// The same of a change that is to be stored in any case. Where somebody writes to the session now, nothing is decided on
+    /// what that is about to replace.
+    member writers.Change<'out>
+        (before: Snapshot, plan: Plan<'out>, keys: BearerKeys | null, errand: Errand, cancel: CancellationToken)
+        : Task<Reply<'out>> =
+        cancel.ThrowIfCancellationRequested()
+
+        match lanes.Join(before.Id, plan, keys, errand.SharesWrites) with
+        | null -> writers.Run(before.Id, plan, ValueSome before, keys, TimeSpan.Zero, errand, cancel)
+        | waiter -> writers.Answer(waiter, errand, cancel)
 
     /// The same on a record that nobody has read yet, and without keys.
     member writers.Run(id: string, plan: Plan<'out>, errand: Errand, cancel: CancellationToken) : Task<Reply<'out>> =

@@ -1,4 +1,4 @@
-/// Whether data comes back: `dotnet Data.dll [--seed N] [--count N] [--only TEXT] [--results FILE]`. Ends with the sum alone on a line.
+/// Whether data comes back: `dotnet Data.dll [--seed N] [--count N] [--only TEXT]... [--results FILE]`. Ends with the sum alone on a line.
 module Data.Main
 
 open System
@@ -33,8 +33,10 @@ let main args =
     let mutable passed = 0
 
     for name, test in tests do
-        match argument args "--only" with
-        | Some text when not (name.Contains(text, StringComparison.OrdinalIgnoreCase)) -> ()
+        let isIn (text: string) = name.Contains(text, StringComparison.OrdinalIgnoreCase)
+
+        match [ for before, text in Array.pairwise args -> before, text ] |> List.filter (fst >> (=) "--only") with
+        | _ :: _ as texts when not (List.exists (snd >> isIn) texts) -> ()
         | _ ->
             let watch = Diagnostics.Stopwatch.StartNew()
 

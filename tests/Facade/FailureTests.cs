@@ -260,6 +260,7 @@ public class FailureTests
             SessionError.Conflict,
             SessionError.Contended,
             SessionError.NewLimitReached(1),
+            SessionError.NewLimitExceeded(1),
             SessionError.NewTooLarge(2, 1),
             SessionError.NewUnwritable(down),
             SessionError.InvalidSubject,

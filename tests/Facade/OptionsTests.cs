@@ -55,6 +55,8 @@ public class OptionsTests
         Assert.Empty(mine.FormerServerKeys);
         Assert.Null(mine.GenerateId);
         Assert.Equal(theirs.SweepInterval, mine.SweepInterval);
+        Assert.Equal(theirs.LiveCheck, mine.LiveCheck);
+        Assert.Equal(theirs.ConnectionsExtendIdle, mine.ConnectionsExtendIdle);
         Assert.Equal(theirs.RequestTimeout, mine.RequestTimeout);
         Assert.Equal(theirs.EventTimeout, mine.EventTimeout);
         Assert.Equal(theirs.ContinueWithoutStore, mine.ContinueWithoutStore);
@@ -91,6 +93,8 @@ public class OptionsTests
             o.ServerKey = key;
             o.FormerServerKeys.Add(former);
             o.SweepInterval = TimeSpan.FromSeconds(17);
+            o.LiveCheck = TimeSpan.FromSeconds(18);
+            o.ConnectionsExtendIdle = true;
             o.RequestTimeout = TimeSpan.FromSeconds(19);
             o.EventTimeout = TimeSpan.FromSeconds(23);
             o.ContinueWithoutStore = true;
@@ -121,6 +125,8 @@ public class OptionsTests
         Assert.Equal(key, mine.ServerKey?.Value);
         Assert.Equal([former], mine.FormerServerKeys);
         Assert.Equal(TimeSpan.FromSeconds(17), mine.SweepInterval);
+        Assert.Equal(TimeSpan.FromSeconds(18), mine.LiveCheck);
+        Assert.True(mine.ConnectionsExtendIdle);
         Assert.Equal(TimeSpan.FromSeconds(19), mine.RequestTimeout);
         Assert.Equal(TimeSpan.FromSeconds(23), mine.EventTimeout);
         Assert.True(mine.ContinueWithoutStore);
@@ -231,6 +237,7 @@ public class OptionsTests
     {
         Assert.Contains("set Cookie.MaxAge", Refused(o => o.Cookie.Expiration = TimeSpan.FromHours(1)));
         Assert.Contains("HttpOnly", Refused(o => o.Cookie.HttpOnly = false));
+        Assert.Contains("RotationGrace", Refused(o => o.RotateEvery = o.RotationGrace));
         Assert.Contains("IdleTimeout", Refused(o => o.IdleTimeout = TimeSpan.FromHours(9)));
         Assert.Contains("ServerKey", Refused(o => o.ServerKey = new byte[31]));
         Assert.Contains("FormerServerKeys", Refused(o => o.FormerServerKeys.Add(new byte[32])));

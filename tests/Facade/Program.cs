@@ -6,12 +6,14 @@ using Xunit.Sdk;
 
 namespace Facade;
 
-/// <summary>Runs every test in this process and ends with the sum: <c>./test facade [--seed N] [--only TEXT] [--except TEXT] [--results FILE]</c>.</summary>
+/// <summary>Runs every test in this process and ends with the sum: <c>./test facade [--seed N] [--only TEXT]... [--except TEXT] [--results FILE]</c>.</summary>
 internal static class Program
 {
     private static int Main(string[] args)
     {
-        string? Argument(string name) => args.SkipWhile(arg => arg != name).Skip(1).FirstOrDefault();
+        IEnumerable<string> Arguments(string name) =>
+            args.Zip(args.Skip(1)).Where(it => it.First == name).Select(it => it.Second);
+        string? Argument(string name) => Arguments(name).FirstOrDefault();
 
         // The contract kit's: nothing else here is random.
         var seed = Argument("--seed") ?? Random.Shared.Next(1, 1_000_000_000).ToString(CultureInfo.InvariantCulture);
@@ -26,10 +28,10 @@ internal static class Program
         discoverer.Find(false, discovery, options);
         discovery.Wait();
 
-        bool Has(ITestCase it, string? text) => it.DisplayName.Contains(text!, StringComparison.Ordinal);
-        var (only, except) = (Argument("--only"), Argument("--except"));
+        bool Has(ITestCase it, string text) => it.DisplayName.Contains(text, StringComparison.Ordinal);
+        var (only, except) = (Arguments("--only").ToList(), Argument("--except"));
         var cases = discovery.Cases.Where(it =>
-            (only is null || Has(it, only)) && (except is null || !Has(it, except))
+            (only.Count == 0 || only.Any(text => Has(it, text))) && (except is null || !Has(it, except))
         );
         using var executor = framework.GetExecutor(new AssemblyName(Assembly.GetExecutingAssembly().FullName!));
         using var run = new Listener();

@@ -211,6 +211,34 @@ public class RequestTests
         Assert.NotNull(await site.Manager.FindAsync(Site.IdOf(reply.Token!)));
     }
 
+    /// <summary>A guess is refused for good; whoever is told of the store tries again, and ends what lives.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task A_logout_beside_two_cookies_tells_of_the_store_and_not_of_the_guess(bool isGuessFirst)
+    {
+        var store = new Deaf();
+        await using var site = await Site.StartAsync(store: () => store);
+        var own = await site.BeginAsync("ada");
+        var other = await site.BeginAsync("ada");
+        // The id of a session that lives, with the secret of another one.
+        var guess = other.Split('.')[0] + "." + own.Split('.')[1];
+        store.To = Site.IdOf(own).ToString();
+        await site.WithAsync(
+            session => Assert.ThrowsAsync<SessionUnavailableException>(() => session.DestroyAsync()),
+            isGuessFirst ? guess + "|" + own : own + "|" + guess
+        );
+    }
+
+    /// <summary>Does not find one record, however often it is asked for.</summary>
+    private sealed class Deaf() : ForwardingStore(new MemoryStore())
+    {
+        public string? To { get; set; }
+
+        public override ValueTask<StoredRecord?> Load(string id, CancellationToken cancellationToken) =>
+            id == To ? throw new IOException("no answer") : base.Load(id, cancellationToken);
+    }
+
     [Theory]
     [InlineData(false)]
     [InlineData(true)]

@@ -42,6 +42,8 @@ internal sealed class Site : IAsyncDisposable
         ["\ud800", "ada\udc00", "\udc00\ud800", "", new string('é', 512) + "a"];
 
     public IServiceProvider Services => _app.Services;
+
+    public Uri Address => new(_app.Urls.First());
     public SessionManager<Cart> Manager => Services.GetRequiredService<SessionManager<Cart>>();
     public SessionSettings Settings => Services.GetRequiredService<SessionService<Cart>>().Settings;
 

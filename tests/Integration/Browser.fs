@@ -9,8 +9,8 @@ open Expecto
 open Integration.App
 open Session.Engine
 
-/// Runs until `reported` is there. Stopped by its own id.
-let private visiting (address: string) (reported: Task<string>) : Task<string> =
+/// Runs until `reported` is there, and this as well. Stopped by its own id.
+let visitingUntil (address: string) (reported: Task<string>) (isDone: unit -> bool) : Task<string> =
     task {
         let profile = Directory.CreateTempSubdirectory("session-chromium-").FullName
 
@@ -26,7 +26,13 @@ let private visiting (address: string) (reported: Task<string>) : Task<string> =
         use browser = RedisServer.launch "chromium" arguments
 
         try
-            return! reported.WaitAsync(TimeSpan.FromSeconds 90L)
+            let! said = reported.WaitAsync(TimeSpan.FromSeconds 90L)
+            let clock = Stopwatch.StartNew()
+
+            while not (isDone ()) && clock.Elapsed < TimeSpan.FromSeconds 20L do
+                do! Task.Delay 20
+
+            return said
         finally
             browser.Kill true
             browser.WaitForExit()
@@ -36,6 +42,8 @@ let private visiting (address: string) (reported: Task<string>) : Task<string> =
             with :? IOException ->
                 ()
     }
+
+let private visiting (address: string) (reported: Task<string>) = visitingUntil address reported (fun () -> true)
 
 /// Two applications on one store: before and after Partitioned was switched. The page goes from one to the other and back.
 let private script =

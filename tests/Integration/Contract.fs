@@ -593,6 +593,29 @@ let private faults: (string * (unit -> ForwardingStore)) list =
                               return StoredPage(page, next)
                           }
                   ) })
+      "of several at once one is left out",
+      (fun () ->
+          { new ForwardingStore(healthy ()) with
+              override s.LoadMany(ids, cancel) =
+                  SessionStore.loadMany s.Inner (Array.ofSeq (Seq.truncate 499 ids)) cancel })
+      "a notice goes to nobody",
+      (fun () ->
+          { new ForwardingStore(healthy ()) with
+              override s.Publish(_, _) = ValueTask.CompletedTask })
+      "who has stopped to listen still hears",
+      (fun () ->
+          { new ForwardingStore(healthy ()) with
+              override s.Subscribe(heard, cancel) =
+                  ValueTask<_>(
+                      task =
+                          task {
+                              let! _ = (s.Inner :?> ISessionSignals).Subscribe(heard, cancel)
+
+                              return
+                                  { new IAsyncDisposable with
+                                      member _.DisposeAsync() = ValueTask.CompletedTask }
+                          }
+                  ) })
       "a touch is kept to the microsecond",
       (fun () ->
           { new ForwardingStore(healthy ()) with

@@ -87,22 +87,25 @@ let private answer (context: HttpContext) (result: Result<Visit, SessionError>) 
 open GiraffeLike
 
 let private map (app: WebApplication) =
-    let needsOne: HttpHandler = Giraffe.requireSession<Visit>(setStatusCode 401 >=> text "sign in")
-    let greet: HttpHandler = Giraffe.withSession<Visit>(fun visit -> text $"giraffe {visit.Items.Length}")
+    let needsOne: HttpHandler = SessionHandler.requireSession<Visit>(setStatusCode 401 >=> text "sign in")
+    let greet: HttpHandler = SessionHandler.withSession<Visit>(fun visit -> text $"giraffe {visit.Items.Length}")
 
     let falco: FalcoHandler =
-        Endpoint.withSession<Visit>(fun visit context -> write context $"falco {visit.Items.Length}")
+        SessionEndpoint.withSession<Visit>(fun visit context -> write context $"falco {visit.Items.Length}")
 
-    let oxpecker: OxpeckerMiddleware = Endpoint.requireSession<Visit>
+    let oxpecker: OxpeckerMiddleware = SessionEndpoint.requireSession<Visit>
     let secret: OxpeckerEndpoint = fun context -> write context "oxpecker"
 
     app.MapGet("/giraffe", run (needsOne >=> greet)) |> ignore
     app.MapGet("/giraffe-skipped", run greet) |> ignore
     app.MapGet("/falco", delegated falco) |> ignore
     app.MapGet("/oxpecker", delegated (oxpecker secret)) |> ignore
-    app.MapGet("/signed-in", delegated (Endpoint.requireSignIn<Visit> secret)) |> ignore
+    app.MapGet("/signed-in", delegated (SessionEndpoint.requireSignIn<Visit> secret)) |> ignore
 
-    app.MapGet("/giraffe-signed-in", run (Giraffe.requireSignIn<Visit>(setStatusCode 401 >=> text "sign in") >=> greet))
+    app.MapGet(
+        "/giraffe-signed-in",
+        run (SessionHandler.requireSignIn<Visit>(setStatusCode 401 >=> text "sign in") >=> greet)
+    )
     |> ignore
 
     app.MapPost(

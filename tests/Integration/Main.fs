@@ -18,30 +18,53 @@ let main args =
                 [ Stories.all
                   Guards.all
                   Contract.all
+                  Live.all
+                  LiveFleet.all
+                  SignalsSqlite.all
+                  SignalsMongo.all
+                  SignalsCluster.all
                   Sqlite.all
                   SqliteGone.all
                   Redis.all
                   RedisSentinel.all
                   RedisCluster.all
+                  RedisPartition.all
+                  RedisPartition.lateAnswers
+                  RedisReplicas.all
                   RedisProbes.all
+                  RedisKilled.all
                   RedisRuns.all
+                  Health.all
+                  SignIn.all
                   Mongo.all
                   PostgresStart.all
                   Postgres.all
                   PostgresEnds.all
                   PostgresCrashes.all
                   DistributedCache.all
+                  StoreOptions.all
+                  Places.all
                   Moving.all
+                  BackChannel.all
+                  BackChannelMoves.all
                   AtRest.all
+                  Tickets.all
                   Shops.all
+                  Samples.all
+                  LibraryPages.all
                   Config.all
                   Versions.all
                   Surface.all
                   Caches.tests
                   Browser.all
+                  CrossSites.all
+                  Packages.all
                   Stranger.all
+                  Templates.all
+                  Published.all
                   FSharpData.all
-                  BuiltIn.all ]
+                  BuiltIn.all
+                  Compatibility.all ]
         )
 
     let argument name =
@@ -50,13 +73,14 @@ let main args =
         | _ -> None
 
     let wanted =
-        match argument "--only" with
-        | Some text ->
+        match [ for before, text in Array.pairwise args -> before, text ] |> List.filter (fst >> (=) "--only") with
+        | [] -> tests
+        | texts ->
             let isWanted (name: string list) =
-                (String.concat " / " name).Contains(text, StringComparison.OrdinalIgnoreCase)
+                let whole = String.concat " / " name
+                texts |> List.exists (fun (_, text) -> whole.Contains(text, StringComparison.OrdinalIgnoreCase))
 
             Test.filter " / " isWanted tests
-        | None -> tests
 
     let results =
         evalTests { ExpectoConfig.defaultConfig with colour = Logging.Colour0 } wanted

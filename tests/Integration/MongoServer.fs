@@ -15,6 +15,7 @@ open MongoDB.Bson
 open MongoDB.Bson.IO
 open MongoDB.Bson.Serialization
 open MongoDB.Bson.Serialization.Serializers
+open Integration.MongoStreams
 
 /// What goes wrong with a command.
 type Fault =
@@ -72,10 +73,7 @@ let private matches (filter: BsonDocument) (document: BsonDocument) =
         if wanted.Name.StartsWith '$' then
             unknown $"the filter {wanted.Name}"
 
-        let value =
-            match document.TryGetValue wanted.Name with
-            | true, value -> value
-            | _ -> null
+        let value = field wanted.Name document
 
         if wanted.Value.IsBsonDocument then
             wanted.Value.AsBsonDocument |> Seq.forall (fun test -> meets test.Name test.Value value)
@@ -94,6 +92,8 @@ let private change (update: BsonDocument) (document: BsonDocument) =
             match part.Name with
             | "$set" -> document[field.Name] <- field.Value
             | "$unset" -> document.Remove field.Name
+            | "$currentDate" when field.Value.Equals BsonBoolean.True ->
+                document[field.Name] <- BsonDateTime DateTime.UtcNow
             | "$max" ->
                 match document.TryGetValue field.Name with
                 | true, value when (compared value field.Value).IsNone -> unknown $"$max over two types in {field.Name}"
@@ -169,6 +169,7 @@ type StandIn() =
     let collections = Dictionary<string, SortedDictionary<string, BsonDocument>>()
     let indexes = Dictionary<string, Dictionary<string, BsonDocument>>()
     let cursors = Dictionary<int64, Queue<BsonDocument>>()
+    let streams = Streams matches
     // What a session was answered last: a retry of the same number is answered the same, and not done again.
     let answered = Dictionary<string, struct (int64 * BsonDocument)>()
     let clients = ConcurrentDictionary<TcpClient, bool>()
@@ -250,7 +251,8 @@ type StandIn() =
               "maxWireVersion", 21
               "readOnly", false ]
 
-    let cursor ns (all: BsonDocument seq) limit single =
+    let cursor ns (all: BsonDocument seq) limit size single =
+        let batch = if size > 0 then size else batch
         let rest = Queue all
         let first = BsonArray()
 
@@ -306,11 +308,13 @@ type StandIn() =
         | "update" ->
             let mutable n = 0
             let mutable modified = 0
+            let upserted = BsonArray()
 
             for one in command["updates"].AsBsonArray do
                 let one = one.AsBsonDocument
 
-                if isSet "upsert" one then
+                // A late save must bring back nobody.
+                if isSet "upsert" one && not (ns.EndsWith ".notices") then
                     unknown "an upsert"
 
                 let isMany = isSet "multi" one
@@ -318,11 +322,22 @@ type StandIn() =
 
                 for document in (if isMany then found else Array.truncate 1 found) do
                     n <- n + 1
+                    let before = document.DeepClone().AsBsonDocument
 
                     if change (part "u" one) document then
                         modified <- modified + 1
+                        streams.Tell(ns, updated before document)
 
-            (ok ()).Add("n", BsonInt32 n).Add("nModified", BsonInt32 modified)
+                if found.Length = 0 && isSet "upsert" one then
+                    let document = (part "q" one).DeepClone().AsBsonDocument
+                    change (part "u" one) document |> ignore
+                    (documents ns)[document["_id"].AsString] <- document
+                    n <- n + 1
+                    upserted.Add(doc [ "index", 0; "_id", document["_id"] ]) |> ignore
+                    streams.Tell(ns, inserted document)
+
+            let answer = (ok ()).Add("n", BsonInt32 n).Add("nModified", BsonInt32 modified)
+            if upserted.Count > 0 then answer.Add("upserted", upserted) else answer
         | "delete" ->
             let mutable n = 0
 
@@ -346,7 +361,10 @@ type StandIn() =
                 |> Seq.map (fun document -> document.DeepClone().AsBsonDocument)
                 |> Array.ofSeq
 
-            cursor ns found limit (isSet "singleBatch" command)
+            cursor ns found limit (number "batchSize" command) (isSet "singleBatch" command)
+        | "getMore" when streams.Has(command[0].ToInt64()) -> streams.More(command[0].ToInt64())
+        | "getMore" when not (cursors.ContainsKey(command[0].ToInt64())) ->
+            failed 43 "CursorNotFound" "cursor id not found"
         | "getMore" ->
             let id = command[0].ToInt64()
             let rest = cursors[id]
@@ -368,7 +386,14 @@ type StandIn() =
                           "ns", $"""{command["$db"].AsString}.{command["collection"].AsString}"""
                           "nextBatch", next ]
                 )
-        | "killCursors" -> ok ()
+        | "killCursors" ->
+            for id in command["cursors"].AsBsonArray do
+                streams.Close(id.ToInt64())
+
+            ok ()
+        | "aggregate" when (streams.FilterOf command["pipeline"].AsBsonArray).IsSome ->
+            lastCursor <- lastCursor + 1L
+            streams.Open(lastCursor, ns, (streams.FilterOf command["pipeline"].AsBsonArray).Value)
         | "aggregate" ->
             match [ for stage in command["pipeline"].AsBsonArray -> stage.AsBsonDocument ] with
             | [ only; group ] when only.GetElement(0).Name = "$match" && group.GetElement(0).Name = "$group" ->
@@ -376,7 +401,7 @@ type StandIn() =
 
                 let found = if n = 0 then Seq.empty else Seq.singleton (doc [ "_id", 1; "n", n ])
 
-                cursor ns found 0 false
+                cursor ns found 0 0 false
             | _ -> unknown $"the pipeline {command}"
         | "createIndexes" ->
             let all = indexesOf ns
@@ -424,6 +449,8 @@ type StandIn() =
             Some(failed 20 "IllegalOperation" "Transaction numbers are only allowed on a replica set member or mongos")
         elif concern.Contains "level" && concern["level"].Equals(BsonString "linearizable") then
             Some(failed 123 "NotAReplicaSet" "node needs to be a replica set member to use read concern")
+        elif command.Contains "pipeline" && (streams.FilterOf command["pipeline"].AsBsonArray).IsSome then
+            Some(failed 40573 "Location40573" "The $changeStream stage is only supported on replica sets")
         elif command.Contains "replSetGetConfig" then
             Some(failed 76 "NoReplicationEnabled" "not running with --replSet")
         else
@@ -516,6 +543,9 @@ type StandIn() =
                                 log.Enqueue command
 
                             let wrong = if isGreeting then None else fault command
+
+                            if not isGreeting then
+                                do! streams.Wait command
 
                             match wrong with
                             | Some(Late span) -> do! Task.Delay(span, stopped.Token)
@@ -631,6 +661,12 @@ type StandIn() =
                 for client in clients.Keys do
                     client.Close()
 
+    /// How many change streams are open.
+    member _.Streams = streams.Count
+
+    /// The server forgets them, as one does that was started again.
+    member _.ForgetStreams() = streams.CloseAll()
+
     member _.Indexes ns = lock collections (fun () -> List.ofSeq (indexesOf ns).Values)
 
     member _.Documents ns =
@@ -697,4 +733,6 @@ type Place() =
     interface IDisposable with
         member _.Dispose() =
             use client = new MongoDB.Driver.MongoClient(address ())
-            client.GetDatabase("session-tests").DropCollection collection
+            let database = client.GetDatabase "session-tests"
+            database.DropCollection collection
+            database.DropCollection(collection + ".notices")

@@ -48,7 +48,61 @@ let private insertOnce (store: ISessionStore) (record: StoredRecord) =
             | Error _ -> do! Task.Delay 100
     }
 
-let all =
+let private rounds = if String.IsNullOrEmpty(Environment.GetEnvironmentVariable "SESSION_LONG") then 2 else 20
+
+let private takesNothingBack =
+    testCaseTask
+        "Cluster: a primary that stands still under load, and goes on when another has its place, takes nothing back"
+        (fun () ->
+            task {
+                use cluster = new RedisCluster(1500)
+                cluster.Start()
+
+                let store =
+                    openRedisAt (cluster.Addresses + ",connectRetry=3,connectTimeout=1000") "still:" (fun o ->
+                        o.WaitForReplicas <- 1
+                        o.OperationTimeout <- TimeSpan.FromSeconds 1L)
+
+                let! engine, loggedOut, kept, failures, silence =
+                    Redis.underLoad store (fun () ->
+                        task {
+                            for round in 1..rounds do
+                                let old = (List.filter isPrimary cluster.Nodes)[round % 3]
+                                let! took = failOver cluster.Nodes old.Freeze
+
+                                printfn
+                                    "Cluster, a primary stands still, round %d: a new one after %.1f s"
+                                    round
+                                    took.TotalSeconds
+
+                                do! Task.Delay 1000
+                                old.Thaw()
+                                do! follows old
+                                // Until it has all that the new one has, and can be the next.
+                                do! Task.Delay 2000
+                        })
+
+                Expect.isNonEmpty loggedOut "logouts"
+                Expect.all failures Engines.isUnavailable "errors are 503"
+                let! undead = Redis.judge engine loggedOut
+                let! alive = Redis.judge engine kept
+
+                printfn
+                    "Cluster, %d primaries stood still: %d acknowledged logouts, %d undone; %d sessions kept, %d lost; no logout was acknowledged for %.1f s; %d requests got 503"
+                    rounds
+                    loggedOut.Length
+                    undead
+                    kept.Length
+                    (kept.Length - alive)
+                    silence.TotalSeconds
+                    failures.Length
+
+                Expect.equal undead 0 "no logout is undone"
+                Expect.equal alive kept.Length "and nobody is logged out"
+                do! (store :> IAsyncDisposable).DisposeAsync()
+            })
+
+let private saysNothingWrong =
     testCaseTask
         "Cluster: an old primary that goes on says of no session that it is not there, and leaves none out of a list"
         (fun () ->
@@ -132,3 +186,5 @@ let all =
                     let! found = asking.Load(id, none)
                     Expect.isNotNull found id
             })
+
+let all = testList "Redis Cluster" [ saysNothingWrong; takesNothingBack ]

@@ -2,6 +2,7 @@
 module Integration.RedisFleet
 
 open System
+open System.Collections.Concurrent
 open System.Diagnostics
 open System.IO
 open System.Net
@@ -68,6 +69,8 @@ type Member = { Server: RedisServer; Fence: Partition }
 type Fleet(settings: (string * string) list, sentinelSettings: string list) =
     let folder = Directory.CreateTempSubdirectory("session-fleet-").FullName
 
+    let heard = ConcurrentQueue<string>()
+
     let join (primary: int option) =
         let port = freePort ()
         let fence = new Partition(port)
@@ -81,14 +84,20 @@ type Fleet(settings: (string * string) list, sentinelSettings: string list) =
             [ "replica-announce-ip", "127.0.0.1"
               "replica-announce-port", string fence.Port ]
 
-        let server = new RedisServer(settings @ announced @ following, port)
+        let server =
+            new RedisServer(settings @ announced @ following, port, fun line -> heard.Enqueue $"{fence.Port} {line}")
+
         server.Start()
         { Server = server; Fence = fence }
 
     let first = join None
     let members = first :: [ for _ in 1..2 -> join (Some first.Fence.Port) ]
 
-    let sentinel (port: int) = launch "redis-sentinel" [ Path.Combine(folder, $"sentinel-{port}.conf") ]
+    let sentinel (port: int) =
+        launchHeard
+            (fun line -> heard.Enqueue $"Sentinel {port} {line}")
+            "redis-sentinel"
+            [ Path.Combine(folder, $"sentinel-{port}.conf") ]
 
     let mutable sentinels =
         [ for _ in 1..3 do
@@ -146,6 +155,9 @@ type Fleet(settings: (string * string) list, sentinelSettings: string list) =
     new() = new Fleet([ "appendonly", "yes" ], [])
 
     member _.Members = members
+
+    /// What the servers and the Sentinels have said, for whoever has to find out why something went wrong.
+    member _.Heard = List.ofSeq heard
 
     member _.Configuration =
         String.Join(",", sentinels |> List.map (fun (port, _) -> $"127.0.0.1:{port}"))

@@ -224,7 +224,12 @@ let private rights =
                           (fun _ ->
                               let prefix = "session:" + Guid.NewGuid().ToString "N" + ":"
                               Task.FromResult<ISessionStore>(openRedisAt (user server) prefix ignore)),
-                          Session.Stores.Testing.StoreContractOptions(Seed = 1, Commands = 2000, Histories = 3)
+                          Session.Stores.Testing.StoreContractOptions(
+                              Seed = 1,
+                              Commands = 2000,
+                              Histories = 3,
+                              Signals = false
+                          )
                       )
                       .RunAllAsync()
 
@@ -396,6 +401,12 @@ let private prefixes =
                 let! board = prefixOf "Board" _.UseRedis(address)
                 let! given = prefixOf "Shop" _.UseRedis(address, (fun options -> options.KeyPrefix <- "ours:"))
                 let! nameless = prefixOf "" _.UseRedis(address)
+
+                let! tickets =
+                    prefixOf "Shop" (fun builder ->
+                        SessionBuilder(builder.Services, builder.DataType, "ticket").UseRedis(address))
+
+                Expect.stringEnds tickets "/0/ticket:Shop:" "of its tickets"
                 Expect.stringEnds shop "/0/session:Shop:" "of the one"
                 Expect.stringEnds board "/0/session:Board:" "of the other"
                 Expect.stringEnds given "/0/ours:" "as it is told"

@@ -211,6 +211,69 @@ let private troubles =
                   TaskScheduler.UnobservedTaskException.RemoveHandler hear
           }) ]
 
+/// A hundred requests at once, each of which blocks a thread between its read and its write; how many of them are 503.
+let private burst (usesDedicatedThreads: bool) =
+    task {
+        use redis =
+            openRedisAt (shared.Force().Address) (Guid.NewGuid().ToString "N" + ":") (fun options ->
+                options.UseDedicatedThreads <- usesDedicatedThreads)
+
+        let engine = Engines.engineOn redis Engines.settings TimeProvider.System Engines.silent
+        let begun = ConcurrentQueue<PresentedToken>()
+
+        for _ in 1..100 do
+            match! engine.Create(Token.newId, None, [| 0uy |], none) with
+            | Error error -> failtestf "not begun: %A" error
+            | Ok created ->
+                let token = created.Issued.Value.Reveal()
+                begun.Enqueue((Token.tryParse engine.Hasher (token.AsSpan())).Value)
+
+        let block bytes =
+            Thread.Sleep 300
+            Ok bytes
+
+        let request token =
+            task {
+                match! engine.Present(token, false, none) with
+                | Error error -> return Error error
+                | Ok opened ->
+                    let! answer = engine.Update(opened, block, none)
+                    return Result.map ignore answer
+            }
+
+        let mutable most, least, ports, leastPorts = 0, 0, 0, 0
+        ThreadPool.GetMaxThreads(&most, &ports)
+        ThreadPool.GetMinThreads(&least, &leastPorts)
+        // Two and a half seconds of work for so many: longer than the store waits for an answer, shorter than a request does.
+        let threads = max 12 Environment.ProcessorCount
+        ThreadPool.SetMinThreads(threads, leastPorts) |> ignore
+        ThreadPool.SetMaxThreads(threads, ports) |> ignore
+
+        try
+            let! answers =
+                [ for token in begun -> Task.Run<Result<unit, SessionError>>(fun () -> request token) ]
+                |> Task.WhenAll
+
+            return answers |> Array.filter Result.isError |> Array.length
+        finally
+            ThreadPool.SetMaxThreads(most, ports) |> ignore
+            ThreadPool.SetMinThreads(least, leastPorts) |> ignore
+    }
+
+let private blocking =
+    testCaseTask "handlers that block threads: with threads of the driver's own no answer comes too late" (fun () ->
+        task {
+            let! dedicated = burst true
+            let! pooled = burst false
+
+            printfn
+                "Of 100 requests at once that block threads %d got 503 on the thread pool, and %d with threads of the driver's own"
+                pooled
+                dedicated
+
+            Expect.equal dedicated 0 "none is too late"
+        })
+
 /// Writers count in their own sessions while every slot of one node moves to another.
 let private resharding =
     testCaseTask "a cluster that moves its slots under load loses no update, and nobody is logged out" (fun () ->
@@ -388,4 +451,4 @@ let private garnets =
                   | Ok notes -> failtestf "it starts with %A" notes
               })) ]
 
-let all = testList "Redis as it is run" (ways @ troubles @ garnets @ [ tokens; resharding ])
+let all = testList "Redis as it is run" (ways @ troubles @ garnets @ [ tokens; resharding; blocking ])

@@ -18,16 +18,19 @@ let freePort () =
     listener.Stop()
     port
 
-let launch (program: string) (arguments: string list) =
+/// `hear`: each line that the program says.
+let launchHeard (hear: string -> unit) (program: string) (arguments: string list) =
     let info = ProcessStartInfo(program, arguments, RedirectStandardOutput = true, RedirectStandardError = true)
 
     let started = nonNull (Process.Start info)
     // Read, so that a full pipe stops nobody.
-    started.OutputDataReceived.Add ignore
-    started.ErrorDataReceived.Add ignore
+    started.OutputDataReceived.Add(fun line -> Option.iter hear (Option.ofObj line.Data))
+    started.ErrorDataReceived.Add(fun line -> Option.iter hear (Option.ofObj line.Data))
     started.BeginOutputReadLine()
     started.BeginErrorReadLine()
     started
+
+let launch = launchHeard ignore
 
 let private run program arguments =
     use started = launch program arguments
@@ -36,7 +39,7 @@ let private run program arguments =
 
 /// One redis-server with a folder of its own.
 [<Sealed>]
-type RedisServer(settings: (string * string) list, port: int) =
+type RedisServer(settings: (string * string) list, port: int, hear: string -> unit) =
     let folder = Directory.CreateTempSubdirectory("session-redis-").FullName
 
     let arguments =
@@ -52,13 +55,14 @@ type RedisServer(settings: (string * string) list, port: int) =
             :: (if value = "" then [ "" ] else List.ofArray (value.Split ' ')))
 
     let mutable running: Process | null = null
+    new(settings, port) = new RedisServer(settings, port, ignore)
     new(settings) = new RedisServer(settings, freePort ())
     member _.Port = port
     member _.Folder = folder
     member _.Address = $"127.0.0.1:{port}"
 
     member server.Start() =
-        running <- launch "redis-server" arguments
+        running <- launchHeard hear "redis-server" arguments
         let mutable tries = 0
         let mutable isUp = false
 
@@ -215,6 +219,84 @@ let shared = lazy (untilExit (startOne []))
 let connect (configuration: string) : Task<ConnectionMultiplexer> =
     ConnectionMultiplexer.ConnectAsync(configuration + ",allowAdmin=true,abortConnect=false")
 
+/// Three primaries with a replica each, of six nodes that know each other by these addresses.
+let formCluster (nodes: RedisServer list) (addresses: string list) =
+    let create = [ "--cluster"; "create" ] @ addresses @ [ "--cluster-replicas"; "1"; "--cluster-yes" ]
+    let code = run "redis-cli" create
+
+    if code <> 0 then
+        failwithf "redis-cli --cluster create ended with %d" code
+
+    // Until every node knows that all slots are served, and each primary has its replica.
+    let isReady (node: RedisServer) =
+        use cli =
+            nonNull (
+                Process.Start(
+                    ProcessStartInfo(
+                        "redis-cli",
+                        [ "-p"; string node.Port; "cluster"; "info" ],
+                        RedirectStandardOutput = true
+                    )
+                )
+            )
+
+        let text = cli.StandardOutput.ReadToEnd()
+        text.Contains "cluster_state:ok" && text.Contains "cluster_known_nodes:6"
+
+    let mutable tries = 0
+
+    while not (List.forall isReady nodes) do
+        tries <- tries + 1
+
+        if tries > 200 then
+            failwith "the cluster does not come up"
+
+        Threading.Thread.Sleep 100
+
+/// What this node says it is; nothing, when it is away.
+let private role (node: RedisServer) =
+    try
+        use client = new TcpClient(ReceiveTimeout = 1000)
+        client.Connect(IPAddress.Loopback, node.Port)
+        let stream = client.GetStream()
+        stream.Write(ReadOnlySpan<byte>("ROLE\r\n"B))
+        let answer = Array.zeroCreate<byte> 128
+        let length = stream.Read(answer, 0, answer.Length)
+        Text.Encoding.ASCII.GetString(answer, 0, length)
+    with
+    | :? SocketException
+    | :? IOException -> ""
+
+/// Whether this node calls itself a primary.
+let isPrimary (node: RedisServer) = (role node).Contains "master"
+
+let private until (what: string) (isTrue: unit -> bool) =
+    task {
+        let clock = Stopwatch.StartNew()
+
+        while not (isTrue ()) do
+            if clock.Elapsed > TimeSpan.FromSeconds 60L then
+                failwithf "the cluster: never came: %s" what
+
+            do! Task.Delay 50
+    }
+
+/// A primary goes away, and one of the replicas takes its place: how long that took.
+let failOver (nodes: RedisServer list) (away: unit -> unit) =
+    task {
+        let replicas = nodes |> List.filter (isPrimary >> not)
+        let clock = Stopwatch.StartNew()
+        away ()
+        do! until "a new primary" (fun () -> List.exists isPrimary replicas)
+        return clock.Elapsed
+    }
+
+/// Until this node, which was a primary and has come back, follows another one, and has all that it has.
+let follows (node: RedisServer) =
+    until "a replica" (fun () ->
+        let role = role node
+        role.Contains "slave" && role.Contains "connected")
+
 /// Six nodes: three primaries with a replica each. Every write is on disk before its answer.
 [<Sealed>]
 type RedisCluster(nodeTimeout: int) =
@@ -235,41 +317,7 @@ type RedisCluster(nodeTimeout: int) =
         for node in nodes do
             node.Start()
 
-        let create =
-            [ "--cluster"; "create" ]
-            @ (nodes |> List.map _.Address)
-            @ [ "--cluster-replicas"; "1"; "--cluster-yes" ]
-
-        let code = run "redis-cli" create
-
-        if code <> 0 then
-            failwithf "redis-cli --cluster create ended with %d" code
-
-        // Until every node knows that all slots are served, and each primary has its replica.
-        let isReady (node: RedisServer) =
-            use cli =
-                nonNull (
-                    Process.Start(
-                        ProcessStartInfo(
-                            "redis-cli",
-                            [ "-p"; string node.Port; "cluster"; "info" ],
-                            RedirectStandardOutput = true
-                        )
-                    )
-                )
-
-            let text = cli.StandardOutput.ReadToEnd()
-            text.Contains "cluster_state:ok" && text.Contains "cluster_known_nodes:6"
-
-        let mutable tries = 0
-
-        while not (List.forall isReady nodes) do
-            tries <- tries + 1
-
-            if tries > 200 then
-                failwith "the cluster does not come up"
-
-            Threading.Thread.Sleep 100
+        formCluster nodes (nodes |> List.map _.Address)
 
     interface IDisposable with
         member _.Dispose() =

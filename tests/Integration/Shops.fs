@@ -9,13 +9,18 @@ open Expecto
 open Integration
 open Integration.Http
 
-let private program =
+let private program name =
     // Beside this one, of the same configuration.
     let here = AppContext.BaseDirectory.TrimEnd '/'
-    Path.GetFullPath(Path.Combine(here, "..", "..", "Shop", DirectoryInfo(here).Name, "Shop.dll"))
+    Path.GetFullPath(Path.Combine(here, "..", "..", name, DirectoryInfo(here).Name, name + ".dll"))
 
-/// Runs the shop with these variables until `body` is done.
-let private running (variables: (string * string) list) (content: string) (body: Uri -> Task<unit>) =
+/// Runs a sample with these variables and arguments until `body` is done.
+let running
+    (name: string)
+    (variables: (string * string) list)
+    (arguments: string list)
+    (body: Uri -> Task<unit>)
+    : Task<unit> =
     task {
         let port = RedisServer.freePort ()
         let address = Uri $"http://127.0.0.1:{port}"
@@ -23,7 +28,7 @@ let private running (variables: (string * string) list) (content: string) (body:
         let info =
             ProcessStartInfo(
                 "dotnet",
-                [ program; "--urls"; address.ToString(); "--contentRoot"; content ],
+                program name :: "--urls" :: address.ToString() :: arguments,
                 RedirectStandardOutput = true,
                 RedirectStandardError = true
             )
@@ -47,11 +52,11 @@ let private running (variables: (string * string) list) (content: string) (body:
 
             while not isUp do
                 try
-                    let! answer = send client address "GET" "/plain" []
-                    isUp <- answer.Status = 200
+                    let! answer = send client address "GET" "/favicon.ico" []
+                    isUp <- answer.Status < 500
                 with :? Net.Http.HttpRequestException ->
                     if shop.HasExited || clock.Elapsed > TimeSpan.FromSeconds 60L then
-                        failtestf "the shop does not start: %s" (String.Join('\n', said))
+                        failtestf "samples/%s does not start: %s" name (String.Join('\n', said))
 
                     do! Task.Delay 100
 
@@ -104,7 +109,7 @@ let private shop store name survives (variables: unit -> (string * string) list 
                     }
 
                 do!
-                    running variables content (fun address ->
+                    running "Shop" variables [ "--contentRoot"; content ] (fun address ->
                         task {
                             let! first = signIn address "ann"
                             let! second = signIn address "bob"
@@ -120,7 +125,7 @@ let private shop store name survives (variables: unit -> (string * string) list 
                         })
 
                 do!
-                    running variables content (fun address ->
+                    running "Shop" variables [ "--contentRoot"; content ] (fun address ->
                         task {
                             let! status, text, _ = json "" address "GET" "/profile" ann
                             Expect.equal status (if survives then 200 else 401) "ann, after the shop was killed"

@@ -110,7 +110,9 @@ let private packages =
       typeof<Session.Stores.Mongo.MongoStore>.Assembly
       typeof<Session.Stores.Postgres.PostgresStore>.Assembly
       typeof<Session.Stores.DistributedCache.DistributedCacheStore>.Assembly
-      typeof<Session.Stores.Testing.StoreContract>.Assembly ]
+      typeof<Session.Stores.Testing.StoreContract>.Assembly
+      typeof<Session.Testing.FailingStore>.Assembly
+      typeof<Session.OpenIdConnect.BackChannelLogoutOptions>.Assembly ]
 
 let private publicApi (assembly: Assembly) =
     let name = nonNull (assembly.GetName().Name)
@@ -162,6 +164,18 @@ let all =
                   Path.Combine(top, "README.md")
                   :: Path.Combine(top, "docs", "WRITING-A-STORE.md")
                   :: Path.Combine(top, "docs", "DATA.md")
+                  :: Path.Combine(top, "docs", "SIGN-IN.md")
+                  :: Path.Combine(top, "docs", "LONG-CONNECTIONS.md")
+                  :: Path.Combine(top, "docs", "BACK-CHANNEL-LOGOUT.md")
+                  :: Path.Combine(top, "src", "Session.OpenIdConnect", "README.md")
+                  :: Path.Combine(top, "docs", "FROM-HTTPCONTEXT-SESSION.md")
+                  :: Path.Combine(top, "docs", "TESTING.md")
+                  :: Path.Combine(top, "docs", "TELEMETRY.md")
+                  :: Path.Combine(top, "docs", "DASHBOARD.md")
+                  :: Path.Combine(top, "src", "Session.Testing", "README.md")
+                  :: Path.Combine(top, "src", "Session.CSharp", "README.md")
+                  :: Path.Combine(top, "src", "Session.AspNetCore", "README.md")
+                  :: Path.Combine(top, "docs", "FSHARP.md")
                   :: [ for store in [ "Sqlite"; "Redis"; "Mongo"; "Postgres"; "DistributedCache"; "Testing" ] ->
                            Path.Combine(top, "src", "Session.Stores", store, "README.md") ]
 

@@ -80,6 +80,13 @@ let private load (folder: string) (name: string) = Beside(folder).LoadFromAssemb
 // Both keep state of the process: one at a time.
 let private turn = obj ()
 
+let private inTurn (what: string) (compile: unit -> 'a) : 'a =
+    let clock = Stopwatch.StartNew()
+
+    lock turn (fun () ->
+        Spent.add "waiting for a compiler" clock.Elapsed.TotalSeconds
+        Spent.on $"compiling {what}" compile)
+
 // ------------------------------------------------------------------------------------------------------------ F#
 
 let private fsharp =
@@ -146,7 +153,7 @@ let compileFSharpWith
            last |]
 
     try
-        lock turn (fun () -> fsharp.Force () arguments)
+        inTurn "F#" (fun () -> fsharp.Force () arguments)
     finally
         File.Delete info
 
@@ -210,6 +217,6 @@ let compileCSharpWith
                $"-resource:{file},{Path.GetFileName file}"
            yield! sources |]
 
-    lock turn (fun () -> csharp.Force () arguments)
+    inTurn "C#" (fun () -> csharp.Force () arguments)
 
 let compileCSharp sources references target = compileCSharpWith [] sources [] references target

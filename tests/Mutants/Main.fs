@@ -1,7 +1,11 @@
 /// Seeds the bugs of mutants.txt, one at a time, and asks the tests (and, for the guards of the renewal, the exploration)
-/// to find each of them. A bug that nobody finds, that does not match its source exactly once or does not compile fails
-/// the run; and so does an invariant that is nobody's only finder.
-///     ./test mutants [--only TEXT[,TEXT]] [--check]      --check: only whether each one matches its source
+/// to find each of them; whoever found it the last time is asked first. A bug that nobody finds, that does not match its
+/// source exactly once or does not compile fails the run; and, of all of them, so does an invariant that is nobody's only
+/// finder.
+///     ./test mutants                        those of the files that this branch has changed, and new ones
+///     ./test mutants --all                  all
+///     ./test mutants --only TEXT[,TEXT]     those with such a text in their name or file
+///     --afresh: all tests are asked about each; --check: only whether each one matches its source
 module Mutants.Main
 
 open System
@@ -12,6 +16,7 @@ open System.Threading
 open System.Threading.Tasks
 open Mutants.Listed
 open Mutants.Compilers
+open Mutants.Suites
 open Mutants.Trials
 
 let mutable private passed = 0
@@ -30,24 +35,40 @@ let private copyFolder (source: string) (target: string) =
         Directory.CreateDirectory(nonNull (Path.GetDirectoryName copy)) |> ignore
         File.Copy(file, copy, true)
 
-/// A copy of the tests with the library built as it will be with each bug, which has to pass.
-let private prepare (work: string) suite =
+/// A copy of the tests with the library built as it will be with each bug. `made`: the parts that other tests have already.
+let private prepare (work: string) (made: ConcurrentDictionary<string, Lazy<Result<string, string>>>) suite =
     let clean = Path.Combine(work, suite.Name)
-    copyFolder (outputOf suite) clean
+    Spent.on "copying the tests" (fun () -> copyFolder (outputOf suite) clean)
 
     for part in suite.Parts do
-        match build suite part clean id with
-        | true, _ -> ()
-        | false, said -> fail $"{part} does not compile:\n{said}"
+        let target = Path.Combine(clean, part + ".dll")
 
-    for stage in suite.Stages do
-        match askAll suite clean [ stage ] with
-        | [], _ -> ()
-        | _, said -> fail $"the tests fail without any bug:\n{said}"
+        let make (part: string) =
+            lazy
+                (match build suite part clean target id with
+                 | true, _ -> Ok target
+                 | false, said -> Error said)
+
+        match made.GetOrAdd(part, make).Value with
+        | Ok built when built = target -> ()
+        | Ok built -> File.Copy(built, target, true)
+        | Error said -> fail $"{part} does not compile:\n{said}"
 
     clean
 
-let private tryAll (mutants: Mutant list) =
+// More make an assembly that is slow to start, and fewer that are left at the end to those who are done.
+let private atOnce = 16
+
+/// The bugs, numbered, in portions of which each is compiled at once: the large ones first, so that all end together.
+let private batches (mutants: Mutant list) =
+    mutants
+    |> List.mapi (fun i mutant -> i + 1, mutant)
+    |> List.groupBy (fun (number, mutant) -> suiteOf mutant, partOf mutant, (if isFSharp mutant then 0 else number))
+    |> List.collect (fun ((suite, _, _), own) -> own |> List.chunkBySize atOnce |> List.map (fun batch -> suite, batch))
+    |> List.sortByDescending (snd >> List.length)
+
+/// `learn`: of each as soon as it is found, since a run may be stopped.
+let private tryAll (finderOf: Mutant -> string option) (learn: Trial -> unit) (mutants: Mutant list) =
     let work = Directory.CreateTempSubdirectory("session-mutants-").FullName
 
     let clear () =
@@ -72,44 +93,74 @@ let private tryAll (mutants: Mutant list) =
 
         skipped <- away.Length
         let needed = mutants |> List.choose suiteOf |> List.distinct
-        let clean = Map.ofList [ for suite in needed -> suite.Name, prepare work suite ]
+        // One more than there are cores: a bug that is built waits for others that are.
+        let workers = max 1 (min 4 (Environment.ProcessorCount + 1))
+
+        let clean =
+            let few = ParallelOptions(MaxDegreeOfParallelism = workers)
+            let made = ConcurrentDictionary<string, string>()
+            let parts = ConcurrentDictionary<string, Lazy<Result<string, string>>>()
+            let finders suite = mutants |> List.filter (suiteOf >> (=) (Some suite)) |> List.choose finderOf
+
+            let make suite =
+                let folder = prepare work parts suite
+
+                if failed = 0 then
+                    soundTogether suite folder (finders suite)
+
+                made[suite.Name] <- folder
+
+            Parallel.ForEach(needed, few, make) |> ignore
+            made
 
         if failed > 0 then
             []
         else
-            let queue = ConcurrentQueue<int * Mutant>(List.indexed mutants)
+            let queue = ConcurrentQueue(batches mutants)
             let trials = ConcurrentBag<int * Trial>()
+
+            let ended number (trial: Trial) said =
+                trials.Add(number, trial)
+                learn trial
+                let line = Report.line trial said
+
+                match trial.Verdict with
+                | Killed _ ->
+                    pass ()
+                    print line
+                | Survived
+                | Invalid _ -> fail line
 
             let worker (number: int) =
                 let folders =
                     [ for suite in needed do
                           let folder = Path.Combine(work, $"{suite.Name}-{number}")
-                          copyFolder clean[suite.Name] folder
-                          suite, folder ]
+                          Spent.on "copying the tests" (fun () -> copyFolder clean[suite.Name] folder)
+                          suite.Name, folder ]
+                    |> Map
 
-                let mutable next = Unchecked.defaultof<int * Mutant>
+                let mutable next = Unchecked.defaultof<Suite option * (int * Mutant) list>
 
                 while queue.TryDequeue &next do
-                    let index, mutant = next
+                    match next with
+                    | Some suite, batch ->
+                        let folder = folders[suite.Name]
 
-                    let trial, said =
-                        match suiteOf mutant with
-                        | Some suite -> tryOut suite (snd (List.find (fst >> (=) suite) folders)) mutant
-                        | None ->
-                            let why = $"no tests are asked about src/{mutant.File}"
-                            { Mutant = mutant; Verdict = Invalid why; Seconds = 0.0 }, ""
+                        let finders = batch |> List.choose (snd >> finderOf)
 
-                    trials.Add(index, trial)
-                    let line = Report.line trial said
+                        for number, mutant, built in assemble suite folder finders batch do
+                            let trial, said = tryOut suite folder (finderOf mutant) mutant built
+                            ended number trial said
+                    | None, batch ->
+                        for number, mutant in batch do
+                            let trial =
+                                { Mutant = mutant
+                                  Verdict = Invalid $"no tests are asked about src/{mutant.File}"
+                                  IsAgain = false
+                                  Building = 0.0
+                                  Seconds = 0.0 }
 
-                    match trial.Verdict with
-                    | Killed _ ->
-                        pass ()
-                        print line
-                    | Survived
-                    | Invalid _ -> fail line
-
-            let workers = max 1 (min 4 Environment.ProcessorCount)
+                            ended number trial ""
 
             [| for number in 1..workers ->
                    Task.Factory.StartNew((fun () -> worker number), TaskCreationOptions.LongRunning) |]
@@ -119,30 +170,85 @@ let private tryAll (mutants: Mutant list) =
     finally
         clear ()
 
+let private check (mutant: Mutant) =
+    match Listed.seed mutant, suiteOf mutant with
+    | Error why, _ -> fail $"{mutant.Name}: {why}"
+    | Ok _, None -> fail $"{mutant.Name}: no tests are asked about src/{mutant.File}"
+    | Ok _, Some _ -> pass ()
+
+/// Those of what this branch has changed, and those that nobody has found yet.
+let private changed (finders: Map<string, Finders.Finder>) (mutants: Mutant list) =
+    match Changed.files () with
+    | None ->
+        print "Nothing is known of what was here before this change (no git, or a clone of one commit): all of them."
+        mutants
+    | Some files ->
+        let isChanged (mutant: Mutant) = files.Contains("src/" + mutant.File) || not (finders.ContainsKey mutant.Name)
+
+        let chosen = List.filter isChanged mutants
+        print $"{chosen.Length} of {mutants.Length} seeded bugs are in files of this change, or new; --all: all of them"
+        chosen
+
 [<EntryPoint>]
 let main args =
     let clock = Stopwatch.StartNew()
+    let has (flag: string) = Array.contains flag args
+    let all, known = read (), Finders.read ()
 
-    let wanted =
+    let mutants =
         match Array.tryFindIndex ((=) "--only") args with
-        | Some i when i + 1 < args.Length -> Some args[i + 1]
-        | _ -> None
+        | Some i when i + 1 < args.Length ->
+            let texts = args[i + 1].Split ','
+            all |> List.filter (fun mutant -> texts |> Array.exists $"{mutant.Name} {mutant.File}".Contains)
+        | _ when has "--all" || has "--check" -> all
+        | _ ->
+            // That each still matches its source costs nothing.
+            List.iter check all
+            changed known all
 
-    let texts = (defaultArg wanted "").Split ','
+    if has "--check" then
+        List.iter check mutants
+    elif failed = 0 then
+        let names = all |> List.map (fun (mutant: Mutant) -> mutant.Name)
+        let solo = Finders.solo names known
 
-    let mutants = read () |> List.filter (fun mutant -> texts |> Array.exists $"{mutant.Name} {mutant.File}".Contains)
+        let finderOf (mutant: Mutant) =
+            if has "--afresh" || solo.Contains mutant.Name then None else known.TryFind mutant.Name |> Option.map _.Test
 
-    if Array.contains "--check" args then
-        for mutant in mutants do
-            match Listed.seed mutant, suiteOf mutant with
-            | Error why, _ -> fail $"{mutant.Name}: {why}"
-            | Ok _, None -> fail $"{mutant.Name}: no tests are asked about src/{mutant.File}"
-            | Ok _, Some _ -> pass ()
-    else
-        let trials = tryAll mutants
+        let finders = ref known
+        let turn = obj ()
+
+        let learn trial =
+            lock turn (fun () ->
+                finders.Value <- Report.learn finders.Value trial
+                Finders.write names finders.Value)
+
+        let trials = tryAll finderOf learn mutants
         Report.table trials |> List.iter print
 
-        if wanted.IsNone then
+        if mutants.Length = all.Length then
+            // Whoever was to find something alone may have got company: then another one is asked for.
+            let rec alone tried trials =
+                let missing =
+                    [ for invariant, names in Report.onlyFinders trials do
+                          if names.IsEmpty then
+                              invariant ]
+
+                let another invariant =
+                    mutants
+                    |> List.tryFind (fun mutant ->
+                        not (Set.contains mutant.Name tried)
+                        && (finders.Value.TryFind mutant.Name |> Option.bind _.Alone) = Some invariant)
+
+                match missing |> List.choose another |> List.distinct with
+                | [] -> trials
+                | chosen ->
+                    let tried = chosen |> List.fold (fun tried it -> Set.add it.Name tried) tried
+                    let isNew trial = not (List.exists (fun (it: Mutant) -> it.Name = trial.Mutant.Name) chosen)
+                    alone tried (List.filter isNew trials @ tryAll (fun _ -> None) learn chosen)
+
+            let trials = alone solo trials
+
             for invariant, names in Report.onlyFinders trials do
                 match names with
                 | [] -> fail $"no bug is found by invariant {invariant} alone"
@@ -151,6 +257,9 @@ let main args =
                     print $"""only invariant {invariant} finds {String.Join(", ", names)}"""
 
             Report.write trials clock.Elapsed.TotalSeconds
+
+        print ""
+        Spent.table () |> List.iter print
 
     print $"\nseed {seed}, {mutants.Length} mutants, {clock.Elapsed.TotalSeconds:F0} s"
     print ($"{passed} passed, {failed} failed" + (if skipped > 0 then $", {skipped} skipped" else ""))

@@ -6,6 +6,7 @@ open System.IO
 open System.Text.Json
 open System.Text.Json.Nodes
 open Mutants.Listed
+open Mutants.Suites
 open Mutants.Trials
 
 /// The invariant that a test is named after.
@@ -17,13 +18,13 @@ let private invariantOf (name: string) =
 let invariantsOf tests = tests |> List.choose invariantOf |> List.distinct |> List.sort
 
 /// For each invariant of the lifecycle the bugs that it finds and no other does. 17 and 18 are about the loop: the
-/// exploration finds those.
+/// exploration finds those. Where one test was asked alone, nothing is known of the others.
 let onlyFinders (trials: Trial list) =
     [ for n in 1..16 do
           n,
           [ for trial in trials do
                 match trial.Verdict with
-                | Killed(tests, _) when invariantsOf tests = [ n ] -> trial.Mutant.Name
+                | Killed(tests, _) when not trial.IsAgain && invariantsOf tests = [ n ] -> trial.Mutant.Name
                 | _ -> () ] ]
 
 let line (trial: Trial) said =
@@ -57,6 +58,24 @@ let table (trials: Trial list) =
           | Survived
           | Invalid _ -> () ]
 
+/// Who is to be asked first the next time.
+let learn (known: Map<string, Finders.Finder>) (trial: Trial) : Map<string, Finders.Finder> =
+    match trial.Verdict with
+    | Killed(tests, _) ->
+        // What only looks at the others cannot be asked alone.
+        match tests |> List.filter (fun test -> not (test.EndsWith "all of it was tried")) with
+        | [] -> known
+        | test :: _ ->
+            let alone =
+                match invariantsOf tests with
+                | _ when trial.IsAgain -> known.TryFind trial.Mutant.Name |> Option.bind _.Alone
+                | [ n ] when n <= 16 -> Some n
+                | _ -> None
+
+            known.Add(trial.Mutant.Name, { Test = test; Alone = alone })
+    | Survived
+    | Invalid _ -> known
+
 let private array (values: seq<JsonNode>) =
     let all = JsonArray()
 
@@ -77,6 +96,8 @@ let private jsonOf (trial: Trial) : JsonNode =
     it["new"] <- text mutant.New
     it["breaks"] <- array (List.map number mutant.Breaks)
     it["guard"] <- JsonValue.Create mutant.Guard.IsSome
+    it["again"] <- JsonValue.Create trial.IsAgain
+    it["building"] <- JsonValue.Create(Math.Round(trial.Building, 1))
     it["seconds"] <- JsonValue.Create(Math.Round(trial.Seconds, 1))
 
     match suiteOf mutant with

@@ -1,209 +1,42 @@
-/// One bug at a time: its part of the library is built with it, put beside the tests in the place of the right one, and
-/// the tests are asked.
+/// One bug at a time: its part of the library, built with it, is put beside the tests in the place of the right one, and the
+/// tests are asked.
 module Mutants.Trials
 
 open System
+open System.Collections.Concurrent
 open System.Diagnostics
 open System.IO
-open System.Reflection
 open System.Text.Json.Nodes
-open System.Xml.Linq
 open Mutants.Listed
 open Mutants.Compilers
+open Mutants.Suites
 
 type Verdict =
     | Killed of tests: string list * story: string list
     | Survived
     | Invalid of why: string
 
-type Trial = { Mutant: Mutant; Verdict: Verdict; Seconds: float }
+type Trial =
+    {
+        Mutant: Mutant
+        Verdict: Verdict
+        /// By whoever found it the last time: nobody else was asked.
+        IsAgain: bool
+        /// Its share of what went to its compiler.
+        Building: float
+        Seconds: float
+    }
 
 let seed = "1"
 
-/// Tests that were built, and how they are asked: in stages, of which a later one is asked about what survived.
-type Suite =
-    {
-        Name: string
-        Program: string
-        Stages: string list list
-        /// The parts of the library that it tests, each after what it is built on.
-        Parts: string list
-        /// The servers that it starts: a command, or a path with a wildcard.
-        Needs: string list
-    }
-
-let private only (texts: string list) = texts |> List.map (fun text -> [ "--only"; text ])
-
-let private lifecycle = [ "Session.Domain"; "Session.Engine"; "Session.AspNetCore" ]
-
-let suites =
-    [ { Name = "properties"
-        Program = "Properties"
-        // The exhaustive ones about migrations take most of the time, and few bugs need them.
-        Stages = [ [ "--quick"; "--invariants" ]; [ "--quick" ] ]
-        Parts = lifecycle
-        Needs = [] }
-      { Name = "facade"
-        Program = "Facade"
-        Stages = [ [ "--except"; "ContractTests" ] ]
-        Parts = lifecycle @ [ "Session.CSharp" ]
-        Needs = [] }
-      { Name = "data"
-        Program = "Data"
-        // Fewer types: each bug is of a kind that stands in many of them.
-        Stages = [ [ "--count"; "20" ] ]
-        Parts = lifecycle @ [ "Session.CSharp" ]
-        Needs = [] }
-      // On the code that ships, in a simulated fleet: as many seeds as ./test simulation asks.
-      { Name = "simulation"
-        Program = "Simulation"
-        Stages = [ [ "--seeds"; "300"; "--stop" ] ]
-        Parts = lifecycle
-        Needs = [] }
-      { Name = "contract"
-        Program = "Facade"
-        Stages = [ [ "--only"; "ContractTests" ] ]
-        Parts = [ "Session.Stores.Sqlite" ]
-        Needs = [] }
-      // On real servers: the contract in short first, then what the store promises besides.
-      { Name = "sqlite"
-        Program = "Integration"
-        Stages = only [ "Sqlite file" ]
-        Parts = [ "Session.Stores.Sqlite" ]
-        Needs = [] }
-      { Name = "redis"
-        Program = "Integration"
-        Stages =
-          only
-              [ "the contract / Redis,"
-                "Redis / replicas"
-                "Redis / late answers"
-                "Redis / probes"
-                "two applications on one Redis"
-                "one Sentinel of three is not believed"
-                "Cluster: an old primary" ]
-        Parts = [ "Session.Stores.Redis" ]
-        Needs = [ "redis-server"; "redis-sentinel" ] }
-      { Name = "postgres"
-        Program = "Integration"
-        Stages =
-          only
-              [ "the contract / Postgres,"
-                "Postgres / answers"
-                "Postgres at start"
-                "Postgres ends in a transaction" ]
-        Parts = [ "Session.Stores.Postgres" ]
-        Needs = [ "/usr/lib/postgresql/*/bin/initdb" ] }
-      { Name = "cache"
-        Program = "Integration"
-        Stages =
-          only
-              [ "distributed cache / DistributedCache, seed"
-                "distributed cache / keeps"
-                "distributed cache / says" ]
-        Parts = [ "Session.Stores.DistributedCache" ]
-        Needs = [] } ]
-
-/// Those of its servers that this machine does not have.
-let missing suite =
-    let isThere (needed: string) =
-        match Path.GetDirectoryName needed with
-        | null
-        | "" ->
-            (string (Environment.GetEnvironmentVariable "PATH")).Split Path.PathSeparator
-            |> Array.exists (fun folder -> File.Exists(Path.Combine(folder, needed)))
-        | _ ->
-            let before, after = needed.Substring(0, needed.IndexOf '*'), needed.Substring(needed.IndexOf '*' + 2)
-
-            Directory.Exists before
-            && Directory.GetDirectories before
-               |> Array.exists (fun folder -> File.Exists(Path.Combine(folder, after)))
-
-    List.filter (isThere >> not) suite.Needs
-
-let private folderOf (part: string) =
-    let src = Path.Combine(root, "src")
-
-    if part = "Session.Domain" then src else Path.Combine(src, part.Replace("Stores.", "Stores/"))
-
-/// The part of the folder that the file is in, or of the one around it.
-let private partOf (mutant: Mutant) =
-    match Path.GetDirectoryName mutant.File with
-    | null
-    | "" -> "Session.Domain"
-    | folder ->
-        let folder = folder.Replace('/', '.')
-
-        suites
-        |> List.collect _.Parts
-        |> List.tryFind (fun part -> (folder + ".").StartsWith(part + ".", StringComparison.Ordinal))
-        |> Option.defaultValue folder
-
-let suiteOf (mutant: Mutant) =
-    let isData = mutant.File.StartsWith("Session.AspNetCore/Json/", StringComparison.Ordinal)
-    let wanted = if isData then Some(defaultArg mutant.Tests "data") else mutant.Tests
-
-    let fits suite = List.contains (partOf mutant) suite.Parts && (wanted.IsNone || wanted = Some suite.Name)
-
-    List.tryFind fits suites
-
-let outputOf suite = Path.Combine(root, "artifacts", "bin", suite.Program, "release")
-
-type private Language =
-    | FSharp of project: string
-    | CSharp
-
-let private languageOf part =
-    let project = Path.Combine(folderOf part, part + ".fsproj")
-    if File.Exists project then FSharp project else CSharp
-
-/// The files of a kind that a project lists, in order.
-let private listed (kind: string) (project: string) =
-    let folder = nonNull (Path.GetDirectoryName project)
-    let named = XName.Get
-
-    [ for item in XDocument.Load(project).Descendants(named kind) do
-          match item.Attribute(named "Include") with
-          | null -> ()
-          | included -> Path.Combine(folder, included.Value.Replace("$(DomainSource)", "Session.Domain.fs")) ]
-
-let private listedIn = listed "Compile"
-
-let private projectOf (part: string) = Path.Combine(folderOf part, part + ".csproj")
-
-/// The source files of a C# part, with those that it shares with others, and what the build has written for it.
-let private foundFor (part: string) =
-    let generated = Path.Combine(root, "artifacts", "obj", part, "release")
-
-    List.ofArray (Directory.GetFiles(folderOf part, "*.cs"))
-    @ listedIn (projectOf part)
-    @ List.ofArray (Directory.GetFiles(generated, "*.cs"))
-
-/// Builds a part into a folder, `change` applied to its list of sources.
-let build suite part (folder: string) (change: string -> string) =
-    let before = List.takeWhile ((<>) part) suite.Parts
-    let after = part :: List.skip (before.Length + 1) suite.Parts
-
-    let references =
-        Directory.GetFiles(folder, "*.dll")
-        |> List.ofArray
-        |> List.filter (fun file ->
-            let name = nonNull (Path.GetFileNameWithoutExtension file)
-            name <> suite.Program && not (List.contains name after))
-
-    let target = Path.Combine(folder, part + ".dll")
-
-    match languageOf part with
-    | FSharp project ->
-        let version = AssemblyName.GetAssemblyName(Path.Combine(outputOf suite, part + ".dll")).Version |> nonNull
-        compileFSharp (listedIn project |> List.map change) references version target
-    | CSharp ->
-        let sources, resources = foundFor part |> List.map change, listed "EmbeddedResource" (projectOf part)
-        compileCSharpWith [] sources resources references target
-
 // A bug that makes a loop endless must not stop the run; the tests take seconds, and 300 hours of a fleet a minute or two.
 let private patience = TimeSpan.FromMinutes 2L
-let private patienceFor suite = if suite.Name = "simulation" then 3.0 * patience else patience
+// So long do the tests of the C# face take, two of them at once, where other work is on the machine.
+let private patienceFor suite =
+    match suite.Name with
+    | "simulation"
+    | "facade" -> 3.0 * patience
+    | _ -> patience
 
 // The tests run once: what the runtime would learn for a long life costs more than it gives.
 let private settings =
@@ -244,18 +77,25 @@ let private failedIn (results: JsonNode) =
           if not (is "passed" || is "skipped") then
               (nonNull it["name"]).GetValue<string>() ]
 
-/// Whether all passed, the names of those that failed, and what was said.
-let private ask suite (folder: string) stage =
+let private nothingRun = [ "(nothing was run)" ]
+
+let private chosen (bug: int option) = bug |> Option.map (fun bug -> Together.setting, string bug) |> Option.toList
+
+/// Whether all passed, the names of those that failed, and what was said. `bug`: the one that is chosen at start.
+let private ask suite (folder: string) (bug: int option) stage =
     let results = Path.Combine(folder, "results.json")
     File.Delete results
     let program = Path.Combine(folder, suite.Program + ".dll")
     let arguments = program :: stage @ [ "--seed"; seed; "--results"; results ]
 
-    match start arguments settings folder (patienceFor suite) with
+    // A host reads appsettings.json where it is started, and the samples' settings lie beside the program.
+    let elsewhere = Directory.CreateDirectory(Path.Combine(folder, "empty")).FullName
+
+    match start arguments (settings @ chosen bug) elsewhere (patienceFor suite) with
     | Some 0, said ->
         match read results |> Option.map askedIn with
         | Some count when count > 0 -> [], said
-        | _ -> [ "(nothing was run)" ], said
+        | _ -> nothingRun, said
     | None, said -> [ "(it never ends)" ], said
     | Some _, said ->
         match read results |> Option.map failedIn with
@@ -263,18 +103,69 @@ let private ask suite (folder: string) stage =
         | Some []
         | None -> [ "(it crashes)" ], said
 
-/// The first stage that finds something.
-let rec askAll suite folder stages =
-    match stages with
-    | [] -> [], ""
-    | stage :: rest ->
-        match ask suite folder stage with
-        | [], said when rest.IsEmpty -> [], said
-        | [], _ -> askAll suite folder rest
-        | found -> found
+let private sound = ConcurrentDictionary<string, string>()
+
+let private soundKey suite (stage: string list) = String.Join("\n", suite.Name :: stage)
+
+/// What is said where tests fail without any bug, asked in this way; nothing, where they pass. Once for each way: one that
+/// fails in any case finds nothing.
+let private faultOf suite folder stage =
+    let key = soundKey suite stage
+
+    match sound.TryGetValue key with
+    | true, said -> said
+    | false, _ ->
+        let said =
+            match Spent.on $"tests without a bug: {suite.Name}" (fun () -> ask suite folder None stage) with
+            | [], _ -> ""
+            | failed, _ when failed = nothingRun -> "nothing is run"
+            | failed, said -> $"""{String.Join("; ", List.truncate 3 failed)}\n{said}"""
+
+        sound[key] <- said
+        said
+
+/// How the test that found a bug is asked again, alone.
+let againOf suite (test: string) =
+    if test.StartsWith '(' then
+        None // It crashed or hung: no test says so.
+    else
+        let alone = [ "--only"; test ]
+
+        match suite.Name with
+        | "properties" -> Some("--quick" :: alone)
+        | "data" -> Some(suite.Stages.Head @ alone)
+        // "seed N: what does not hold".
+        | "simulation" -> Some [ "--seeds"; "1"; "--from"; test.Substring("seed ".Length).Split(':')[0] ]
+        | _ -> Some alone
+
+/// Whether tests pass as they are asked again, without any bug: all of them in one start, which takes longer than the tests.
+let private passTogether suite folder (ways: string list list) =
+    let pass way =
+        Spent.on $"tests without a bug: {suite.Name}" (fun () -> ask suite folder None way)
+        |> fst
+        |> List.isEmpty
+
+    // Ways differ in the text after this, and in nothing else.
+    let texts =
+        ways
+        |> List.choose (fun way -> List.tryFindIndex ((=) "--only") way |> Option.map (fun at -> way[at + 1]))
+
+    match ways with
+    | first :: _ :: _ when texts.Length = ways.Length ->
+        let before = List.takeWhile ((<>) "--only") first
+        pass (before @ List.collect (fun text -> [ "--only"; text ]) texts)
+    | _ -> List.forall pass ways
+
+/// Asks the tests that are to find something without any bug. Where that fails, each is asked by itself before it is believed.
+let soundTogether suite folder (finders: string list) =
+    let ways = finders |> List.choose (againOf suite) |> List.distinct
+
+    if passTogether suite folder ways then
+        for way in ways do
+            sound[soundKey suite way] <- ""
 
 /// What the exploration tells against a guard that is missing.
-let private storyOf suite (folder: string) scope =
+let private storyOf suite (folder: string) bug scope =
     let results = Path.Combine(folder, "exploration.json")
     File.Delete results
 
@@ -288,7 +179,7 @@ let private storyOf suite (folder: string) scope =
           "--results"
           results ]
 
-    start arguments [] folder (2.0 * patience) |> ignore
+    Spent.on "exploration" (fun () -> start arguments (chosen bug) folder (2.0 * patience)) |> ignore
 
     match read results with
     | None -> []
@@ -298,45 +189,209 @@ let private storyOf suite (folder: string) scope =
               | null -> ()
               | scope -> yield! texts scope["story"] ]
 
-/// In a folder that holds the tests and the library without a bug, and does so again afterwards.
-let tryOut suite (folder: string) (mutant: Mutant) : Trial * string =
+/// The library of a part, with a bug in it or as it is.
+type private Place(folder: string, part: string, mutated: string) =
+    let library = Path.Combine(folder, part + ".dll")
+    let clean = library + ".clean"
+    do File.Copy(library, clean, true)
+    member _.Put(isMutated: bool) = File.Copy((if isMutated then mutated else clean), library, true)
+
+    interface IDisposable with
+        member _.Dispose() = File.Move(clean, library, true)
+
+/// The first way of asking that finds something: whoever found it the last time, and then all.
+let private findIn
+    suite
+    folder
+    (place: Place)
+    bug
+    (ways: (bool * string list) list)
+    : Result<bool * string list * string, string> =
+    let rec find ways =
+        match ways with
+        | [] -> Ok(false, [], "")
+        | (isAgain, way) :: rest ->
+            place.Put false
+
+            match faultOf suite folder way with
+            // A test that is gone, or that cannot be asked alone.
+            | said when said <> "" && isAgain -> find rest
+            | "" ->
+                place.Put true
+
+                let what = if isAgain then "who found it the last time" else "all tests"
+
+                match Spent.on $"{what}: {suite.Name}" (fun () -> ask suite folder bug way) with
+                | [], said when rest.IsEmpty -> Ok(false, [], said)
+                | [], _ -> find rest
+                // A test that is gone.
+                | failed, _ when failed = nothingRun && isAgain -> find rest
+                | failed, said -> Ok(isAgain, failed, said)
+            | said -> Error said
+
+    find ways
+
+/// The library with a bug in it, or why there is none and what the compiler said.
+type Built =
+    {
+        Library: Result<string, string * string>
+        /// Its number, where it is one of several that the library has.
+        Bug: int option
+        Seconds: float
+    }
+
+let private sourceOf (mutant: Mutant) = Path.GetFullPath(Path.Combine(root, "src", mutant.File))
+
+/// Builds the part of these bugs aside, with other texts in the place of some of its files, and with what comes before all.
+let private buildAside suite (folder: string) part (texts: (string * string) list) (before: string option) =
+    let aside = Directory.CreateTempSubdirectory("seeded-").FullName
+
+    let target =
+        Path.Combine(
+            Directory.CreateDirectory(Path.Combine(folder, "seeded", Path.GetRandomFileName())).FullName,
+            part + ".dll"
+        )
+
+    try
+        let written (i: int) (source: string) (text: string) =
+            let file =
+                Path.Combine(
+                    Directory.CreateDirectory(Path.Combine(aside, string i)).FullName,
+                    nonNull (Path.GetFileName source)
+                )
+
+            File.WriteAllText(file, text)
+            file
+
+        let files = Map [ for i, (source, text) in List.indexed texts -> source, written i source text ]
+        let first = before |> Option.map (written texts.Length "SeededBug.fs") |> Option.toList
+        let change (file: string) = files.TryFind(Path.GetFullPath file) |> Option.defaultValue file
+        let isBuilt, said = build suite part folder target (fun sources -> first @ List.map change sources)
+        if isBuilt then Ok target else Error said
+    finally
+        Directory.Delete(aside, true)
+
+let private alone suite folder (mutant: Mutant) : Built =
     let clock = Stopwatch.StartNew()
 
-    let verdict, said =
+    let library =
         match Listed.seed mutant with
-        | Error why -> Invalid why, ""
+        | Error why -> Error(why, "")
         | Ok text ->
-            let part = partOf mutant
-            let library = Path.Combine(folder, part + ".dll")
-            let kept = library + ".kept"
-            let source = Path.GetFullPath(Path.Combine(root, "src", mutant.File))
-            let mutated = Path.Combine(folder, nonNull (Path.GetFileName source))
-            File.WriteAllText(mutated, text)
-            File.Move(library, kept, true)
+            buildAside suite folder (partOf mutant) [ sourceOf mutant, text ] None
+            |> Result.mapError (fun said -> "it does not compile", said)
 
-            try
-                let change file = if Path.GetFullPath file = source then mutated else file
+    { Library = library
+      Bug = None
+      Seconds = clock.Elapsed.TotalSeconds }
 
-                match build suite part folder change with
-                | false, said -> Invalid "it does not compile", said
-                | true, _ ->
-                    let failed, said = askAll suite folder suite.Stages
+/// One assembly for as many of these bugs of one part as go together, and one for each of the others. `finders`: the tests that
+/// have to pass with that assembly while no bug is chosen.
+let assemble
+    suite
+    (folder: string)
+    (finders: string list)
+    (mutants: (int * Mutant) list)
+    : (int * Mutant * Built) list =
+    let clock = Stopwatch.StartNew()
+    let sources = mutants |> List.map (snd >> sourceOf) |> List.distinct
+    let before = Map [ for source in sources -> source, File.ReadAllText source ]
 
-                    let story = mutant.Guard |> Option.map (storyOf suite folder)
+    let choices =
+        [ for number, mutant in mutants do
+              let source = sourceOf mutant
 
-                    match failed, story with
-                    | [], Some(_ :: _ as told) -> Killed([], told), said
-                    | [], _ -> Survived, said
-                    // Found by the runtime, and not by a test.
-                    | _ when said.Contains "MissingMethodException" || said.Contains "TypeLoadException" ->
-                        Invalid "it changes the names or types that its callers were built with", said
-                    | _, Some [] -> Invalid "the exploration has no story against it", said
-                    | failed, story -> Killed(failed, Option.defaultValue [] story), said
-            finally
-                File.Move(kept, library, true)
-                File.Delete mutated
+              match Listed.seed mutant with
+              | Ok mutated ->
+                  match Together.choiceOf number before[source] mutated with
+                  | Some choice -> source, choice
+                  | None -> ()
+              | Error _ -> () ]
+
+    /// Without those that the compiler does not take in this form.
+    let rec together (choices: (string * Together.Choice) list) =
+        let texts =
+            [ for source, own in choices |> List.groupBy fst do
+                  source, Together.write before[source] (List.map snd own) ]
+
+        let inside = texts |> List.map (snd >> Together.chosenIn) |> Set.unionMany
+
+        match choices with
+        | []
+        | [ _ ] -> None
+        | _ ->
+            match buildAside suite folder (partOf (snd mutants.Head)) texts (Some Together.chooser) with
+            | Ok library -> Some(library, inside)
+            | Error said ->
+                let blamed =
+                    texts
+                    |> List.map (fun (source, text) -> Together.blamed (nonNull (Path.GetFileName source)) text said)
+                    |> Set.unionMany
+
+                if Environment.GetEnvironmentVariable "SESSION_MUTANTS_SAY" = "1" then
+                    print $"not together: {blamed}\n{said}"
+
+                if blamed.IsEmpty then
+                    None
+                else
+                    together (choices |> List.filter (fun (_, it) -> not (blamed.Contains it.Bug)))
+
+    let isSound (library, _) =
+        use place = new Place(folder, partOf (snd mutants.Head), library)
+        place.Put true
+        finders |> List.choose (againOf suite) |> List.distinct |> passTogether suite folder
+
+    let made = together choices |> Option.filter isSound
+    let seconds = clock.Elapsed.TotalSeconds
+
+    [ for number, mutant in mutants do
+          number,
+          mutant,
+          match made with
+          | Some(library, inside) when inside.Contains number ->
+              { Library = Ok library
+                Bug = Some number
+                Seconds = seconds / float inside.Count }
+          | _ -> alone suite folder mutant ]
+
+/// In a folder that holds the tests and the library without a bug, and does so again afterwards. `finder`: the test that is
+/// asked before all others.
+let tryOut suite (folder: string) (finder: string option) (mutant: Mutant) (built: Built) : Trial * string =
+    let clock = Stopwatch.StartNew()
+    let mutable isAgain = false
+
+    let verdict, said =
+        match built.Library with
+        | Error(why, said) -> Invalid why, said
+        | Ok library ->
+            use place = new Place(folder, partOf mutant, library)
+
+            let ways =
+                [ match Option.bind (againOf suite) finder with
+                  | Some way -> true, way
+                  | None -> ()
+                  for stage in suite.Stages do
+                      false, stage ]
+
+            match findIn suite folder place built.Bug ways with
+            | Error said -> Invalid "the tests fail without any bug", said
+            | Ok(wasAgain, failed, said) ->
+                isAgain <- wasAgain
+                place.Put true
+                let story = mutant.Guard |> Option.map (storyOf suite folder built.Bug)
+
+                match failed, story with
+                | [], Some(_ :: _ as told) -> Killed([], told), said
+                | [], _ -> Survived, said
+                // Found by the runtime, and not by a test.
+                | _ when said.Contains "MissingMethodException" || said.Contains "TypeLoadException" ->
+                    Invalid "it changes the names or types that its callers were built with", said
+                | _, Some [] -> Invalid "the exploration has no story against it", said
+                | failed, story -> Killed(failed, Option.defaultValue [] story), said
 
     { Mutant = mutant
       Verdict = verdict
-      Seconds = clock.Elapsed.TotalSeconds },
+      IsAgain = isAgain
+      Building = built.Seconds
+      Seconds = built.Seconds + clock.Elapsed.TotalSeconds },
     said

@@ -9,6 +9,7 @@ open Expecto
 let private under (path: string) = Repository.under [ path ]
 let private page = lazy (File.ReadAllText(under "docs/SECURITY.md"))
 let private stores = lazy (File.ReadAllText(under "docs/STORES.md"))
+let private former = lazy (File.ReadAllText(under "docs/FROM-HTTPCONTEXT-SESSION.md"))
 
 let private sources folder =
     [ for pattern in [ "*.fs"; "*.cs" ] do
@@ -16,7 +17,7 @@ let private sources folder =
 
 let private codeSpans =
     lazy
-        [ for page in [ page; stores ] do
+        [ for page in [ page; stores; former ] do
               for span in Regex.Matches(page.Force(), "`([^`\r\n]+)`") do
                   span.Groups[1].Value ]
 

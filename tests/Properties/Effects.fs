@@ -44,6 +44,26 @@ let private ends change (time: TimeSpan) =
         Expect.isFalse after "at its time"
     }
 
+/// Whether a POST that another site had the browser send begins a session.
+let private crossSite change =
+    task {
+        let site = Site(change)
+
+        let! response =
+            site.Send(
+                None,
+                [ "Sec-Fetch-Site", "cross-site"; "Origin", "https://other.example" ],
+                fun context ->
+                    task {
+                        context.Request.Method <- "POST"
+                        let! answer = Session.create basket context
+                        Expect.equal (Result.isOk answer) (context.Response.Headers.SetCookie.Count > 0) "the answer"
+                    }
+            )
+
+        return response.Headers.SetCookie.Count > 0
+    }
+
 let private withKey (key: byte[]) former settings = { settings with ServerKey = Some key; FormerServerKeys = former }
 
 /// Never answers.
@@ -54,6 +74,11 @@ type private Mute(inner: ISessionStore) =
 type private Failing(inner: ISessionStore) =
     inherit ForwardingStore(inner)
     override _.Load(_, _) = raise (TimeoutException "no answer")
+
+/// Says nothing to other nodes.
+type private Deaf(inner: ISessionStore) =
+    inherit ForwardingStore(inner)
+    override _.Publish(_, _) = ValueTask.CompletedTask
 
 /// Finds nothing by itself.
 type private Unlisted(inner: ISessionStore) =
@@ -125,25 +150,19 @@ let private effects: (string * (unit -> Task)) list =
               Expect.isTrue (response.Headers.ContainsKey "X-Token") "the token"
               Expect.equal response.Headers.SetCookie.Count 0 "and no cookie"
           })
-      "AllowCrossSiteCreation",
+      "TrustedOrigins",
+      (fun () ->
+          task {
+              for trusted, isAllowed in [ [], false; [ "https://other.example" ], true ] do
+                  let! set = crossSite (fun s -> { s with TrustedOrigins = trusted; SameSite = SameSiteMode.None })
+                  Expect.equal set isAllowed "for what a page of this origin sent"
+          })
+      "AllowCrossSiteWrites",
       (fun () ->
           task {
               for isAllowed in [ false; true ] do
-                  let site = Site(fun s -> { s with AllowCrossSiteCreation = isAllowed })
-
-                  let! response =
-                      site.Send(
-                          None,
-                          [ "Sec-Fetch-Site", "cross-site" ],
-                          fun context ->
-                              task {
-                                  context.Request.Method <- "POST"
-                                  let! answer = Session.create basket context
-                                  Expect.equal (Result.isOk answer) isAllowed "for what another site sent"
-                              }
-                      )
-
-                  Expect.equal (response.Headers.SetCookie.Count > 0) isAllowed "the token"
+                  let! set = crossSite (fun s -> { s with AllowCrossSiteWrites = isAllowed })
+                  Expect.equal set isAllowed "for what another site sent"
           })
       "IdleTimeout", (fun () -> ends (fun s -> { s with IdleTimeout = minutes 5 }) (minutes 5))
       "AbsoluteTimeout",
@@ -357,13 +376,84 @@ let private effects: (string * (unit -> Task)) list =
               let! _ = site.Engine.DestroyAll("ada", None, Revoked, none)
               do! startOf site
 
-              do! Task.Delay 50
+              // Until its timer runs.
+              do! Task.Delay 500
               // A fifth more or less.
               site.Clock.Advance(minutes 31)
               let! early = isSwept store 5
               site.Clock.Advance(minutes 18)
               let! late = isSwept store 500
               Expect.equal (early, late) (false, true) "then, and not before"
+          })
+      "ConnectionsExtendIdle",
+      (fun () ->
+          task {
+              let minutesOf change =
+                  task {
+                      let site = Site change
+                      let! _, cookie = site.SignIn()
+                      let passed = ref 0
+
+                      let! _ =
+                          within
+                              30
+                              (site.Send(
+                                  Some cookie,
+                                  (fun context ->
+                                      task {
+                                          let! ended = Session.ended<Basket> context
+
+                                          while not ended.IsCancellationRequested && passed.Value < 90 do
+                                              site.Clock.Advance(minutes 1)
+                                              passed.Value <- passed.Value + 1
+                                              do! Task.Delay 20
+                                      })
+                              ))
+
+                      return passed.Value
+                  }
+
+              let! kept = minutesOf (fun s -> { s with ConnectionsExtendIdle = true })
+              let! plain = minutesOf id
+              Expect.equal kept 90 "as long as it is open"
+              Expect.isLessThan plain 60 "it ends by its idle timeout"
+          })
+      "LiveCheck",
+      (fun () ->
+          task {
+              let store = MemoryStore()
+              // No notice comes through between the two.
+              let one = Site((fun s -> { s with LiveCheck = minutes 3 }), Deaf store)
+              let other = Site(id, Deaf store)
+              let! _, cookie = other.SignIn()
+              let mutable early = true
+
+              let! _ =
+                  within
+                      30
+                      (one.Send(
+                          Some cookie,
+                          (fun context ->
+                              task {
+                                  let! ended = Session.ended<Basket> context
+                                  do! Task.Delay 100
+                                  let! _ = other.Engine.DestroyAll("ada", None, Revoked, none)
+                                  one.Clock.Advance(minutes 2)
+                                  do! Task.Delay 100
+                                  early <- ended.IsCancellationRequested
+
+                                  while not ended.IsCancellationRequested do
+                                      one.Clock.Advance(minutes 1)
+                                      do! Task.Delay 20
+
+                                  Expect.equal
+                                      (Session.endedBecause<Basket> context)
+                                      (Some(EndCause.Over(OnPurpose Revoked)))
+                                      "why"
+                              })
+                      ))
+
+              Expect.isFalse early "not before"
           })
       "RequestTimeout",
       (fun () ->
@@ -436,11 +526,52 @@ let private effects: (string * (unit -> Task)) list =
               Expect.equal (List.ofSeq heard) [ CreatedNotice ] "what happened"
           }) ]
 
+/// The option that sets it and whose effect is shown above, or else the file of tests that shows it.
+let private ofTheEngine =
+    [ typeof<EngineSettings>,
+      [ "MaxDataBytes", "MaxDataBytes"
+        "MaxSessionsPerSubject", "MaxSessionsPerSubject"
+        "WhenLimitReached", "WhenLimitReached"
+        "ServerKey", "ServerKey"
+        // By ways of the builder, and not by options.
+        "SealsToBearer", "tests/Properties/Sealing.fs"
+        "Protector", "tests/Facade/ProtectionTests.cs" ]
+      typeof<Policy>,
+      [ "Idle", "IdleTimeout"
+        "Absolute", "AbsoluteTimeout"
+        "Confirm", "ConfirmTimeout"
+        "RotateEvery", "RotateEvery"
+        "Grace", "RotationGrace"
+        "Retention", "TombstoneRetention"
+        "OnReplay", "OnReplay" ]
+      typeof<WaitLimits>,
+      [ "RequestTimeout", "RequestTimeout"
+        "EventTimeout", "EventTimeout"
+        // Of a simulation: its hours would be real ones otherwise, and no story the same twice.
+        "Timer", "tests/Simulation/Node.fs"
+        "Chance", "tests/Simulation/Node.fs" ] ]
+
 let all =
     testList
         "the effect of an option"
         [ for name, effect in effects do
               testTask $"option {name}: the store, the server or the browser sees it" { do! effect () }
+
+          testCase
+              "every setting of the engine is an option with a test of its effect, or has tests of its own"
+              (fun () ->
+                  for settings, shown in ofTheEngine do
+                      let all = FSharpType.GetRecordFields settings |> Array.map _.Name |> List.ofArray
+                      let named = List.map fst shown
+                      let all = List.except [ "Policy" ] all
+                      Expect.equal (all |> List.except named) [] $"settings of {settings.Name} without a test"
+                      Expect.equal (named |> List.except all) [] $"tests without a setting of {settings.Name}"
+
+                      for name, by in shown do
+                          if by.Contains '/' then
+                              Expect.isTrue (IO.File.Exists(Repository.under [ by ])) $"{name}: {by}"
+                          else
+                              Expect.contains (List.map fst effects) by name)
 
           testCase "every option has a test of its effect" (fun () ->
               let options = FSharpType.GetRecordFields typeof<SessionSettings> |> Array.map _.Name |> List.ofArray

@@ -323,6 +323,12 @@ let private update (engine: SessionEngine) (from: Opened, change: byte[] -> Resu
         | Reply.Partly(_, error) -> return Error error
     }
 
+/// Nodes with other keys: one cannot read what the other has written.
+let private keys (key: byte) =
+    { new IRecordProtector with
+        member _.Protect record = Array.append [| key |] record
+        member _.Unprotect stored = if stored[0] = key then stored[1..] else null }
+
 let private within (limit: TimeSpan) (work: Task<'a>) : Task<'a> = work.WaitAsync limit
 
 let private cases =
@@ -467,11 +473,6 @@ let private cases =
       }
 
       testTask "end all: what this node cannot read is ended all the same" {
-          let keys (key: byte) =
-              { new IRecordProtector with
-                  member _.Protect record = Array.append [| key |] record
-                  member _.Unprotect stored = if stored[0] = key then stored[1..] else null }
-
           let store = MemoryStore()
           let here = engineWith store { settings with Protector = keys 1uy }
           let there = engineWith store { settings with Protector = keys 2uy }
@@ -483,6 +484,20 @@ let private cases =
           for engine, opened in [ here, mine; there, theirs ] do
               let! isOpen = opens engine (ok opened).Issued.Value
               Expect.isFalse isOpen "over"
+      }
+
+      testTask "end all: the session that is to stay stays, also where this node cannot read it" {
+          let store = MemoryStore()
+          let here = engineWith store { settings with Protector = keys 1uy }
+          let there = engineWith store { settings with Protector = keys 2uy }
+          let! mine = here.Create(Token.newId, Some "ada", [||], none)
+          let! theirs = there.Create(Token.newId, Some "ada", [||], none)
+          let! ended = here.DestroyAll("ada", Some (ok theirs).Snapshot.Id, Revoked, none)
+          Expect.equal ended (Ok 1) "one"
+          let! isOpen = opens here (ok mine).Issued.Value
+          Expect.isFalse isOpen "over"
+          let! isOpen = opens there (ok theirs).Issued.Value
+          Expect.isTrue isOpen "kept"
       }
 
       testTask "outage: a store that is down for a thousand requests is two lines in the log" {

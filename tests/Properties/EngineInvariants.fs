@@ -65,6 +65,18 @@ type private Meeting(store: ISessionStore) =
                 }
         )
 
+    /// A sign-in to a session that is there.
+    override _.Replace(record, expected, cancel) =
+        ValueTask<WriteResult>(
+            task =
+                task {
+                    if record.Kind <> RecordKind.Ended then
+                        do! meet ()
+
+                    return! store.Replace(record, expected, cancel)
+                }
+        )
+
 let private withEngine: Test list =
     [ testTask "9 no lost update: a write whose answer is lost counts once, taken or not" {
           let engine = engineWith (Forgetful(Late(MemoryStore()))) settings
@@ -449,6 +461,44 @@ let private withEngine: Test list =
               let letIn = answers |> Array.filter Result.isOk |> Array.length
               Expect.isLessThanOrEqual (ok found).Length 1 "live"
               Expect.equal letIn (ok found).Length "who was let in is in"
+      }
+
+      testTask "18 outcomes are true: of a sign-in that a limit takes back nobody hears that nothing has changed" {
+          for whenReached in [ RefuseNew; EndOldest ] do
+              let mutable takenBack = 0
+
+              for _ in 1..10 do
+                  let inner = Late(MemoryStore())
+
+                  let limited =
+                      { settings with
+                          MaxSessionsPerSubject = Some 1
+                          WhenLimitReached = whenReached }
+
+                  let before = engineWith inner limited
+                  let! created = [ for _ in 1..2 -> before.Create(Token.newId, None, [||], none) ] |> Task.WhenAll
+                  let store = Meeting inner
+
+                  let! answers =
+                      [ for session in created ->
+                            let node = engineWith store limited
+
+                            Task.Run<Result<Opened, SessionError>>(fun () -> node.SignIn(ok session, "ada", [||], none)) ]
+                      |> Task.WhenAll
+
+                  for session, answer in Array.zip created answers do
+                      let! found = before.Find((ok session).Snapshot.Id, none)
+
+                      match answer with
+                      | Ok _ -> ()
+                      | Error error when SessionError.outcome error = NothingChanged ->
+                          Expect.isSome (ok found) $"nothing has changed, it says: {error}"
+                      | Error error ->
+                          Expect.equal error (SessionError.LimitExceeded 1) "why"
+                          Expect.isNone (ok found) "the session is over"
+                          takenBack <- takenBack + 1
+
+              Expect.isGreaterThan takenBack 0 $"{whenReached}: sign-ins that were taken back"
       } ]
 
 let all seed = testList "with an engine" [ yield! ofSteps |> List.map (Invariants.ofEvery seed); yield! withEngine ]

@@ -4,6 +4,7 @@ module Properties.Examples
 open System
 open Expecto
 open Session.Domain
+open Session.Engine
 open Properties.Histories
 
 let private s1, s2, s3, s4 = secret 1, secret 2, secret 3, secret 4
@@ -25,14 +26,26 @@ let private out = active @ [ WasDestroyed(SignedOut, at 1) ]
 let private expired = active @ [ HasExpired(Idle, at 3) ]
 let private told = expired @ [ WasTold ]
 
-let private refusing = { policy with OnReplay = RefuseToken }
+let private refusing = Rules.ofPolicy { policy with OnReplay = RefuseToken }
+
+/// Data that says itself when it is over, as a ticket does: 8 at minute 2, 9 long after the absolute timeout.
+let private owning =
+    let ends (data: byte[]) =
+        match data with
+        | [| 8uy |] -> at 2
+        | [| 9uy |] -> at 70
+        | _ -> DateTimeOffset.MaxValue
+
+    { Policy = policy; OwnEnd = Func<byte[], DateTimeOffset> ends }
+
+let private ofMinute2 = active @ [ WasWritten [| 8uy |] ]
 let private idle, absolute = Over(ByTime Idle, at 3), Over(ByTime Absolute, at 7)
 let private signedOut = Over(OnPurpose SignedOut, at 1)
 
 type private Row =
     { Name: string
       History: Event list
-      Policy: Policy
+      Rules: Rules
       When: DateTimeOffset
       Command: Command
       Answer: Result<Event list, Refusal> }
@@ -52,17 +65,17 @@ let private after' elevations (grant: Grant) = { grant with Elevations = elevati
 let private present secret = Present(secret, DateTimeOffset.MaxValue)
 
 /// "what it shows", history => (minute, command) =! answer
-let private (=>) (name, history) (minute, command) = name, history, policy, at minute, command
+let private (=>) (name, history) (minute, command) = name, history, Rules.ofPolicy policy, at minute, command
 
-let private after ticks (name, history, policy, now: DateTimeOffset, command) =
-    name, history, policy, now.AddTicks ticks, command
+let private after ticks (name, history, rules, now: DateTimeOffset, command) =
+    name, history, rules, now.AddTicks ticks, command
 
-let private under policy (name, history, _, now, command) = name, history, policy, now, command
+let private under rules (name, history, _, now, command) = name, history, rules, now, command
 
-let private (=!) (name, history, policy, now, command) answer =
+let private (=!) (name, history, rules, now, command) answer =
     { Name = name
       History = history
-      Policy = policy
+      Rules = rules
       When = now
       Command = command
       Answer = answer }
@@ -101,6 +114,18 @@ let private rows =
       (("one tick before its absolute timeout it lives", activeAt6) => (7, present s1) |> after -1L)
       =! Ok [ WasSeen(almost 7) ]
       ("at its absolute timeout it is over", activeAt6) => (7, present s1)
+      =! Ok [ HasExpired(Absolute, at 7) ]
+      (("one tick before its data says that it is over it lives", ofMinute2) => (2, present s1)
+       |> under owning
+       |> after -1L)
+      =! Ok [ WasSeen(almost 2) ]
+      (("it is over when its data says so", ofMinute2) => (2, present s1) |> under owning)
+      =! Ok [ HasExpired(Absolute, at 2) ]
+      (("a write can say another time", ofMinute2 @ [ WasWritten data ]) => (2, present s1) |> under owning)
+      =! Ok [ WasSeen(at 2) ]
+      (("its data cannot say a later time than the absolute timeout", activeAt6 @ [ WasWritten [| 9uy |] ])
+       => (7, present s1)
+       |> under owning)
       =! Ok [ HasExpired(Absolute, at 7) ]
       ("at its idle timeout it cannot be written", active) => (3, Write(data, None, Some(by s1)))
       =! Error idle
@@ -286,10 +311,65 @@ let private rows =
 let all =
     testList
         "examples"
-        [ for row in rows ->
+        [ for row in rows do
               testCase row.Name (fun () ->
                   let state = List.fold Lifecycle.evolve Lifecycle.initial row.History
-                  let answer = Lifecycle.decide row.Policy row.When row.Command state
+                  let answer = Rules.decide row.Rules row.When row.Command state
 
                   if answer <> row.Answer then
-                      failtestf "answered %s instead of %s" (text answer) (text row.Answer)) ]
+                      failtestf "answered %s instead of %s" (text answer) (text row.Answer))
+
+          testCase "states, ends and refusals say what they are" (fun () ->
+              let live = (Lifecycle.liveOf (Lifecycle.replay active)).Value
+              let renewed = Lifecycle.fold (Lifecycle.replay active) [ WasSeen(at 2); RenewalIssued(s2, at 2) ]
+              let ends = [ for reason in [ SignedOut; Revoked; Replayed; Limit ] -> Destroyed(live, reason, t0) ]
+              let expiries = [ for kind in [ Unconfirmed; Idle; Absolute ] -> Expired(live, kind, t0, false) ]
+              let states = [ Absent; Created live; Active live; renewed ] @ ends @ expiries
+
+              Expect.equal
+                  (List.map string states)
+                  [ "Absent"
+                    "Created"
+                    "Active"
+                    "Regenerated"
+                    "Destroyed (SignedOut)"
+                    "Destroyed (Revoked)"
+                    "Destroyed (Replayed)"
+                    "Destroyed (Limit)"
+                    "Expired (Unconfirmed)"
+                    "Expired (Idle)"
+                    "Expired (Absolute)" ]
+                  "states"
+
+              Expect.equal
+                  (List.map
+                      string
+                      [ NoSession
+                        Exists
+                        Guess
+                        Outdated
+                        idle
+                        signedOut
+                        Refusal.Conflict
+                        NotDue ])
+                  [ "NoSession"
+                    "Exists"
+                    "Guess"
+                    "Outdated"
+                    "Over (Idle)"
+                    "Over (SignedOut)"
+                    "Conflict"
+                    "NotDue" ]
+                  "refusals"
+
+              Expect.equal
+                  (List.map string [ DestroySession; RefuseToken ])
+                  [ "DestroySession"; "RefuseToken" ]
+                  "policies")
+
+          testCase "the hash of a secret is made of the 32 bytes of a digest" (fun () ->
+              let bytes = Array.init 32 byte
+              let hash = SecretHash.ofBytes bytes
+              Expect.equal (hash.W0, hash.W3) (0x0001020304050607L, 0x18191a1b1c1d1e1fL) "in their order"
+              Expect.throws (fun () -> SecretHash.ofBytes bytes[..30] |> ignore) "and of no fewer"
+              Expect.throws (fun () -> SecretHash.ofBytes (Array.append bytes [| 1uy |]) |> ignore) "nor of more") ]

@@ -1,5 +1,5 @@
 /// Runs every test and ends with the sum, alone on the last line. SESSION_LONG: 10 times the histories.
-///     ./test properties [--seed N] [--only TEXT]      --quick: fewer histories, no coverage; --results FILE: as JSON;
+///     ./test properties [--seed N] [--only TEXT]...   --quick: fewer histories, no coverage; --results FILE: as JSON;
 ///                                                     --invariants: only what is named after one of the sixteen
 module Properties.Main
 
@@ -13,6 +13,11 @@ let private argument name (args: string array) =
     | Some i when i + 1 < args.Length -> Some args[i + 1]
     | _ -> None
 
+let private arguments name (args: string array) =
+    [ for before, value in Array.pairwise args do
+          if before = name then
+              value ]
+
 /// What is named after one of the sixteen.
 let rec private ofInvariants test =
     match test with
@@ -22,6 +27,17 @@ let rec private ofInvariants test =
     | TestLabel(name, tests, state) -> TestLabel(name, ofInvariants tests, state)
     | TestList(tests, state) -> TestList(List.map ofInvariants tests, state)
     | Test.Sequenced(how, tests) -> Test.Sequenced(how, ofInvariants tests)
+
+/// What has such a text in its whole name. Each keeps its own: Expecto's filter makes one of all around it.
+let rec private ofTexts (texts: string list) (around: string) test =
+    let inside = ofTexts texts
+
+    match test with
+    | TestLabel(name, tests, state) -> TestLabel(name, inside $"{around}/{name}" tests, state)
+    | TestCase _ ->
+        if texts |> List.exists (fun (text: string) -> around.Contains text) then test else TestList([], Normal)
+    | TestList(tests, state) -> TestList(List.map (inside around) tests, state)
+    | Test.Sequenced(how, tests) -> Test.Sequenced(how, inside around tests)
 
 let private properties args =
     let seed =
@@ -46,9 +62,11 @@ let private properties args =
             [ testSequenced (Invariants.all seed)
               testSequenced (EngineInvariants.all seed)
               EngineFaults.all
+              Turns.all
               EveryStep.all
               Effects.all
               Requesting.all
+              Surveys.all
               Examples.all
               Totality.all
               Codecs.all seed
@@ -61,7 +79,8 @@ let private properties args =
               Migration.all seed
               // Of the repository, not of the library: the seeded bugs run elsewhere.
               if not isQuick then
-                  Documents.all ]
+                  Documents.all
+                  Guides.all ]
 
     let run tests =
         evalTests
@@ -72,12 +91,12 @@ let private properties args =
         |> Async.RunSynchronously
 
     let results =
-        match argument "--only" args with
-        | None when Array.contains "--invariants" args -> run (ofInvariants tests)
-        | Some text -> run (Test.filter "/" (fun name -> String.concat "/" name |> _.Contains(text)) tests)
-        | None when isQuick -> run tests
+        match arguments "--only" args with
+        | [] when Array.contains "--invariants" args -> run (ofInvariants tests)
+        | [] when isQuick -> run tests
         // Coverage comes last: it sums up what all the others met.
-        | None -> run tests @ run Invariants.coverage
+        | [] -> run tests @ run Invariants.coverage
+        | texts -> run (ofTexts texts "" tests)
 
     let named result =
         [ for test, summary in results do

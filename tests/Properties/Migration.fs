@@ -743,10 +743,59 @@ let private together seed =
                     Expect.isNull old "and nothing is left in the source"
             })
 
+/// The same records behind another object.
+type private Another(inner: ISessionStore) =
+    inherit ForwardingStore(inner)
+
+let private both =
+    [ testCaseTask "a touch reaches what has moved, and what has not" (fun () ->
+          task {
+              let source, target = MemoryStore() :> ISessionStore, MemoryStore() :> ISessionStore
+              let! _ = source.Insert(live "a" 1L, none)
+              let! _ = source.Insert(live "b" 1L, none)
+              let moving = MigratingStore(target, source) :> ISessionStore
+              let! _ = moving.Replace(live "a" 2L, 1L, none)
+
+              for id in [ "a"; "b" ] do
+                  do! moving.Touch(id, at 7, none)
+                  let! found = moving.Load(id, none)
+                  Expect.equal (nonNull found).LastSeen (at 7) $"{id} was seen"
+          })
+
+      testCaseTask "both are counted" (fun () ->
+          task {
+              let source, target = MemoryStore() :> ISessionStore, MemoryStore() :> ISessionStore
+              let! _ = source.Insert(live "a" 1L, none)
+              let moving = MigratingStore(target, source) :> ISessionStore
+              let! _ = moving.Insert(live "b" 1L, none)
+              let! count = moving.Count none
+              Expect.equal count 2L "one in each"
+          })
+
+      testCaseTask "a store is not moved to itself" (fun () ->
+          task {
+              let store = MemoryStore() :> ISessionStore
+
+              for source in [ store; Another store ] do
+                  let moving = MigratingStore(store, source) :> ISessionStore
+
+                  let! said =
+                      task {
+                          try
+                              let! _ = moving.Prepare none
+                              return ""
+                          with :? InvalidOperationException as refused ->
+                              return refused.Message
+                      }
+
+                  Expect.stringContains said "the store that the sessions move to" "refused at start"
+          }) ]
+
 let all seed =
     testList
         "moving between stores"
-        [ testList "death" (List.collect dies operations)
+        [ testList "both stores" both
+          testList "death" (List.collect dies operations)
           testList "sleep" (List.map sleeps (operations |> List.filter (fun (name, _) -> name <> "insert")))
           testList "two sleepers" sleepTogether
           testList "races" races

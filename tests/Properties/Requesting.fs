@@ -149,6 +149,60 @@ let all =
               Expect.equal response.Headers.SetCookie.Count 1 "it is the only one"
           }
 
+          testTask
+              "17 no crossed answer: a slow answer about what time has ended does not take the cookie of a new session" {
+              let site = Site(id, MemoryStore(), true)
+              let! _, cookie = site.SignIn()
+
+              let! (slow: Simulation.Http.Response) =
+                  site.Send(
+                      Some cookie,
+                      fun context ->
+                          task {
+                              site.Clock.Advance SessionSettings.defaults.IdleTimeout
+                              // Another answer takes the cookie, and the client begins anew without one: nothing in the
+                              // store joins the two.
+                              let! isLive, taken = site.Look cookie
+                              Expect.equal (isLive, taken.Contains "max-age=0") (false, true) "taken at once"
+                              let! _ = site.SignIn()
+                              let! data = Session.tryGet<Basket> context
+                              Expect.isNone data "over"
+                          }
+                  )
+
+              Expect.equal slow.Headers.SetCookie.Count 0 "the slow one takes nothing"
+          }
+
+          testTask "17 no crossed answer: an answer about what time has ended leaves the cookie of whoever has gone on" {
+              let site = Site(id, MemoryStore(), true)
+              let! _, cookie = site.SignIn()
+              site.Clock.Advance(SessionSettings.defaults.IdleTimeout + minutes 1)
+
+              let! (late: Simulation.Http.Response) =
+                  site.Send(
+                      Some cookie,
+                      fun context ->
+                          task {
+                              let! data = Session.tryGet<Basket> context
+                              Expect.isNone data "over"
+
+                              let! (begun: Simulation.Http.Response) =
+                                  site.Send(
+                                      Some cookie,
+                                      fun other ->
+                                          task {
+                                              let! answer = Session.create basket other
+                                              Engines.ok answer |> ignore
+                                          }
+                                  )
+
+                              Expect.equal begun.Headers.SetCookie.Count 1 "a new session"
+                          }
+                  )
+
+              Expect.equal late.Headers.SetCookie.Count 0 "its cookie stays"
+          }
+
           testTask "15 destroy all is all: and leaves a session alone that somebody else has signed in to meanwhile" {
               let store = Meddling(MemoryStore())
               let engine = Engines.engineWith store Engines.settings

@@ -359,6 +359,44 @@ let all =
                      lab.Engine.SignIn(opened, "ada", secretData, none) |> run |> Engines.ok |> ignore
                      Expect.equal (count ()) -1 "and not for the token before the elevation")
 
+             testCase
+                 "sealed to the bearer: after an elevation the data has another key, so an old token and an old copy of the store open nothing of it"
+                 (fun () ->
+                     let secret, token = SecretHasher(null, true), RandomNumberGenerator.GetBytes 32
+                     let hash = Secret.Mint().HashWith(secret, "a")
+                     let before = BearerKeys.Create(hash, token)
+                     let after = before.Elevate(hash, RandomNumberGenerator.GetBytes 32)
+                     Expect.isFalse (nonNull before.DataKey = nonNull after.WritingKey) "a new key of the data"
+                     Expect.equal after.Settled.DataKey after.WritingKey "which the session goes on with")
+
+             testCase
+                 "sealed to the bearer: the same data is never sealed to the same bytes, for a nonce is used once"
+                 (fun () ->
+                     let hash = Secret.Mint().HashWith(SecretHasher(null, true), "a")
+                     let keys = BearerKeys.Create(hash, RandomNumberGenerator.GetBytes 32)
+
+                     let live =
+                         { CreatedAt = t0
+                           AuthenticatedAt = None
+                           LastSeen = t0
+                           Subject = None
+                           Data = secretData
+                           Revision = 1L
+                           Elevations = 0
+                           Secret = hash
+                           SecretSince = t0
+                           Superseded = [] }
+
+                     let sealedOnce () =
+                         let struct (state, wraps) = Bearer.sealState "a" 1L keys [] secretData (Active live)
+                         let data = (Lifecycle.living state).Value.Data
+                         data, [ for wrap in wraps -> wrap.Bytes ]
+
+                     let (first, wrap), (second, another) = sealedOnce (), sealedOnce ()
+                     let cipher (data: byte[]) = data[data.Length - secretData.Length ..]
+                     Expect.notEqual (cipher first) (cipher second) "the data"
+                     Expect.notEqual wrap another "and its key")
+
              testCase "sealed to the bearer: with a server key, no key follows from the hash in the store" (fun () ->
                  let serverKey = RandomNumberGenerator.GetBytes 32
                  let lab = lab { toBearer with ServerKey = ServerKeys serverKey }
@@ -483,6 +521,8 @@ let all =
                  lab.After(TimeSpan.FromHours 8.0)
                  lab.Engine.Sweep(10, none) |> run |> ignore
                  Expect.equal (lab.Body id) [| 1uy; 2uy; 3uy |] "kept"
+                 lab.After(TimeSpan.FromMinutes 50.0)
+                 Expect.equal (lab.Engine.Sweep(10, none) |> run) 0 "not looked at again within the hour"
                  lab.After(TimeSpan.FromDays 2.0)
                  lab.Engine.Sweep(10, none) |> run |> ignore
                  Expect.isNull (lab.Store.Load(id, none) |> wait) "removed") ])

@@ -32,14 +32,37 @@ type private Board() =
 
             ValueTask.CompletedTask
 
+/// While a node holds what it has claimed, another one has removed it, and the id is used again.
+type private ReusedIds(inner: ISessionStore) =
+    inherit ForwardingStore(inner)
+
+    override _.ClaimOverdue(now, lease, limit, cancel) =
+        ValueTask<IReadOnlyList<StoredRecord>>(
+            task =
+                task {
+                    let! claimed = inner.ClaimOverdue(now, lease, limit, cancel)
+
+                    for old in claimed do
+                        do! inner.Remove(old.Id, cancel)
+                        let due = now + TimeSpan.FromHours 1.0
+                        let next = StoredRecord(old.Id, 1L, RecordKind.Live, now, due, null, 1L, old.Body)
+                        let! _ = inner.Insert(next, cancel)
+                        ()
+
+                    return claimed
+                }
+        )
+
 /// An engine whose clock is set by hand.
-type private Lab(policy: Policy) =
+type private Lab(policy: Policy, reusesIds: bool) =
     let clock = FakeTimeProvider t0
     let store = MemoryStore() :> ISessionStore
+    let store = if reusesIds then ReusedIds store :> ISessionStore else store
     let board = Board()
     let settings = { Engines.settings with Policy = policy }
     let engine = SessionEngine(store, settings, clock, NullLogger.Instance, board)
-    new() = Lab policy
+    new() = Lab(policy, false)
+    new(policy) = Lab(policy, false)
     member _.Board = board
     member _.Engine = engine
     member _.At n = clock.SetUtcNow(at n)
@@ -112,6 +135,27 @@ let all =
               lab.Sweep() |> ignore
               Expect.equal lab.Board.Told [ "Idle"; "Idle"; "Idle" ] "and then no more"
               Expect.isNone (lab.Load id) "and removed")
+
+          testCase "a handler that never succeeds is given up, a day after the retention" (fun () ->
+              let lab = Lab()
+              let id = (lab.Create(Some "ada")).Snapshot.Id
+              lab.Board.Fails <- true
+              lab.At 3
+              lab.Sweep() |> ignore
+              lab.At(8 + 24 * 60 - 10)
+              lab.Sweep() |> ignore
+              Expect.isSome (lab.Load id) "before that it is told again"
+              lab.At(8 + 24 * 60 + 10)
+              lab.Sweep() |> ignore
+              Expect.isNone (lab.Load id) "and then it goes")
+
+          testCase "what has taken the place of a tombstone meanwhile stays" (fun () ->
+              let lab = Lab(policy, true)
+              let opened = lab.Create(Some "ada")
+              lab.Engine.Destroy(opened.Snapshot.Id, SignedOut, none).GetAwaiter().GetResult() |> ignore
+              lab.At 60
+              Expect.equal (lab.Sweep()) 1 "it came to the tombstone"
+              Expect.isSome (lab.Load opened.Snapshot.Id) "another session has its id by then")
 
           testCase "a touch re-schedules" (fun () ->
               let lab = Lab()

@@ -122,6 +122,20 @@ let all =
               Expect.isTrue (readWith settings [ "X-Session", "" ]).IsNothingCame "an empty header"
               Expect.isTrue (readWith settings [ "X-Session", a; "X-Session", a ]).IsGarbage "two headers")
 
+          testCase "a logout looks at sixteen values under our name, and says when there were more" (fun () ->
+              for count, areAll in [ 1, true; 16, true; 17, false; 40, false ] do
+                  for garbage in [ 0; 1; count - 1 ] do
+                      let values =
+                          [ for n in 1..count ->
+                                if n <= garbage then $"garbage{n}" else Token.newId () + a.Substring(a.IndexOf '.') ]
+
+                      let context = DefaultHttpContext()
+                      let cookies = values |> List.map (fun value -> $"sid={value}")
+                      context.Request.Headers.Append("Cookie", StringValues(String.Join("; ", cookies)))
+                      let struct (tokens, isWhole) = Transport(settings, hasher).AllTokens context
+                      Expect.equal isWhole areAll $"{count} values, {garbage} of them garbage"
+                      Expect.equal tokens.Length (min count 16 - min garbage 16) "the tokens among the first sixteen")
+
           testCase "Set-Cookie, byte by byte" (fun () ->
               let issued =
                   let engine = Engines.engineWith (MemoryStore()) Engines.settings

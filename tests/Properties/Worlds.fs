@@ -607,7 +607,7 @@ let private planOf world (request: Request) : Plan<Out> =
     | Doing, Update ->
         let count (data: byte[]) = Ok(struct ([| data[0] + 1uy |], int data[0] + 1))
 
-        let plan = Plans.update policy 1000 (Some request.Grant) count id
+        let plan = Plans.update (Rules.ofPolicy policy) 1000 (Some request.Grant) count id
 
         { Decide =
             fun now state ->
@@ -620,12 +620,13 @@ let private planOf world (request: Request) : Plan<Out> =
 
                     Ok(struct (events, given)) }
     | Inserting, _
-    | Doing, (ToSignIn | ToElevate) -> Plans.command policy (commandOf world request) (gives request.Next)
+    | Doing, (ToSignIn | ToElevate) ->
+        Plans.command (Rules.ofPolicy policy) (commandOf world request) (gives request.Next)
     // As of the time before the records were read.
     | Expiring, _ ->
-        let plan = Plans.command policy Expire (gives 0)
+        let plan = Plans.command (Rules.ofPolicy policy) Expire (gives 0)
         { Decide = fun _ state -> plan.Decide request.ArrivedAt state }
-    | _ -> Plans.command policy (commandOf world request) (gives 0)
+    | _ -> Plans.command (Rules.ofPolicy policy) (commandOf world request) (gives 0)
 
 /// Shows what is decided on what is stored. A decision on an old reading is made in vain (its write will be refused):
 /// nothing is known of its world.

@@ -22,7 +22,7 @@ type Step =
     | Both of Kind list
     | Pause of TimeSpan
 
-let private patience = TimeSpan.FromMinutes 4L
+let private mostPatience = TimeSpan.FromMinutes 4L
 
 [<Sealed>]
 type Browser(number: int, scheduler: Scheduler, nodes: Node array, weather: Weather, setup: Setup, judge: Judge) =
@@ -57,6 +57,8 @@ type Browser(number: int, scheduler: Scheduler, nodes: Node array, weather: Weat
     member _.Number = number
     member _.Jar = jar
     member _.IsQuiet = outstanding = 0
+    /// It sends nothing until then.
+    member val RestsUntil = TimeSpan.Zero with get, set
     /// It may be without a working token, and no promise is broken: a thief was here, or an answer with a token was lost.
     member val IsTainted = false with get, set
     member _.Has(id: string) = sessions.Contains id
@@ -71,7 +73,9 @@ type Browser(number: int, scheduler: Scheduler, nodes: Node array, weather: Weat
     member _.Plant(token: Token) = jar <- Some token
 
     /// The answer is there: what the browser keeps of it.
-    member private browser.Take(visitor: Visitor, cookie: Cookie, order: int, isLate: bool, wasLive: bool) =
+    member private browser.Take
+        (visitor: Visitor, cookie: Cookie, order: int, isLate: bool, wasQuick: bool, wasLive: bool)
+        =
         match cookie with
         | Untouched -> ()
         | Cleared
@@ -86,6 +90,14 @@ type Browser(number: int, scheduler: Scheduler, nodes: Node array, weather: Weat
         | Untouched -> ()
         | Cleared ->
             scheduler.Tell $"  b{number} loses its cookie"
+
+            // Whoever has gone on without a token may lose the new one to an answer that took less than a second: nothing in
+            // the store joins the two.
+            match jar with
+            | Some token when wasQuick && not (visitor.Tokens |> List.exists (fun it -> it.Text = token.Text)) ->
+                browser.IsTainted <- true
+            | _ -> ()
+
             jar <- None
 
             if visitor.HasSignedOut then
@@ -168,6 +180,7 @@ type Browser(number: int, scheduler: Scheduler, nodes: Node array, weather: Weat
                         | Untouched
                         | Cleared -> false
 
+                    let wasQuick = scheduler.Now - visitor.ArrivedAt < TimeSpan.FromSeconds 1L
                     let isSlow = weather.Faults > 0 && scheduler.Chance 15
                     let delay = if isSlow then scheduler.Milliseconds(1000, 45_000) else travel ()
 
@@ -187,7 +200,16 @@ type Browser(number: int, scheduler: Scheduler, nodes: Node array, weather: Weat
                             fun () ->
                                 if not isOver.Value then
                                     over $"gets the answer to r{visitor.Number}: {status}"
-                                    browser.Take(visitor, cookie, order, delay > TimeSpan.FromSeconds 8L, wasLive)
+
+                                    browser.Take(
+                                        visitor,
+                                        cookie,
+                                        order,
+                                        delay > TimeSpan.FromSeconds 8L,
+                                        wasQuick,
+                                        wasLive
+                                    )
+
                                     ended visitor status
                         )
                         |> ignore
@@ -213,9 +235,11 @@ type Browser(number: int, scheduler: Scheduler, nodes: Node array, weather: Weat
                             visitor.IsOver <- true
                             lose "gets no answer: the node crashed")
 
-                        if weather.Faults > 0 && scheduler.Chance 10 then
+                        let patience = if setup.Hasty then 6000 else 2000
+
+                        if weather.Faults > 0 && scheduler.Chance(if setup.Hasty then 100 else 10) then
                             scheduler.After(
-                                scheduler.Milliseconds(1, 2000),
+                                scheduler.Milliseconds(1, patience),
                                 fun () ->
                                     lose $"hangs up on r{visitor.Number}"
                                     place.Enter hangUp.Cancel
@@ -223,7 +247,7 @@ type Browser(number: int, scheduler: Scheduler, nodes: Node array, weather: Weat
                             |> ignore
 
                         scheduler.After(
-                            patience,
+                            mostPatience,
                             fun () ->
                                 judge.Must(
                                     $"18 request {visitor.Number} never gets its answer",

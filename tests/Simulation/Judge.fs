@@ -120,6 +120,9 @@ type Judge(scheduler: Scheduler, setup: Setup) =
 
             match op.Kind with
             | SignIn subject ->
+                if known.Subject <> Some subject then
+                    known.OwnedAt <- scheduler.Now
+
                 known.Subject <- Some subject
                 known.SignedInBy <- op
             | _ -> ()
@@ -176,8 +179,8 @@ type Judge(scheduler: Scheduler, setup: Setup) =
         isElevated
 
     /// The instant at which this session ends by itself, by the times in its record.
-    member private _.EndOf(record: StoredRecord, state: State, live: Live) =
-        let seen = max live.LastSeen record.LastSeen
+    member private _.EndOf(recordSeen: DateTimeOffset, state: State, live: Live) =
+        let seen = max live.LastSeen recordSeen
         let idle, absolute = seen + policy.Idle, defaultArg live.AuthenticatedAt live.CreatedAt + policy.Absolute
 
         match state with
@@ -192,7 +195,7 @@ type Judge(scheduler: Scheduler, setup: Setup) =
 
         judge.Must(
             $"8 the index forgets {name}",
-            record.DueAt <= max (judge.EndOf(record, known.State, live)) (now + lease) + slack
+            record.DueAt <= max (judge.EndOf(record.LastSeen, known.State, live)) (now + lease) + slack
         )
 
         match before with
@@ -261,7 +264,7 @@ type Judge(scheduler: Scheduler, setup: Setup) =
             judge.Must($"14 {name} was ended (%A{reason}), and nobody asked for it", judge.MayEnd(known, live, reason))
             judge.Must($"14 the end of {name} need not last", record.IsDurable)
         | Expired(_, kind, _, _) ->
-            let due = judge.EndOf(was, before, live)
+            let due = judge.EndOf(known.SeenWhenRead(was, scheduler.Now), before, live)
             judge.Must($"8 {name} ended by time (%A{kind}) before its time", scheduler.Time + slack >= due)
         | _ -> ()
 
@@ -369,7 +372,7 @@ type Judge(scheduler: Scheduler, setup: Setup) =
     member judge.Touched(record: StoredRecord) =
         let known = judge.Find record.Id
         judge.Must($"3 {known.Name} was seen in the future", record.LastSeen <= scheduler.Time + slack)
-        known.Record <- record
+        known.Touched(record, scheduler.Now)
 
     member judge.Removed(id: string) =
         match judge.Find id with

@@ -23,7 +23,7 @@ let private toldBy (answer: Result<'a, SessionError>) =
     match answer with
     | Ok _ -> Done
     // Stored, and ended at once by those who signed in meanwhile.
-    | Error(SessionError.Ended(OnPurpose Limit, _)) -> Unsure
+    | Error(SessionError.LimitExceeded _) -> Unsure
     | Error error ->
         match SessionError.outcome error with
         | NothingChanged -> Refused
@@ -55,6 +55,10 @@ type Node
             let name = judge.NameOf notice.Id
             let isStormy = weather.Faults > 0
             let chance share = isStormy && scheduler.Chance share
+
+            match author.Value with
+            | null -> ()
+            | visitor -> visitor.Handlers <- visitor.Handlers + 1
 
             match notice.Kind, judge.Find notice.Id with
             | DestroyedNotice _, known when not (isNull known) ->
@@ -201,6 +205,10 @@ type Node
             let began = scheduler.Now
             visitor.Begun <- visitor.Begun + 1
             visitor.IsElevating <- visitor.IsElevating || kind.IsElevate || kind.IsSignIn
+
+            if visitor.Running = 0 then
+                visitor.BusySince <- began
+
             visitor.Running <- visitor.Running + 1
             let isFirst, begun = visitor.Running = 1, visitor.Begun
             let marks (cart: Cart) = Some cart.Marks
@@ -272,6 +280,9 @@ type Node
 
             scheduler.Tell $"  r{visitor.Number} operation {op.Number}: {told}, {session}"
             visitor.Running <- visitor.Running - 1
+
+            if visitor.Running = 0 then
+                visitor.Busy <- visitor.Busy + (scheduler.Now - visitor.BusySince)
             // Another call of the same request may have gone on to another session meanwhile.
             let isAlone = isFirst && begun = visitor.Begun
             answered judge setup scheduler.Time op told request.Id (if isAlone then read else None)
@@ -301,6 +312,18 @@ type Node
 
             if not response.HasStarted then
                 do! response.Start()
+
+            // One deadline for all that it waits for. The handlers have their own; a sign-in waits for each session that makes
+            // room for it.
+            let most =
+                settings.RequestTimeout + settings.EventTimeout * float visitor.Handlers + TimeSpan.FromSeconds 2L
+
+            let isSignIn = judge.Ops.Exists(fun op -> obj.ReferenceEquals(op.Visitor, visitor) && op.Kind.IsSignIn)
+
+            judge.Must(
+                $"18 request {visitor.Number} has waited {visitor.Busy}, and may wait {most}",
+                isSignIn || visitor.Busy <= most
+            )
 
             let request = RequestSession.find<Cart> context
 

@@ -113,7 +113,12 @@ let answered
     match op.Kind, told, id with
     | SignIn subject, Done, Some id ->
         op.Session <- id
-        judge.Must($"17 the sign-in {op.Number} was stored in another session", (op.StoredIn = id))
+
+        // Stored and ended by one write: of its data nothing is left.
+        judge.Must(
+            $"17 the sign-in {op.Number} was stored in another session",
+            op.StoredIn = id || (isNull op.StoredIn && (judge.Find id).ResetAt >= op.BegunAt)
+        )
 
         judge.Must(
             $"13 a superseded token's request {visitor.Number} was given a sign-in",
@@ -189,7 +194,7 @@ let answered
         | known -> judge.Must($"14 {known.Name} was ended by id, and lives", isOver known)
     | EndAll subject, Done, _ ->
         for known in judge.Sessions do
-            if known.Subject = Some subject && known.Since < op.BegunAt then
+            if known.Subject = Some subject && max known.Since known.OwnedAt < op.BegunAt then
                 judge.Must($"15 all of {subject} were ended, and {known.Name} lives", isOver known)
     | EndEvery, Done, _ ->
         for known in judge.Sessions do

@@ -86,6 +86,11 @@ type Visitor(number: int, browser: int, tokens: Token list, arrivedAt: TimeSpan)
     /// Operations that it has begun, and those that are not over.
     member val Begun = 0 with get, set
     member val Running = 0 with get, set
+    /// How long it has had an operation that was not over, and since when it has one.
+    member val Busy = TimeSpan.Zero with get, set
+    member val BusySince = TimeSpan.Zero with get, set
+    /// Handlers of events that it may have waited for.
+    member val Handlers = 0 with get, set
     /// It asks for an elevation: its own token dies by it.
     member val IsElevating = false with get, set
     member val HasSignedOut = false with get, set
@@ -117,11 +122,25 @@ type Op(number: int, visitor: Visitor, kind: Kind, begunAt: TimeSpan) =
 /// What is known of one session by its accepted writes.
 [<Sealed; AllowNullLiteral>]
 type Known(name: string, id: string, now: TimeSpan) =
+    // No read is older than a request waits for the store.
+    let reading = TimeSpan.FromSeconds 10L
+    let longAgo = TimeSpan.FromDays -1
+    let mutable stored: StoredRecord | null = null
+    let mutable firstTouch = longAgo
+    let mutable seenBefore = DateTimeOffset.MinValue
+
     /// Short, for the story.
     member _.Name = name
     member _.Id = id
     member _.BornAt = now
-    member val Record: StoredRecord | null = null with get, set
+
+    /// Its newest version.
+    member _.Record
+        with get () = stored
+        and set (record: StoredRecord | null) =
+            stored <- record
+            firstTouch <- longAgo
+
     member val State = Absent with get, set
     member val Marks: int list = [] with get, set
     /// The operation that it began with.
@@ -131,11 +150,29 @@ type Known(name: string, id: string, now: TimeSpan) =
     /// When a sign-in last took the place of the data, or its end.
     member val ResetAt = TimeSpan.MinValue with get, set
     member val IsRemoved = false with get, set
+
+    /// A touch is no new version: whoever read the record before it may still end it by what stood there then.
+    member _.Touched(record: StoredRecord, at: TimeSpan) =
+        match stored with
+        | null -> ()
+        | before when at - firstTouch > reading ->
+            firstTouch <- at
+            seenBefore <- before.LastSeen
+        | _ -> ()
+
+        stored <- record
+
+    /// When the session was last seen by a record that somebody may have read who ends it now.
+    member _.SeenWhenRead(record: StoredRecord, at: TimeSpan) =
+        if at - firstTouch > reading then record.LastSeen else min seenBefore record.LastSeen
+
     /// The last arrival of a request that it let in, its last elevation, or its beginning.
     member val ActiveAt = now with get, set
     /// Since when the absolute timeout counts.
     member val Since = now with get, set
     member val Subject: string option = None with get, set
+    /// Since when it is this subject's.
+    member val OwnedAt = now with get, set
     /// The last sign-in that is stored in it.
     member val SignedInBy: Op = null with get, set
     /// Sign-ins and other elevations that are stored, past its beginning.
@@ -183,4 +220,6 @@ type Setup =
         Hangs: int
         CallsBack: int
         InOrder: bool
+        /// Users come back in the last seconds that their session has, and hang up often.
+        Hasty: bool
     }

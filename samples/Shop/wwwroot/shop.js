@@ -157,6 +157,34 @@
     showCart();
     showAccount();
     showDevices();
+    listen();
+  }
+
+  // The shop says on this stream that the session has ended, in whatever browser that was done.
+  let stream = null;
+
+  function hangUp() {
+    stream?.close();
+    stream = null;
+  }
+
+  function listen() {
+    if (!state.profile) {
+      hangUp();
+    } else if (!stream) {
+      stream = new EventSource('/events');
+      stream.onmessage = (event) => {
+        if (event.data === 'Open') return;
+        hangUp();
+        lookSoon();
+      };
+    }
+  }
+
+  /** As soon as nothing else is under way. */
+  function lookSoon() {
+    if (busy) setTimeout(lookSoon, 200);
+    else run(look, $('account-title'));
   }
 
   function showCart() {
@@ -344,18 +372,6 @@
     return `${catalogue.get(sku)?.name ?? sku} added. ${items(state.cart.length)} in the cart.`;
   }
 
-  async function signIn() {
-    const form = new FormData($('signin'));
-    const answer = await api('POST', '/login', { user: form.get('user').trim(), role: form.get('role') });
-    if (!answer || answer.success !== true) return { text: 'The shop refused the sign-in.', error: true };
-    await refresh({ changed: true });
-    if (!state.profile) {
-      return { text: 'Signed in, but the browser did not keep the session cookie. Open the shop over https or on localhost.', error: true };
-    }
-    const kept = state.cart?.length ?? 0;
-    return `Signed in as ${state.profile.user}.${kept ? ` Your cart came along: ${items(kept)}.` : ''}`;
-  }
-
   async function signOut() {
     await api('POST', '/logout');
     await refresh({ changed: true });
@@ -396,10 +412,6 @@
     const { sku } = button.closest('.product').dataset;
     button.addEventListener('click', () => run(() => add(sku)));
   }
-  $('signin').addEventListener('submit', (event) => {
-    event.preventDefault();
-    run(signIn, $('account-title'));
-  });
   $('signout').addEventListener('click', () => run(signOut, $('account-title')));
   $('everywhere').addEventListener('click', () => run(signOutEverywhere, $('account-title')));
   $('retry').addEventListener('click', () => run(async () => {

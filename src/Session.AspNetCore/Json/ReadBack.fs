@@ -20,6 +20,8 @@ let private isUnordered (t: Type) =
     t.GetInterfaces()
     |> Array.exists (fun it -> it.IsGenericType && it.GetGenericTypeDefinition() = typedefof<ISet<_>>)
 
+[<UnconditionalSuppressMessage("Trimming", "IL2067", Justification = Why)>]
+[<MethodImpl(MethodImplOptions.NoInlining)>]
 let private isCompound (t: Type) =
     FSharpType.IsTuple t
     || isOption t

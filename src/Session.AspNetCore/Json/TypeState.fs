@@ -49,7 +49,7 @@ let lineage (t: Type) : List<Type> =
 /// The fields that it declares itself.
 [<MethodImpl(MethodImplOptions.NoInlining)>]
 [<UnconditionalSuppressMessage("Trimming", "IL2070", Justification = Why)>]
-let declaredFields (t: Type) : FieldInfo array = t.GetFields own
+let declaredFields (t: Type) : FieldInfo array = if isVisible then t.GetFields own else [||]
 
 /// All that it holds.
 let fields (t: Type) : List<FieldInfo> =
@@ -95,7 +95,8 @@ let private stores = [| 0x7Duy |]
 let private named (opcodes: byte array) (code: MethodBase) : List<FieldInfo> =
     let found = List<FieldInfo>()
 
-    match code.GetMethodBody() with
+    // Native code has none, and says so by an exception.
+    match (if isVisible then code.GetMethodBody() else null) with
     | null -> ()
     | body ->
         match body.GetILAsByteArray() with

@@ -34,7 +34,10 @@ type internal WholeText<'T>(info: JsonTypeInfo<'T>) =
     static let escaped = "\\uFFFD"B
     static let plain = [| 0xEFuy; 0xBFuy; 0xBDuy |]
 
-    let counting = lazy (JsonSerializerOptions(info.Options, Encoder = PairCounter()).GetTypeInfo typeof<'T>)
+    // Not `lazy`: what F# makes of it is no code for trimming.
+    let counting =
+        Lazy<JsonTypeInfo>(fun () ->
+            JsonSerializerOptions(info.Options, Encoder = PairCounter()).GetTypeInfo typeof<'T>)
 
     /// Whether there is half of a pair in a text of this value. U+FFFD itself is a character like any other.
     member _.IsBroken(value: 'T, json: byte[]) =

@@ -4,7 +4,8 @@ namespace Session.Stores.DistributedCache;
 public sealed class DistributedCacheStoreOptions
 {
     /// <summary>
-    /// The start of every key. Default <c>session:</c>. Two kinds of sessions, or two applications that share a cache,
+    /// The start of every key. Default <c>session:</c>; <c>UseDistributedCache</c> has <c>ticket:</c> for tickets and
+    /// <c>httpsession:</c> for <c>HttpContext.Session</c>. Two kinds of sessions, or two applications that share a cache,
     /// need two prefixes.
     /// </summary>
     public string KeyPrefix { get; set; } = "session:";

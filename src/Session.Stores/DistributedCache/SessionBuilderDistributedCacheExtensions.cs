@@ -31,7 +31,7 @@ public static class SessionBuilderDistributedCacheExtensions
                 ?? throw new InvalidOperationException(
                     "UseDistributedCache() needs a registered IDistributedCache: add one, such as services.AddStackExchangeRedisCache(…), or choose UseRedis or UseSqlite."
                 );
-            var options = new DistributedCacheStoreOptions();
+            var options = new DistributedCacheStoreOptions { KeyPrefix = builder.Place + ":" };
             configure(options);
             return new DistributedCacheStore(cache, options);
         });

@@ -8,7 +8,7 @@ namespace Session.Stores.Mongo;
 /// Sessions in MongoDB: one document each, and each change of it one update whose filter has the version. The indexes are
 /// the server's own, so they change with the document.
 /// </summary>
-public sealed class MongoStore : ISessionStore, IRemovesVersion, IDisposable
+public sealed class MongoStore : ISessionStore, IRemovesVersion, IReadsMany, ISessionSignals, IDisposable
 {
     /// <summary>How many records one command claims at most: their ids are in the command.</summary>
     private const int MostClaimedAtOnce = 1000;
@@ -20,6 +20,7 @@ public sealed class MongoStore : ISessionStore, IRemovesVersion, IDisposable
     private readonly bool _ownsClient;
     private readonly IMongoClient _client;
     private readonly SessionCollection _sessions;
+    private readonly Signals _signals;
     private volatile bool _hasIndexes;
 
     /// <summary>Checks the settings; <c>Prepare</c>, or the first use, connects.</summary>
@@ -52,6 +53,7 @@ public sealed class MongoStore : ISessionStore, IRemovesVersion, IDisposable
             "The MongoDB store needs the name of a database: mongodb://localhost/app, or MongoStoreOptions.Database."
         );
         _sessions = new SessionCollection(_client, database, options);
+        _signals = new Signals(new NoticeBoard(_client, database, options));
     }
 
     async ValueTask<StoreReport> ISessionStore.Prepare(CancellationToken cancellationToken)
@@ -269,6 +271,28 @@ public sealed class MongoStore : ISessionStore, IRemovesVersion, IDisposable
                 }
             )
             .ConfigureAwait(false);
+    }
+
+    async ValueTask<IReadOnlyList<StoredRecord>> IReadsMany.LoadMany(
+        IReadOnlyList<string> ids,
+        CancellationToken cancellationToken
+    )
+    {
+        ArgumentNullException.ThrowIfNull(ids);
+        cancellationToken.ThrowIfCancellationRequested();
+        return await _sessions.LoadManyAsync(ids).ConfigureAwait(false);
+    }
+
+    ValueTask ISessionSignals.Publish(IReadOnlyList<string> ids, CancellationToken cancellationToken)
+    {
+        ArgumentNullException.ThrowIfNull(ids);
+        return _signals.PublishAsync(ids, cancellationToken);
+    }
+
+    ValueTask<IAsyncDisposable> ISessionSignals.Subscribe(Action<string?> heard, CancellationToken cancellationToken)
+    {
+        ArgumentNullException.ThrowIfNull(heard);
+        return _signals.SubscribeAsync(heard, cancellationToken);
     }
 
     /// <summary>Closes the client, if the store made it.</summary>

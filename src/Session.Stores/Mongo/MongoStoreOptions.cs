@@ -14,7 +14,7 @@ public sealed class MongoStoreOptions
     /// <summary>The database. Default: the one that <see cref="ConnectionString"/> names.</summary>
     public string Database { get; set; } = "";
 
-    /// <summary>The collection. Default <c>sessions</c>. Two kinds of sessions, or two applications, need two.</summary>
+    /// <summary>The collection. Default <c>sessions</c>; <c>UseMongo</c> has <c>tickets</c> for tickets and <c>httpsessions</c> for <c>HttpContext.Session</c>. Two kinds of sessions, or two applications, need two.</summary>
     public string Collection { get; set; } = "sessions";
 
     /// <summary>How long an operation may take, with the driver's retries and its search for a primary. Default 5 seconds; then the answer is 503.</summary>

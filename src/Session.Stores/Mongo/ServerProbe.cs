@@ -57,7 +57,7 @@ internal static class ServerProbe
         if (!hello.Contains("setName"))
         {
             notes.Add(
-                "MongoDB is one node and no replica set: while it is down, requests that need a session are 503, and what it acknowledged is as safe as its disk."
+                "MongoDB is one node and no replica set: while it is down, requests that need a session are 503, and what it acknowledged is as safe as its disk. It has no change streams either: where a session ends on another node, its open connections are closed by the next LiveCheck."
             );
             return;
         }

@@ -33,7 +33,11 @@ public static class SessionBuilderMongoExtensions
 
         return builder.UseStore(_ =>
         {
-            var options = new MongoStoreOptions { ConnectionString = connectionString };
+            var options = new MongoStoreOptions
+            {
+                ConnectionString = connectionString,
+                Collection = builder.Place + "s",
+            };
             configure(options);
             return new MongoStore(options);
         });
@@ -48,7 +52,7 @@ public static class SessionBuilderMongoExtensions
         ArgumentNullException.ThrowIfNull(configure);
         return builder.UseStore(services =>
         {
-            var options = new MongoStoreOptions { ConnectionString = "" };
+            var options = new MongoStoreOptions { ConnectionString = "", Collection = builder.Place + "s" };
             configure(options);
             if (options.Client is null && options.ConnectionString.Length == 0)
                 options.Client =

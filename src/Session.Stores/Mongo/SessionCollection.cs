@@ -13,6 +13,11 @@ internal sealed class SessionCollection
     private static readonly ProjectionDefinition<BsonDocument, StoredRecord> AsRecord =
         Builders<BsonDocument>.Projection.As(RecordDocument.Instance);
 
+    private const int AtOnce = 16;
+
+    // What a server sends without being told is 101.
+    private const int MostInOneAnswer = 1000;
+
     private readonly TimeSpan _timeout;
 
     // The same collection, for routine writes and lists; for writes that a majority has to have; for reads of one record.
@@ -74,6 +79,22 @@ internal sealed class SessionCollection
         return found.Count == 0 ? null : found[0];
     }
 
+    /// <summary>The records of these ids that are there: by one command, but where each read has to ask a majority.</summary>
+    public async Task<List<StoredRecord>> LoadManyAsync(IReadOnlyList<string> ids)
+    {
+        if (_single == _routine)
+        {
+            var filter = new BsonDocument(RecordDocument.Id, new BsonDocument("$in", new BsonArray(ids)));
+            return await FindAsync(_routine, filter, null, ids.Count).ConfigureAwait(false);
+        }
+
+        // A linearizable read is one of a single document.
+        var found = new List<StoredRecord>();
+        foreach (var some in ids.Chunk(AtOnce))
+            found.AddRange((await Task.WhenAll(some.Select(LoadAsync)).ConfigureAwait(false)).OfType<StoredRecord>());
+        return found;
+    }
+
     public Task<List<StoredRecord>> FindAsync(BsonDocument filter, SortDefinition<BsonDocument>? sort, int limit) =>
         FindAsync(_routine, filter, sort, limit);
 
@@ -99,6 +120,7 @@ internal sealed class SessionCollection
             Projection = AsRecord,
             Sort = sort,
             Limit = limit,
+            BatchSize = Math.Min(limit, MostInOneAnswer),
         };
         return WithinDeadline(
             async deadline =>
@@ -110,20 +132,6 @@ internal sealed class SessionCollection
         );
     }
 
-    private async Task<T> WithinDeadline<T>(Func<CancellationToken, Task<T>> work, CancellationToken cancellationToken)
-    {
-        using var deadline = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        deadline.CancelAfter(_timeout);
-        try
-        {
-            return await work(deadline.Token).ConfigureAwait(false);
-        }
-        catch (OperationCanceledException error) when (!cancellationToken.IsCancellationRequested)
-        {
-            throw new TimeoutException(
-                $"MongoDB did not answer within {_timeout.TotalSeconds} s (MongoStoreOptions.OperationTimeout).",
-                error
-            );
-        }
-    }
+    private Task<T> WithinDeadline<T>(Func<CancellationToken, Task<T>> work, CancellationToken cancellationToken) =>
+        Deadline.Of(_timeout, work, cancellationToken);
 }

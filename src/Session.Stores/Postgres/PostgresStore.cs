@@ -8,7 +8,14 @@ namespace Session.Stores.Postgres;
 /// Sessions in PostgreSQL: one row each, and each change of it one statement that has the version in its condition. What must
 /// last commits synchronously; sessions can be ended inside a transaction of the application's.
 /// </summary>
-public sealed class PostgresStore : ISessionStore, IRemovesVersion, IJoinsTransaction, IAsyncDisposable, IDisposable
+public sealed class PostgresStore
+    : ISessionStore,
+        IRemovesVersion,
+        IJoinsTransaction,
+        IReadsMany,
+        ISessionSignals,
+        IAsyncDisposable,
+        IDisposable
 {
     private readonly PostgresStoreOptions _options;
     private readonly Names _names;
@@ -16,6 +23,7 @@ public sealed class PostgresStore : ISessionStore, IRemovesVersion, IJoinsTransa
     private readonly Link _link;
     private readonly Records _records;
     private readonly OverdueClaims _claims;
+    private readonly Signals _signals;
 
     /// <summary>Checks the settings; <c>Prepare</c>, or the first use, connects.</summary>
     /// <param name="options">The settings. Later changes of them have no effect.</param>
@@ -50,6 +58,7 @@ public sealed class PostgresStore : ISessionStore, IRemovesVersion, IJoinsTransa
         );
         _records = new Records(_link, _statements);
         _claims = new OverdueClaims(_link, _statements);
+        _signals = new Signals(_link, _names, options.OperationTimeout);
     }
 
     async ValueTask<StoreReport> ISessionStore.Prepare(CancellationToken cancellationToken)
@@ -171,6 +180,27 @@ public sealed class PostgresStore : ISessionStore, IRemovesVersion, IJoinsTransa
             [Parameter.Of(id), Parameter.Of(version), Parameter.Of(dueAt.UtcTicks)],
             cancellationToken
         );
+    }
+
+    async ValueTask<IReadOnlyList<StoredRecord>> IReadsMany.LoadMany(
+        IReadOnlyList<string> ids,
+        CancellationToken cancellationToken
+    )
+    {
+        ArgumentNullException.ThrowIfNull(ids);
+        return await _records.LoadManyAsync(ids, cancellationToken).ConfigureAwait(false);
+    }
+
+    ValueTask ISessionSignals.Publish(IReadOnlyList<string> ids, CancellationToken cancellationToken)
+    {
+        ArgumentNullException.ThrowIfNull(ids);
+        return _signals.PublishAsync(ids, cancellationToken);
+    }
+
+    ValueTask<IAsyncDisposable> ISessionSignals.Subscribe(Action<string?> heard, CancellationToken cancellationToken)
+    {
+        ArgumentNullException.ThrowIfNull(heard);
+        return _signals.SubscribeAsync(heard, cancellationToken);
     }
 
     async ValueTask<ISessionStore> IJoinsTransaction.Join(

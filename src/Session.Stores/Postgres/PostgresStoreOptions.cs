@@ -16,7 +16,8 @@ public sealed class PostgresStoreOptions
 
     /// <summary>
     /// The table of the sessions: 1 to 40 of <c>A-Z a-z 0-9 _</c>. A second, small one beside it has the same name and
-    /// <c>_locks</c>. Two kinds of sessions, or two applications, need two. Default: <c>sessions</c>.
+    /// <c>_locks</c>. Two kinds of sessions, or two applications, need two. Default: <c>sessions</c>; <c>UsePostgres</c> has <c>tickets</c>
+    /// for tickets and <c>httpsessions</c> for <c>HttpContext.Session</c>.
     /// </summary>
     public string Table { get; set; } = "sessions";
 

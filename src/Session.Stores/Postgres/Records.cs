@@ -10,6 +10,9 @@ internal sealed class Records(IStatementRunner runner, Statements statements)
     public ValueTask<StoredRecord?> LoadAsync(string id, CancellationToken cancellationToken) =>
         runner.QueryAsync(statements.Load, [Parameter.Of(id)], Rows.One, cancellationToken);
 
+    public ValueTask<List<StoredRecord>> LoadManyAsync(IEnumerable<string> ids, CancellationToken cancellationToken) =>
+        runner.QueryAsync(statements.LoadMany, [Parameter.Of(string.Join(' ', ids))], Rows.All, cancellationToken);
+
     [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
     public async ValueTask<WriteResult> InsertAsync(StoredRecord record, CancellationToken cancellationToken)
     {

@@ -33,7 +33,7 @@ public static class SessionBuilderPostgresExtensions
 
         return builder.UseStore(_ =>
         {
-            var options = new PostgresStoreOptions { ConnectionString = connectionString };
+            var options = new PostgresStoreOptions { ConnectionString = connectionString, Table = builder.Place + "s" };
             configure(options);
             return new PostgresStore(options);
         });
@@ -52,7 +52,7 @@ public static class SessionBuilderPostgresExtensions
         ArgumentNullException.ThrowIfNull(configure);
         return builder.UseStore(services =>
         {
-            var options = new PostgresStoreOptions();
+            var options = new PostgresStoreOptions { Table = builder.Place + "s" };
             configure(options);
             if (options.DataSource is null && options.ConnectionString.Length == 0)
                 options.DataSource =

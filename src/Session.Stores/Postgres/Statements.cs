@@ -27,6 +27,7 @@ internal sealed class Statements
         var routine = flushRoutineWrites ? "true" : NotFlushed;
 
         Load = $"SELECT {Columns} FROM {names.Sessions} WHERE id = $1";
+        LoadMany = $"SELECT {Columns} FROM {names.Sessions} WHERE id = ANY(string_to_array($1, ' '))";
         Exists = $"SELECT version FROM {names.Sessions} WHERE id = $1";
         BySubject = $"SELECT {Columns} FROM {names.Sessions} WHERE subject = $1 AND id > $2 ORDER BY id LIMIT $3";
         Enumerate = $"SELECT {Columns} FROM {names.Sessions} WHERE id > $1 ORDER BY id LIMIT $2";
@@ -71,6 +72,10 @@ internal sealed class Statements
 
     /// <summary>$1 id.</summary>
     public string Load { get; }
+
+    // Not an array: the application's own data source need not know arrays.
+    /// <summary>$1 ids, with spaces between them.</summary>
+    public string LoadMany { get; }
 
     /// <summary>The version of a record: $1 id.</summary>
     public string Exists { get; }

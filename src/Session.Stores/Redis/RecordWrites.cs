@@ -30,18 +30,18 @@ internal sealed class RecordWrites(
         if (link.MayBeCluster)
             await link.WithinDeadline(entering).ConfigureAwait(false);
 
-        var connections = waits ? ReplicaWait.CountConnections(db) : null;
+        var sender = waits ? replicas.SenderOf(db, record.Id) : null;
         var reply = await records.Insert(db, record).ConfigureAwait(false);
-        var isLate = !reply.HasCome(out var isWritten);
+        var isLate = !reply.HasCome(out var isWritten) || isWritten && HasMoved(db, record, sender);
         if (isLate)
         {
-            connections = waits ? ReplicaWait.CountConnections(db) : null;
+            sender = waits ? replicas.SenderOf(db, record.Id) : null;
             if (!await records.IsWritten(db, record).ConfigureAwait(false))
                 return WriteResult.Unknown;
             isWritten = true;
         }
 
-        var replicated = Replicated(db, record, isWritten ? connections : null);
+        var replicated = isWritten ? Replicated(db, record, sender) : Task.FromResult(false);
         db = route.Database;
         // They went with the write, and their answers are as late.
         var isNewlyDue = !isLate && await link.WithinDeadline(entering).ConfigureAwait(false);
@@ -55,7 +55,7 @@ internal sealed class RecordWrites(
         // id may have taken them for stale and removed them: they are entered once more.
         if (record.Subject is not null || record.DueAt <= record.LastSeen + DueAtOnce || !isNewlyDue)
             await link.WithinDeadline(indexes.EnterAgain(db, record)).ConfigureAwait(false);
-        return await Acknowledge(db, record, replicated).ConfigureAwait(false);
+        return await Acknowledge(route, record, sender, replicated).ConfigureAwait(false);
     }
 
     /// <summary>Another record has the id: the entries that were made for this one must not lead to it.</summary>
@@ -105,7 +105,7 @@ internal sealed class RecordWrites(
         if (link.MayBeCluster)
             await link.WithinDeadline(entering).ConfigureAwait(false);
 
-        var connections = waits ? ReplicaWait.CountConnections(db) : null;
+        var sender = waits ? replicas.SenderOf(db, record.Id) : null;
         var reply = await records.Replace(db, record, expected, losingSubject: null).ConfigureAwait(false);
 
         // Nothing was written: first a sweep has to be able to find the entry of the subject that loses the session, if this
@@ -118,10 +118,11 @@ internal sealed class RecordWrites(
             reply = await records.Replace(db, record, expected, losing).ConfigureAwait(false);
         }
 
-        var isLate = !reply.HasCome(out var replaced);
+        var isLate =
+            !reply.HasCome(out var replaced) || replaced.Answer == ScriptAnswer.Written && HasMoved(db, record, sender);
         if (isLate)
         {
-            connections = waits ? ReplicaWait.CountConnections(db) : null;
+            sender = waits ? replicas.SenderOf(db, record.Id) : null;
             if (!await records.IsWritten(db, record).ConfigureAwait(false))
                 return WriteResult.Unknown;
             // Nobody knows whether the subject is a new one: settling it is right in both cases.
@@ -129,7 +130,7 @@ internal sealed class RecordWrites(
         }
 
         var isReplaced = replaced.Answer == ScriptAnswer.Written;
-        var replicated = Replicated(db, record, isReplaced ? connections : null);
+        var replicated = isReplaced ? Replicated(db, record, sender) : Task.FromResult(false);
         db = route.Database;
         // They went with the write, and their answers are as late.
         await link.WithinDeadline(isLate ? indexes.EnterBeforeReplace(db, record) : entering).ConfigureAwait(false);
@@ -140,7 +141,7 @@ internal sealed class RecordWrites(
         if (losing is not null)
             await indexes.PruneSubject(db, losing, record.Id).ConfigureAwait(false);
         await indexes.RemoveEndedFromLive(db, record).ConfigureAwait(false);
-        return await Acknowledge(db, record, replicated).ConfigureAwait(false);
+        return await Acknowledge(route, record, sender, replicated).ConfigureAwait(false);
     }
 
     private static WriteResult ResultOf(ScriptAnswer answer) =>
@@ -155,18 +156,38 @@ internal sealed class RecordWrites(
     private bool WaitsForReplicas(StoredRecord record) => canWaitForReplicas && record.IsDurable;
 
     /// <summary>
+    /// Whether the write of a record that waits for replicas may have been carried out by another server than the one that
+    /// has its key by now: that one's replicas would be asked in vain. An old primary may have taken the write, and does not
+    /// keep it.
+    /// </summary>
+    private bool HasMoved(IDatabase db, StoredRecord record, Sender? sender) =>
+        WaitsForReplicas(record) && (sender is null || replicas.SenderOf(db, record.Id) != sender);
+
+    /// <summary>
     /// Sends WAIT right behind the write, on its connection. What is left to do at the indexes goes over the other one
     /// meanwhile: WAIT would hold it up.
     /// </summary>
-    private Task<bool> Replicated(IDatabase db, StoredRecord record, Dictionary<IServer, long>? connections) =>
-        connections is null ? Task.FromResult(true) : replicas.IsReplicated(db, record.Id, connections);
+    private Task<bool> Replicated(IDatabase db, StoredRecord record, Sender? sender) =>
+        WaitsForReplicas(record)
+            ? sender is { } known
+                ? replicas.IsReplicated(db, record.Id, known)
+                : Task.FromResult(false)
+            : Task.FromResult(true);
 
     /// <summary>
     /// The record is written; where it must outlast a failover, its replicas are waited for, and no failover may have come between.
     /// </summary>
-    private async ValueTask<WriteResult> Acknowledge(IDatabase db, StoredRecord record, Task<bool> replicated) =>
-        await replicated.ConfigureAwait(false)
-        && (!record.IsDurable || await link.IsStillPrimary(db).ConfigureAwait(false))
-            ? WriteResult.Written
-            : WriteResult.Unacknowledged;
+    private async ValueTask<WriteResult> Acknowledge(
+        Route route,
+        StoredRecord record,
+        Sender? sender,
+        Task<bool> replicated
+    )
+    {
+        if (await replicated.ConfigureAwait(false))
+            return !record.IsDurable || await link.IsStillPrimary(route.Database).ConfigureAwait(false)
+                ? WriteResult.Written
+                : WriteResult.Unacknowledged;
+        return HasMoved(route.For(true), record, sender) ? WriteResult.Unknown : WriteResult.Unacknowledged;
+    }
 }

@@ -11,6 +11,10 @@ namespace Session.Stores.Redis;
 internal sealed class RedisLink : IAsyncDisposable, IDisposable
 {
     private const int MostReadings = 3;
+
+    // From the socket to whoever waits for it an answer goes through the queue of the pool a few times.
+    private const int TurnsOfAnAnswer = 8;
+
     private static readonly TimeSpan RestBetweenSearches = TimeSpan.FromMilliseconds(500);
 
     private readonly RedisStoreOptions _options;
@@ -234,7 +238,8 @@ internal sealed class RedisLink : IAsyncDisposable, IDisposable
 
     private static int SlotOf(IDatabase db, RedisKey key) => db.Multiplexer.HashSlot(key);
 
-    private static EndPoint ServerOf(IDatabase db, RedisKey key) =>
+    /// <summary>The server that the driver takes for the one that has this key.</summary>
+    public static EndPoint ServerOf(IDatabase db, RedisKey key) =>
         db.Multiplexer.GetServer(key, flags: CommandFlags.DemandMaster).EndPoint;
 
     private static PrimaryUnknownException NoOwner() =>
@@ -280,9 +285,18 @@ internal sealed class RedisLink : IAsyncDisposable, IDisposable
         var route = Route;
         try
         {
-            var answer = route is { IsTimed: true }
-                ? await work.ConfigureAwait(false)
-                : await work.WaitAsync(_options.OperationTimeout).ConfigureAwait(false);
+            T answer;
+            try
+            {
+                answer = route is { IsTimed: true }
+                    ? await work.ConfigureAwait(false)
+                    : await work.WaitAsync(_options.OperationTimeout).ConfigureAwait(false);
+            }
+            catch (TimeoutException) when (!work.IsFaulted)
+            {
+                answer = await HandedOver(work).ConfigureAwait(false);
+            }
+
             // An answer may have been under way for long: it counts only if it is the primary's.
             if (_watch is { } watch && (route is null || !ReferenceEquals(watch.Route, route)))
                 await RequireSame(watch, route).ConfigureAwait(false);
@@ -294,6 +308,19 @@ internal sealed class RedisLink : IAsyncDisposable, IDisposable
             SearchPrimaries();
             throw;
         }
+    }
+
+    /// <summary>
+    /// An answer that has come is not late. Where handlers block the threads of the pool it waits in their queue, and timers do
+    /// not: so the time is over only when what was in the queue before has had its turn.
+    /// </summary>
+    private static async Task<T> HandedOver<T>(Task<T> work)
+    {
+        for (var turn = 0; turn < TurnsOfAnAnswer && !work.IsCompleted; turn++)
+            await Task.Yield();
+        return work.IsCompleted
+            ? await work.ConfigureAwait(false)
+            : throw new TimeoutException("Redis has not answered in time.");
     }
 
     private async Task RequireSame(PrimaryWatch watch, Route? route)

@@ -6,15 +6,24 @@ namespace Session.Stores.Redis;
 /// Sessions in Redis: one node, Sentinel or Cluster. Each record is one key, and each change of it one atomic script. The
 /// indexes (by subject, by due time, of all) are keys of their own.
 /// </summary>
-public sealed class RedisStore : ISessionStore, IRemovesVersion, IAsyncDisposable, IDisposable
+public sealed class RedisStore
+    : ISessionStore,
+        IRemovesVersion,
+        ICountsCheaply,
+        IReadsMany,
+        ISessionSignals,
+        IAsyncDisposable,
+        IDisposable
 {
     private readonly RedisStoreOptions _options;
     private readonly RedisLink _link;
     private readonly Records _records;
+    private readonly ManyRecords _many;
     private readonly RecordWrites _writes;
     private readonly RecordRemovals _removals;
     private readonly Listings _listings;
     private readonly OverdueClaims _claims;
+    private readonly Signals _signals;
 
     /// <summary>Checks the settings; <c>Prepare</c>, or the first use, connects.</summary>
     /// <param name="options">The settings. Later changes of them have no effect.</param>
@@ -26,12 +35,14 @@ public sealed class RedisStore : ISessionStore, IRemovesVersion, IAsyncDisposabl
         var keys = new RecordKeys(_options.Prefix);
         _link = new RedisLink(_options);
         _records = new Records(_link, keys, _options.JanitorMargin);
+        _many = new ManyRecords(_link, keys, _records);
         var indexes = new RecordIndexes(_link, keys, _records);
         var replicas = new ReplicaWait(keys, _options);
         _writes = new RecordWrites(_link, _records, indexes, replicas, _options.WaitForReplicas > 0);
         _removals = new RecordRemovals(_link, _records, indexes);
         _listings = new Listings(_link, keys, _records);
         _claims = new OverdueClaims(_link, keys, _records, indexes);
+        _signals = new Signals(_link, _options.Prefix);
     }
 
     async ValueTask<StoreReport> ISessionStore.Prepare(CancellationToken cancellationToken)
@@ -140,6 +151,32 @@ public sealed class RedisStore : ISessionStore, IRemovesVersion, IAsyncDisposabl
     {
         ArgumentNullException.ThrowIfNull(id);
         return _claims.Reschedule(id, version, dueAt, cancellationToken);
+    }
+
+    async ValueTask<IReadOnlyList<StoredRecord>> IReadsMany.LoadMany(
+        IReadOnlyList<string> ids,
+        CancellationToken cancellationToken
+    )
+    {
+        ArgumentNullException.ThrowIfNull(ids);
+        var db = (await _link.Ready(cancellationToken).ConfigureAwait(false)).Database;
+        await _signals.FollowAsync().ConfigureAwait(false);
+        var found = await _many.Load(db, ids).ConfigureAwait(false);
+        if (found.Count < ids.Count && _link.IsWatched)
+            await _link.RequirePrimary(db, cancellationToken).ConfigureAwait(false);
+        return found;
+    }
+
+    ValueTask ISessionSignals.Publish(IReadOnlyList<string> ids, CancellationToken cancellationToken)
+    {
+        ArgumentNullException.ThrowIfNull(ids);
+        return _signals.PublishAsync(ids, cancellationToken);
+    }
+
+    ValueTask<IAsyncDisposable> ISessionSignals.Subscribe(Action<string?> heard, CancellationToken cancellationToken)
+    {
+        ArgumentNullException.ThrowIfNull(heard);
+        return _signals.SubscribeAsync(heard, cancellationToken);
     }
 
     /// <summary>Closes the connections, if the store made them.</summary>

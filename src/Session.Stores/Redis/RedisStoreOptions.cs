@@ -25,8 +25,8 @@ public sealed class RedisStoreOptions
 
     /// <summary>
     /// The start of every key. Default null: <c>session:</c>, the application's name (<c>IHostEnvironment.ApplicationName</c>) and
-    /// a colon, which is the same on all its nodes; without such a name <c>session:</c> alone. Two kinds of sessions in one
-    /// application need two prefixes. With another prefix none of the sessions are found that are there under the former one.
+    /// a colon, which is the same on all its nodes; without such a name <c>session:</c> alone; for tickets <c>ticket:</c> and for
+    /// <c>HttpContext.Session</c> <c>httpsession:</c> in place of <c>session:</c>. Two kinds of data in one application need two prefixes. With another prefix none of the sessions are found that are there under the former one.
     /// </summary>
     public string? KeyPrefix { get; set; }
 
@@ -45,8 +45,9 @@ public sealed class RedisStoreOptions
     /// <summary>
     /// How many replicas must have a write that ends a session or changes its token before it is acknowledged (WAIT).
     /// Default 0: none, and a failover can undo the logouts of its last moments. With 1 or more, a write that fewer replicas
-    /// have in time is not acknowledged (503), though it can be loaded. Of more replicas than that one may be promoted that
-    /// has not got the write yet: only the number of all replicas excludes it.
+    /// have in time is not acknowledged (503), though it can be loaded. Other replicas that keep up are given a tenth of
+    /// <see cref="WaitTimeout"/> to have it, too. One that was slower may be promoted, and undo it: only the number of all
+    /// replicas excludes that.
     /// </summary>
     public int WaitForReplicas { get; set; }
 

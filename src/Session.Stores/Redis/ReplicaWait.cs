@@ -8,37 +8,69 @@ namespace Session.Stores.Redis;
 /// </summary>
 internal sealed class ReplicaWait(RecordKeys keys, RedisStoreOptions options)
 {
-    /// <summary>How often there has been a connection to each server. Asked before the write.</summary>
-    public static Dictionary<IServer, long> CountConnections(IDatabase db) =>
-        db.Multiplexer.GetServers().ToDictionary(server => server, ConnectionsTo);
+    private readonly ReplicaCount _keepingUp = new(options);
 
-    private static long ConnectionsTo(IServer server) => server.GetCounters().Interactive.SocketCount;
-
-    /// <summary>
-    /// Right behind the write of this record. True: enough replicas have it, and it went over the connection that was asked
-    /// about since <paramref name="before"/>.
-    /// </summary>
-    public async Task<bool> IsReplicated(IDatabase db, string id, Dictionary<IServer, long> before)
+    /// <summary>What a write of this record is sent over at this moment. Null: no server can be reached.</summary>
+    public Sender? SenderOf(IDatabase db, string id)
     {
         try
         {
-            // Where the driver sends this key now: where it sent the write, or was redirected to.
-            var server = db.Multiplexer.GetServer(keys.Record(id), flags: CommandFlags.DemandMaster);
-            var wait = server.ExecuteAsync(
-                "WAIT",
-                options.WaitForReplicas,
-                (long)options.WaitTimeout.TotalMilliseconds
-            );
-            RedisLink.ObserveFailure(wait);
-            var reached = (long)
-                await wait.WaitAsync(options.WaitTimeout + options.OperationTimeout).ConfigureAwait(false);
-            return reached >= options.WaitForReplicas
-                && before.Any(one => Equals(one.Key.EndPoint, server.EndPoint) && one.Value == ConnectionsTo(server));
+            var server = ServerOf(db, id);
+            return new Sender(server.EndPoint, server.GetCounters().Interactive.SocketCount);
         }
-        catch (Exception error) when (error is RedisException or TimeoutException)
+        catch (Exception error) when (error is RedisException or InvalidOperationException)
+        {
+            return null;
+        }
+    }
+
+    private IServer ServerOf(IDatabase db, string id) =>
+        db.Multiplexer.GetServer(keys.Record(id), flags: CommandFlags.DemandMaster);
+
+    /// <summary>
+    /// Right behind the write of this record, which went over <paramref name="sender"/>. True: enough replicas of the server that
+    /// has carried it out have it.
+    /// </summary>
+    public async Task<bool> IsReplicated(IDatabase db, string id, Sender sender)
+    {
+        try
+        {
+            var server = ServerOf(db, id);
+            if (!Equals(server.EndPoint, sender.Server))
+                return false;
+            var reached = await Reached(server).ConfigureAwait(false);
+            return reached >= options.WaitForReplicas && SenderOf(db, id) == sender;
+        }
+        catch (Exception error) when (error is RedisException or TimeoutException or InvalidOperationException)
         {
             // The record is written all the same.
             return false;
         }
+    }
+
+    /// <summary>
+    /// A failover may promote any replica, so all that keep up are given a moment, beyond those that must have the write.
+    /// </summary>
+    private async Task<long> Reached(IServer server)
+    {
+        var all = await _keepingUp.Of(server).ConfigureAwait(false);
+        if (all > options.WaitForReplicas)
+        {
+            var reached = await Wait(server, all, options.WaitTimeout / 10).ConfigureAwait(false);
+            if (reached < all)
+                _keepingUp.Note(server, (int)reached);
+            if (reached >= options.WaitForReplicas)
+                return reached;
+        }
+
+        return await Wait(server, options.WaitForReplicas, options.WaitTimeout).ConfigureAwait(false);
+    }
+
+    private async Task<long> Wait(IServer server, int count, TimeSpan limit)
+    {
+        // No milliseconds would be no limit.
+        var wait = server.ExecuteAsync("WAIT", count, Math.Max(1, (long)limit.TotalMilliseconds));
+        RedisLink.ObserveFailure(wait);
+        return (long)await wait.WaitAsync(limit + options.OperationTimeout).ConfigureAwait(false);
     }
 }

@@ -5,7 +5,7 @@ namespace Session.Stores.Redis;
 
 /// <summary>
 /// Constant text, so that the driver can send hashes and come back with the text when a server has forgotten it. Each
-/// touches one key: that of a record, or one shard of the due index.
+/// but <see cref="LoadMany"/> touches one key: that of a record, or one shard of the due index.
 /// </summary>
 internal static class Scripts
 {
@@ -166,6 +166,16 @@ internal static class Scripts
         local rest = math.max(tonumber(ARGV[2]) - seen / 10000, 0) + tonumber(ARGV[3])
         if rest > redis.call('PTTL', KEYS[1]) then redis.call('PEXPIRE', KEYS[1], string.format('%.0f', rest)) end
         return 1
+        """;
+
+    /// <summary>
+    /// KEYS 1 a record; ARGV the keys of others that this server of a Cluster has, too. Answers with their values. A key of
+    /// another server is an error, and so is, on some servers, any key that is not among KEYS; which in a Cluster have to be of one slot.
+    /// </summary>
+    public const string LoadMany = """
+        local values = {redis.call('GET', KEYS[1])}
+        for i, key in ipairs(ARGV) do values[i + 1] = redis.call('GET', key) end
+        return values
         """;
 
     /// <summary>KEYS 1 any; ARGV 1 a number of steps. Answers how often another client's command came between two of the script's own.</summary>

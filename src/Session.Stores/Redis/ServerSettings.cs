@@ -135,6 +135,10 @@ internal static class ServerSettings
             notes.Add(
                 $"Redis at {where} has replicas, and WaitForReplicas is 0: a failover can undo the logouts of its last moments. Set it to 1 to wait for one."
             );
+        else if (count > options.WaitForReplicas)
+            notes.Add(
+                $"Redis at {where} has {count} replicas, and WaitForReplicas is {options.WaitForReplicas}: the others are given a moment. A failover to one of them that was slower than that can undo a logout. Set it to {count} to exclude that; logouts and sign-ins get 503 then while a replica is away."
+            );
     }
 
     /// <summary>Null where INFO is not allowed.</summary>

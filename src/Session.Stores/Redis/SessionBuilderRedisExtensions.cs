@@ -31,8 +31,9 @@ public static class SessionBuilderRedisExtensions
                     );
                 options.Connect = () => Task.FromResult(connection);
             }
-            if (services.GetService<IHostEnvironment>() is { ApplicationName: { Length: > 0 } name })
-                options.DefaultPrefix = $"session:{name}:";
+            options.DefaultPrefix = services.GetService<IHostEnvironment>() is { ApplicationName: { Length: > 0 } name }
+                ? $"{builder.Place}:{name}:"
+                : $"{builder.Place}:";
             return new RedisStore(options);
         });
     }

@@ -98,13 +98,18 @@ internal sealed class DatabaseFile
     }
 
     /// <summary>Opens a connection that cannot write. The table has to be there.</summary>
-    public Reader OpenReader()
+    public Reader OpenReader() => OpenReading(connection => new Reader(connection, _table));
+
+    /// <summary>Opens a connection that hears of notices. Their table has to be there.</summary>
+    public Ear OpenEar(NoticeBoard board) => OpenReading(connection => new Ear(connection, board));
+
+    private T OpenReading<T>(Func<SqliteConnection, T> use)
     {
         var connection = Connect();
         try
         {
             Sql.Execute(connection, "PRAGMA query_only = 1");
-            return new Reader(connection, _table);
+            return use(connection);
         }
         catch
         {

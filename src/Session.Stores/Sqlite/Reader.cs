@@ -7,6 +7,17 @@ internal sealed class Reader(SqliteConnection connection, string table) : IDispo
 {
     public Statement Load { get; } = new(connection, $"""SELECT {Sql.Columns} FROM "{table}" WHERE id = @id""", "@id");
 
+    // Made when it is asked for first: most connections never are.
+    private Statement? _loadMany;
+
+    /// <summary>The ids come as one JSON array of strings.</summary>
+    public Statement LoadMany =>
+        _loadMany ??= new(
+            connection,
+            $"""SELECT {Sql.Columns} FROM "{table}" WHERE id IN (SELECT value FROM json_each(@ids))""",
+            "@ids"
+        );
+
     public Statement BySubject { get; } =
         new(
             connection,
@@ -41,6 +52,7 @@ internal sealed class Reader(SqliteConnection connection, string table) : IDispo
         foreach (var statement in (ReadOnlySpan<Statement>)[Load, BySubject, Enumerate, Count])
             statement.Dispose();
 
+        _loadMany?.Dispose();
         connection.Dispose();
     }
 }

@@ -41,6 +41,7 @@ public static class SessionBuilderSqliteExtensions
             var options = new SqliteStoreOptions
             {
                 Path = path,
+                Table = builder.Place + "s",
                 Directory = services.GetService<IHostEnvironment>()?.ContentRootPath,
             };
             configure(options);

@@ -6,9 +6,10 @@ namespace Session.Stores.Sqlite;
 /// Sessions in one SQLite file: they survive a restart and a kill of the process. Several processes on one machine can
 /// share the file.
 /// </summary>
-public sealed class SqliteStore : ISessionStore, IRemovesVersion, IDisposable
+public sealed class SqliteStore : ISessionStore, IRemovesVersion, IReadsMany, ISessionSignals, IDisposable
 {
     private readonly Connections _connections;
+    private readonly Signals _signals;
 
     /// <summary>Checks the settings; the file is opened by <c>Prepare</c>, or at first use.</summary>
     /// <param name="options">The settings. Later changes of them have no effect.</param>
@@ -41,6 +42,7 @@ public sealed class SqliteStore : ISessionStore, IRemovesVersion, IDisposable
         var path = FileName.Of(options.Path, options.Directory);
         var file = new DatabaseFile(path, options.Path, options.Table, options.Durability, options.BusyTimeout);
         _connections = new Connections(file, options.BusyTimeout);
+        _signals = new Signals(file, _connections, new NoticeBoard(options.Table));
     }
 
     async ValueTask<StoreReport> ISessionStore.Prepare(CancellationToken cancellationToken)
@@ -242,8 +244,38 @@ public sealed class SqliteStore : ISessionStore, IRemovesVersion, IDisposable
             .ConfigureAwait(false);
     }
 
+    ValueTask<IReadOnlyList<StoredRecord>> IReadsMany.LoadMany(
+        IReadOnlyList<string> ids,
+        CancellationToken cancellationToken
+    )
+    {
+        ArgumentNullException.ThrowIfNull(ids);
+        return _connections.ReadAsync<IReadOnlyList<string>, IReadOnlyList<StoredRecord>>(
+            ids,
+            // No character of an id has a meaning of its own in JSON.
+            static (reader, ids) => Rows.All(reader.LoadMany.With($"[\"{string.Join("\",\"", ids)}\"]")),
+            cancellationToken
+        );
+    }
+
+    ValueTask ISessionSignals.Publish(IReadOnlyList<string> ids, CancellationToken cancellationToken)
+    {
+        ArgumentNullException.ThrowIfNull(ids);
+        return _signals.PublishAsync(ids, cancellationToken);
+    }
+
+    ValueTask<IAsyncDisposable> ISessionSignals.Subscribe(Action<string?> heard, CancellationToken cancellationToken)
+    {
+        ArgumentNullException.ThrowIfNull(heard);
+        return _signals.SubscribeAsync(heard, cancellationToken);
+    }
+
     /// <summary>
     /// Lets the write that runs end, and closes the file; the last one to close it folds the write-ahead log into it.
     /// </summary>
-    public void Dispose() => _connections.Dispose();
+    public void Dispose()
+    {
+        _signals.Dispose();
+        _connections.Dispose();
+    }
 }

@@ -21,7 +21,7 @@ public sealed class SqliteStoreOptions
 
     /// <summary>
     /// The table that holds the sessions: 1 to 40 of <c>A-Z a-z 0-9 _</c>, upper and lower case being the same. Stores
-    /// with tables of their own can share a file. Default: <c>sessions</c>.
+    /// with tables of their own can share a file. Default: <c>sessions</c>; <c>UseSqlite</c> has <c>tickets</c> for tickets and <c>httpsessions</c> for <c>HttpContext.Session</c>.
     /// </summary>
     public string Table { get; set; } = "sessions";
 

@@ -106,6 +106,24 @@ internal sealed class Writer(SqliteConnection connection, string table, SqliteDu
         return this;
     }
 
+    /// <summary>
+    /// Runs the work in one transaction that a power failure may undo: its commit waits for no disk, whatever the settings say of
+    /// all others. When it throws, the connection has to be closed.
+    /// </summary>
+    public void Hinting(Action<SqliteConnection> work)
+    {
+        Committing(isDurable: false);
+        if (durability == SqliteDurability.Full)
+            Sql.Execute(connection, "PRAGMA synchronous = NORMAL");
+        InTransaction(_ =>
+        {
+            work(connection);
+            return true;
+        });
+        if (durability == SqliteDurability.Full)
+            Sql.Execute(connection, "PRAGMA synchronous = FULL");
+    }
+
     /// <summary>Runs the work in one transaction. When it throws, the connection has to be closed.</summary>
     public T InTransaction<T>(Func<Writer, T> work)
     {

@@ -37,6 +37,8 @@ public sealed class StoreContract
             .. HistoryTests.Of(this),
             .. ClaimTests.Of(this),
             .. CrashTests.Of(this),
+            .. ManyTests.Of(this),
+            .. SignalTests.Of(this),
         ];
     }
 

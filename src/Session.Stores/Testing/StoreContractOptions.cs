@@ -29,6 +29,9 @@ public sealed class StoreContractOptions
     /// <summary>Whether touch does anything. Default true.</summary>
     public bool Touches { get; set; } = true;
 
+    /// <summary>False: nodes cannot tell each other anything here, though the store is an <c>ISessionSignals</c>; it is not tried. Default true.</summary>
+    public bool Signals { get; set; } = true;
+
     /// <summary>Another handle on the place of a store, as another node of the fleet has one. Default null: the same handle is used.</summary>
     public Func<ISessionStore, CancellationToken, Task<ISessionStore>>? Reopen { get; set; }
 

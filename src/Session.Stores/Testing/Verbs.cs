@@ -47,6 +47,17 @@ internal sealed class Verbs(ISessionStore store, StoreContract contract, Cancell
         Same($"load {record.Id}", Show(exists ? record : null, withDue), Show(found, withDue));
     }
 
+    public bool ReadsMany => store is IReadsMany;
+
+    public async Task LoadsMany(IReadOnlyList<string> ids, IReadOnlyList<StoredRecord> expected)
+    {
+        var found = await ((IReadsMany)store).LoadMany(ids, cancel).ConfigureAwait(false);
+        Same($"load {ids.Count} at once", Lines(expected), Lines(found));
+
+        static string Lines(IEnumerable<StoredRecord> records) =>
+            string.Join('\n', records.Select(record => Show(record)).Order(StringComparer.Ordinal));
+    }
+
     /// <summary>A touch may take effect later: within five seconds.</summary>
     public async Task ComesToLoad(StoredRecord record)
     {

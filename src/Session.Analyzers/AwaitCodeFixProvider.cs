@@ -1,0 +1,157 @@
+using System.Collections.Immutable;
+using System.Composition;
+using Microsoft.CodeAnalysis;
+using Microsoft.CodeAnalysis.CodeActions;
+using Microsoft.CodeAnalysis.CodeFixes;
+using Microsoft.CodeAnalysis.CSharp;
+using Microsoft.CodeAnalysis.CSharp.Syntax;
+using Microsoft.CodeAnalysis.Formatting;
+using Microsoft.CodeAnalysis.Simplification;
+
+namespace Session.Analyzers;
+
+/// <summary>Puts <c>await</c> before a session call, and makes the function around it asynchronous where that changes nothing else.</summary>
+[ExportCodeFixProvider(LanguageNames.CSharp, Name = nameof(AwaitCodeFixProvider))]
+[Shared]
+public sealed class AwaitCodeFixProvider : CodeFixProvider
+{
+    /// <inheritdoc/>
+    public override ImmutableArray<string> FixableDiagnosticIds { get; } = [Rules.NotAwaitedId];
+
+    /// <inheritdoc/>
+    public override FixAllProvider GetFixAllProvider() => WellKnownFixAllProviders.BatchFixer;
+
+    /// <inheritdoc/>
+    public override async Task RegisterCodeFixesAsync(CodeFixContext context)
+    {
+        var root = await context.Document.GetSyntaxRootAsync(context.CancellationToken).ConfigureAwait(false);
+        var model = await context.Document.GetSemanticModelAsync(context.CancellationToken).ConfigureAwait(false);
+        if (root is null || model is null)
+            return;
+
+        foreach (var diagnostic in context.Diagnostics)
+        {
+            var found = root.FindNode(diagnostic.Location.SourceSpan, getInnermostNodeForTie: true);
+            if (
+                Whole(found) is not { } expression
+                || model.GetTypeInfo(found).Type?.Name == "IAsyncEnumerable"
+                || expression.Ancestors().TakeWhile(it => !IsFunction(it)).Any(it => it is LockStatementSyntax)
+            )
+                continue;
+
+            var function = expression.Ancestors().FirstOrDefault(IsFunction);
+            if (function is not null && Asynchronous(function, model) is null)
+                continue;
+
+            context.RegisterCodeFix(
+                CodeAction.Create(
+                    "Await the call",
+                    _ => Task.FromResult(context.Document.WithSyntaxRoot(Fixed(root, expression, function, model))),
+                    nameof(AwaitCodeFixProvider)
+                ),
+                diagnostic
+            );
+        }
+    }
+
+    /// <summary>The call with its <c>ConfigureAwait</c>, with <c>_ =</c> before it. After <c>?.</c> there may be nothing to await.</summary>
+    private static ExpressionSyntax? Whole(SyntaxNode found)
+    {
+        var call = found as ExpressionSyntax;
+        if (call?.Parent is MemberAccessExpressionSyntax { Parent: InvocationExpressionSyntax configured })
+            call = configured;
+
+        if (call?.Parent is AssignmentExpressionSyntax assignment)
+            call = assignment;
+
+        return call?.Parent is ExpressionStatementSyntax or ArrowExpressionClauseSyntax or LambdaExpressionSyntax
+            ? call
+            : null;
+    }
+
+    private static SyntaxNode Fixed(
+        SyntaxNode root,
+        ExpressionSyntax expression,
+        SyntaxNode? function,
+        SemanticModel model
+    )
+    {
+        var awaited = expression is AssignmentExpressionSyntax assignment ? assignment.Right : expression;
+        var with = SyntaxFactory
+            .AwaitExpression(awaited.WithoutTrivia())
+            .WithTriviaFrom(expression)
+            .WithAdditionalAnnotations(Formatter.Annotation);
+        if (function is null)
+            return root.ReplaceNode(expression, with);
+
+        var asynchronous = Asynchronous(function, model)!;
+        return root.ReplaceNode(function, asynchronous(function.ReplaceNode(expression, with)));
+    }
+
+    private static bool IsFunction(SyntaxNode node) =>
+        node
+            is AnonymousFunctionExpressionSyntax
+                or LocalFunctionStatementSyntax
+                or BaseMethodDeclarationSyntax
+                or AccessorDeclarationSyntax;
+
+    /// <summary>How the function becomes one that can await; null where somebody else has a say in what it returns.</summary>
+    private static Func<SyntaxNode, SyntaxNode>? Asynchronous(SyntaxNode function, SemanticModel model)
+    {
+        var async = SyntaxFactory.Token(SyntaxKind.AsyncKeyword).WithTrailingTrivia(SyntaxFactory.Space);
+        switch (function)
+        {
+            case AnonymousFunctionExpressionSyntax { AsyncKeyword.RawKind: not 0 }:
+            case MethodDeclarationSyntax method when method.Modifiers.Any(SyntaxKind.AsyncKeyword):
+            case LocalFunctionStatementSyntax local when local.Modifiers.Any(SyntaxKind.AsyncKeyword):
+                return same => same;
+
+            // A handler of an endpoint may be of any type; where the type says `void`, nobody would await it.
+            case ParenthesizedLambdaExpressionSyntax { Block: not null, ReturnType: null } lambda
+                when model.GetTypeInfo(lambda).ConvertedType?.Name is "Delegate" or "MulticastDelegate"
+                    && model.GetSymbolInfo(lambda).Symbol is IMethodSymbol { ReturnsVoid: true }:
+                return node =>
+                    ((ParenthesizedLambdaExpressionSyntax)node)
+                        .WithoutLeadingTrivia()
+                        .AddModifiers(async)
+                        .WithLeadingTrivia(node.GetLeadingTrivia());
+
+            case MethodDeclarationSyntax method
+                when model.GetDeclaredSymbol(method)
+                    is {
+                        ReturnsVoid: true,
+                        IsOverride: false,
+                        IsVirtual: false,
+                        ExplicitInterfaceImplementations.IsEmpty: true
+                    }
+                    && !method.Modifiers.Any(SyntaxKind.PartialKeyword):
+                return node =>
+                {
+                    var changed = (MethodDeclarationSyntax)node;
+                    return changed.WithReturnType(TaskType(changed.ReturnType)).AddModifiers(async);
+                };
+
+            case LocalFunctionStatementSyntax local
+                when model.GetDeclaredSymbol(local) is IMethodSymbol { ReturnsVoid: true }:
+                return node =>
+                {
+                    var changed = (LocalFunctionStatementSyntax)node;
+                    var leading = changed.GetLeadingTrivia();
+                    return changed
+                        .WithoutLeadingTrivia()
+                        .WithReturnType(TaskType(changed.WithoutLeadingTrivia().ReturnType))
+                        .AddModifiers(async)
+                        .WithLeadingTrivia(leading);
+                };
+
+            default:
+                return null;
+        }
+    }
+
+    private static TypeSyntax TaskType(TypeSyntax instead) =>
+        SyntaxFactory
+            .ParseTypeName("global::System.Threading.Tasks.Task")
+            .WithTriviaFrom(instead)
+            .WithAdditionalAnnotations(Simplifier.Annotation);
+}

@@ -1,0 +1,140 @@
+/// What an F# application hears of: the notices of the engine as a union, with the data.
+namespace Session.AspNetCore
+
+open System
+open System.Runtime.ExceptionServices
+open System.Threading.Tasks
+open Microsoft.Extensions.DependencyInjection
+open Session.Domain
+open Session.Engine
+
+/// What is known of a session when something has happened to it.
+[<RequireQualifiedAccess>]
+type SessionFacts<'T> =
+    {
+        /// The session; empty for Refused, unless it was a guess.
+        Id: string
+        /// Whose session it is.
+        Subject: string option
+        /// The data as it is, or was at the end. None when there is none, or it cannot be read.
+        Data: 'T option
+        /// When (UTC).
+        At: DateTimeOffset
+    }
+
+/// What happened to a session, told once it is stored. What a handler throws is logged, and changes nothing.
+[<RequireQualifiedAccess>]
+type SessionEvent<'T> =
+    /// A session was created. At most once.
+    | Created of SessionFacts<'T>
+    /// A session has a new token. At most once.
+    | Regenerated of SessionFacts<'T> * reason: Session.RegenerationReason
+    /// A subject signed in, with a session before or without (ASVS 16.3.1). After Regenerated or Created. At most once.
+    | SignedIn of SessionFacts<'T>
+    /// A session was ended on purpose. At most once.
+    | Destroyed of SessionFacts<'T> * reason: Session.DestroyReason
+    /// A session was ended by time. At least once, on one node; without a crash exactly once.
+    | Expired of SessionFacts<'T> * kind: Session.ExpiryKind
+    /// A superseded token was presented after its grace: the sign of theft. Once for each token.
+    | Replayed of SessionFacts<'T>
+    /// A token from before an elevation was presented, and refused: a request in flight, or a planted token. Each time.
+    | Outdated of SessionFacts<'T>
+    /// A request that looked at its session brought what opens nothing (ASVS 16.3.3). Each time: keep it quick.
+    | Refused of SessionFacts<'T> * reason: Session.RefusalReason
+    /// A record, or the data in it, could not be read. Each time.
+    | Unreadable of SessionFacts<'T> * reason: string
+
+    /// What is known of the session, whatever happened.
+    member event.Facts =
+        match event with
+        | SessionEvent.Created facts
+        | SessionEvent.Regenerated(facts, _)
+        | SessionEvent.SignedIn facts
+        | SessionEvent.Destroyed(facts, _)
+        | SessionEvent.Expired(facts, _)
+        | SessionEvent.Replayed facts
+        | SessionEvent.Outdated facts
+        | SessionEvent.Refused(facts, _)
+        | SessionEvent.Unreadable(facts, _) -> facts
+
+    override event.ToString() =
+        let what =
+            match event with
+            | SessionEvent.Created _ -> "Created"
+            | SessionEvent.Regenerated(_, reason) -> String.Concat("Regenerated (", reason, ")")
+            | SessionEvent.SignedIn _ -> "SignedIn"
+            | SessionEvent.Destroyed(_, reason) -> String.Concat("Destroyed (", reason, ")")
+            | SessionEvent.Expired(_, kind) -> String.Concat("Expired (", kind, ")")
+            | SessionEvent.Replayed _ -> "Replayed"
+            | SessionEvent.Outdated _ -> "Outdated"
+            | SessionEvent.Refused(_, reason) -> String.Concat("Refused (", reason, ")")
+            | SessionEvent.Unreadable(_, reason) -> String.Concat("Unreadable (", reason, ")")
+
+        if event.Facts.Id = "" then what else String.Concat(what, " ", event.Facts.Id)
+
+[<RequireQualifiedAccess>]
+module internal SessionEvents =
+    let private eventsOf (notice: Notice) (facts: SessionFacts<'T>) : SessionEvent<'T> list =
+        match notice.Kind, notice.Subject with
+        | CreatedNotice, None -> [ SessionEvent.Created facts ]
+        | CreatedNotice, Some _ -> [ SessionEvent.Created facts; SessionEvent.SignedIn facts ]
+        | RenewedNotice, _ -> [ SessionEvent.Regenerated(facts, Session.RegenerationReason.Renewal) ]
+        | ElevatedNotice, _ -> [ SessionEvent.Regenerated(facts, Session.RegenerationReason.Elevation) ]
+        | SignedInNotice, _ ->
+            [ SessionEvent.Regenerated(facts, Session.RegenerationReason.SignIn)
+              SessionEvent.SignedIn facts ]
+        | DestroyedNotice reason, _ -> [ SessionEvent.Destroyed(facts, reason) ]
+        | ExpiredNotice kind, _ -> [ SessionEvent.Expired(facts, kind) ]
+        | ReplayedNotice, _ -> [ SessionEvent.Replayed facts ]
+        | OutdatedNotice, _ -> [ SessionEvent.Outdated facts ]
+        | RefusedNotice reason, _ -> [ SessionEvent.Refused(facts, reason) ]
+        | UnreadableNotice reason, _ -> [ SessionEvent.Unreadable(facts, reason) ]
+
+    /// The later event is told although the handler of the earlier one fails.
+    let rec private tellEach (handle: SessionEvent<'T> -> IServiceProvider -> Task) services events : Task =
+        task {
+            match events with
+            | [] -> ()
+            | [ event ] -> do! handle event services
+            | event :: rest ->
+                let mutable failure: exn | null = null
+
+                try
+                    do! handle event services
+                with error ->
+                    failure <- error
+
+                do! tellEach handle services rest
+
+                match failure with
+                | null -> ()
+                | failure -> ExceptionDispatchInfo.Throw failure
+        }
+
+    /// The settings, with this handler beside what they tell already.
+    let tell (handle: SessionEvent<'T> -> IServiceProvider -> Task) (settings: SessionSettings) : SessionSettings =
+        let onNotice (notice: Notice) : NoticeHandler option =
+            let before = settings.OnNotice notice
+
+            Some(fun services ->
+                task {
+                    match before with
+                    | Some before -> do! before services
+                    | None -> ()
+
+                    let data =
+                        match services.GetRequiredService<SessionService<'T>>().Deserialize notice.Data with
+                        | Ok data -> data
+                        // The event still matters: why its data cannot be read is logged there.
+                        | Error _ -> None
+
+                    let facts: SessionFacts<'T> =
+                        { Id = notice.Id
+                          Subject = notice.Subject
+                          Data = data
+                          At = notice.At }
+
+                    do! tellEach handle services (eventsOf notice facts)
+                })
+
+        { settings with OnNotice = onNotice }

@@ -1,0 +1,52 @@
+/// How the session of one request is watched, once somebody asks for its end.
+namespace Session.AspNetCore
+
+open System.Threading
+open Session.Engine
+
+[<Sealed>]
+type internal Watching<'T>(visit: Visit<'T>) =
+    let gate = Lock()
+    let mutable lease: SessionLease | null = null
+
+    let hold (opened: Opened) =
+        let made = visit.Service.OpenSessions.Watch opened
+        lease <- made
+        visit.Context.Response.RegisterForDispose made
+        made.Token
+
+    /// Cancelled once the session of this request has ended or was elevated, on any node; watched from the first call to the end
+    /// of the request. Without a session: never; where one was found to be over, or not this request's: at once.
+    member _.Ended: CancellationToken =
+        match visit.Presence with
+        | Open(opened, _)
+        | Locked opened ->
+            lock gate (fun () ->
+                match lease with
+                | null -> hold opened
+                | held when held.IsFor opened -> held.Token
+                // This request itself has signed in, or begun another session.
+                | held ->
+                    held.Dispose()
+                    hold opened)
+        | Gone _
+        | Shut _
+        | CannotRead _ -> CancellationToken true
+        | NotRead
+        | Nothing
+        | Stranger
+        | Garbage -> CancellationToken.None
+
+    /// Why `Ended` was cancelled; None: it was not, or nobody has asked for it.
+    member _.Cause: EndCause option =
+        match visit.Presence, lease with
+        | Gone past, _ -> Some(EndCause.Over past.Ending)
+        | _, null -> None
+        | _, held -> ValueOption.toOption held.Cause
+
+    /// The connection of a hub is over, whose request may never say so.
+    member _.Stop() =
+        lock gate (fun () ->
+            match lease with
+            | null -> ()
+            | held -> held.Dispose())

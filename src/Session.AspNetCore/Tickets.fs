@@ -1,0 +1,93 @@
+/// The engine as the tickets of the framework's cookie schemes use it: their token travels in the scheme's own cookie.
+namespace Session.AspNetCore
+
+open System
+open System.Threading
+open System.Threading.Tasks
+open Microsoft.AspNetCore.Http
+open Session.Domain
+open Session.Engine
+
+/// What became of a sign-in. Both: it is stored, its token is to be handed over, and something that belongs to it failed.
+[<NoComparison; NoEquality>]
+type internal TicketReply = { Opened: Opened voption; Error: SessionError voption }
+
+[<RequireQualifiedAccess>]
+module internal Tickets =
+    let private told (service: SessionService<'T>) (operation: Errand -> Task<'answer>) : Task<'answer> =
+        task {
+            let errand = service.Engine.NewErrand()
+            let! answer = operation errand
+            do! service.Engine.TellAll errand
+            return answer
+        }
+
+    let private toReply reply =
+        match reply with
+        | Reply.Done opened -> { Opened = ValueSome opened; Error = ValueNone }
+        | Reply.Failed error -> { Opened = ValueNone; Error = ValueSome error }
+        | Reply.Partly(opened, error) -> { Opened = ValueSome opened; Error = ValueSome error }
+
+    let private signingIn service operation : Task<TicketReply> =
+        told service (fun errand ->
+            task {
+                let! reply = operation errand
+                return toReply reply
+            })
+
+    /// A new session; null: of nobody.
+    let create
+        (service: SessionService<'T>)
+        (context: HttpContext | null)
+        (subject: string | null)
+        (data: byte[])
+        (cancel: CancellationToken)
+        =
+        let nextId () =
+            match service.Settings.GenerateId, context with
+            | None, _
+            | _, null -> Token.newId ()
+            | Some generate, context -> generate context
+
+        signingIn service (fun errand ->
+            service.Engine.Requests.Create(nextId, Option.ofObj subject, data, errand, cancel))
+
+    /// An elevation of the session that the request was let in by: a new token, the old one is dead at once.
+    let signIn
+        (service: SessionService<'T>)
+        (from: Opened)
+        (subject: string)
+        (data: byte[])
+        (cancel: CancellationToken)
+        =
+        signingIn service (fun errand -> service.Engine.Requests.SignIn(from, subject, data, errand, cancel))
+
+    /// New data from the data as it is stored. None: the function has nothing to change, and gave null.
+    let update
+        (service: SessionService<'T>)
+        (from: Opened)
+        (change: Func<byte[], byte[] | null>)
+        (cancel: CancellationToken)
+        : Task<Result<Opened option, SessionError>> =
+        let isDeclined = ref false
+
+        let compute bytes =
+            match change.Invoke bytes with
+            | null ->
+                isDeclined.Value <- true
+                Error SessionError.Conflict
+            | data ->
+                isDeclined.Value <- false
+                Ok(struct (data, ()))
+
+        told service (fun errand ->
+            task {
+                match! service.Engine.Requests.Update(from, compute, errand, cancel) with
+                | Reply.Done(struct (opened, ())) -> return Ok(Some opened)
+                | Reply.Failed SessionError.Conflict when isDeclined.Value -> return Ok None
+                | Reply.Failed error
+                | Reply.Partly(_, error) -> return Error error
+            })
+
+    let noteNotExtended (service: SessionService<'T>) (scheme: string) (error: exn | null) =
+        EdgeLog.ticketNotExtended service.Log error scheme

@@ -1,0 +1,68 @@
+using System.Security.Claims;
+using Microsoft.AspNetCore.Authentication;
+using Microsoft.AspNetCore.Authentication.Cookies;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Http.Features;
+using Microsoft.AspNetCore.Http.Features.Authentication;
+
+namespace Session.CSharp;
+
+/// <summary>Sets the cookie of a scheme with the token that works: the framework's handler would put the one before a sign-in into it.</summary>
+internal sealed class TicketCookies(ICookieManager inner, TicketStore store, CookieAuthenticationOptions options)
+    : ICookieManager
+{
+    public string? GetRequestCookie(HttpContext context, string key) => inner.GetRequestCookie(context, key);
+
+    public void DeleteCookie(HttpContext context, string key, CookieOptions options) =>
+        inner.DeleteCookie(context, key, options);
+
+    public void AppendResponseCookie(HttpContext context, string key, string? value, CookieOptions cookie)
+    {
+        if (key != options.Cookie.Name || value is null || store.VisitOf(context) is not { } visit)
+        {
+            inner.AppendResponseCookie(context, key, value, cookie);
+            return;
+        }
+
+        if (visit.WithholdsCookie)
+        {
+            visit.WithholdsCookie = false;
+            return;
+        }
+
+        var sent = visit.Successor is { } token ? Readdressed(context, value, visit.Key, token) : value;
+        inner.AppendResponseCookie(context, key, sent, cookie);
+        if (visit.Failure is not { } failure)
+            return;
+
+        visit.Failure = null;
+        visit.SetCookieAgain = () =>
+        {
+            var begin = key + "=";
+            if (!context.Response.Headers.SetCookie.Any(it => it!.StartsWith(begin, StringComparison.Ordinal)))
+                inner.AppendResponseCookie(context, key, sent, cookie);
+        };
+        throw Translate.ToException(failure);
+    }
+
+    /// <summary>The same protected cookie, with the new token in place of the old one.</summary>
+    private string Readdressed(HttpContext context, string value, string dead, string token)
+    {
+        var binding = context.Features.Get<ITlsTokenBindingFeature>()?.GetProvidedTokenBindingId();
+        var purpose = binding is null ? null : Convert.ToBase64String(binding);
+        var carried = options.TicketDataFormat.Unprotect(value, purpose);
+        var claim =
+            carried?.Principal.FindFirst(it => it.Value == dead)
+            ?? throw new InvalidOperationException(
+                "The cookie of a cookie scheme does not carry the key of its ticket as a claim: this version of the framework is not known."
+            );
+
+        var identity = claim.Subject!;
+        identity.RemoveClaim(claim);
+        identity.AddClaim(new Claim(claim.Type, token, claim.ValueType, claim.Issuer));
+        return options.TicketDataFormat.Protect(
+            new AuthenticationTicket(carried.Principal, carried.Properties, carried.AuthenticationScheme),
+            purpose
+        );
+    }
+}

@@ -1,0 +1,193 @@
+/// A store, each call of which is measured and traced while somebody listens. Else it is handed on as it is.
+namespace Session.Engine
+
+open System
+open System.Collections.Generic
+open System.Diagnostics
+open System.Runtime.ExceptionServices
+open System.Text
+open System.Threading.Tasks
+
+[<RequireQualifiedAccess>]
+module internal StoreName =
+    /// RedisStore: redis; DistributedCacheStore: distributed_cache.
+    let ofType (store: Type) =
+        let name = store.Name
+        let name = if name.EndsWith "Store" && name.Length > 5 then name.Substring(0, name.Length - 5) else name
+        let text = StringBuilder()
+
+        for i in 0 .. name.Length - 1 do
+            if Char.IsAsciiLetterUpper name[i] && i > 0 then
+                text.Append '_' |> ignore
+
+            text.Append(Char.ToLowerInvariant name[i]) |> ignore
+
+        text.ToString()
+
+    /// Of the store that keeps the records, and not of what is around it.
+    let rec of' (store: ISessionStore) =
+        match store with
+        | :? ForwardingStore as forwarding -> of' forwarding.Inner
+        | store -> ofType (store.GetType())
+
+[<RequireQualifiedAccess>]
+module internal StoreCalls =
+    let private of' name = Tags.of' "session.store.operation" name
+
+    let insert, load, replace, touch = of' "insert", of' "load", of' "replace", of' "touch"
+    let remove, removeVersion = of' "remove", of' "remove_version"
+    let bySubject, enumerate, count = of' "by_subject", of' "enumerate", of' "count"
+    let claimOverdue, reschedule, loadMany = of' "claim_overdue", of' "reschedule", of' "load_many"
+
+[<Sealed>]
+type internal MeteredStore(inner: ISessionStore, telemetry: Telemetry) =
+    inherit ForwardingStore(inner)
+
+    let measures = telemetry.Measures
+    let store = Tags.of' "session.store.name" (StoreName.of' inner)
+    let isWatched () = measures.TimesStore || Telemetry.IsTraced
+
+    let took operation began (failure: exn | null) =
+        if measures.TimesStore then
+            measures.StoreTook(operation, store, began, failure)
+
+    let watched (operation: KeyValuePair<string, obj | null>) (id: string) (call: unit -> ValueTask<'answer>) =
+        task {
+            use span = telemetry.Begin(String.Concat("session store ", string operation.Value))
+
+            match span with
+            | null -> ()
+            | span ->
+                span.SetTag(operation.Key, operation.Value).SetTag(store.Key, store.Value) |> ignore
+                telemetry.Name(span, id)
+
+            let began = Stopwatch.GetTimestamp()
+
+            try
+                let! answer = call ()
+                took operation began null
+                return answer
+            with failure ->
+                took operation began failure
+                Spans.failOf span failure
+                ExceptionDispatchInfo.Throw failure
+                return Unchecked.defaultof<'answer>
+        }
+
+    let watch operation id (call: unit -> ValueTask<'answer>) : ValueTask<'answer> =
+        if Telemetry.IsTraced then
+            ValueTask<'answer>(task = watched operation id call)
+        else
+            // A store in this process answers at once: no state machine then.
+            let began = Stopwatch.GetTimestamp()
+
+            let answer =
+                try
+                    call ()
+                with failure ->
+                    ValueTask.FromException<'answer> failure
+
+            if answer.IsCompletedSuccessfully then
+                took operation began null
+                answer
+            else
+                ValueTask<'answer>(
+                    task =
+                        task {
+                            try
+                                let! answer = answer
+                                took operation began null
+                                return answer
+                            with failure ->
+                                took operation began failure
+                                ExceptionDispatchInfo.Throw failure
+                                return Unchecked.defaultof<'answer>
+                        }
+                )
+
+    let done' (call: unit -> ValueTask) () : ValueTask<bool> =
+        let call = call ()
+
+        if call.IsCompletedSuccessfully then
+            ValueTask<bool> true
+        else
+            ValueTask<bool>(
+                task =
+                    task {
+                        do! call
+                        return true
+                    }
+            )
+
+    let watchDone operation id (call: unit -> ValueTask) : ValueTask =
+        let answer = watch operation id (done' call)
+        if answer.IsCompletedSuccessfully then ValueTask() else ValueTask(task = answer.AsTask())
+
+    override _.Insert(record, cancel) =
+        if isWatched () then
+            watch StoreCalls.insert record.Id (fun () -> inner.Insert(record, cancel))
+        else
+            inner.Insert(record, cancel)
+
+    override _.Load(id, cancel) =
+        if isWatched () then watch StoreCalls.load id (fun () -> inner.Load(id, cancel)) else inner.Load(id, cancel)
+
+    override _.Replace(record, expected, cancel) =
+        if isWatched () then
+            watch StoreCalls.replace record.Id (fun () -> inner.Replace(record, expected, cancel))
+        else
+            inner.Replace(record, expected, cancel)
+
+    override _.Touch(id, at, cancel) =
+        if isWatched () then
+            watchDone StoreCalls.touch id (fun () -> inner.Touch(id, at, cancel))
+        else
+            inner.Touch(id, at, cancel)
+
+    override _.Remove(id, cancel) =
+        if isWatched () then
+            watchDone StoreCalls.remove id (fun () -> inner.Remove(id, cancel))
+        else
+            inner.Remove(id, cancel)
+
+    override it.RemoveVersion(id, version, operation, cancel) =
+        if isWatched () then
+            watchDone StoreCalls.removeVersion id (fun () -> it.HandOn(id, version, operation, cancel))
+        else
+            it.HandOn(id, version, operation, cancel)
+
+    override _.LoadMany(ids, cancel) =
+        if isWatched () then
+            watch StoreCalls.loadMany "" (fun () -> SessionStore.loadMany inner ids cancel)
+        else
+            SessionStore.loadMany inner ids cancel
+
+    override _.BySubject(subject, after, limit, cancel) =
+        if isWatched () then
+            watch StoreCalls.bySubject "" (fun () -> inner.BySubject(subject, after, limit, cancel))
+        else
+            inner.BySubject(subject, after, limit, cancel)
+
+    override _.Enumerate(after, limit, cancel) =
+        if isWatched () then
+            watch StoreCalls.enumerate "" (fun () -> inner.Enumerate(after, limit, cancel))
+        else
+            inner.Enumerate(after, limit, cancel)
+
+    override _.Count cancel =
+        if isWatched () then watch StoreCalls.count "" (fun () -> inner.Count cancel) else inner.Count cancel
+
+    override _.ClaimOverdue(now, lease, limit, cancel) =
+        if isWatched () then
+            watch StoreCalls.claimOverdue "" (fun () -> inner.ClaimOverdue(now, lease, limit, cancel))
+        else
+            inner.ClaimOverdue(now, lease, limit, cancel)
+
+    override _.Reschedule(id, version, dueAt, cancel) =
+        if isWatched () then
+            watchDone StoreCalls.reschedule id (fun () -> inner.Reschedule(id, version, dueAt, cancel))
+        else
+            inner.Reschedule(id, version, dueAt, cancel)
+
+    member private it.HandOn(id, version, operation, cancel) : ValueTask =
+        base.RemoveVersion(id, version, operation, cancel)

@@ -1,0 +1,56 @@
+using Microsoft.Net.Http.Headers;
+
+namespace Session.Testing;
+
+/// <summary>Keeps the cookies of one client, as a browser on HTTPS would, whatever the test's address is: those that are Secure as well.</summary>
+internal sealed class CookieJar : DelegatingHandler
+{
+    private readonly Lock _gate = new();
+
+    // Null: it was cleared, and is not sent even where an earlier request of a chain of redirects had it.
+    private readonly Dictionary<string, string?> _cookies = new(StringComparer.Ordinal);
+
+    public CookieJar(string name, string value) => _cookies[name] = value;
+
+    protected override async Task<HttpResponseMessage> SendAsync(
+        HttpRequestMessage request,
+        CancellationToken cancellationToken
+    )
+    {
+        Fill(request);
+        var response = await base.SendAsync(request, cancellationToken).ConfigureAwait(false);
+        if (response.Headers.TryGetValues(HeaderNames.SetCookie, out var lines))
+            Keep(lines);
+
+        return response;
+    }
+
+    private void Fill(HttpRequestMessage request)
+    {
+        var given = request.Headers.TryGetValues(HeaderNames.Cookie, out var lines) ? string.Join("; ", lines) : "";
+        lock (_gate)
+        {
+            var pairs = given
+                .Split(';', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries)
+                .Where(pair => !_cookies.ContainsKey(pair.Split('=')[0]))
+                .Concat(_cookies.Where(it => it.Value is not null).Select(it => $"{it.Key}={it.Value}"))
+                .ToArray();
+            request.Headers.Remove(HeaderNames.Cookie);
+            if (pairs.Length > 0)
+                request.Headers.TryAddWithoutValidation(HeaderNames.Cookie, string.Join("; ", pairs));
+        }
+    }
+
+    private void Keep(IEnumerable<string> lines)
+    {
+        lock (_gate)
+            foreach (var line in lines)
+            {
+                if (!SetCookieHeaderValue.TryParse(line, out var cookie))
+                    continue;
+
+                var isOver = cookie.MaxAge <= TimeSpan.Zero || cookie.Expires < DateTimeOffset.UnixEpoch.AddDays(1);
+                _cookies[cookie.Name.ToString()] = isOver ? null : cookie.Value.ToString();
+            }
+    }
+}

@@ -1,0 +1,104 @@
+using Microsoft.CodeAnalysis;
+using Session.Analyzers;
+using Xunit;
+
+namespace Analyzers;
+
+/// <summary>SESSION002: calls whose result nobody awaits, and the fix.</summary>
+public class NotAwaitedTests
+{
+    private static string Page(string member) =>
+        $$"""
+            public class Page : PageModel
+            {
+                private readonly Session<Cart> session = null!;
+                private readonly SessionManager<Cart> manager = null!;
+                private readonly IEndpointRouteBuilder app = null!;
+                private readonly PendingEnds pending = null!;
+                private readonly List<Task> tasks = [];
+                {{member}}
+                private static void Main() { }
+            }
+            """;
+
+    private static Task LookAsync(string member) =>
+        Compiled.FindsAsync<NotAwaitedAnalyzer>(Page(member), "SESSION002", DiagnosticSeverity.Warning);
+
+    [Theory]
+    [InlineData("public void OnPost() { [|session.DestroyAsync()|]; }")]
+    [InlineData("public void OnPost() => [|session.SaveAsync(Cart.Empty)|];")]
+    [InlineData("public async Task OnPost() { [|session.SignInAsync(\"ada\", Cart.Empty)|]; await Task.Yield(); }")]
+    [InlineData("public void OnPost() { _ = [|session.UpdateAsync(cart => cart!)|]; }")]
+    [InlineData("public void OnPost() { [|session.SaveAsync(Cart.Empty)|].ConfigureAwait(false); }")]
+    [InlineData("public void OnPost() { session?[|.RegenerateAsync()|]; }")]
+    [InlineData("public void OnPost() { [|manager.DestroyAllAsync(\"ada\")|]; }")]
+    [InlineData("public void OnPost() { [|manager.ListAsync(\"ada\")|]; }")]
+    [InlineData("public void OnPost() { [|pending.CompleteAsync()|]; }")]
+    [InlineData("public void Map() { app.MapPost(\"/logout\", (Session<Cart> s) => { [|s.DestroyAsync()|]; }); }")]
+    [InlineData(
+        "public void Map() { app.MapPost(\"/logout\", (Session<Cart> s) => { [|s.DestroyAsync()|]; return \"bye\"; }); }"
+    )]
+    [InlineData("public void Each() { new List<Session<Cart>>().ForEach(s => [|s.ReloadAsync()|]); }")]
+    [InlineData("public void OnPost() { void End() { [|session.DestroyAsync()|]; } End(); }")]
+    [InlineData("public void OnPost() { if (session.Data is null) [|session.CreateAsync(Cart.Empty)|]; }")]
+    public Task It_is_found(string member) => LookAsync(member);
+
+    [Theory]
+    [InlineData("public async Task OnPost() { await session.DestroyAsync(); }")]
+    [InlineData("public async Task OnPost() { await session.SaveAsync(Cart.Empty).ConfigureAwait(false); }")]
+    [InlineData("public Task OnPost() => session.DestroyAsync();")]
+    [InlineData("public Task OnPost() { return session.DestroyAsync(); }")]
+    [InlineData("public void Map() { app.MapPost(\"/logout\", (Session<Cart> s) => s.DestroyAsync()); }")]
+    [InlineData(
+        "public void Map() { app.MapPost(\"/logout\", async (Session<Cart> s) => { await s.DestroyAsync(); }); }"
+    )]
+    [InlineData(
+        "public async Task OnPost() { var saving = session.SaveAsync(Cart.Empty); await Task.Delay(1); await saving; }"
+    )]
+    [InlineData("public async Task OnPost() { await Task.WhenAll(session.DestroyAsync(), Task.Delay(1)); }")]
+    [InlineData("public void OnPost() { tasks.Add(manager.DestroyAllAsync(\"ada\")); }")]
+    [InlineData("public void OnPost() { _ = manager.DestroyAllAsync(\"ada\"); }")]
+    [InlineData("public void OnPost() { session.DestroyAsync().GetAwaiter().GetResult(); }")]
+    [InlineData("public void OnPost() { Task.Delay(1); }")]
+    [InlineData(
+        "public async Task OnPost() { await foreach (var it in manager.ListAsync(\"ada\")) Console.WriteLine(it); }"
+    )]
+    [InlineData("public async Task<Cart> OnPost() => await session.UpdateAsync(cart => cart!);")]
+    public Task It_is_left_alone(string member) => LookAsync(member);
+
+    [Theory]
+    [InlineData(
+        "public async Task OnPost() { [|session.DestroyAsync()|]; await Task.Yield(); }",
+        "public async Task OnPost() { await session.DestroyAsync(); await Task.Yield(); }"
+    )]
+    [InlineData(
+        "public async Task OnPost() { _ = [|session.DestroyAsync()|]; await Task.Yield(); }",
+        "public async Task OnPost() { await session.DestroyAsync(); await Task.Yield(); }"
+    )]
+    [InlineData(
+        "public async Task OnPost() { [|session.SaveAsync(Cart.Empty)|].ConfigureAwait(false); await Task.Yield(); }",
+        "public async Task OnPost() { await session.SaveAsync(Cart.Empty).ConfigureAwait(false); await Task.Yield(); }"
+    )]
+    [InlineData(
+        "public void OnPost() { [|session.DestroyAsync()|]; }",
+        "public async Task OnPost() { await session.DestroyAsync(); }"
+    )]
+    [InlineData(
+        "public void OnPost() => [|session.DestroyAsync()|];",
+        "public async Task OnPost() => await session.DestroyAsync();"
+    )]
+    [InlineData(
+        "public void Map() { app.MapPost(\"/logout\", (Session<Cart> s) => { [|s.DestroyAsync()|]; }); }",
+        "public void Map() { app.MapPost(\"/logout\", async (Session<Cart> s) => { await s.DestroyAsync(); }); }"
+    )]
+    public async Task Await_is_put_before_it(string member, string after) =>
+        Assert.Equal(Page(after), await Compiled.FixedAsync<NotAwaitedAnalyzer, AwaitCodeFixProvider>(Page(member)));
+
+    [Theory]
+    [InlineData("public void OnPost() { session?[|.DestroyAsync()|]; }")]
+    [InlineData("public void OnPost() { [|manager.ListAsync(\"ada\")|]; }")]
+    [InlineData("public int OnPost() { [|session.DestroyAsync()|]; return 1; }")]
+    [InlineData("public void Each() { new List<Session<Cart>>().ForEach(s => [|s.ReloadAsync()|]); }")]
+    public async Task Where_somebody_else_has_a_say_no_fix_is_offered(string member) =>
+        Assert.Null(await Compiled.FixedAsync<NotAwaitedAnalyzer, AwaitCodeFixProvider>(Page(member)));
+}

@@ -1,0 +1,139 @@
+/// Events as a union, and a serializer of the application's own.
+module FSharpFace.Told
+
+open System
+open System.Collections.Concurrent
+open System.Text
+open System.Threading.Tasks
+open Expecto
+open Microsoft.Extensions.DependencyInjection
+open Microsoft.Extensions.Options
+open FSharpFace.Programs
+open FSharpFace.Site
+open Session.AspNetCore
+open Session.Engine
+
+let private tea = { Items = [ "tea" ] }
+
+/// Items on a line each.
+type private Lines() =
+    interface ISessionSerializer<Cart> with
+        member _.Serialize cart = Encoding.UTF8.GetBytes(String.Join('\n', cart.Items))
+        member _.Deserialize bytes = { Items = List.ofArray (Encoding.UTF8.GetString(bytes.Span).Split '\n') }
+
+let private nameOf event =
+    match event with
+    | SessionEvent.Created facts -> $"created {facts.Data.IsSome}"
+    | SessionEvent.Regenerated(_, Session.RegenerationReason.Renewal) -> "renewed"
+    | SessionEvent.Regenerated(_, Session.RegenerationReason.Elevation) -> "elevated"
+    | SessionEvent.Regenerated(_, Session.RegenerationReason.SignIn) -> "given to a subject"
+    | SessionEvent.SignedIn { Subject = subject } -> $"signed in {subject.Value}"
+    | SessionEvent.Destroyed(_, Session.DestroyReason.SignedOut) -> "signed out"
+    | SessionEvent.Destroyed(_, reason) -> $"ended: {reason}"
+    | SessionEvent.Expired(_, kind) -> $"expired: {kind}"
+    | SessionEvent.Replayed _ -> "replayed"
+    | SessionEvent.Outdated _ -> "outdated"
+    | SessionEvent.Refused(_, reason) -> $"refused: {reason}"
+    | SessionEvent.Unreadable(_, reason) -> $"unreadable: {reason}"
+
+let private benchTold onEvent =
+    Bench<Cart>(MemoryStore(), (fun settings services -> services.AddSession<Cart>(settings, onEvent = onEvent)))
+
+let all =
+    testList
+        "events"
+        [ testTask "each is told with its session, in its order" {
+              let heard = ConcurrentQueue<string>()
+
+              let bench =
+                  benchTold (fun event services ->
+                      task {
+                          services.GetRequiredService<IServiceScopeFactory>() |> ignore
+                          heard.Enqueue(nameOf event)
+                      })
+
+              do!
+                  bench.Run(fun services browser ->
+                      task {
+                          let! _ = bench.Do(browser, Session.create tea)
+                          let planted = browser.Cookie
+                          let! _ = bench.Do(browser, Session.signIn "ada" tea)
+                          let! _ = bench.Do(browser, Session.regenerate<Cart>)
+                          let own = browser.Cookie
+                          browser.Cookie <- planted
+                          let! _ = bench.Do(browser, Session.tryGet<Cart>)
+                          browser.Cookie <- "sid=nothing"
+                          let! _ = bench.Do(browser, Session.tryGet<Cart>)
+                          browser.Cookie <- own
+                          let! _ = bench.Do(browser, Session.destroy<Cart>)
+                          browser.Cookie <- ""
+                          let! _ = bench.Do(browser, Session.signIn "bob" tea)
+                          let! _ = SessionServices.destroyAll<Cart> "bob" services
+                          ()
+                      })
+
+              Expect.equal
+                  (List.ofSeq heard)
+                  [ "created True"
+                    "given to a subject"
+                    "signed in ada"
+                    "elevated"
+                    "outdated"
+                    "refused: Malformed"
+                    "signed out"
+                    "created True"
+                    "signed in bob"
+                    "ended: Revoked" ]
+                  "what happened"
+          }
+
+          testTask "a handler that fails changes nothing, and the next event is told" {
+              let heard = ConcurrentQueue<string>()
+
+              let bench =
+                  benchTold (fun event _ ->
+                      heard.Enqueue(nameOf event)
+                      failwith "no")
+
+              do!
+                  bench.Run(fun _ browser ->
+                      task {
+                          let! signedIn = bench.Do(browser, Session.signIn "ada" tea)
+                          Expect.equal signedIn (Ok tea) "signed in all the same"
+                      })
+
+              Expect.equal (List.ofSeq heard) [ "created True"; "signed in ada" ] "both"
+          }
+
+          testTask "a serializer of the application's own" {
+              let store = MemoryStore()
+
+              let own settings (services: IServiceCollection) =
+                  services.AddSession<Cart>(settings, serializer = Lines())
+
+              let bench = Bench<Cart>(store, own)
+
+              do!
+                  bench.Run(fun _ browser ->
+                      task {
+                          let! _ = bench.Do(browser, Session.update (add "tea"))
+                          let! _ = bench.Do(browser, Session.update (add "milk"))
+                          let! data = bench.Do(browser, Session.tryGet<Cart>)
+                          Expect.equal data (Some { Items = [ "milk"; "tea" ] }) "it comes back"
+                      })
+          }
+
+          testCase "a serializer of one's own tells versions apart by itself" (fun () ->
+              let services = ServiceCollection()
+
+              services.AddSession<Cart>(
+                  (fun s -> { s with DataVersion = 2; Upcasters = Map [ 1, id ] }),
+                  serializer = Lines()
+              )
+              |> ignore
+
+              use provider = services.BuildServiceProvider()
+
+              Expect.throwsT<OptionsValidationException>
+                  (fun () -> provider.GetRequiredService<SessionService<Cart>>() |> ignore)
+                  "said at start") ]

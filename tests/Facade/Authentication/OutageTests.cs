@@ -1,0 +1,191 @@
+using System.Net;
+using System.Security.Claims;
+using Microsoft.AspNetCore.Authentication;
+using Microsoft.AspNetCore.Authorization;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Http;
+using Microsoft.Extensions.DependencyInjection;
+using Session.AspNetCore;
+using Session.CSharp;
+using Xunit;
+
+namespace Facade.Authentication;
+
+/// <summary>A store that does not answer: nobody is let in, nobody taken for a stranger, and what needs no user goes on.</summary>
+public class OutageTests
+{
+    public static TheoryData<string, string> Arrangements =>
+        new()
+        {
+            { "Session", "Session" },
+            // People are sent to an identity provider: not because the store is down.
+            { "Session", "provider" },
+            { "Cookies", "Cookies" },
+        };
+
+    private static readonly string[] s_needAUser =
+    [
+        .. SchemeSite.ForAdmins,
+        "/me",
+        "/principal",
+        "/context",
+        "/mvc/anybody",
+        "/pages/anybody",
+        "/blazor/anybody",
+        "/assertion",
+        "/named",
+        "/guarded",
+    ];
+
+    private static Task<EdgeSite> StartAsync(
+        Watched store,
+        string scheme,
+        string challenge,
+        Action<SessionOptions<Cart>>? configure = null,
+        string environment = "Production"
+    ) =>
+        SchemeSite.StartAsync(
+            services =>
+                services
+                    .AddAuthentication(o => (o.DefaultScheme, o.DefaultChallengeScheme) = (scheme, challenge))
+                    .AddCookie()
+                    .AddCookie("provider", o => o.LoginPath = "/provider")
+                    .AddSession<Cart>(SchemeSite.Usual),
+            store,
+            map: app =>
+            {
+                // Everybody may, unless it is known of them that they may not.
+                app.MapGet("/assertion", () => "in")
+                    .RequireAuthorization(policy => policy.RequireAssertion(it => !it.User.IsInRole("banned")));
+                app.MapGet(
+                    "/named",
+                    [Authorize(AuthenticationSchemes = "Session")]
+                    (ClaimsPrincipal user) => user.Identity!.Name
+                );
+                app.MapGet("/guarded", () => "in").RequireSignIn<Cart>();
+                app.MapGet("/open", [Authorize] [AllowAnonymous] () => "open");
+                app.MapGet(
+                    "/caught",
+                    async (HttpContext context) =>
+                        (await context.AuthenticateAsync("Session")).Failure is SessionUnavailableException failure
+                            ? "failed " + failure.StatusCode
+                            : "none"
+                );
+            },
+            configure: configure,
+            environment: environment
+        );
+
+    [Theory, MemberData(nameof(Arrangements))]
+    public async Task What_needs_a_user_is_a_503_and_what_needs_none_is_as_before(string scheme, string challenge)
+    {
+        var store = new Watched();
+        await using var site = await StartAsync(store, scheme, challenge);
+        var token = await site.SignInAsync();
+        store.IsAway = true;
+        var paths = scheme == "Session" ? s_needAUser : ["/named", "/guarded"];
+        foreach (var path in paths)
+        {
+            var answer = await site.GetAsync(path, token);
+            Assert.Equal((path, HttpStatusCode.ServiceUnavailable), (path, answer.Status));
+            Assert.Null(answer["Location"]);
+            Assert.Equal("1", answer["Retry-After"]);
+            Assert.Equal("no-store", answer["Cache-Control"]);
+            Assert.Empty(answer.SetCookies);
+        }
+
+        Assert.Equal("ok", (await site.GetAsync("/health", token)).Body);
+        Assert.Equal("open", (await site.GetAsync("/open", token)).Body);
+        Assert.Equal("failed 503", (await site.GetAsync("/caught", token)).Body);
+
+        // Who brings no token is a stranger, store or no store.
+        Assert.NotEqual(HttpStatusCode.ServiceUnavailable, (await site.GetAsync("/named")).Status);
+        store.IsAway = false;
+        foreach (var path in paths)
+            Assert.Equal((path, HttpStatusCode.OK), (path, (await site.GetAsync(path, token)).Status));
+    }
+
+    [Fact]
+    public async Task In_Development_it_is_a_503_as_well()
+    {
+        var store = new Watched();
+        await using var site = await StartAsync(store, "Session", "Session", environment: "Development");
+        var token = await site.SignInAsync();
+        store.IsAway = true;
+        foreach (var path in s_needAUser)
+            Assert.Equal((path, 503), (path, (int)(await site.GetAsync(path, token)).Status));
+    }
+
+    [Fact]
+    public async Task An_application_may_go_on_without_the_store_and_the_user_is_a_stranger_then()
+    {
+        var store = new Watched();
+        await using var site = await StartAsync(store, "Session", "Session", o => o.ContinueWithoutStore = true);
+        var token = await site.SignInAsync();
+        store.IsAway = true;
+        Assert.Equal("nobody", (await site.GetAsync("/context", token)).Body);
+        Assert.StartsWith("/signin", (await site.GetAsync("/me", token))["Location"], StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Another_schemes_user_does_not_need_the_store()
+    {
+        var store = new Watched();
+        await using var site = await SchemeSite.StartAsync(
+            services => services.AddAuthentication("Session").AddCookie().AddSession<Cart>(SchemeSite.Usual),
+            store,
+            map: app =>
+            {
+                app.MapGet(
+                    "/either",
+                    [Authorize(AuthenticationSchemes = "Cookies,Session")]
+                    (ClaimsPrincipal user) => user.Identity!.Name
+                );
+                app.MapPost(
+                    "/cookie",
+                    () =>
+                        Results.SignIn(
+                            new ClaimsPrincipal(new ClaimsIdentity([new Claim(ClaimTypes.Name, "eve")], "test")),
+                            authenticationScheme: "Cookies"
+                        )
+                );
+            }
+        );
+        var cookie = (await site.SendAsync("POST", "/cookie")).SetCookies.Single().Split(';')[0];
+        var token = await site.SignInAsync();
+        store.IsAway = true;
+        var both = await site.SendAsync("GET", "/either", ("Cookie", $"{cookie}; __Host-sid={token}"));
+        Assert.Equal("eve", both.Body);
+    }
+
+    [Fact]
+    public async Task A_middleware_around_everything_that_writes_down_the_user_takes_nothing_down()
+    {
+        var store = new Watched();
+        var names = new List<string?>();
+        await using var site = await SchemeSite.StartAsync(
+            store: store,
+            pipeline: app =>
+            {
+                app.UseRouting();
+                app.UseAuthentication();
+                app.Use(
+                    async (context, next) =>
+                    {
+                        await next(context);
+                        names.Add(context.User.Identity?.Name);
+                    }
+                );
+                app.UseSession<Cart>();
+                app.UseAuthorization();
+            }
+        );
+        var token = await site.SignInAsync();
+        names.Clear();
+        await site.GetAsync("/health", token);
+        store.IsAway = true;
+        var answer = await site.GetAsync("/health", token);
+        Assert.Equal((HttpStatusCode.OK, "ok"), (answer.Status, answer.Body));
+        Assert.Equal(["ada", null], names);
+    }
+}

@@ -1,0 +1,196 @@
+using System.Net;
+using System.Security.Claims;
+using Microsoft.AspNetCore.Authentication;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Http;
+using Microsoft.Extensions.DependencyInjection;
+using Session.CSharp;
+using Xunit;
+
+namespace Facade.Authentication;
+
+/// <summary>The user of a request is the subject of its session, everywhere.</summary>
+public class SchemeTests
+{
+    public static TheoryData<string> ForAdmins => [.. SchemeSite.ForAdmins];
+
+    [Fact]
+    public async Task The_only_scheme_is_the_default_one()
+    {
+        await using var site = await SchemeSite.StartAsync();
+        var schemes = site.Services.GetRequiredService<IAuthenticationSchemeProvider>();
+        Assert.Equal("Session", (await schemes.GetDefaultAuthenticateSchemeAsync())!.Name);
+        Assert.Equal("Session", (await schemes.GetDefaultSignInSchemeAsync())!.Name);
+        Assert.Equal("ada", (await site.GetAsync("/me", await site.SignInAsync())).Body);
+    }
+
+    [Theory, MemberData(nameof(ForAdmins))]
+    public async Task Roles_policies_and_groups_let_in_who_has_the_role(string path)
+    {
+        await using var site = await SchemeSite.StartAsync();
+        var stranger = await site.GetAsync(path);
+        Assert.Contains(stranger.Status, new[] { HttpStatusCode.Redirect, HttpStatusCode.Unauthorized });
+        Assert.StartsWith("/signin?ReturnUrl=", stranger["Location"], StringComparison.Ordinal);
+
+        // A session that nobody has signed in to is nobody's.
+        var anonymous = (await site.SendAsync("POST", "/begin")).Token;
+        Assert.Equal(stranger.Status, (await site.GetAsync(path, anonymous)).Status);
+
+        var customer = await site.GetAsync(path, await site.SignInAsync("customer"));
+        Assert.Contains(customer.Status, new[] { HttpStatusCode.Redirect, HttpStatusCode.Forbidden });
+        Assert.StartsWith("/denied?ReturnUrl=", customer["Location"], StringComparison.Ordinal);
+
+        var admin = await site.GetAsync(path, await site.SignInAsync("admin"));
+        Assert.Equal(HttpStatusCode.OK, admin.Status);
+        Assert.Contains("ada", admin.Body, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("/principal")]
+    [InlineData("/context")]
+    [InlineData("/awaited")]
+    [InlineData("/mvc/anybody")]
+    [InlineData("/pages/anybody")]
+    [InlineData("/blazor/anybody")]
+    public async Task Whoever_asks_for_the_user_is_told(string path)
+    {
+        var store = new Watched { IsFar = true };
+        await using var site = await SchemeSite.StartAsync(store: store);
+        Assert.Contains("nobody", (await site.GetAsync(path)).Body, StringComparison.Ordinal);
+        Assert.Contains("ada", (await site.GetAsync(path, await site.SignInAsync())).Body, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task The_subject_is_name_and_name_identifier_unless_the_function_says_otherwise()
+    {
+        async Task<string> ClaimsOf(Func<string, Cart, IEnumerable<Claim>>? claims)
+        {
+            await using var site = await SchemeSite.StartAsync(
+                services => services.AddAuthentication().AddSession<Cart>(o => o.Claims = claims),
+                map: app =>
+                    app.MapGet(
+                        "/claims",
+                        (ClaimsPrincipal user) =>
+                            string.Join(
+                                ';',
+                                user.Claims.Where(it => it.Type != SessionAuthenticationDefaults.SessionIdClaimType)
+                                    .Select(it => $"{it.Type.Split('/')[^1]}={it.Value}")
+                                    .Order()
+                            )
+                    )
+            );
+            return (await site.GetAsync("/claims", await site.SignInAsync("customer"))).Body;
+        }
+
+        Assert.Equal("name=ada;nameidentifier=ada", await ClaimsOf(null));
+        Assert.Equal(
+            "name=Ada of customer;nameidentifier=ada",
+            await ClaimsOf((subject, cart) => [new Claim(ClaimTypes.Name, $"Ada of {cart.Item}")])
+        );
+    }
+
+    [Fact]
+    public async Task The_result_says_which_session_and_until_when()
+    {
+        AuthenticateResult? result = null;
+        SessionId id = default;
+        DateTimeOffset? ends = null;
+        await using var site = await SchemeSite.StartAsync(map: app =>
+            app.MapGet(
+                "/result",
+                async (HttpContext context, Session<Cart> session) =>
+                {
+                    result = await context.AuthenticateAsync();
+                    (id, ends) = (session.Id, session.ExpiresAt);
+                }
+            )
+        );
+        await site.GetAsync("/result", await site.SignInAsync());
+        Assert.Equal(id.Value, result!.Principal!.FindFirstValue(SessionAuthenticationDefaults.SessionIdClaimType));
+
+        // A ticket knows whole seconds.
+        Assert.Equal(ends!.Value.ToUnixTimeSeconds(), result.Properties!.ExpiresUtc!.Value.ToUnixTimeSeconds());
+        Assert.NotNull(result.Properties.IssuedUtc);
+        Assert.Equal("Session", result.Ticket!.AuthenticationScheme);
+    }
+
+    [Fact]
+    public async Task Claims_transformations_of_the_application_are_applied()
+    {
+        await using var site = await SchemeSite.StartAsync(services =>
+        {
+            services.AddAuthentication().AddSession<Cart>(SchemeSite.Usual);
+            services.AddTransient<IClaimsTransformation, Promoting>();
+        });
+        var token = await site.SignInAsync("customer");
+        foreach (var path in new[] { "/minimal/admin", "/filter/admin" })
+            Assert.Equal("ada", (await site.GetAsync(path, token)).Body);
+    }
+
+    [Fact]
+    public async Task Sessions_of_two_kinds_are_two_schemes()
+    {
+        await using var site = await SchemeSite.StartAsync(
+            services =>
+            {
+                services.AddSession<Other>(o => o.Cookie.Name = "__Host-other").UseMemory();
+                services
+                    .AddAuthentication("Session")
+                    .AddSession<Cart>(SchemeSite.Usual)
+                    .AddSession<Other>("others", o => o.LoginPath = "/others");
+            },
+            pipeline: app =>
+            {
+                app.UseSession<Cart>();
+                app.UseSession<Other>();
+            },
+            map: app =>
+            {
+                app.MapPost("/other", (Session<Other> session) => session.SignInAsync("eve", new Other("eve")));
+                app.MapGet(
+                    "/other/me",
+                    [Microsoft.AspNetCore.Authorization.Authorize(AuthenticationSchemes = "others")]
+                    (ClaimsPrincipal user) => user.Identity!.Name
+                );
+                app.MapGet("/other/guarded", () => "in").RequireSignIn<Other>();
+            }
+        );
+        var ada = "__Host-sid=" + await site.SignInAsync();
+        var eve = "__Host-other=" + (await site.SendAsync("POST", "/other")).Token;
+        var both = ("Cookie", $"{ada}; {eve}");
+        Assert.Equal("ada", (await site.SendAsync("GET", "/me", both)).Body);
+        Assert.Equal("eve", (await site.SendAsync("GET", "/other/me", both)).Body);
+        Assert.Equal("in", (await site.SendAsync("GET", "/other/guarded", both)).Body);
+        foreach (var path in new[] { "/other/me", "/other/guarded" })
+            Assert.StartsWith(
+                "/others?ReturnUrl",
+                (await site.SendAsync("GET", path, ("Cookie", ada)))["Location"],
+                StringComparison.Ordinal
+            );
+    }
+
+    private sealed class Promoting : IClaimsTransformation
+    {
+        public Task<ClaimsPrincipal> TransformAsync(ClaimsPrincipal principal)
+        {
+            principal.AddIdentity(new ClaimsIdentity([new Claim(ClaimTypes.Role, "admin")]));
+            return Task.FromResult(principal);
+        }
+    }
+
+    [Fact]
+    public void What_stands_around_the_schemes_is_registered_once()
+    {
+        var services = new ServiceCollection();
+        services.AddAuthentication().AddSession<Cart>().AddSession<Cart>("second").AddSession<Other>("third");
+        services.AddAuthorization();
+        Assert.Single(
+            services,
+            it => it.ServiceType == typeof(Microsoft.AspNetCore.Authorization.Policy.IPolicyEvaluator)
+        );
+        Assert.Single(
+            services,
+            it => it.ServiceType == typeof(Microsoft.AspNetCore.Authorization.IAuthorizationMiddlewareResultHandler)
+        );
+    }
+}

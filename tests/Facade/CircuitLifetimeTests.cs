@@ -1,0 +1,246 @@
+using System.Reflection;
+using System.Text.Json;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Components.Authorization;
+using Microsoft.AspNetCore.Components.Server.Circuits;
+using Microsoft.AspNetCore.Http.Connections;
+using Microsoft.AspNetCore.SignalR;
+using Microsoft.AspNetCore.SignalR.Client;
+using Microsoft.Extensions.DependencyInjection;
+using Session.CSharp;
+using Session.Engine;
+using Xunit;
+
+namespace Facade;
+
+/// <summary>Circuits of Blazor Server end together with their session. The circuits are the framework's own; their client speaks JSON.</summary>
+public class CircuitLifetimeTests
+{
+    private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(20);
+
+    /// <summary>What a circuit of the test has heard.</summary>
+    public sealed class Seen
+    {
+        public AuthenticationStateProvider? Users { get; set; }
+        public int Run { get; set; }
+        private TaskCompletionSource _opened = new();
+
+        public TaskCompletionSource NextOpened() => _opened = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+        public void Opened() => _opened.TrySetResult();
+    }
+
+    /// <summary>Counts what a page has had run, as any handler after ours would.</summary>
+    private sealed class Counting(Seen seen, AuthenticationStateProvider users) : CircuitHandler
+    {
+        public override int Order => 1;
+
+        public override Task OnCircuitOpenedAsync(Circuit circuit, CancellationToken cancellationToken)
+        {
+            seen.Users = users;
+            return Task.CompletedTask;
+        }
+
+        /// <summary>Ours has looked at the connection before.</summary>
+        public override Task OnConnectionUpAsync(Circuit circuit, CancellationToken cancellationToken)
+        {
+            seen.Opened();
+            return Task.CompletedTask;
+        }
+
+        public override Func<CircuitInboundActivityContext, Task> CreateInboundActivityHandler(
+            Func<CircuitInboundActivityContext, Task> next
+        ) =>
+            activity =>
+            {
+                seen.Run++;
+                return next(activity);
+            };
+    }
+
+    /// <summary>The hub of circuits knows one protocol; for the test it knows JSON as well.</summary>
+    private static void SpeakJson<THub>(IServiceCollection services)
+        where THub : Hub => services.PostConfigure<HubOptions<THub>>(o => o.SupportedProtocols!.Add("json"));
+
+    private static Task<Site> NodeAsync(ISessionStore store, Seen seen) =>
+        Site.StartAsync(
+            store: () => store,
+            add: services =>
+            {
+                services.AddAuthentication().AddSession<Cart>();
+                services.AddCascadingAuthenticationState();
+                services
+                    .AddRazorComponents()
+                    .AddInteractiveServerComponents()
+                    .AddSessionLifetime<Cart>()
+                    .AddSessionAuthenticationState<Cart>();
+                services.AddSingleton(seen);
+                services.AddScoped<CircuitHandler, Counting>();
+                var hub = typeof(CircuitHandler).Assembly.GetType(
+                    "Microsoft.AspNetCore.Components.Server.ComponentHub"
+                )!;
+                typeof(CircuitLifetimeTests)
+                    .GetMethod(nameof(SpeakJson), BindingFlags.NonPublic | BindingFlags.Static)!
+                    .MakeGenericMethod(hub)
+                    .Invoke(null, [services]);
+            },
+            map: app => app.MapBlazorHub()
+        );
+
+    /// <summary>A page: it opens a circuit, or takes one up, and is told where to go.</summary>
+    private sealed class Page : IAsyncDisposable
+    {
+        private readonly HubConnection _hub;
+        private readonly TaskCompletionSource<string> _led = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        private readonly TaskCompletionSource _closed = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+        private readonly string _there;
+
+        private Page(HubConnection hub, string there)
+        {
+            (_hub, _there) = (hub, there);
+            _hub.On<long, string, string, int, long, int>(
+                "JS.BeginInvokeJS",
+                (_, what, arguments, _, _, _) =>
+                {
+                    if (what.Contains("navigateTo", StringComparison.OrdinalIgnoreCase))
+                        _led.TrySetResult(arguments);
+                }
+            );
+            _hub.Closed += _ =>
+            {
+                _closed.TrySetResult();
+                return Task.CompletedTask;
+            };
+        }
+
+        public string Circuit { get; private set; } = "";
+
+        public static async Task<Page> OpenAsync(Site site, string? token, string? circuit = null)
+        {
+            var opened = site.Services.GetRequiredService<Seen>().NextOpened();
+            var hub = new HubConnectionBuilder()
+                .WithUrl(
+                    new Uri(site.Address, "/_blazor"),
+                    HttpTransportType.WebSockets,
+                    o =>
+                    {
+                        if (token is not null)
+                            o.Headers["Cookie"] = "__Host-sid=" + token;
+                    }
+                )
+                .Build();
+            var page = new Page(hub, site.Address + "page");
+            await hub.StartAsync();
+            if (circuit is null)
+            {
+                var there = site.Address.ToString();
+                page.Circuit = await hub.InvokeAsync<string>("StartCircuit", there, there + "page", "[]", "");
+                await hub.SendAsync("UpdateRootComponents", """{"batchId":1,"operations":[]}""", "");
+                await opened.Task.WaitAsync(s_patience);
+            }
+            else
+                Assert.True(await hub.InvokeAsync<bool>("ConnectCircuit", circuit));
+
+            return page;
+        }
+
+        /// <summary>As if somebody pressed a button.</summary>
+        public Task ActAsync() => _hub.SendAsync("OnLocationChanged", _there, null, false);
+
+        /// <summary>The page is told to load itself anew.</summary>
+        public async Task ReloadsAsync()
+        {
+            using var arguments = JsonDocument.Parse(await _led.Task.WaitAsync(s_patience));
+            Assert.EndsWith("/page", arguments.RootElement[0].GetString(), StringComparison.Ordinal);
+            Assert.True(arguments.RootElement[1].GetProperty("forceLoad").GetBoolean());
+        }
+
+        public Task IsCutOffAsync() => _closed.Task.WaitAsync(s_patience);
+
+        public async Task StaysAsync()
+        {
+            await Task.WhenAny(_led.Task, _closed.Task, Task.Delay(200));
+            Assert.False(_led.Task.IsCompleted || _closed.Task.IsCompleted);
+        }
+
+        public ValueTask DisposeAsync() => _hub.DisposeAsync();
+    }
+
+    [Theory]
+    [InlineData("logout everywhere")]
+    [InlineData("elevation")]
+    [InlineData("another subject")]
+    public async Task An_end_on_another_node_closes_the_circuits_of_the_session_and_no_other(string how)
+    {
+        var (store, seen) = (new MemoryStore(), new Seen());
+        await using var one = await NodeAsync(store, seen);
+        await using var other = await Site.StartAsync(store: () => store);
+        var token = await other.BeginAsync("ada");
+        await using var page = await Page.OpenAsync(one, token);
+        var users = seen.Users!;
+        await using var eves = await Page.OpenAsync(one, await other.BeginAsync("eve"));
+        await using var nobodys = await Page.OpenAsync(one, null);
+        await page.ActAsync();
+        await Held.UntilAsync(() => seen.Run > 0, "what the page sends is run");
+        await page.StaysAsync();
+        _ = how switch
+        {
+            "logout everywhere" => await other.Manager.DestroyAllAsync("ada") is 1,
+            "elevation" => await other.WithAsync(session => session.RegenerateAsync(), token) is not null,
+            _ => await other.WithAsync(session => session.SignInAsync("bob", new Cart("x")), token) is not null,
+        };
+        await page.ReloadsAsync();
+        Assert.False((await users.GetAuthenticationStateAsync()).User.Identity!.IsAuthenticated);
+
+        // Whoever does not follow: nothing is run, and the connection is cut.
+        var run = seen.Run;
+        await page.ActAsync();
+        await page.IsCutOffAsync();
+        Assert.Equal(run, seen.Run);
+        await eves.StaysAsync();
+        await nobodys.StaysAsync();
+        await eves.ActAsync();
+        await Held.UntilAsync(() => seen.Run > run, "what another page sends is run");
+    }
+
+    [Fact]
+    public async Task A_circuit_is_taken_up_by_its_session_and_by_no_other_one()
+    {
+        var (store, seen) = (new MemoryStore(), new Seen());
+        await using var site = await NodeAsync(store, seen);
+        var ada = await site.BeginAsync("ada");
+        var first = await Page.OpenAsync(site, ada);
+        await first.DisposeAsync();
+        await using (var again = await Page.OpenAsync(site, ada, first.Circuit))
+        {
+            await again.StaysAsync();
+            Assert.Equal(1, Held.Count(site));
+        }
+
+        await Held.UntilAsync(() => Held.Count(site) == 0, "nothing is watched without a connection");
+        await using (var eve = await Page.OpenAsync(site, await site.BeginAsync("eve"), first.Circuit))
+        {
+            await eve.ReloadsAsync();
+            await eve.IsCutOffAsync();
+        }
+
+        // It is over for its own session, too.
+        await using var late = await Page.OpenAsync(site, ada, first.Circuit);
+        await late.ReloadsAsync();
+    }
+
+    [Fact]
+    public async Task A_session_that_has_ended_while_nobody_was_connected_takes_up_no_circuit()
+    {
+        var (store, seen) = (new MemoryStore(), new Seen());
+        await using var site = await NodeAsync(store, seen);
+        var ada = await site.BeginAsync("ada");
+        var first = await Page.OpenAsync(site, ada);
+        await first.DisposeAsync();
+        Assert.Equal(1, await site.Manager.DestroyAllAsync("ada"));
+        await using var late = await Page.OpenAsync(site, ada, first.Circuit);
+        await late.ReloadsAsync();
+        await late.IsCutOffAsync();
+    }
+}

@@ -1,0 +1,443 @@
+using System.Net;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Http.Features;
+using Microsoft.Extensions.DependencyInjection;
+using Session.CSharp;
+using Xunit;
+using static Facade.Compatibility.Sessions;
+
+namespace Facade.Compatibility;
+
+/// <summary>Where ours differs from the framework's on purpose: costs, failures, ends.</summary>
+public class PromiseTests
+{
+    [Fact]
+    public async Task A_request_that_does_not_ask_for_its_session_costs_no_store_call_and_no_cookie()
+    {
+        var store = new CountedStore();
+        await using var site = await CompatSite.StartAsync(Ours, store: store);
+        var ann = site.NewVisitor();
+        await ann.WithAsync(session => session.SetString("a", "1"));
+        await ann.ReadAsync("a");
+        store.Take();
+        Assert.Empty((await ann.InAsync(_ => { })).SetCookies);
+        Assert.Equal((0, 0), store.Take());
+        Assert.Null(await site.NewVisitor().ReadAsync("a"));
+        Assert.Equal((0, 0), store.Take());
+    }
+
+    [Fact]
+    public async Task A_read_is_one_call_and_a_write_two_read_or_not()
+    {
+        var store = new CountedStore();
+        await using var site = await CompatSite.StartAsync(Ours, store: store);
+        var ann = site.NewVisitor();
+        await ann.WithAsync(session => session.SetString("a", "1"));
+        await ann.ReadAsync("a");
+        store.Take();
+        await ann.WithAsync(session =>
+        {
+            Assert.True(session.IsAvailable);
+            Assert.Equal("1", session.GetString("a"));
+            Assert.Equal(["a"], session.Keys);
+        });
+        Assert.Equal((1, 0), store.Take());
+        await ann.WithAsync(session => session.SetString("a", "2"));
+        Assert.Equal((1, 1), store.Take());
+        await ann.WithAsync(session => session.SetString("b", session.GetString("a") + "!"));
+        Assert.Equal((1, 1), store.Take());
+    }
+
+    [Fact]
+    public async Task What_changes_nothing_is_not_written()
+    {
+        var store = new CountedStore();
+        await using var site = await CompatSite.StartAsync(Ours, store: store);
+        var ann = site.NewVisitor();
+        await ann.WithAsync(session => session.SetString("a", "1"));
+        await ann.ReadAsync("a");
+        store.Take();
+        await ann.WithAsync(session => session.SetString("a", "1"));
+        await ann.WithAsync(session => session.Remove("b"));
+        await ann.WithAsync(session =>
+        {
+            session.SetString("b", "1");
+            session.Remove("b");
+        });
+        Assert.Equal((3, 0), store.Take());
+        var bob = site.NewVisitor();
+        await bob.WithAsync(session => session.Clear());
+        await bob.WithAsync(session => session.Remove("a"));
+        Assert.Empty(bob.Jar);
+        Assert.Equal((0, 0), store.Take());
+    }
+
+    /// <summary>Each way to answer: what cannot be stored is never said to be done.</summary>
+    [Theory]
+    [InlineData("text")]
+    [InlineData("json")]
+    [InlineData("redirect")]
+    [InlineData("nothing")]
+    [InlineData("started")]
+    [InlineData("writer")]
+    public async Task What_cannot_be_stored_is_a_503_and_not_the_answer(string way)
+    {
+        var store = new CountedStore();
+        await using var site = await CompatSite.StartAsync(Ours, store: store);
+        var ann = site.NewVisitor();
+        await ann.WithAsync(session => session.SetString("a", "1"));
+        foreach (var visitor in new[] { ann, site.NewVisitor() })
+        {
+            store.FailsWrites = true;
+            var answer = await visitor.InAsync(async context =>
+            {
+                context.Session.SetString("a", "2");
+                switch (way)
+                {
+                    case "text":
+                        await Results.Text("done").ExecuteAsync(context);
+                        break;
+                    case "json":
+                        await Results.Json("done").ExecuteAsync(context);
+                        break;
+                    case "redirect":
+                        context.Response.Redirect("/done");
+                        break;
+                    case "started":
+                        await context.Response.StartAsync();
+                        break;
+                    case "writer":
+                        "done"u8.CopyTo(context.Response.BodyWriter.GetSpan(4));
+                        context.Response.BodyWriter.Advance(4);
+                        break;
+                }
+            });
+            store.FailsWrites = false;
+            Assert.Equal(HttpStatusCode.ServiceUnavailable, answer.Status);
+            Assert.Equal("1", answer["Retry-After"]);
+            Assert.Null(answer["Location"]);
+            Assert.Contains("\"status\":503", answer.Body, StringComparison.Ordinal);
+            Assert.DoesNotContain("done", answer.Body, StringComparison.Ordinal);
+            Assert.Empty(answer.SetCookies);
+        }
+
+        Assert.Equal("1", await ann.ReadAsync("a"));
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task What_is_written_while_the_response_starts_and_cannot_be_stored_is_a_503(bool hasBody)
+    {
+        using var ear = new LogEar();
+        var store = new CountedStore();
+        await using var site = await CompatSite.StartAsync(Ours, store: store, add: ear.Listen);
+        var ann = site.NewVisitor();
+        await ann.WithAsync(session => session.SetString("a", "1"));
+        store.FailsWrites = true;
+        ear.Take();
+        var answer = await ann.InAsync(async context =>
+        {
+            context.Response.OnStarting(() =>
+            {
+                context.Session.SetString("a", "2");
+                return Task.CompletedTask;
+            });
+            if (hasBody)
+                await context.Response.WriteAsync("done");
+        });
+        Assert.Equal(HttpStatusCode.ServiceUnavailable, answer.Status);
+        Assert.Equal("no-store", answer["Cache-Control"]);
+        Assert.Contains(ear.Take(), line => line.Contains("the answer is 503", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task What_is_written_when_an_answer_without_a_body_starts_is_kept_too()
+    {
+        await using var site = await CompatSite.StartAsync(Ours);
+        var ann = site.NewVisitor();
+        var answer = await ann.InAsync(context =>
+            context.Response.OnStarting(() =>
+            {
+                context.Session.SetString("late", "1");
+                return Task.CompletedTask;
+            })
+        );
+        Assert.Single(answer.SetCookies);
+        Assert.Equal("1", await ann.ReadAsync("late"));
+    }
+
+    [Fact]
+    public async Task A_failure_that_the_endpoint_swallows_is_a_503_all_the_same()
+    {
+        var store = new CountedStore();
+        await using var site = await CompatSite.StartAsync(Ours, store: store);
+        var ann = site.NewVisitor();
+        await ann.WithAsync(session => session.SetString("a", "1"));
+        store.FailsWrites = true;
+        var swallowed = await ann.InAsync(async context =>
+        {
+            context.Session.SetString("a", "2");
+            await Assert.ThrowsAsync<SessionUnavailableException>(() => context.Session.CommitAsync());
+            await context.Response.WriteAsync("done");
+        });
+        Assert.Equal(HttpStatusCode.ServiceUnavailable, swallowed.Status);
+        // An error of its own is let through.
+        var said = await ann.InAsync(async context =>
+        {
+            context.Session.SetString("a", "2");
+            await Assert.ThrowsAsync<SessionUnavailableException>(() => context.Session.CommitAsync());
+            context.Response.StatusCode = 500;
+            await context.Response.WriteAsync("sorry");
+        });
+        Assert.Equal((HttpStatusCode.InternalServerError, "sorry"), (said.Status, said.Body));
+    }
+
+    [Fact]
+    public async Task A_late_write_that_cannot_be_stored_cuts_the_connection()
+    {
+        var store = new CountedStore();
+        await using var site = await CompatSite.StartAsync(Ours, store: store);
+        var ann = site.NewVisitor();
+        await ann.WithAsync(session => session.SetString("a", "1"));
+        store.FailsWrites = true;
+        await Assert.ThrowsAnyAsync<Exception>(() =>
+            ann.InAsync(async context =>
+            {
+                await context.Response.WriteAsync("begun");
+                await context.Response.Body.FlushAsync();
+                context.Session.SetString("a", "2");
+            })
+        );
+    }
+
+    [Fact]
+    public async Task While_the_store_is_down_nobody_looks_anonymous()
+    {
+        var store = new CountedStore();
+        await using var site = await CompatSite.StartAsync(Ours, store: store);
+        var ann = site.NewVisitor();
+        await ann.WithAsync(session => session.SetString("a", "1"));
+        store.Fails = true;
+        Assert.Equal(
+            HttpStatusCode.ServiceUnavailable,
+            (await ann.WithAsync(session => session.GetString("a"))).Status
+        );
+        Assert.Equal(HttpStatusCode.ServiceUnavailable, (await ann.InAsync(c => c.Session.LoadAsync())).Status);
+        await ann.WithAsync(session => Assert.False(session.IsAvailable));
+        Assert.Equal(HttpStatusCode.OK, (await ann.InAsync(_ => { })).Status);
+        store.Fails = false;
+        Assert.Equal("1", await ann.ReadAsync("a"));
+    }
+
+    [Fact]
+    public async Task Too_much_is_a_413_and_changes_nothing()
+    {
+        await using var site = await CompatSite.StartAsync(Ours);
+        var ann = site.NewVisitor();
+        await ann.WithAsync(session => session.SetString("a", "1"));
+        var answer = await ann.WithAsync(session => session.Set("a", new byte[1_048_576]));
+        Assert.Equal(HttpStatusCode.RequestEntityTooLarge, answer.Status);
+        Assert.Equal("1", await ann.ReadAsync("a"));
+    }
+
+    [Fact]
+    public async Task An_endpoint_that_reads_without_loading_is_said_once_and_loaded_before_from_then_on()
+    {
+        using var ear = new LogEar();
+        var store = new CountedStore { IsSlow = true };
+        await using var site = await CompatSite.StartAsync(
+            Ours,
+            store: store,
+            add: ear.Listen,
+            map: app =>
+            {
+                app.MapGet("/reads", (HttpContext context) => context.Session.GetString("a"));
+                app.MapGet(
+                    "/sometimes",
+                    (HttpContext context, bool read) => read ? context.Session.GetString("a") : "no"
+                );
+            }
+        );
+        var ann = site.NewVisitor();
+        await ann.InAsync(async context =>
+        {
+            await context.Session.LoadAsync();
+            context.Session.SetString("a", "1");
+        });
+        await ann.InAsync(context => context.Session.LoadAsync());
+        Assert.Empty(ear.Take());
+        for (var i = 0; i < 3; i++)
+            Assert.Equal("1", (await ann.SendAsync("/reads")).Body);
+
+        var line = Assert.Single(ear.Take());
+        Assert.Contains("/reads", line, StringComparison.Ordinal);
+        Assert.Contains("LoadAsync", line, StringComparison.Ordinal);
+
+        // One that does not need it each time costs a call for nothing once, and never again.
+        Assert.Equal("1", (await ann.SendAsync("/sometimes?read=true")).Body);
+        store.Take();
+        for (var i = 0; i < 3; i++)
+            Assert.Equal("no", (await ann.SendAsync("/sometimes?read=false")).Body);
+
+        Assert.Equal((1, 0), store.Take());
+        Assert.Equal("1", (await ann.SendAsync("/sometimes?read=true")).Body);
+        await ann.SendAsync("/sometimes?read=false");
+        Assert.Equal((1, 0), store.Take());
+        Assert.Empty(ear.Take());
+    }
+
+    [Fact]
+    public async Task Without_consent_nothing_is_kept_unless_it_is_essential()
+    {
+        foreach (var isEssential in new[] { true, false })
+        {
+            using var ear = new LogEar();
+            await using var site = await CompatSite.StartAsync(
+                Ours,
+                o => o.Cookie.IsEssential = isEssential,
+                add: services =>
+                {
+                    ear.Listen(services);
+                    services.Configure<CookiePolicyOptions>(o => o.CheckConsentNeeded = _ => true);
+                },
+                before: app => app.UseCookiePolicy()
+            );
+            var ann = site.NewVisitor();
+            for (var i = 0; i < 2; i++)
+                Assert.Equal(HttpStatusCode.OK, (await ann.WithAsync(session => session.SetString("a", "1"))).Status);
+
+            Assert.Equal(isEssential ? "1" : null, await ann.ReadAsync("a"));
+            Assert.Equal(
+                isEssential ? 0 : 1,
+                ear.Take().Count(line => line.Contains("consent", StringComparison.Ordinal))
+            );
+            if (isEssential)
+                continue;
+
+            await ann.InAsync(context =>
+            {
+                context.Features.Get<ITrackingConsentFeature>()!.GrantConsent();
+                context.Session.SetString("a", "2");
+            });
+            Assert.Equal("2", await ann.ReadAsync("a"));
+        }
+    }
+
+    [Fact]
+    public async Task The_session_is_also_one_of_this_library()
+    {
+        await using var site = await CompatSite.StartAsync(Ours);
+        var ann = site.NewVisitor();
+        var id = "";
+        await ann.WithAsync(session =>
+        {
+            session.SetString("a", "1");
+            id = session.Id;
+        });
+        var manager = site.Services.GetRequiredService<SessionManager<SessionValues>>();
+        Assert.NotNull(await manager.FindAsync(SessionId.Parse(id)));
+        await manager.UpdateAsync(SessionId.Parse(id), values => values!.With("b", "2").Without("a"));
+        Assert.Equal((null, "2"), (await ann.ReadAsync("a"), await ann.ReadAsync("b")));
+
+        // After a sign-in of the application's own: another token, and the values stay.
+        var before = ann.Copy();
+        await ann.InAsync(async context => await (await context.GetSessionAsync<SessionValues>()).RegenerateAsync());
+        Assert.NotEqual(before.Cookie, ann.Cookie);
+        Assert.Equal("2", await ann.ReadAsync("b"));
+        Assert.Null(await before.ReadAsync("b"));
+
+        var ended = await ann.InAsync(async context =>
+        {
+            context.Session.Clear();
+            await (await context.GetSessionAsync<SessionValues>()).DestroyAsync();
+        });
+        Assert.Equal(HttpStatusCode.OK, ended.Status);
+        Assert.Empty(ann.Jar);
+        Assert.Null(await manager.FindAsync(SessionId.Parse(id)));
+    }
+
+    [Fact]
+    public async Task A_sign_in_gives_a_new_token_and_the_manager_ends_all_of_a_user()
+    {
+        await using var site = await CompatSite.StartAsync(Ours);
+        var manager = site.Services.GetRequiredService<SessionManager<SessionValues>>();
+        foreach (var ann in new[] { site.NewVisitor(), site.NewVisitor() })
+        {
+            await ann.WithAsync(session => session.SetString("a", "1"));
+            var planted = ann.Copy();
+            var signedIn = await ann.InAsync(async context =>
+            {
+                context.Session.SetString("b", "2");
+                var session = await context.GetSessionAsync<SessionValues>();
+                await session.SignInAsync("ann", session.Data ?? SessionValues.Empty);
+                Assert.Equal(["a", "b"], context.Session.Keys.Order());
+                context.Session.SetString("c", "3");
+            });
+            Assert.Equal(HttpStatusCode.OK, signedIn.Status);
+            await ann.WithAsync(session => Assert.Equal(["a", "b", "c"], session.Keys.Order()));
+            await planted.WithAsync(session => Assert.Empty(session.Keys));
+        }
+
+        Assert.Equal(2, await manager.DestroyAllAsync("ann"));
+    }
+
+    [Fact]
+    public async Task What_a_request_writes_after_it_has_ended_its_session_begins_another_one()
+    {
+        await using var site = await CompatSite.StartAsync(Ours);
+        var ann = site.NewVisitor();
+        await ann.WithAsync(session => session.SetString("a", "1"));
+        var before = ann.Copy();
+        var ended = await ann.InAsync(async context =>
+        {
+            await (await context.GetSessionAsync<SessionValues>()).DestroyAsync();
+            Assert.Empty(context.Session.Keys);
+            context.Session.SetString("message", "bye");
+            await context.Response.WriteAsync("done");
+        });
+        Assert.Equal((HttpStatusCode.OK, "done"), (ended.Status, ended.Body));
+        Assert.NotEqual(before.Cookie, ann.Cookie);
+        await ann.WithAsync(session => Assert.Equal(["message"], session.Keys));
+        await before.WithAsync(session => Assert.Empty(session.Keys));
+    }
+
+    [Fact]
+    public async Task The_token_is_renewed_by_itself_and_the_values_stay()
+    {
+        await using var site = await CompatSite.StartAsync(Ours);
+        var ann = site.NewVisitor();
+        await ann.WithAsync(session => session.SetString("a", "1"));
+        await ann.ReadAsync("a");
+        var first = ann.Cookie;
+        site.Clock.Advance(TimeSpan.FromMinutes(16));
+        Assert.Equal("1", await ann.ReadAsync("a"));
+        Assert.NotEqual(first, ann.Cookie);
+        Assert.Equal("1", await ann.ReadAsync("a"));
+    }
+
+    [Fact]
+    public async Task Sealed_to_its_bearer_it_works_the_same()
+    {
+        await using var site = await CompatSite.StartAsync(Ours, build: sessions => sessions.SealToBearer());
+        var ann = site.NewVisitor();
+        await ann.WithAsync(session => session.SetString("a", "1"));
+        Assert.Equal("1", await ann.ReadAsync("a"));
+    }
+
+    [Fact]
+    public async Task In_Development_it_works_and_nothing_is_said_to_be_lost()
+    {
+        using var ear = new LogEar();
+        await using var site = await CompatSite.StartAsync(Ours, environment: "Development", add: ear.Listen);
+        var ann = site.NewVisitor();
+        await ann.WithAsync(session =>
+        {
+            session.SetString("a", "1");
+            session.Set("b", [1, 2]);
+        });
+        Assert.Equal("1", await ann.ReadAsync("a"));
+        Assert.DoesNotContain(ear.Take(), line => line.Contains("does not come back", StringComparison.Ordinal));
+    }
+}

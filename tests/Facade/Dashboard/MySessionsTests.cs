@@ -1,0 +1,350 @@
+using System.Net;
+using System.Text;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.Extensions.DependencyInjection;
+using Session.CSharp;
+using Session.Engine;
+using Xunit;
+
+namespace Facade.Dashboard;
+
+public class MySessionsTests
+{
+    private static Task<Site> StartAsync(
+        Action<MySessionsOptions<Cart>>? configure = null,
+        Func<ISessionStore>? store = null,
+        Action<SessionOptions<Cart>>? sessions = null
+    ) =>
+        Site.StartAsync(
+            sessions,
+            app => app.MapMySessions("/account/sessions", configure),
+            store,
+            services => services.AddAntiforgery()
+        );
+
+    [Fact]
+    public async Task A_user_sees_the_own_devices_and_nobody_elses()
+    {
+        await using var site = await StartAsync(o => o.Describe = (info, cart) => $"{info.Subject}: {cart!.Item}");
+        using var home = new Reader(site);
+        using var work = new Reader(site);
+        using var eve = new Reader(site);
+        await home.SignInAsync("ada", "laptop");
+        await work.SignInAsync("ada", "phone");
+        await eve.SignInAsync("eve", "burner");
+
+        var page = await home.GetAsync("/account/sessions");
+        Assert.Equal(HttpStatusCode.OK, page.Status);
+        page.IsGuarded();
+        page.Shows("ada: laptop");
+        page.Shows("ada: phone");
+        Assert.Equal(2, page.Html.Split("action=\"/account/sessions/end\"").Length - 1);
+        Assert.Single(page.Html.Split("This device").Skip(1));
+        page.HasNothingOf("burner");
+        page.HasNothingOf(eve.Id);
+        page.HasNothingOf(home.Token!.Split('.')[1]);
+    }
+
+    [Fact]
+    public async Task Ending_a_device_signs_it_out_and_no_other()
+    {
+        await using var site = await StartAsync();
+        using var home = new Reader(site);
+        using var work = new Reader(site);
+        using var phone = new Reader(site);
+        foreach (var one in new[] { home, work, phone })
+            await one.SignInAsync("ada");
+
+        var page = await home.GetAsync("/account/sessions");
+        var sent = await home.PressAsync(page, "/end", fields => fields["id"] == work.Id);
+        Assert.Equal((HttpStatusCode.SeeOther, "/account/sessions?said=ended"), (sent.Status, sent.Location));
+        (await home.GetAsync(sent.Location!)).Shows("That device is signed out.");
+        Assert.Equal(HttpStatusCode.Unauthorized, (await work.GetAsync("/account/sessions")).Status);
+        Assert.Equal(HttpStatusCode.OK, (await phone.GetAsync("/account/sessions")).Status);
+
+        var again = await home.PressAsync(page, "/end", fields => fields["id"] == work.Id);
+        Assert.Equal("/account/sessions?said=gone", again.Location);
+    }
+
+    [Fact]
+    public async Task Ending_all_others_keeps_this_device_and_everybody_else()
+    {
+        await using var site = await StartAsync();
+        using var home = new Reader(site);
+        using var work = new Reader(site);
+        using var eve = new Reader(site);
+        await home.SignInAsync("ada");
+        await work.SignInAsync("ada");
+        await eve.SignInAsync("eve");
+
+        var sent = await home.PressAsync(await home.GetAsync("/account/sessions"), "/end-others");
+        Assert.Equal("/account/sessions?said=others", sent.Location);
+        Assert.Equal(HttpStatusCode.Unauthorized, (await work.GetAsync("/account/sessions")).Status);
+        Assert.Equal(HttpStatusCode.OK, (await eve.GetAsync("/account/sessions")).Status);
+        Assert.DoesNotContain("/end-others", (await home.GetAsync("/account/sessions")).Html, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Ending_this_device_signs_it_out_and_expires_its_cookie()
+    {
+        await using var site = await StartAsync();
+        using var home = new Reader(site);
+        await home.SignInAsync("ada");
+        var page = await home.GetAsync("/account/sessions");
+        var sent = await home.PressAsync(page, "/end", fields => fields["id"] == home.Id);
+        Assert.Equal(HttpStatusCode.OK, sent.Status);
+        sent.Shows("This device is signed out.");
+        sent.IsGuarded();
+        Assert.Contains("__Host-sid=;", sent.Headers["Set-Cookie"], StringComparison.Ordinal);
+        Assert.Null(await site.Manager.FindAsync(Site.IdOf(home.Token!)));
+    }
+
+    [Fact]
+    public async Task Nobody_elses_session_ends_however_its_id_got_known()
+    {
+        await using var site = await StartAsync();
+        using var ada = new Reader(site);
+        using var eve = new Reader(site);
+        using var nobody = new Reader(site);
+        await ada.SignInAsync("ada");
+        await eve.SignInAsync("eve");
+        var anonymous = await site.BeginAsync();
+
+        var page = await eve.GetAsync("/account/sessions");
+        foreach (var id in new[] { ada.Id, Site.IdOf(anonymous).Value, "AAAAAAAAAAAAAAAAAAAAAA", "", "../end", "é" })
+        {
+            var sent = await eve.PressAsync(page, "/end", change: fields => fields["id"] = id);
+            Assert.Equal("/account/sessions?said=gone", sent.Location);
+        }
+
+        Assert.Equal(HttpStatusCode.OK, (await ada.GetAsync("/account/sessions")).Status);
+        Assert.NotNull(await site.Manager.FindAsync(Site.IdOf(anonymous)));
+    }
+
+    [Fact]
+    public async Task Without_a_sign_in_there_is_no_page_and_no_end()
+    {
+        await using var site = await StartAsync();
+        using var nobody = new Reader(site);
+        Assert.Equal(HttpStatusCode.Unauthorized, (await nobody.GetAsync("/account/sessions")).Status);
+        var sent = await nobody.PostAsync("/account/sessions/end-others", []);
+        Assert.Equal(HttpStatusCode.Unauthorized, sent.Status);
+
+        var anonymous = await site.BeginAsync();
+        var reply = await site.SendAsync("/account/sessions", anonymous);
+        Assert.Equal(HttpStatusCode.Unauthorized, reply.Status);
+    }
+
+    [Fact]
+    public async Task A_form_without_its_token_of_another_user_or_from_another_site_ends_nothing()
+    {
+        await using var site = await StartAsync();
+        using var home = new Reader(site);
+        using var work = new Reader(site);
+        using var eve = new Reader(site);
+        await home.SignInAsync("ada");
+        await work.SignInAsync("ada");
+        await eve.SignInAsync("eve");
+        var page = await home.GetAsync("/account/sessions");
+        var theirs = await eve.GetAsync("/account/sessions");
+
+        var without = await home.PostAsync("/account/sessions/end", new() { ["id"] = work.Id });
+        Assert.Equal(HttpStatusCode.BadRequest, without.Status);
+        without.IsGuarded();
+        var planted = await eve.PressAsync(theirs, "/end", change: fields => fields["id"] = work.Id);
+        Assert.Equal("/account/sessions?said=gone", planted.Location);
+
+        string? token = null;
+        await eve.PressAsync(theirs, "/end", change: fields => token = fields["__RequestVerificationToken"]);
+        var crossed = await home.PressAsync(
+            page,
+            "/end",
+            fields => fields["id"] == work.Id,
+            fields => fields["__RequestVerificationToken"] = token!
+        );
+        Assert.Equal(HttpStatusCode.BadRequest, crossed.Status);
+
+        var foreign = await home.PressAsync(
+            page,
+            "/end",
+            fields => fields["id"] == work.Id,
+            headers: request => request.Headers.Add("Sec-Fetch-Site", "cross-site")
+        );
+        Assert.Equal(HttpStatusCode.Forbidden, foreign.Status);
+        Assert.Equal(HttpStatusCode.OK, (await work.GetAsync("/account/sessions")).Status);
+    }
+
+    [Theory]
+    [InlineData("</strong><script>alert(1)</script>")]
+    [InlineData("\"><img src=x onerror=alert(1)>")]
+    [InlineData("' onfocus='alert(1)' autofocus='")]
+    [InlineData("<!--")]
+    [InlineData("</title><svg onload=alert(1)>")]
+    public async Task Whatever_a_device_or_a_user_is_called_is_text(string hostile)
+    {
+        await using var site = await StartAsync(o =>
+        {
+            o.Title = hostile;
+            o.Describe = (_, cart) => cart!.Item;
+        });
+        using var home = new Reader(site);
+        await home.SignInAsync(hostile, hostile);
+        var page = await home.GetAsync("/account/sessions?said=" + Uri.EscapeDataString(hostile));
+        Assert.Equal(HttpStatusCode.OK, page.Status);
+        page.HasNothingOf(hostile);
+        page.Shows(hostile);
+        page.IsGuarded();
+    }
+
+    [Theory]
+    [InlineData("Firefox on Windows", "Firefox on Windows")]
+    [InlineData("é", "é")]
+    public async Task A_description_is_shown_as_it_is_up_to_64_bytes(string given, string shown)
+    {
+        await using var site = await StartAsync(o => o.Describe = (_, _) => given);
+        using var home = new Reader(site);
+        await home.SignInAsync("ada");
+        Assert.Contains(
+            $"<bdi>{Encoded(shown)}</bdi>",
+            (await home.GetAsync("/account/sessions")).Html,
+            StringComparison.Ordinal
+        );
+    }
+
+    [Fact]
+    public async Task A_longer_description_is_cut_between_characters()
+    {
+        var given = string.Concat(Enumerable.Repeat("😀", 40));
+        await using var site = await StartAsync(o => o.Describe = (_, _) => given);
+        using var home = new Reader(site);
+        await home.SignInAsync("ada");
+        var shown = string.Concat(Enumerable.Repeat("😀", 15)) + "…";
+        Assert.InRange(Encoding.UTF8.GetByteCount(shown), 60, 64);
+        Assert.Contains(
+            $"<bdi>{Encoded(shown)}</bdi>",
+            (await home.GetAsync("/account/sessions")).Html,
+            StringComparison.Ordinal
+        );
+    }
+
+    [Fact]
+    public async Task The_page_is_two_commands_for_each_50_sessions_and_the_rest_is_a_page_on()
+    {
+        var store = new AskedStore();
+        await using var site = await StartAsync(store: () => store);
+        using var home = new Reader(site);
+        await home.SignInAsync("ada");
+        for (var i = 0; i < 60; i++)
+            await site.Manager.DestroySessionAsync(Site.IdOf(await site.BeginAsync("eve")));
+
+        for (var i = 0; i < 60; i++)
+            await site.BeginAsync("ada");
+
+        store.Take();
+        var page = await home.GetAsync("/account/sessions");
+        var asked = store.Take();
+        Assert.Equal(1, asked["BySubject"]);
+        Assert.Equal(1, asked["LoadMany"]);
+        Assert.Equal(["BySubject", "Load", "LoadMany"], asked.Keys.Order(StringComparer.Ordinal));
+        Assert.InRange(asked["Load"], 1, 2);
+        Assert.InRange(page.Html.Split("sessions/end\"").Length - 1, 50, 51);
+
+        var next = page.Html.Split("?after=")[1].Split('"')[0];
+        var rest = await home.GetAsync("/account/sessions?after=" + next);
+        Assert.InRange(rest.Html.Split("sessions/end\"").Length - 1, 11, 12);
+    }
+
+    [Fact]
+    public async Task An_application_may_ask_for_a_sign_in_that_is_not_long_ago()
+    {
+        await using var site = await Site.StartAsync(
+            map: app => app.MapMySessions<Cart>("/devices").SignedInWithin(TimeSpan.FromMinutes(5)),
+            add: services => services.AddAntiforgery()
+        );
+        using var home = new Reader(site);
+        await home.SignInAsync("ada");
+        var page = await home.GetAsync("/devices");
+        Assert.Equal(HttpStatusCode.OK, page.Status);
+        site.Clock.Advance(TimeSpan.FromMinutes(5));
+        Assert.Equal(HttpStatusCode.Unauthorized, (await home.GetAsync("/devices")).Status);
+        Assert.Equal(HttpStatusCode.Unauthorized, (await home.PressAsync(page, "/end")).Status);
+        Assert.NotNull(await site.Manager.FindAsync(Site.IdOf(home.Token!)));
+    }
+
+    [Fact]
+    public async Task Without_antiforgery_it_is_not_mapped()
+    {
+        var error = await Assert.ThrowsAsync<InvalidOperationException>(() =>
+            Site.StartAsync(map: app => app.MapMySessions<Cart>("/account/sessions"))
+        );
+        Assert.Contains("MapMySessions needs antiforgery", error.Message, StringComparison.Ordinal);
+        Assert.Contains("services.AddAntiforgery()", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Over_a_store_that_lists_nothing_the_page_has_this_device()
+    {
+        await using var site = await StartAsync(store: () => new Unlisted());
+        using var home = new Reader(site);
+        using var work = new Reader(site);
+        await home.SignInAsync("ada");
+        await work.SignInAsync("ada");
+        var page = await home.GetAsync("/account/sessions");
+        Assert.Equal(HttpStatusCode.OK, page.Status);
+        page.Shows("Other devices cannot be listed here.");
+        Assert.Single(page.Html.Split("sessions/end\"").Skip(1));
+        Assert.DoesNotContain("end-others", page.Html, StringComparison.Ordinal);
+    }
+
+    private sealed class Unlisted() : ForwardingStore(new MemoryStore())
+    {
+        public override ValueTask<StoredPage> BySubject(
+            string subject,
+            string? after,
+            int limit,
+            CancellationToken cancellationToken
+        ) => throw new NotSupportedException();
+    }
+
+    [Fact]
+    public async Task A_store_that_is_down_is_a_503_and_ends_nothing()
+    {
+        var store = new AskedStore();
+        await using var site = await StartAsync(store: () => store);
+        using var home = new Reader(site);
+        using var work = new Reader(site);
+        await home.SignInAsync("ada");
+        await work.SignInAsync("ada");
+        var page = await home.GetAsync("/account/sessions");
+        store.Fails = true;
+        Assert.Equal(HttpStatusCode.ServiceUnavailable, (await home.GetAsync("/account/sessions")).Status);
+        Assert.Equal(HttpStatusCode.ServiceUnavailable, (await home.PressAsync(page, "/end-others")).Status);
+        store.Fails = false;
+        Assert.Equal(HttpStatusCode.OK, (await work.GetAsync("/account/sessions")).Status);
+    }
+
+    [Fact]
+    public async Task A_handler_of_sign_ins_knows_of_the_other_devices()
+    {
+        var said = new List<string>();
+        await using var site = await StartAsync(sessions: o =>
+            o.Events.OnSignedIn = async it =>
+            {
+                var others = 0;
+                await foreach (
+                    var device in it.Services.GetRequiredService<SessionManager<Cart>>().ListAsync(it.Subject!)
+                )
+                    others += device.Id == it.Id ? 0 : 1;
+
+                said.Add($"{it.Subject} {others}");
+            }
+        );
+        using var home = new Reader(site);
+        using var work = new Reader(site);
+        await home.SignInAsync("ada");
+        await work.SignInAsync("ada");
+        Assert.Equal(["ada 0", "ada 1"], said);
+    }
+
+    private static string Encoded(string text) => System.Text.Encodings.Web.HtmlEncoder.Default.Encode(text);
+}

@@ -1,0 +1,429 @@
+using Microsoft.AspNetCore.Http;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.FSharp.Core;
+using Session.AspNetCore;
+using Session.CSharp;
+using Session.Engine;
+using Session.Testing;
+using Xunit;
+
+namespace Facade;
+
+/// <summary>What is open for a session closes when the session ends, on whatever node that happens.</summary>
+public class EndedTests
+{
+    public static readonly TheoryData<SessionEndCause, string> Ends = new()
+    {
+        { SessionEndCause.SignedOut, "signed out" },
+        { SessionEndCause.Revoked, "destroyed by its id" },
+        { SessionEndCause.Revoked, "destroyed with all of its subject" },
+        { SessionEndCause.Revoked, "destroyed with everybody's" },
+        { SessionEndCause.Limit, "one sign-in too many" },
+        { SessionEndCause.Replayed, "replayed" },
+        { SessionEndCause.Elevated, "elevated" },
+        { SessionEndCause.Elevated, "signed in again" },
+        { SessionEndCause.OtherSubject, "signed in as another" },
+    };
+
+    /// <summary>A session of ada's, and what ends it on a node in this way.</summary>
+    private static async Task<(string Token, Func<Site, Task> End)> PlanAsync(
+        Site begins,
+        string how,
+        params Site[] all
+    )
+    {
+        var token = await begins.BeginAsync("ada");
+        if (how != "replayed")
+            return (token, site => EndAsync(site, how, token));
+
+        // A renewal, confirmed: the first token is the thief's.
+        foreach (var site in all)
+            site.Clock.Advance(TimeSpan.FromMinutes(16));
+        var next = (await begins.WithAsync(_ => Task.CompletedTask, token)).Token!;
+        await begins.WithAsync(_ => Task.CompletedTask, next);
+        return (
+            next,
+            async site =>
+            {
+                site.Clock.Advance(TimeSpan.FromMinutes(1));
+                await site.WithAsync(_ => Task.CompletedTask, token);
+            }
+        );
+    }
+
+    private static async Task EndAsync(Site site, string how, string token)
+    {
+        switch (how)
+        {
+            case "signed out":
+                await site.WithAsync(session => session.DestroyAsync(), token);
+                break;
+            case "destroyed by its id":
+                Assert.True(await site.Manager.DestroySessionAsync(Site.IdOf(token)));
+                break;
+            case "destroyed with all of its subject":
+                Assert.Equal(1, await site.Manager.DestroyAllAsync("ada"));
+                break;
+            case "destroyed with everybody's":
+                Assert.Equal(1, await site.Manager.DestroyEverySessionAsync());
+                break;
+            case "one sign-in too many":
+                // The older one of the two has to go.
+                site.Clock.Advance(TimeSpan.FromSeconds(1));
+                await site.BeginAsync("ada");
+                break;
+            case "elevated":
+                await site.WithAsync(session => session.RegenerateAsync(), token);
+                break;
+            case "signed in again":
+                await site.WithAsync(session => session.SignInAsync("ada", new Cart("milk")), token);
+                break;
+            case "signed in as another":
+                await site.WithAsync(session => session.SignInAsync("eve", new Cart("milk")), token);
+                break;
+            default:
+                throw new ArgumentException(how);
+        }
+    }
+
+    private static void LimitOne(SessionOptions<Cart> options) => options.MaxSessionsPerSubject = 1;
+
+    private static Task<Site> NodeAsync(ISessionStore store) => Site.StartAsync(LimitOne, store: () => store);
+
+    [Theory]
+    [MemberData(nameof(Ends))]
+    public async Task It_hears_at_once_of_an_end_in_its_own_process(SessionEndCause cause, string how)
+    {
+        await using var site = await Site.StartAsync(LimitOne);
+        var (token, end) = await PlanAsync(site, how, site);
+        await using var held = await Held.OpenAsync(site, token);
+        await held.StaysAsync();
+        await end(site);
+        Assert.Equal(cause, await held.CauseAsync());
+        await Held.UntilAsync(() => Held.Count(site) == 0, "nothing is watched any more");
+    }
+
+    [Theory]
+    [MemberData(nameof(Ends))]
+    public async Task It_hears_at_once_of_an_end_on_another_node(SessionEndCause cause, string how)
+    {
+        var store = new MemoryStore();
+        await using var one = await NodeAsync(store);
+        await using var other = await NodeAsync(store);
+        var (token, end) = await PlanAsync(other, how, one, other);
+        await using var held = await Held.OpenAsync(one, token);
+        await held.StaysAsync();
+        await end(other);
+        Assert.Equal(cause, await held.CauseAsync());
+    }
+
+    [Theory]
+    [MemberData(nameof(Ends))]
+    public async Task Where_no_notice_comes_through_one_interval_passes_and_no_more(SessionEndCause cause, string how)
+    {
+        var store = new MemoryStore();
+        await using var one = await NodeAsync(new LiveStore(store, isCut: true));
+        await using var other = await NodeAsync(store);
+        var (token, end) = await PlanAsync(other, how, one, other);
+        await using var held = await Held.OpenAsync(one, token);
+        await held.StaysAsync();
+        await end(other);
+        await held.StaysAsync();
+        one.Clock.Advance(one.Settings.LiveCheck);
+        Assert.Equal(cause, await held.CauseAsync());
+    }
+
+    [Fact]
+    public async Task While_sessions_move_to_another_store_nodes_of_before_and_after_hear_each_other()
+    {
+        var (source, target) = (new MemoryStore(), new MemoryStore());
+        await using var before = await NodeAsync(source);
+        await using var after = await NodeAsync(new MigratingStore(target, source));
+        var (ada, eve) = (await before.BeginAsync("ada"), await before.BeginAsync("eve"));
+        await using var adas = await Held.OpenAsync(after, ada);
+        await using var eves = await Held.OpenAsync(before, eve);
+        await adas.StaysAsync();
+        await before.Manager.DestroyAllAsync("ada");
+        await after.Manager.DestroyAllAsync("eve");
+        Assert.Equal(SessionEndCause.Revoked, await adas.CauseAsync());
+        // It has moved away, and what the former store has left of it is a tombstone or nothing.
+        Assert.NotNull(await eves.CauseAsync());
+    }
+
+    [Fact]
+    public async Task A_hint_of_nobodys_making_ends_nothing()
+    {
+        var store = new MemoryStore();
+        var signals = (ISessionSignals)store;
+        await using var site = await NodeAsync(store);
+        var token = await site.BeginAsync("ada");
+        await using var held = await Held.OpenAsync(site, token);
+        await signals.Publish([Site.IdOf(token).Value, "nobody"], CancellationToken.None);
+        await held.StaysAsync();
+        Assert.Equal(1, Held.Count(site));
+    }
+
+    [Fact]
+    public async Task Renewals_writes_and_the_ends_of_others_end_nothing()
+    {
+        await using var site = await Site.StartAsync();
+        var token = await site.BeginAsync("ada");
+        var another = await site.BeginAsync("ada");
+        await using var held = await Held.OpenAsync(site, token);
+        await site.WithAsync(session => session.UpdateAsync(_ => new Cart("milk")), token);
+        await site.Manager.UpdateAsync(Site.IdOf(token), _ => new Cart("bread"));
+        site.Clock.Advance(TimeSpan.FromMinutes(16));
+        var next = (await site.WithAsync(_ => Task.CompletedTask, token)).Token!;
+        await site.WithAsync(_ => Task.CompletedTask, next);
+        site.Clock.Advance(TimeSpan.FromMinutes(1));
+        await site.WithAsync(session => session.DestroyAsync(), another);
+        await held.StaysAsync();
+
+        // The token that the connection came with is long superseded: it is watched by its id, and that is no replay.
+        await site.WithAsync(session => session.DestroyAsync(), next);
+        Assert.Equal(SessionEndCause.SignedOut, await held.CauseAsync());
+    }
+
+    [Fact]
+    public async Task Time_ends_it_by_the_clock_of_its_own_node()
+    {
+        await using var site = await Site.StartAsync();
+        var token = await site.BeginAsync("ada");
+        await using var held = await Held.OpenAsync(site, token);
+        site.Clock.Advance(site.Settings.IdleTimeout - TimeSpan.FromSeconds(1));
+        await held.StaysAsync();
+        site.Clock.Advance(TimeSpan.FromSeconds(1));
+        Assert.Equal(SessionEndCause.Idle, await held.CauseAsync());
+    }
+
+    [Fact]
+    public async Task The_absolute_timeout_and_a_token_that_never_came_back_end_it_as_well()
+    {
+        await using var site = await Site.StartAsync(o => o.AbsoluteTimeout = TimeSpan.FromMinutes(30));
+        var token = await site.BeginAsync("ada");
+        await using var held = await Held.OpenAsync(site, token);
+        site.Clock.Advance(TimeSpan.FromMinutes(30));
+        Assert.Equal(SessionEndCause.Absolute, await held.CauseAsync());
+
+        var cause = new TaskCompletionSource<SessionEndCause?>();
+        var begun = site.WithAsync(async session =>
+        {
+            await session.CreateAsync(new Cart("tea"));
+            session.Ended.Register(() => cause.SetResult(session.EndedBecause));
+            await cause.Task;
+        });
+        await Held.UntilAsync(() => Held.Count(site) == 1, "watched");
+        site.Clock.Advance(TimeSpan.FromMinutes(10));
+        await begun.WaitAsync(Held.Patience);
+        Assert.Equal(SessionEndCause.Unconfirmed, await cause.Task);
+    }
+
+    [Fact]
+    public async Task What_its_user_does_on_another_node_keeps_it_open()
+    {
+        var store = new MemoryStore();
+        await using var one = await NodeAsync(store);
+        await using var other = await NodeAsync(store);
+        var token = await other.BeginAsync("ada");
+        await using var held = await Held.OpenAsync(one, token);
+        var half = one.Settings.IdleTimeout / 2;
+        foreach (var site in new[] { other, one })
+            site.Clock.Advance(half);
+        var next = (await other.WithAsync(_ => Task.CompletedTask, token)).Token!;
+        await other.WithAsync(_ => Task.CompletedTask, next);
+        one.Clock.Advance(half);
+        await held.StaysAsync();
+        one.Clock.Advance(half);
+        Assert.Equal(SessionEndCause.Idle, await held.CauseAsync());
+    }
+
+    [Theory]
+    [InlineData(0)]
+    [InlineData(10)]
+    public async Task A_store_that_does_not_answer_ends_nothing_before_the_deadline_and_all_then(int usedAt)
+    {
+        var store = new FailingStore(new MemoryStore());
+        await using var site = await NodeAsync(store);
+        async Task PassAsync(int minutes)
+        {
+            for (var passed = 0; passed < minutes; passed++)
+            {
+                site.Clock.Advance(TimeSpan.FromMinutes(1));
+                await Task.Delay(5);
+            }
+        }
+
+        var token = await site.BeginAsync("ada");
+        await using var held = await Held.OpenAsync(site, token);
+        await held.StaysAsync();
+        // The deadline that counts is the last one that the store has told.
+        await PassAsync(usedAt);
+        if (usedAt > 0)
+        {
+            await site.WithAsync(_ => Task.CompletedTask, token);
+            await PassAsync(1);
+            await held.StaysAsync();
+        }
+
+        store.Failure = StoreFailure.Unavailable;
+        await PassAsync(usedAt > 0 ? 28 : 29);
+
+        await held.StaysAsync();
+        site.Clock.Advance(TimeSpan.FromMinutes(1));
+        Assert.Equal(SessionEndCause.Idle, await held.CauseAsync());
+    }
+
+    [Fact]
+    public async Task Without_a_session_it_never_ends_and_after_its_end_it_has_ended()
+    {
+        await using var site = await Site.StartAsync();
+        await site.WithAsync(session =>
+        {
+            Assert.False(session.Ended.CanBeCanceled);
+            Assert.Null(session.EndedBecause);
+            return Task.CompletedTask;
+        });
+
+        var token = await site.BeginAsync("ada");
+        await site.WithAsync(
+            async session =>
+            {
+                var before = session.Ended;
+                Assert.False(before.IsCancellationRequested);
+                await session.SignInAsync("eve", new Cart("tea"));
+                var after = session.Ended;
+                // The one before ends with the sign-in.
+                Assert.NotEqual(before, after);
+                await session.DestroyAsync();
+                Assert.True(after.IsCancellationRequested);
+                Assert.True(session.Ended.IsCancellationRequested);
+                Assert.Equal(SessionEndCause.SignedOut, session.EndedBecause);
+            },
+            token
+        );
+        var ended = await site.BeginAsync("ada");
+        await site.Manager.DestroySessionAsync(Site.IdOf(ended));
+        await site.WithAsync(
+            session =>
+            {
+                Assert.True(session.Ended.IsCancellationRequested);
+                Assert.Equal(SessionEndCause.Revoked, session.EndedBecause);
+                return Task.CompletedTask;
+            },
+            ended
+        );
+        Assert.Equal(0, Held.Count(site));
+    }
+
+    [Fact]
+    public async Task Nothing_is_asked_and_nobody_listens_before_somebody_asks_for_it()
+    {
+        var store = new LiveStore(new MemoryStore());
+        await using var site = await NodeAsync(store);
+        var token = await site.BeginAsync("ada");
+        await site.WithAsync(session => session.UpdateAsync(_ => new Cart("milk")), token);
+        site.Clock.Advance(TimeSpan.FromMinutes(5));
+        Assert.Equal((0, 0, 0, 0), (store.Many, store.Subscriptions, Held.Count(site), store.Published));
+        await using var held = await Held.OpenAsync(site, token);
+        await Held.UntilAsync(() => store.Subscriptions == 1, "listens");
+    }
+
+    [Fact]
+    public async Task Connections_that_close_by_themselves_leave_nothing_behind()
+    {
+        await using var site = await Site.StartAsync();
+        var tokens = new[] { await site.BeginAsync("ada"), await site.BeginAsync("ada"), await site.BeginAsync("eve") };
+        var held = new List<Held>();
+        foreach (var token in tokens.Concat(tokens))
+            held.Add(await Held.OpenAsync(site, token));
+        // Two connections of one session share what is known of it.
+        Assert.Equal(3, Held.Count(site));
+        foreach (var one in held)
+            await one.DisposeAsync();
+        await Held.UntilAsync(() => Held.Count(site) == 0, "nothing is watched any more");
+    }
+
+    [Fact]
+    public async Task A_look_at_all_sessions_of_a_node_is_one_command_for_each_five_hundred()
+    {
+        var store = new LiveStore(new MemoryStore());
+        await using var site = await Site.StartAsync(store: () => store);
+        var service = site.Services.GetRequiredService<SessionService<Cart>>();
+        var leases = new List<SessionLease>();
+        for (var i = 0; i < 1200; i++)
+        {
+            var id = $"session-{i}";
+            var next = FuncConvert.FromFunc((Unit? _) => id);
+            var made = await service.Engine.Create(
+                next!,
+                FSharpOption<string>.Some("ada"),
+                [(byte)'{', (byte)'}'],
+                CancellationToken.None
+            );
+            leases.Add(service.OpenSessions.Watch(made.ResultValue));
+        }
+
+        await Task.Delay(300);
+        var before = store.Many;
+        site.Clock.Advance(service.Settings.LiveCheck);
+        await Held.UntilAsync(() => store.Many == before + 3, "three looks");
+        await Task.Delay(100);
+        Assert.Equal(before + 3, store.Many);
+        Assert.Equal(1200, await site.Manager.DestroyAllAsync("ada"));
+        Assert.All(leases, lease => Assert.True(lease.Token.IsCancellationRequested));
+        foreach (var lease in leases)
+            lease.Dispose();
+        Assert.Equal(0, service.OpenSessions.Count);
+    }
+
+    [Fact]
+    public async Task A_callback_that_fails_stops_no_other_one_and_not_the_logout()
+    {
+        await using var site = await Site.StartAsync();
+        var token = await site.BeginAsync("ada");
+        var called = new TaskCompletionSource();
+        var open = new TaskCompletionSource();
+        var request = site.WithAsync(
+            async session =>
+            {
+                session.Ended.Register(() => called.SetResult());
+                session.Ended.Register(() => throw new InvalidOperationException("of the application"));
+                open.SetResult();
+                await called.Task;
+            },
+            token
+        );
+        await open.Task.WaitAsync(Held.Patience);
+        await site.Manager.DestroyAllAsync("ada");
+        await request.WaitAsync(Held.Patience);
+    }
+
+    [Fact]
+    public async Task What_is_open_keeps_its_session_where_the_settings_say_so_but_not_for_ever()
+    {
+        await using var site = await Site.StartAsync(o => o.ConnectionsExtendIdle = true);
+        var token = await site.BeginAsync("ada");
+        var watched = site.Clock.GetUtcNow();
+        await using (await Held.OpenAsync(site, token))
+            while (site.Clock.GetUtcNow() - watched < TimeSpan.FromHours(2))
+            {
+                site.Clock.Advance(TimeSpan.FromMinutes(1));
+                await Task.Delay(10);
+            }
+
+        // Nothing is open any more.
+        Assert.NotNull(await site.Manager.FindAsync(Site.IdOf(token)));
+        site.Clock.Advance(TimeSpan.FromMinutes(30));
+        Assert.Null(await site.Manager.FindAsync(Site.IdOf(token)));
+        var second = await site.BeginAsync("ada");
+        watched = site.Clock.GetUtcNow();
+        await using var held = await Held.OpenAsync(site, second);
+        while (site.Clock.GetUtcNow() - watched < TimeSpan.FromHours(8))
+        {
+            site.Clock.Advance(TimeSpan.FromMinutes(2));
+            await Task.Delay(10);
+        }
+
+        Assert.Equal(SessionEndCause.Absolute, await held.CauseAsync());
+    }
+}

@@ -1,0 +1,221 @@
+using System.Net;
+using System.Text;
+using System.Text.Json;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Http.Connections;
+using Microsoft.AspNetCore.SignalR;
+using Microsoft.AspNetCore.SignalR.Client;
+using Microsoft.Extensions.DependencyInjection;
+using Session.CSharp;
+using Session.Engine;
+using Xunit;
+
+namespace Facade;
+
+/// <summary>Connections of hubs end together with their session, whatever carries them.</summary>
+public class HubLifetimeTests
+{
+    private sealed class Desk : Hub
+    {
+        public override Task OnConnectedAsync() =>
+            Context.GetHttpContext()!.Request.Headers.ContainsKey("X-Unwelcome")
+                ? throw new HubException("Not today.")
+                : base.OnConnectedAsync();
+
+        public async Task<string?> Read() => (await Context.GetSessionAsync<Cart>()).Data?.Item;
+
+        public async Task<string> Write(string item) =>
+            (await (await Context.GetSessionAsync<Cart>()).UpdateAsync(_ => new Cart(item))).Item;
+
+        public async Task End() => await (await Context.GetSessionAsync<Cart>()).DestroyAsync();
+
+        public Task<string> Nothing() => Task.FromResult("nothing");
+    }
+
+    private static Task<Site> StartAsync(ISessionStore? store = null) =>
+        Site.StartAsync(
+            store: () => store ?? new MemoryStore(),
+            add: services => services.AddSignalR().AddSessionLifetime<Cart>().AddSessionLifetime<Cart>(),
+            map: app => app.MapHub<Desk>("/desk")
+        );
+
+    private static async Task<(HubConnection Connection, Task Closed)> ConnectAsync(
+        Site site,
+        HttpTransportType transport,
+        string? token,
+        bool isWelcome = true
+    )
+    {
+        var connection = new HubConnectionBuilder()
+            .WithUrl(
+                new Uri(site.Address, "/desk"),
+                o =>
+                {
+                    o.Transports = transport;
+                    if (token is not null)
+                        o.Headers["Cookie"] = "__Host-sid=" + token;
+                    if (!isWelcome)
+                        o.Headers["X-Unwelcome"] = "yes";
+                }
+            )
+            .Build();
+        var closed = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        connection.Closed += _ =>
+        {
+            closed.TrySetResult();
+            return Task.CompletedTask;
+        };
+        await connection.StartAsync();
+        Assert.Equal("nothing", await connection.InvokeAsync<string>("Nothing"));
+        return (connection, closed.Task);
+    }
+
+    public static TheoryData<HttpTransportType> Transports =>
+        [HttpTransportType.LongPolling, HttpTransportType.WebSockets, HttpTransportType.ServerSentEvents];
+
+    [Theory]
+    [MemberData(nameof(Transports))]
+    public async Task A_logout_on_another_node_closes_every_connection_of_the_session_and_no_other(
+        HttpTransportType transport
+    )
+    {
+        var store = new MemoryStore();
+        await using var one = await StartAsync(store);
+        await using var other = await StartAsync(store);
+        var ada = await one.BeginAsync("ada");
+        var (first, firstClosed) = await ConnectAsync(one, transport, ada);
+        var (second, secondClosed) = await ConnectAsync(one, transport, ada);
+        var (eves, evesClosed) = await ConnectAsync(one, transport, await one.BeginAsync("eve"));
+        var (nobodys, nobodysClosed) = await ConnectAsync(one, transport, null);
+        Assert.Equal(2, Held.Count(one));
+        Assert.Equal(1, await other.Manager.DestroyAllAsync("ada"));
+        await Task.WhenAll(firstClosed, secondClosed).WaitAsync(Held.Patience);
+        Assert.Equal("nothing", await eves.InvokeAsync<string>("Nothing"));
+        Assert.Equal("nothing", await nobodys.InvokeAsync<string>("Nothing"));
+        Assert.False(evesClosed.IsCompleted || nobodysClosed.IsCompleted);
+        foreach (var connection in new[] { first, second, eves, nobodys })
+            await connection.DisposeAsync();
+        await Held.UntilAsync(() => Held.Count(one) == 0, "nothing is watched any more");
+    }
+
+    [Theory]
+    [MemberData(nameof(Transports))]
+    public async Task An_elevation_time_and_the_hub_itself_close_the_connection(HttpTransportType transport)
+    {
+        await using var site = await StartAsync();
+        var token = await site.BeginAsync("ada");
+        var (elevated, elevatedClosed) = await ConnectAsync(site, transport, token);
+        var next = (await site.WithAsync(session => session.RegenerateAsync(), token)).Token!;
+        await elevatedClosed.WaitAsync(Held.Patience);
+
+        var (ending, endingClosed) = await ConnectAsync(site, transport, next);
+        await Assert.ThrowsAnyAsync<Exception>(() => EndAsync(ending)).WaitAsync(Held.Patience);
+        await endingClosed.WaitAsync(Held.Patience);
+
+        var (idle, idleClosed) = await ConnectAsync(site, transport, await site.BeginAsync("ada"));
+        site.Clock.Advance(site.Settings.IdleTimeout);
+        await idleClosed.WaitAsync(Held.Patience);
+        foreach (var connection in new[] { elevated, ending, idle })
+            await connection.DisposeAsync();
+
+        // The answer may come before the end of the connection does.
+        static async Task EndAsync(HubConnection connection)
+        {
+            await connection.InvokeAsync("End");
+            while (true)
+                await connection.InvokeAsync<string>("Nothing");
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(Transports))]
+    public async Task A_hub_method_gets_the_session_as_it_is_and_its_old_token_is_no_replay(HttpTransportType transport)
+    {
+        await using var site = await StartAsync();
+        var token = await site.BeginAsync("ada");
+        var (connection, closed) = await ConnectAsync(site, transport, token);
+        await site.WithAsync(session => session.UpdateAsync(_ => new Cart("milk")), token);
+        Assert.Equal("milk", await connection.InvokeAsync<string?>("Read"));
+
+        site.Clock.Advance(TimeSpan.FromMinutes(16));
+        var next = (await site.WithAsync(_ => Task.CompletedTask, token)).Token!;
+        await site.WithAsync(_ => Task.CompletedTask, next);
+        site.Clock.Advance(TimeSpan.FromMinutes(1));
+        Assert.Equal("milk", await connection.InvokeAsync<string?>("Read"));
+        Assert.Equal("bread", await connection.InvokeAsync<string>("Write", "bread"));
+        string? read = null;
+        await site.WithAsync(
+            session =>
+            {
+                read = session.Data?.Item;
+                return Task.CompletedTask;
+            },
+            next
+        );
+        Assert.Equal("bread", read);
+        Assert.False(closed.IsCompleted);
+        await connection.DisposeAsync();
+    }
+
+    [Theory]
+    [MemberData(nameof(Transports))]
+    public async Task A_connection_that_the_hub_refuses_leaves_nothing_behind(HttpTransportType transport)
+    {
+        await using var site = await StartAsync();
+        var token = await site.BeginAsync("ada");
+        await Assert
+            .ThrowsAnyAsync<Exception>(() => ConnectAsync(site, transport, token, isWelcome: false))
+            .WaitAsync(Held.Patience);
+        await Held.UntilAsync(() => Held.Count(site) == 0, "nothing is watched any more");
+    }
+
+    [Fact]
+    public async Task A_session_that_is_over_opens_no_connection()
+    {
+        await using var site = await StartAsync();
+        var token = await site.BeginAsync("ada");
+        await site.Manager.DestroyAllAsync("ada");
+        await Assert
+            .ThrowsAnyAsync<Exception>(() => ConnectAsync(site, HttpTransportType.WebSockets, token))
+            .WaitAsync(Held.Patience);
+    }
+
+    [Fact]
+    public async Task Another_session_cannot_take_up_a_connection()
+    {
+        await using var site = await StartAsync();
+        var (ada, eve) = (await site.BeginAsync("ada"), await site.BeginAsync("eve"));
+        using var client = new HttpClient(new SocketsHttpHandler { UseCookies = false });
+
+        async Task<(HttpStatusCode Status, string Body)> SendAsync(
+            HttpMethod method,
+            string query,
+            string? token,
+            string? body = null
+        )
+        {
+            using var request = new HttpRequestMessage(method, new Uri(site.Address, "/desk" + query));
+            if (token is not null)
+                request.Headers.Add("Cookie", "__Host-sid=" + token);
+            if (body is not null)
+                request.Content = new StringContent(body, Encoding.UTF8, "text/plain");
+            using var response = await client.SendAsync(request).WaitAsync(Held.Patience);
+            return (response.StatusCode, await response.Content.ReadAsStringAsync());
+        }
+
+        var (_, negotiated) = await SendAsync(HttpMethod.Post, "/negotiate?negotiateVersion=1", ada);
+        var query = "?id=" + JsonDocument.Parse(negotiated).RootElement.GetProperty("connectionToken").GetString();
+        Assert.Equal(HttpStatusCode.OK, (await SendAsync(HttpMethod.Get, query, ada)).Status);
+        const string Handshake = "{\"protocol\":\"json\",\"version\":1}\u001e";
+        Assert.Equal(HttpStatusCode.OK, (await SendAsync(HttpMethod.Post, query, ada, Handshake)).Status);
+        await Held.UntilAsync(() => Held.Count(site) == 1, "connected");
+
+        foreach (var token in new[] { eve, null, ada + "|" + eve })
+        foreach (var method in new[] { HttpMethod.Get, HttpMethod.Post, HttpMethod.Delete })
+            Assert.Equal(HttpStatusCode.Forbidden, (await SendAsync(method, query, token, "x")).Status);
+
+        var (status, answer) = await SendAsync(HttpMethod.Get, query, ada);
+        Assert.Equal(HttpStatusCode.OK, status);
+        Assert.StartsWith("{}", answer, StringComparison.Ordinal);
+    }
+}

@@ -1,0 +1,231 @@
+using System.Net;
+using Microsoft.Extensions.DependencyInjection;
+using Session.AspNetCore;
+using Session.CSharp;
+using Session.Engine;
+using Session.Testing;
+using Xunit;
+
+namespace Facade.OpenIdConnect;
+
+/// <summary>A logout at the identity provider ends just the sessions that it means, on every node.</summary>
+public class BackChannelLogoutTests
+{
+    private const string Other = "https://other.example.com";
+
+    private static async Task<string> WhoeverAsync(LogoutSite node, params string[] tokens)
+    {
+        var all = new List<string>();
+        foreach (var token in tokens)
+            all.Add(await node.WhoAsync(token) ?? "-");
+
+        return string.Join(' ', all);
+    }
+
+    [Fact]
+    public async Task A_session_of_the_provider_ends_the_sessions_here_that_came_from_it_and_no_other()
+    {
+        await using var provider = await IdentityProvider.StartAsync();
+        var store = new MemoryStore();
+        await using var node = await LogoutSite.StartAsync(provider, store);
+        await using var second = await LogoutSite.StartAsync(provider, store);
+        var one = await node.SignInAsync("ada", "A");
+        var same = await second.SignInAsync("ada", "A");
+        var other = await node.SignInAsync("ada", "B");
+        var elsewhere = await node.SignInAsync("ada", "A", Other);
+        var local = await node.Site.BeginAsync("ada");
+        Assert.Equal(HttpStatusCode.OK, (await node.LogOutAsync("A", "ada")).Status);
+        Assert.Equal("- - ada ada ada", await WhoeverAsync(second, one, same, other, elsewhere, local));
+    }
+
+    [Fact]
+    public async Task A_user_of_the_provider_ends_all_sessions_that_came_from_there_and_no_other()
+    {
+        await using var provider = await IdentityProvider.StartAsync();
+        await using var node = await LogoutSite.StartAsync(provider);
+        var one = await node.SignInAsync("ada", "A");
+        var two = await node.SignInAsync("ada", "B");
+        var nameless = await node.SignInAsync("ada", null);
+        var eve = await node.SignInAsync("eve", "E");
+        var elsewhere = await node.SignInAsync("ada", "A", Other);
+        var local = await node.Site.BeginAsync("ada");
+        Assert.Equal(HttpStatusCode.OK, (await node.LogOutAsync(null, "ada")).Status);
+        Assert.Equal("- - - eve ada ada", await WhoeverAsync(node, one, two, nameless, eve, elsewhere, local));
+
+        // Whoever signs in again is not kept out.
+        var again = await node.SignInAsync("ada", "C");
+        Assert.Equal("ada", await node.WhoAsync(again));
+    }
+
+    [Fact]
+    public async Task A_user_may_have_another_name_there()
+    {
+        await using var provider = await IdentityProvider.StartAsync();
+        await using var node = await LogoutSite.StartAsync(provider);
+        var external = new ExternalSession(provider.Issuer, "A", "user 7");
+        var token = (
+            await node.Site.WithAsync(session => session.SignInAsync("ada", new Cart("tea"), external))
+        ).Token!;
+        Assert.Equal(HttpStatusCode.OK, (await node.LogOutAsync(null, "ada")).Status);
+        Assert.Equal("ada", await node.WhoAsync(token));
+        Assert.Equal(HttpStatusCode.OK, (await node.LogOutAsync(null, "user 7")).Status);
+        Assert.Null(await node.WhoAsync(token));
+    }
+
+    [Fact]
+    public async Task Who_signs_in_later_in_the_same_browser_is_not_meant()
+    {
+        await using var provider = await IdentityProvider.StartAsync();
+        await using var node = await LogoutSite.StartAsync(provider);
+        var token = await node.SignInAsync("ada", "A");
+        var bob = (await node.Site.WithAsync(session => session.SignInAsync("bob", new Cart("milk")), token)).Token!;
+        Assert.Equal(HttpStatusCode.OK, (await node.LogOutAsync("A")).Status);
+        Assert.Equal(HttpStatusCode.OK, (await node.LogOutAsync(null, "ada")).Status);
+        Assert.Equal("bob", await node.WhoAsync(bob));
+
+        // And a sign-in with another session of the provider's counts as that one.
+        var next = await node.SignInAsync("bob", "B", token: bob);
+        next = await node.SignInAsync("bob", "C", token: next);
+        Assert.Equal(HttpStatusCode.OK, (await node.LogOutAsync("B")).Status);
+        Assert.Equal("bob", await node.WhoAsync(next));
+        Assert.Equal(HttpStatusCode.OK, (await node.LogOutAsync("C")).Status);
+        Assert.Null(await node.WhoAsync(next));
+    }
+
+    [Fact]
+    public async Task A_session_that_is_open_hears_of_it()
+    {
+        await using var provider = await IdentityProvider.StartAsync();
+        var store = new MemoryStore();
+        await using var one = await LogoutSite.StartAsync(provider, store);
+        await using var other = await LogoutSite.StartAsync(provider, store);
+        var token = await one.SignInAsync("ada", "A");
+        await using var held = await Held.OpenAsync(one.Site, token);
+        Assert.Equal(HttpStatusCode.OK, (await other.LogOutAsync("A")).Status);
+        Assert.Equal(SessionEndCause.Revoked, await held.CauseAsync());
+    }
+
+    [Fact]
+    public async Task A_sign_in_with_a_session_that_is_over_there_is_refused()
+    {
+        await using var provider = await IdentityProvider.StartAsync();
+        await using var node = await LogoutSite.StartAsync(provider);
+        Assert.Equal(HttpStatusCode.OK, (await node.LogOutAsync("A")).Status);
+        var began = await node.Site.WithAsync(session =>
+            Assert.ThrowsAsync<SessionEndedException>(() =>
+                session.SignInAsync("ada", new Cart("tea"), (provider.Issuer, "A"))
+            )
+        );
+        Assert.Null(began.Token);
+        Assert.Empty(await node.Site.Manager.ListAsync("ada").ToListAsync());
+
+        // Of somebody who had a session before.
+        var token = await node.Site.BeginAsync();
+        var elevated = await node.Site.WithAsync(
+            session =>
+                Assert.ThrowsAsync<SessionEndedException>(() =>
+                    session.SignInAsync("ada", new Cart("tea"), (provider.Issuer, "A"))
+                ),
+            token
+        );
+        Assert.Null(elevated.Token);
+        Assert.Null(await node.WhoAsync(token));
+    }
+
+    [Fact]
+    public async Task A_store_that_fails_is_no_200_and_the_same_token_does_its_work_later()
+    {
+        await using var provider = await IdentityProvider.StartAsync();
+        var store = new FailingStore(new MemoryStore());
+        await using var node = await LogoutSite.StartAsync(provider, store);
+        var token = await node.SignInAsync("ada", "A");
+        var logout = node.Draft("A").Write();
+        store.Failure = StoreFailure.Unavailable;
+        var failed = await node.PostAsync(logout);
+        Assert.Equal((HttpStatusCode.BadRequest, "temporarily_unavailable"), (failed.Status, failed.Error));
+        store.Failure = StoreFailure.None;
+        Assert.Equal("ada", await node.WhoAsync(token));
+        Assert.Equal(HttpStatusCode.OK, (await node.PostAsync(logout)).Status);
+        Assert.Null(await node.WhoAsync(token));
+    }
+
+    [Fact]
+    public async Task Whichever_call_of_the_store_fails_a_sign_in_is_found_or_is_none_and_a_200_is_true()
+    {
+        await using var provider = await IdentityProvider.StartAsync();
+        var (store, failed) = (new Stepped(new MemoryStore()), 0);
+        await using var node = await LogoutSite.StartAsync(provider, store);
+        for (var call = 1; ; call++)
+        {
+            store.FailAt(call);
+            string? token = null;
+            var answer = await node.Site.WithAsync(async session =>
+                await Record.ExceptionAsync(() =>
+                    session.SignInAsync("ada", new Cart("tea"), external: (provider.Issuer, $"sid {call}"))
+                )
+            );
+            token = answer.Token;
+            var isOver = store.IsSpent;
+            store.FailAt(0);
+            Assert.Equal(HttpStatusCode.OK, (await node.LogOutAsync($"sid {call}")).Status);
+            if (token is not null)
+                Assert.Null(await node.WhoAsync(token));
+
+            if (!isOver)
+                break;
+
+            failed++;
+        }
+
+        Assert.InRange(failed, 5, 100);
+        for (var call = 1; ; call++)
+        {
+            var token = await node.SignInAsync("ada", $"and {call}");
+            store.FailAt(call);
+            var status = (await node.LogOutAsync($"and {call}")).Status;
+            var isOver = store.IsSpent;
+            store.FailAt(0);
+            if (status == HttpStatusCode.OK)
+                Assert.Null(await node.WhoAsync(token));
+
+            if (!isOver)
+                break;
+        }
+    }
+
+    [Fact]
+    public async Task What_is_kept_of_it_goes_when_its_time_has_come()
+    {
+        await using var provider = await IdentityProvider.StartAsync();
+        ISessionStore store = new MemoryStore();
+        await using var node = await LogoutSite.StartAsync(provider, store);
+        await node.SignInAsync("ada", "A");
+        var token = await node.SignInAsync("ada", "B");
+        Assert.Equal(HttpStatusCode.OK, (await node.LogOutAsync("A")).Status);
+        Assert.Equal("ada", await node.WhoAsync(token));
+        var engine = node.Site.Services.GetRequiredService<SessionService<Cart>>().Engine;
+        Assert.Equal(1, await store.Count(default));
+        Assert.Single(await node.Site.Manager.ListAsync("ada").ToListAsync());
+        for (var day = 0; day < 60; day++)
+        {
+            node.Site.Clock.Advance(TimeSpan.FromDays(1));
+            await engine.Sweep(1000, default);
+        }
+
+        Assert.Empty((await store.Enumerate(null, 100, default)).Records);
+    }
+
+    [Fact]
+    public async Task A_sign_in_without_a_provider_asks_the_store_for_nothing_more()
+    {
+        await using var provider = await IdentityProvider.StartAsync();
+        var store = new Stepped(new MemoryStore());
+        await using var node = await LogoutSite.StartAsync(provider, store);
+        store.FailAt(0);
+        await node.Site.WithAsync(session => session.SignInAsync("ada", new Cart("tea")));
+        Assert.Equal(1, store.Calls);
+        store.FailAt(0);
+        await node.SignInAsync("ada", "A");
+        Assert.Equal(5, store.Calls);
+    }
+}

@@ -1,0 +1,161 @@
+using System.Buffers.Text;
+using System.Security.Cryptography;
+using System.Text;
+using System.Text.Json;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Hosting;
+using Microsoft.AspNetCore.Http;
+using Microsoft.Extensions.Logging;
+
+namespace Facade.OpenIdConnect;
+
+/// <summary>A key as a provider has it: what it shows of it, and what it signs with it.</summary>
+internal sealed record ProviderKey(
+    string Id,
+    string Algorithm,
+    object Shown,
+    byte[] PublicBytes,
+    Func<byte[], byte[]> Sign
+)
+{
+    public static ProviderKey Rsa(string id, string algorithm = "RS256")
+    {
+        var rsa = RSA.Create(2048);
+        var it = rsa.ExportParameters(false);
+        var padding = algorithm == "PS256" ? RSASignaturePadding.Pss : RSASignaturePadding.Pkcs1;
+        return new ProviderKey(
+            id,
+            algorithm,
+            new
+            {
+                kty = "RSA",
+                use = "sig",
+                kid = id,
+                n = Base64Url.EncodeToString(it.Modulus),
+                e = Base64Url.EncodeToString(it.Exponent),
+            },
+            rsa.ExportSubjectPublicKeyInfo(),
+            data => rsa.SignData(data, HashAlgorithmName.SHA256, padding)
+        );
+    }
+
+    public static ProviderKey Curve(string id)
+    {
+        var curve = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+        var it = curve.ExportParameters(false);
+        return new ProviderKey(
+            id,
+            "ES256",
+            new
+            {
+                kty = "EC",
+                use = "sig",
+                kid = id,
+                crv = "P-256",
+                x = Base64Url.EncodeToString(it.Q.X),
+                y = Base64Url.EncodeToString(it.Q.Y),
+            },
+            curve.ExportSubjectPublicKeyInfo(),
+            data => curve.SignData(data, HashAlgorithmName.SHA256)
+        );
+    }
+}
+
+/// <summary>A token before it is signed.</summary>
+internal sealed class Draft(ProviderKey key)
+{
+    public Dictionary<string, object?> Header { get; } =
+        new()
+        {
+            ["alg"] = key.Algorithm,
+            ["kid"] = key.Id,
+            ["typ"] = "logout+jwt",
+        };
+
+    public Dictionary<string, object?> Claims { get; } = [];
+
+    /// <summary>The claims as they go out; null: those of <see cref="Claims"/>.</summary>
+    public string? Payload { get; set; }
+
+    public Func<byte[], byte[]> Sign { get; set; } = key.Sign;
+
+    public string Write()
+    {
+        var text = Part(JsonSerializer.Serialize(Header)) + "." + Part(Payload ?? JsonSerializer.Serialize(Claims));
+        return text + "." + Base64Url.EncodeToString(Sign(Encoding.ASCII.GetBytes(text)));
+    }
+
+    private static string Part(string json) => Base64Url.EncodeToString(Encoding.UTF8.GetBytes(json));
+}
+
+/// <summary>An identity provider on the loopback: discovery document, real keys, logout tokens.</summary>
+internal sealed class IdentityProvider : IAsyncDisposable
+{
+    public const string Client = "shop";
+    public const string Event = "http://schemas.openid.net/event/backchannel-logout";
+
+    private readonly WebApplication _app;
+    private int _reads;
+    private int _tokens;
+
+    private IdentityProvider(WebApplication app, ProviderKey[] keys) => (_app, Keys) = (app, keys);
+
+    public string Issuer => _app.Urls.First();
+
+    /// <summary>Those that it shows. The first one signs.</summary>
+    public ProviderKey[] Keys { get; set; }
+
+    /// <summary>It answers nothing but failures.</summary>
+    public bool IsDown { get; set; }
+
+    /// <summary>How often its keys were read.</summary>
+    public int Reads => _reads;
+
+    public static async Task<IdentityProvider> StartAsync(params ProviderKey[] keys)
+    {
+        var builder = WebApplication.CreateSlimBuilder();
+        builder.WebHost.UseUrls("http://127.0.0.1:0");
+        builder.Logging.ClearProviders();
+        var app = builder.Build();
+        var provider = new IdentityProvider(app, keys.Length > 0 ? keys : [ProviderKey.Rsa("first")]);
+        app.MapGet(
+            "/.well-known/openid-configuration",
+            () =>
+                provider.IsDown
+                    ? Results.StatusCode(503)
+                    : Results.Json(new { issuer = provider.Issuer, jwks_uri = provider.Issuer + "/keys" })
+        );
+        app.MapGet(
+            "/keys",
+            () =>
+            {
+                Interlocked.Increment(ref provider._reads);
+                return Results.Json(new { keys = provider.Keys.Select(key => key.Shown) });
+            }
+        );
+        await app.StartAsync();
+        return provider;
+    }
+
+    /// <summary>A logout token as it has to be, issued now.</summary>
+    public Draft Draft(DateTimeOffset now, string? sid, string? sub = null)
+    {
+        var draft = new Draft(Keys[0]);
+        var claims = draft.Claims;
+        claims["iss"] = Issuer;
+        claims["aud"] = Client;
+        claims["iat"] = now.ToUnixTimeSeconds();
+        claims["exp"] = now.ToUnixTimeSeconds() + 120;
+        claims["jti"] = $"token {Interlocked.Increment(ref _tokens)}";
+        claims["events"] = new Dictionary<string, object> { [Event] = new { } };
+        if (sid is not null)
+            claims["sid"] = sid;
+
+        if (sub is not null)
+            claims["sub"] = sub;
+
+        return draft;
+    }
+
+    public ValueTask DisposeAsync() => _app.DisposeAsync();
+}

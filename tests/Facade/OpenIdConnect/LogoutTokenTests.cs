@@ -1,0 +1,311 @@
+using System.Net;
+using System.Net.Http.Json;
+using System.Security.Cryptography;
+using System.Text.Json;
+using Microsoft.AspNetCore.Builder;
+using Session.OpenIdConnect;
+using Xunit;
+
+namespace Facade.OpenIdConnect;
+
+/// <summary>What is a logout token and what is none: OpenID Connect Back-Channel Logout 1.0, 2.4 and 2.6.</summary>
+public class LogoutTokenTests
+{
+    private static readonly ProviderKey s_key = ProviderKey.Rsa("first");
+    private static readonly ProviderKey s_stranger = ProviderKey.Rsa("first");
+
+    /// <summary>How a good token becomes a bad one, and a word of why it is refused.</summary>
+    private static readonly Dictionary<string, (Func<Draft, string> Spoil, string Why)> s_bad = new()
+    {
+        ["no signature (alg none)"] = (
+            draft =>
+            {
+                draft.Header["alg"] = "none";
+                draft.Sign = _ => [];
+                return draft.Write();
+            },
+            "signature"
+        ),
+        ["a signature that was left out"] = (
+            draft =>
+            {
+                draft.Sign = _ => [];
+                return draft.Write();
+            },
+            "signature"
+        ),
+        ["HS256 with the public key as the secret"] = (
+            draft =>
+            {
+                draft.Header["alg"] = "HS256";
+                draft.Sign = data => HMACSHA256.HashData(s_key.PublicBytes, data);
+                return draft.Write();
+            },
+            ""
+        ),
+        ["the key of somebody else under this name"] = (
+            draft =>
+            {
+                draft.Sign = s_stranger.Sign;
+                return draft.Write();
+            },
+            "signature"
+        ),
+        ["a key that the provider does not have"] = (
+            draft =>
+            {
+                draft.Header["kid"] = "second";
+                draft.Sign = s_stranger.Sign;
+                return draft.Write();
+            },
+            "key"
+        ),
+        ["no name of a key, and somebody else's"] = (
+            draft =>
+            {
+                draft.Header.Remove("kid");
+                draft.Sign = s_stranger.Sign;
+                return draft.Write();
+            },
+            ""
+        ),
+        ["claims that were changed"] = (
+            draft =>
+            {
+                var (signed, other) = (draft.Write().Split('.'), draft);
+                other.Claims["exp"] = (long)other.Claims["exp"]! + 1;
+                return $"{signed[0]}.{other.Write().Split('.')[1]}.{signed[2]}";
+            },
+            "signature"
+        ),
+        ["a nonce"] = (draft => With(draft, "nonce", "n"), "nonce"),
+        ["another audience"] = (draft => With(draft, "aud", "board"), "aud"),
+        ["no audience"] = (draft => Without(draft, "aud"), "aud"),
+        ["another issuer"] = (draft => With(draft, "iss", "https://id.example.com"), "iss"),
+        ["no issuer"] = (draft => Without(draft, "iss"), "iss"),
+        ["issued too long ago"] = (draft => Later(draft, "iat", -361), "iat"),
+        ["issued in the future"] = (draft => Later(draft, "iat", 61), "iat"),
+        ["no time of issue"] = (draft => Without(draft, "iat"), "iat"),
+        ["a time of issue that is a text"] = (draft => With(draft, "iat", "now"), ""),
+        ["expired"] = (draft => Later(draft, "exp", -181), "exp"),
+        ["no expiry"] = (draft => Without(draft, "exp"), "exp"),
+        ["no events"] = (draft => Without(draft, "events"), "events"),
+        ["another event"] = (
+            draft => With(draft, "events", new Dictionary<string, object> { ["http://example.com/event"] = new { } }),
+            "events"
+        ),
+        ["an event that is no object"] = (
+            draft => With(draft, "events", new Dictionary<string, object> { [IdentityProvider.Event] = "yes" }),
+            "events"
+        ),
+        ["events that are a list"] = (draft => With(draft, "events", new[] { IdentityProvider.Event }), "events"),
+        ["no name (jti)"] = (draft => Without(draft, "jti"), "jti"),
+        ["an empty name (jti)"] = (draft => With(draft, "jti", ""), "jti"),
+        ["neither a user nor a session"] = (draft => Without(draft, "sid"), "neither"),
+        ["a session that is a number"] = (draft => With(draft, "sid", 7), "sid"),
+        ["an empty session"] = (draft => With(draft, "sid", ""), "sid"),
+        ["the type of an access token"] = (
+            draft =>
+            {
+                draft.Header["typ"] = "at+jwt";
+                return draft.Write();
+            },
+            "typ"
+        ),
+        ["a demand that is not known"] = (
+            draft =>
+            {
+                draft.Header["crit"] = new[] { "b64" };
+                return draft.Write();
+            },
+            "crit"
+        ),
+        ["one claim twice"] = (
+            draft =>
+            {
+                draft.Payload = JsonSerializer.Serialize(draft.Claims).TrimEnd('}') + ",\"sid\":\"of ada\"}";
+                return draft.Write();
+            },
+            "twice"
+        ),
+        ["too large"] = (draft => With(draft, "more", new string('a', 16 * 1024)), "large"),
+        ["no JWT"] = (_ => "token", "JWT"),
+        ["three parts of nothing"] = (_ => "..", "JWT"),
+        ["an encrypted one"] = (_ => "eyJhbGciOiJSU0EtT0FFUCIsImVuYyI6IkEyNTZHQ00ifQ.YQ.YQ.YQ.YQ", ""),
+    };
+
+    public static TheoryData<string> Bad => [.. s_bad.Keys];
+
+    private static string With(Draft draft, string name, object? value)
+    {
+        draft.Claims[name] = value;
+        return draft.Write();
+    }
+
+    private static string Without(Draft draft, string name)
+    {
+        draft.Claims.Remove(name);
+        return draft.Write();
+    }
+
+    private static string Later(Draft draft, string name, int seconds) =>
+        With(draft, name, (long)draft.Claims[name]! + seconds);
+
+    [Theory]
+    [MemberData(nameof(Bad))]
+    public async Task A_token_with_a_fault_ends_nothing(string name)
+    {
+        var (spoil, why) = s_bad[name];
+        await using var provider = await IdentityProvider.StartAsync(s_key);
+        await using var node = await LogoutSite.StartAsync(provider);
+        var token = await node.SignInAsync("ada", "of ada");
+        var refused = await node.PostAsync(spoil(node.Draft("of ada")));
+        Assert.Equal((HttpStatusCode.BadRequest, "invalid_request"), (refused.Status, refused.Error));
+        Assert.Contains(why, refused.Description, StringComparison.Ordinal);
+        Assert.Equal("ada", await node.WhoAsync(token));
+
+        // The same without the fault.
+        Assert.Equal(HttpStatusCode.OK, (await node.LogOutAsync("of ada")).Status);
+        Assert.Null(await node.WhoAsync(token));
+    }
+
+    [Fact]
+    public void There_are_more_than_fifteen_kinds_of_them() => Assert.InRange(s_bad.Count, 16, int.MaxValue);
+
+    [Theory]
+    [InlineData("logout+jwt")]
+    [InlineData("application/logout+jwt")]
+    [InlineData("JWT")]
+    [InlineData(null)]
+    public async Task A_token_that_says_its_type_or_none_is_one(string? type)
+    {
+        await using var provider = await IdentityProvider.StartAsync(s_key);
+        await using var node = await LogoutSite.StartAsync(provider);
+        var token = await node.SignInAsync("ada", "of ada");
+        var draft = node.Draft("of ada");
+        if (type is null)
+            draft.Header.Remove("typ");
+        else
+            draft.Header["typ"] = type;
+
+        draft.Claims["aud"] = new[] { "board", IdentityProvider.Client };
+        Assert.Equal(HttpStatusCode.OK, (await node.PostAsync(draft.Write())).Status);
+        Assert.Null(await node.WhoAsync(token));
+    }
+
+    [Fact]
+    public async Task Keys_of_every_kind_are_taken()
+    {
+        foreach (var key in new[] { s_key, ProviderKey.Rsa("pss", "PS256"), ProviderKey.Curve("curve") })
+        {
+            await using var provider = await IdentityProvider.StartAsync(key);
+            await using var node = await LogoutSite.StartAsync(provider);
+            var token = await node.SignInAsync("ada", "of ada");
+            Assert.Equal(HttpStatusCode.OK, (await node.LogOutAsync("of ada")).Status);
+            Assert.Null(await node.WhoAsync(token));
+        }
+    }
+
+    [Fact]
+    public async Task A_token_does_its_work_once()
+    {
+        await using var provider = await IdentityProvider.StartAsync(s_key);
+        await using var node = await LogoutSite.StartAsync(provider);
+        await node.SignInAsync("ada", null);
+        var logout = node.Draft(null, "ada").Write();
+        Assert.Equal(HttpStatusCode.OK, (await node.PostAsync(logout)).Status);
+
+        // Who has seen it cannot sign ada out again with it.
+        var token = await node.SignInAsync("ada", null);
+        var refused = await node.PostAsync(logout);
+        Assert.Equal((HttpStatusCode.BadRequest, "invalid_request"), (refused.Status, refused.Error));
+        Assert.Contains("jti", refused.Description, StringComparison.Ordinal);
+        Assert.Equal("ada", await node.WhoAsync(token));
+
+        // Nor later: it is remembered until its age speaks against it.
+        node.Site.Clock.Advance(TimeSpan.FromSeconds(179));
+        Assert.Contains("jti", (await node.PostAsync(logout)).Description, StringComparison.Ordinal);
+        node.Site.Clock.Advance(TimeSpan.FromSeconds(1));
+        Assert.Contains("exp", (await node.PostAsync(logout)).Description, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task What_is_no_form_with_one_token_is_refused()
+    {
+        await using var provider = await IdentityProvider.StartAsync(s_key);
+        await using var node = await LogoutSite.StartAsync(provider);
+        var token = node.Draft("of ada").Write();
+        using var json = JsonContent.Create(new { logout_token = token });
+        using var none = new FormUrlEncodedContent([]);
+        using var two = new FormUrlEncodedContent([new("logout_token", token), new("logout_token", token)]);
+        using var large = new FormUrlEncodedContent([new("logout_token", token), new("more", new string('a', 20_000))]);
+        foreach (var content in new HttpContent[] { json, none, two, large })
+            Assert.Equal("invalid_request", (await node.PostAsync(content)).Error);
+
+        using var client = new HttpClient();
+        using var got = await client.GetAsync(node.Endpoint);
+        Assert.Equal(HttpStatusCode.MethodNotAllowed, got.StatusCode);
+    }
+
+    [Fact]
+    public async Task A_new_key_of_the_provider_counts_at_once_and_names_of_keys_have_it_asked_no_more_often()
+    {
+        await using var provider = await IdentityProvider.StartAsync(s_key);
+        await using var node = await LogoutSite.StartAsync(provider);
+        Assert.Equal(HttpStatusCode.OK, (await node.LogOutAsync("one")).Status);
+        Assert.Equal(HttpStatusCode.OK, (await node.LogOutAsync("two")).Status);
+        Assert.Equal(1, provider.Reads);
+
+        var old = node.Draft("three").Write();
+        provider.Keys = [ProviderKey.Curve("second")];
+        Assert.Equal(HttpStatusCode.OK, (await node.LogOutAsync("three")).Status);
+        Assert.Equal(2, provider.Reads);
+        Assert.Equal("invalid_request", (await node.PostAsync(old)).Error);
+
+        var guess = node.Draft("three");
+        guess.Header["kid"] = "a guess";
+        guess.Sign = s_stranger.Sign;
+        for (var i = 0; i < 5; i++)
+            Assert.Equal("invalid_request", (await node.PostAsync(guess.Write())).Error);
+
+        Assert.Equal(2, provider.Reads);
+
+        // A key that the provider has taken back is used no longer than KeysFor.
+        provider.Keys = [ProviderKey.Curve("third")];
+        node.Site.Clock.Advance(TimeSpan.FromHours(1));
+        Assert.Equal(HttpStatusCode.OK, (await node.LogOutAsync("four")).Status);
+        Assert.Equal(3, provider.Reads);
+    }
+
+    [Fact]
+    public async Task While_the_keys_cannot_be_read_the_provider_is_told_so_and_nothing_ends()
+    {
+        await using var provider = await IdentityProvider.StartAsync(s_key);
+        await using var node = await LogoutSite.StartAsync(provider);
+        var token = await node.SignInAsync("ada", "of ada");
+        provider.IsDown = true;
+        var failed = await node.LogOutAsync("of ada");
+        Assert.Equal((HttpStatusCode.BadRequest, "temporarily_unavailable"), (failed.Status, failed.Error));
+        Assert.Equal("ada", await node.WhoAsync(token));
+        provider.IsDown = false;
+        Assert.Equal(HttpStatusCode.OK, (await node.LogOutAsync("of ada")).Status);
+        Assert.Null(await node.WhoAsync(token));
+    }
+
+    [Theory]
+    [InlineData("", "shop", "Authority")]
+    [InlineData("id.example.com", "shop", "Authority")]
+    [InlineData("http://id.example.com", "shop", "https://")]
+    [InlineData("https://id.example.com", "", "Audience")]
+    public void Settings_that_make_no_sense_stop_the_program_with_what_to_change(
+        string authority,
+        string audience,
+        string word
+    )
+    {
+        var app = WebApplication.CreateSlimBuilder().Build();
+        void Configure(BackChannelLogoutOptions o) => (o.Authority, o.Audience) = (authority, audience);
+        var error = Assert.Throws<ArgumentException>(() => app.MapBackChannelLogout<Cart>("/out", Configure));
+        Assert.Contains(word, error.Message, StringComparison.Ordinal);
+    }
+}

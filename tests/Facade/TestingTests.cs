@@ -1,0 +1,204 @@
+using System.Net;
+using System.Net.Http.Json;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Hosting;
+using Microsoft.AspNetCore.Mvc.Testing;
+using Microsoft.AspNetCore.TestHost;
+using Microsoft.Extensions.DependencyInjection;
+using Session.CSharp;
+using Session.Engine;
+using Session.Testing;
+using Shop;
+using Xunit;
+
+namespace Facade;
+
+/// <summary>The package for tests of applications, on the sample as it stands, and on a server of the test's own.</summary>
+public class TestingTests
+{
+    private static WebApplicationFactory<global::Program> Sample(string environment = "Production") =>
+        new WebApplicationFactory<global::Program>().WithWebHostBuilder(builder =>
+        {
+            builder.UseEnvironment(environment);
+            builder.ConfigureTestServices(services => services.AddSession<Shop.Cart>().UseMemory());
+        });
+
+    [Theory, InlineData("Production"), InlineData("Development")]
+    public async Task A_signed_in_client_works_over_the_plain_address_of_the_factory(string environment)
+    {
+        await using var factory = Sample(environment);
+        using var ada = factory.CreateSignedInClient("ada", new Shop.Cart(["tea"], "admin"));
+        using var bob = factory.CreateSignedInClient<Shop.Cart>("bob", Shop.Cart.Empty);
+        using var nobody = factory.CreateClient();
+        Assert.Equal(Uri.UriSchemeHttp, ada.BaseAddress!.Scheme);
+
+        var profile = await ada.GetFromJsonAsync<Profile>("/profile");
+        Assert.Equal(("ada", "admin"), (profile!.User, profile.Role));
+        Assert.Equal("bob", (await bob.GetFromJsonAsync<Profile>("/profile"))!.User);
+        Assert.Equal(
+            HttpStatusCode.Unauthorized,
+            (await nobody.GetAsync(new Uri("/profile", UriKind.Relative))).StatusCode
+        );
+
+        // What a browser does with the cookies it does, too: a sign-in replaces them, and a sign-out takes them away.
+        (await ada.PostAsJsonAsync("/login", new Login("eve", null))).EnsureSuccessStatusCode();
+        Assert.Equal("eve", (await ada.GetFromJsonAsync<Profile>("/profile"))!.User);
+        (await ada.PostAsync(new Uri("/logout", UriKind.Relative), null)).EnsureSuccessStatusCode();
+        Assert.Equal(
+            HttpStatusCode.Unauthorized,
+            (await ada.GetAsync(new Uri("/profile", UriKind.Relative))).StatusCode
+        );
+        Assert.Equal("bob", (await bob.GetFromJsonAsync<Profile>("/profile"))!.User);
+    }
+
+    [Fact]
+    public async Task Time_is_the_test_s_to_move()
+    {
+        await using var factory = Sample().WithFakeClock(out var clock);
+        using var ada = factory.CreateSignedInClient("ada", Shop.Cart.Empty);
+        var manager = factory.Services.GetRequiredService<SessionManager<Shop.Cart>>();
+        for (var minute = 0; minute < 470; minute += 20)
+        {
+            Assert.Equal(HttpStatusCode.OK, (await ada.GetAsync(new Uri("/profile", UriKind.Relative))).StatusCode);
+            clock.Advance(TimeSpan.FromMinutes(20));
+        }
+
+        // The absolute timeout, in spite of all activity; and silence.
+        Assert.Equal(
+            HttpStatusCode.Unauthorized,
+            (await ada.GetAsync(new Uri("/profile", UriKind.Relative))).StatusCode
+        );
+        using var bob = factory.CreateSignedInClient("bob", Shop.Cart.Empty);
+        clock.Advance(TimeSpan.FromMinutes(30));
+        Assert.Equal(
+            HttpStatusCode.Unauthorized,
+            (await bob.GetAsync(new Uri("/profile", UriKind.Relative))).StatusCode
+        );
+    }
+
+    // -- a server of the test's own
+
+    private sealed class Host : IAsyncDisposable
+    {
+        private readonly WebApplication _app;
+
+        private Host(WebApplication app) => _app = app;
+
+        public TestServer Server => _app.GetTestServer();
+        public FailingStore Store => _app.Services.GetFailingStore<Cart>();
+
+        /// <summary>What a handler has caught.</summary>
+        public SessionUnavailableException? Caught { get; private set; }
+
+        public static async Task<Host> StartAsync(Action<SessionOptions<Cart>>? configure = null, bool fails = true)
+        {
+            var builder = WebApplication.CreateSlimBuilder();
+            builder.WebHost.UseTestServer();
+            builder.Services.AddSession(configure).UseMemory();
+            if (fails)
+                builder.Services.UseFailingStore<Cart>();
+
+            var app = builder.Build();
+            var host = new Host(app);
+            app.UseSession<Cart>();
+            app.MapGet("/item", (Session<Cart> session) => $"{session.Subject} {session.Data?.Item}");
+            app.MapPost(
+                "/item/{item}",
+                (string item, Session<Cart> s) => s.UpdateAsync(cart => cart! with { Item = item })
+            );
+            app.MapPost(
+                "/careful/{item}",
+                async (string item, Session<Cart> session) =>
+                {
+                    try
+                    {
+                        await session.UpdateAsync(cart => cart! with { Item = item });
+                    }
+                    catch (SessionUnavailableException caught)
+                    {
+                        host.Caught = caught;
+                    }
+                }
+            );
+            await app.StartAsync();
+            return host;
+        }
+
+        public async ValueTask DisposeAsync() => await _app.DisposeAsync();
+    }
+
+    private static async Task<HttpStatusCode> PostAsync(HttpClient client, string path) =>
+        (await client.PostAsync(new Uri(path, UriKind.Relative), null)).StatusCode;
+
+    [Fact]
+    public async Task A_store_that_is_unavailable_is_a_503_and_works_again_afterwards()
+    {
+        await using var host = await Host.StartAsync();
+        using var ada = host.Server.CreateSignedInClient("ada", new Cart("tea"));
+        Assert.Equal(HttpStatusCode.OK, await PostAsync(ada, "/item/milk"));
+        host.Store.Failure = StoreFailure.Unavailable;
+        Assert.Equal(HttpStatusCode.ServiceUnavailable, await PostAsync(ada, "/item/rum"));
+        var error = Assert.Throws<Session.AspNetCore.SessionFailedException>(() =>
+            host.Server.CreateSignedInClient("bob", new Cart("tea"))
+        );
+        Assert.Equal(503, error.StatusCode);
+        host.Store.Failure = StoreFailure.None;
+        Assert.Equal("ada milk", await ada.GetStringAsync(new Uri("/item", UriKind.Relative)));
+    }
+
+    [Fact]
+    public async Task A_store_that_is_slow_is_waited_for_until_the_request_s_time_is_over()
+    {
+        await using var host = await Host.StartAsync(o => o.RequestTimeout = TimeSpan.FromMilliseconds(700));
+        using var ada = host.Server.CreateSignedInClient("ada", new Cart("tea"));
+        host.Store.Failure = StoreFailure.Slow;
+        host.Store.Delay = TimeSpan.FromMilliseconds(50);
+        Assert.Equal(HttpStatusCode.OK, await PostAsync(ada, "/item/milk"));
+        host.Store.Delay = TimeSpan.FromSeconds(30);
+        Assert.Equal(HttpStatusCode.ServiceUnavailable, await PostAsync(ada, "/item/rum"));
+        host.Store.Failure = StoreFailure.None;
+        Assert.Equal("ada milk", await ada.GetStringAsync(new Uri("/item", UriKind.Relative)));
+    }
+
+    [Fact]
+    public async Task A_store_that_is_unsure_has_taken_the_write_and_does_not_say_so()
+    {
+        await using var host = await Host.StartAsync();
+        using var ada = host.Server.CreateSignedInClient("ada", new Cart("tea"));
+        Assert.Equal("ada tea", await ada.GetStringAsync(new Uri("/item", UriKind.Relative)));
+        host.Store.Failure = StoreFailure.Unsure;
+        Assert.Equal(HttpStatusCode.OK, await PostAsync(ada, "/careful/milk"));
+        Assert.True(host.Caught!.MayHaveChanged);
+
+        host.Store.Failure = StoreFailure.Unavailable;
+        host.Store.Failure = StoreFailure.None;
+        Assert.Equal("ada milk", await ada.GetStringAsync(new Uri("/item", UriKind.Relative)));
+    }
+
+    [Fact]
+    public async Task What_cannot_be_is_said()
+    {
+        await using var host = await Host.StartAsync(
+            o =>
+            {
+                o.MaxSessionsPerSubject = 1;
+                o.WhenLimitReached = SessionLimitBehavior.RefuseNew;
+                o.GenerateId = _ => Token.newId().Replace('-', 'x');
+            },
+            fails: false
+        );
+        Assert.Throws<InvalidOperationException>(() => host.Store);
+        Assert.Throws<ArgumentException>(() => host.Server.CreateSignedInClient("", new Cart("tea")));
+        var other = Assert.Throws<InvalidOperationException>(() =>
+            host.Server.CreateSignedInClient("ada", new Shop.Cart([]))
+        );
+        Assert.Contains("AddSession<Cart>()", other.Message, StringComparison.Ordinal);
+
+        // The limits of the application count.
+        using var ada = host.Server.CreateSignedInClient("ada", new Cart("tea"));
+        var limit = Assert.Throws<Session.AspNetCore.SessionFailedException>(() =>
+            host.Server.CreateSignedInClient("ada", new Cart("tea"))
+        );
+        Assert.Equal(409, limit.StatusCode);
+    }
+}

@@ -1,0 +1,156 @@
+using System.Net;
+using Microsoft.AspNetCore.Authentication;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Http;
+using Microsoft.Extensions.DependencyInjection;
+using Xunit;
+
+namespace Facade.Tickets;
+
+public class TicketFailureTests
+{
+    public static TheoryData<string> ErrorHandling => ["none", "handler", "page"];
+
+    private static Task<TicketSite> StartAsync(FailingStore store, string errorHandling) =>
+        TicketSite.StartAsync(plan =>
+        {
+            plan.Store = store;
+            plan.Environment = errorHandling == "page" ? "Development" : "Production";
+            plan.Pipeline = app =>
+            {
+                if (errorHandling == "page")
+                    app.UseDeveloperExceptionPage();
+                else if (errorHandling == "handler")
+                    app.UseExceptionHandler("/error");
+            };
+        });
+
+    [Theory, MemberData(nameof(ErrorHandling))]
+    public async Task A_store_that_is_down_is_503_and_signs_nobody_out(string errorHandling)
+    {
+        var store = new FailingStore();
+        await using var site = await StartAsync(store, errorHandling);
+        var browser = new TicketBrowser();
+        await browser.SignInAsync(site, "ada");
+        Assert.Equal("ada", await browser.WhoAsync(site));
+        store.IsDown = true;
+        foreach (
+            var answer in new[]
+            {
+                await browser.GetAsync(site, "/guarded"),
+                await browser.RunAsync(site, _ => Task.CompletedTask),
+                await browser.SignOutAsync(site),
+                await browser.SignInAsync(site, "ada", "admin"),
+                await new TicketBrowser().SignInAsync(site, "bob"),
+            }
+        )
+        {
+            Assert.Equal(HttpStatusCode.ServiceUnavailable, answer.Status);
+            Assert.Empty(answer.SetCookies);
+        }
+
+        // Without a cookie nothing is asked of the store.
+        var calls = store.Calls;
+        Assert.Equal("well", (await new TicketBrowser().GetAsync(site, "/health")).Body);
+        Assert.Equal(HttpStatusCode.Redirect, (await new TicketBrowser().GetAsync(site, "/guarded")).Status);
+        Assert.Equal(calls, store.Calls);
+
+        store.IsDown = false;
+        Assert.Equal("ada", await browser.WhoAsync(site));
+        Assert.Empty(await site.ListAsync("bob"));
+    }
+
+    [Fact]
+    public async Task Pages_that_need_nobody_go_on_without_the_store_where_the_settings_say_so()
+    {
+        var store = new FailingStore();
+        await using var site = await TicketSite.StartAsync(plan =>
+        {
+            plan.Store = store;
+            plan.Tickets = it => it.ContinueWithoutStore = true;
+        });
+        var browser = new TicketBrowser();
+        await browser.SignInAsync(site, "ada");
+        store.IsDown = true;
+        Assert.Equal("well", (await browser.GetAsync(site, "/health")).Body);
+        Assert.Equal("nobody", await browser.WhoAsync(site));
+        Assert.Equal(HttpStatusCode.ServiceUnavailable, (await browser.Copy().SignInAsync(site, "ada")).Status);
+        store.IsDown = false;
+        Assert.Equal("ada", await browser.WhoAsync(site));
+    }
+
+    [Fact]
+    public async Task A_sign_in_that_could_not_be_stored_is_no_success()
+    {
+        var store = new FailingStore { TakesNoWrites = true };
+        await using var site = await StartAsync(store, "none");
+        var browser = new TicketBrowser();
+        var answer = await browser.RunAsync(
+            site,
+            async context =>
+            {
+                await context.SignInAsync(TicketSite.Principal("ada"));
+                await context.Response.WriteAsync("welcome");
+            }
+        );
+        Assert.Equal(HttpStatusCode.ServiceUnavailable, answer.Status);
+        Assert.DoesNotContain("welcome", answer.Body, StringComparison.Ordinal);
+        Assert.Empty(answer.SetCookies);
+    }
+
+    /// <summary>The old token is dead: who is not given the new one would be signed out by the failure.</summary>
+    [Theory, MemberData(nameof(ErrorHandling))]
+    public async Task An_elevation_that_is_stored_and_not_confirmed_is_no_success_and_signs_nobody_out(
+        string errorHandling
+    )
+    {
+        var store = new FailingStore();
+        await using var site = await StartAsync(store, errorHandling);
+        var browser = new TicketBrowser();
+        await browser.SignInAsync(site, "ada");
+        await browser.WhoAsync(site);
+        store.ConfirmsNothing = true;
+        var answer = await browser.SignInAsync(site, "ada", "admin");
+        Assert.Equal(HttpStatusCode.ServiceUnavailable, answer.Status);
+        Assert.Single(answer.SetCookies);
+        store.ConfirmsNothing = false;
+        Assert.Equal("ada admin", await browser.WhoAsync(site));
+    }
+
+    [Fact]
+    public async Task A_sign_out_that_could_not_be_stored_is_no_success()
+    {
+        var store = new FailingStore();
+        await using var site = await StartAsync(store, "none");
+        var browser = new TicketBrowser();
+        await browser.SignInAsync(site, "ada");
+        await browser.WhoAsync(site);
+        store.TakesNoWrites = true;
+        var answer = await browser.SignOutAsync(site);
+        Assert.Equal(HttpStatusCode.ServiceUnavailable, answer.Status);
+        Assert.Empty(answer.SetCookies);
+        Assert.Equal("ada", await browser.WhoAsync(site));
+        store.TakesNoWrites = false;
+        await browser.SignOutAsync(site);
+        Assert.Equal("nobody", await browser.WhoAsync(site));
+    }
+
+    [Fact]
+    public async Task A_failure_of_the_application_stays_the_applications()
+    {
+        await using var site = await TicketSite.StartAsync(plan =>
+            plan.Pipeline = app =>
+            {
+                app.UseExceptionHandler(error =>
+                    error.Run(context =>
+                    {
+                        context.Response.StatusCode = 418;
+                        return Task.CompletedTask;
+                    })
+                );
+                app.MapGet("/fails", string () => throw new OperationCanceledException("its own"));
+            }
+        );
+        Assert.Equal(418, (int)(await new TicketBrowser().GetAsync(site, "/fails")).Status);
+    }
+}

@@ -1,0 +1,126 @@
+using Microsoft.AspNetCore.Authentication;
+using Microsoft.AspNetCore.Authentication.Cookies;
+using Microsoft.AspNetCore.Http;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Options;
+using Session.CSharp;
+using Xunit;
+
+namespace Facade.Tickets;
+
+public class TicketSettingsTests
+{
+    private static async Task<string> RefusalAsync(Action<TicketPlan> change)
+    {
+        var error = await Assert.ThrowsAsync<OptionsValidationException>(() => TicketSite.StartAsync(change));
+        return error.Message;
+    }
+
+    [Fact]
+    public async Task What_tickets_have_no_use_for_is_refused_at_start()
+    {
+        (string Name, Action<SessionOptions<AuthenticationTicket>> Set)[] all =
+        [
+            ("Cookie", it => it.Cookie.Name = "__Host-mine"),
+            ("Partitioned", it => it.Partitioned = true),
+            ("HeaderName", it => it.HeaderName = "X-Ticket"),
+            ("RotateEvery", it => it.RotateEvery = TimeSpan.FromMinutes(5)),
+            ("DataVersion", it => it.DataVersion = 2),
+        ];
+        foreach (var (name, set) in all)
+        {
+            var sentence = await RefusalAsync(plan => plan.Tickets = set);
+            Assert.Contains(name, sentence, StringComparison.Ordinal);
+            Assert.Contains("AddServerSideTickets", sentence, StringComparison.Ordinal);
+        }
+    }
+
+    [Fact]
+    public async Task Another_ticket_store_is_refused_at_start()
+    {
+        var own = await RefusalAsync(plan => plan.Cookie = cookie => cookie.SessionStore = new Nothing());
+        Assert.Contains("'Cookies' has a SessionStore of its own", own, StringComparison.Ordinal);
+        foreach (
+            var change in new Action<CookieAuthenticationOptions>[]
+            {
+                it => it.SessionStore = new Nothing(),
+                it => it.CookieManager = new ChunkingCookieManager(),
+            }
+        )
+        {
+            var later = await RefusalAsync(plan =>
+                plan.Services = services => services.PostConfigure("Cookies", change)
+            );
+            Assert.Contains("'Cookies' gets another SessionStore or CookieManager", later, StringComparison.Ordinal);
+        }
+    }
+
+    [Fact]
+    public async Task A_cookie_manager_and_a_format_of_the_applications_own_are_used()
+    {
+        var manager = new Counting();
+        await using var site = await TicketSite.StartAsync(plan =>
+        {
+            plan.TicketsFirst = true;
+            plan.Cookie = cookie => cookie.CookieManager = manager;
+        });
+        var browser = new TicketBrowser();
+        await browser.SignInAsync(site, "ada");
+        await browser.SignInAsync(site, "ada", "admin");
+        Assert.Equal("ada admin", await browser.WhoAsync(site));
+        await browser.SignOutAsync(site);
+        Assert.Equal((2, 1), (manager.Set, manager.Deleted));
+    }
+
+    [Fact]
+    public async Task The_methods_without_a_request_keep_find_and_remove_a_ticket()
+    {
+        await using var site = await TicketSite.StartAsync();
+        var store = site
+            .Services.GetRequiredService<IOptionsMonitor<CookieAuthenticationOptions>>()
+            .Get("Cookies")
+            .SessionStore!;
+        var ticket = new AuthenticationTicket(TicketSite.Principal("ada"), "Cookies");
+        var key = await store.StoreAsync(ticket);
+        Assert.Equal("ada", TicketBrowser.Name((await store.RetrieveAsync(key))!.Principal));
+        await Assert.ThrowsAsync<NotSupportedException>(() => store.RenewAsync(key, ticket));
+        Assert.Null(await store.RetrieveAsync(key[..^2] + "AA"));
+        Assert.Null(await store.RetrieveAsync("nonsense"));
+        await store.RemoveAsync("nonsense");
+        await store.RemoveAsync(key);
+        Assert.Null(await store.RetrieveAsync(key));
+    }
+
+    private sealed class Nothing : ITicketStore
+    {
+        public Task<string> StoreAsync(AuthenticationTicket ticket) => Task.FromResult("");
+
+        public Task RenewAsync(string key, AuthenticationTicket ticket) => Task.CompletedTask;
+
+        public Task<AuthenticationTicket?> RetrieveAsync(string key) => Task.FromResult<AuthenticationTicket?>(null);
+
+        public Task RemoveAsync(string key) => Task.CompletedTask;
+    }
+
+    private sealed class Counting : ICookieManager
+    {
+        private readonly ChunkingCookieManager _inner = new();
+
+        public int Set { get; private set; }
+        public int Deleted { get; private set; }
+
+        public string? GetRequestCookie(HttpContext context, string key) => _inner.GetRequestCookie(context, key);
+
+        public void AppendResponseCookie(HttpContext context, string key, string? value, CookieOptions options)
+        {
+            Set++;
+            _inner.AppendResponseCookie(context, key, value, options);
+        }
+
+        public void DeleteCookie(HttpContext context, string key, CookieOptions options)
+        {
+            Deleted++;
+            _inner.DeleteCookie(context, key, options);
+        }
+    }
+}

@@ -1,0 +1,165 @@
+/// Notices between nodes by change streams of MongoDB. On the stand-in, which has them as the documentation says; no real
+/// server's were ever heard here, unless SESSION_MONGO names a replica set: then the contract of the store has tried them.
+module Integration.SignalsMongo
+
+open System
+open System.Collections.Concurrent
+open System.Diagnostics
+open System.Threading
+open System.Threading.Tasks
+open Expecto
+open MongoDB.Bson
+open Integration.MongoServer
+open Integration.World
+open Session.Engine
+open Session.Stores.Mongo
+
+let private none = CancellationToken.None
+let private openOn (server: StandIn) () = openMongoAt server.Address "sessions" ignore :> ISessionStore
+
+let private test name (body: StandIn -> Task<unit>) =
+    testCaseTask $"MongoDB (the stand-in): {name}" (fun () ->
+        task {
+            use server = new StandIn()
+            do! body server
+        })
+
+let private until (what: string) (isTrue: unit -> bool) =
+    task {
+        let clock = Stopwatch.StartNew()
+
+        while not (isTrue ()) do
+            if clock.Elapsed > TimeSpan.FromSeconds 20L then
+                failtestf "never came: %s" what
+
+            do! Task.Delay 10
+    }
+
+let private publish (store: ISessionStore) (ids: string list) =
+    (store :?> ISessionSignals).Publish(Array.ofList ids, none).AsTask()
+
+let private names (server: StandIn) = server.Commands |> List.map (fun command -> command.GetElement(0).Name)
+let private notices = "session-tests.sessions.notices"
+
+let all =
+    testSequenced (
+        testList
+            "notices on MongoDB"
+            [ test "a logout on another node ends what is open, without a look" (fun server ->
+                  task {
+                      do! Live.hearsOfIt (openOn server)
+                      Expect.isEmpty server.Refused "the stand-in knows all that was sent"
+                  })
+              test "with no notice coming through, the next look ends it" (fun server ->
+                  task { do! Live.endsByLook (openOn server) })
+              test "a stream that was cut looks at all when it is back" (fun server ->
+                  task {
+                      let cut () =
+                          task {
+                              server.Away <- true
+                              do! Task.Delay 300
+                              server.Away <- false
+                          }
+
+                      do! Live.endsAfter (openOn server) cut
+                  })
+              test "what one node says all hear, until they stop to listen" (fun server ->
+                  task {
+                      do! Live.hears (openOn server)
+                      do! until "no stream" (fun () -> server.Streams = 0)
+                  })
+              test "a stream that the server has forgotten is followed anew, and all are looked at" (fun server ->
+                  task {
+                      use store = openMongoAt server.Address "sessions" ignore
+                      let! heard, subscription = Live.listen store
+                      do! publish store [ "before" ]
+                      do! until "a notice" (fun () -> Seq.contains "before" heard)
+                      Expect.isFalse (Seq.contains Live.everySession heard) "nothing is missed until now"
+                      server.ForgetStreams()
+                      do! until "that some may be missed" (fun () -> Seq.contains Live.everySession heard)
+                      do! publish store [ "after" ]
+                      do! until "a notice" (fun () -> Seq.contains "after" heard)
+                      do! subscription.DisposeAsync()
+                  })
+              test "a notice is one update, and of nothing where nobody listens" (fun server ->
+                  task {
+                      use store = openMongoAt server.Address "sessions" ignore
+                      let! _ = (store :> ISessionStore).Prepare none
+                      server.Forget()
+                      do! publish store [ "a"; "b" ]
+                      Expect.equal (names server) [ "update" ] "one command"
+                      Expect.isEmpty (server.Documents notices) "and nothing is kept"
+                      let! heard, subscription = Live.listen store
+
+                      for i in 1..100 do
+                          do! publish store [ $"id-{i}" ]
+
+                      do! until "the last one" (fun () -> Seq.contains "id-100" heard)
+                      Expect.equal (server.Documents notices).Length 1 "one document, whatever is said"
+                      do! subscription.DisposeAsync()
+                      server.CleanUp notices (DateTime.UtcNow.AddSeconds 100.0)
+                      Expect.equal (server.Documents notices).Length 1 "it stays as long as somebody may listen"
+                      server.CleanUp notices (DateTime.UtcNow.AddSeconds 130.0)
+                      Expect.isEmpty (server.Documents notices) "and goes by itself"
+                  })
+              test "five hundred sessions are looked at by one command" (fun server ->
+                  task {
+                      use store = openMongoAt server.Address "sessions" ignore
+                      do! Live.severalAtOnce store
+                      let ids = [| for i in 1..500 -> $"many-{i}" |]
+
+                      for id in ids do
+                          let at = DateTimeOffset.UtcNow
+
+                          let! _ =
+                              (store :> ISessionStore)
+                                  .Insert(
+                                      StoredRecord(id, 1L, RecordKind.Live, at, at, null, 1L, ReadOnlyMemory [| 1uy |]),
+                                      none
+                                  )
+
+                          ()
+
+                      server.Forget()
+                      let! found = (store :> IReadsMany).LoadMany(ids, none)
+                      Expect.equal found.Count 500 "all of them"
+                      Expect.equal (names server) [ "find" ] "one command"
+                  })
+              test "reads that ask a majority are of one document each" (fun server ->
+                  task {
+                      use store =
+                          openMongoAt server.Address "sessions" (fun options -> options.LinearizableReads <- true)
+
+                      do! Live.severalAtOnce store
+                      server.Forget()
+                      let! _ = (store :> IReadsMany).LoadMany([| "id-1"; "id-2" |], none)
+
+                      for command: BsonDocument in server.Commands do
+                          Expect.equal
+                              (command["readConcern"].AsBsonDocument["level"])
+                              (BsonString "linearizable")
+                              "each asks a majority"
+
+                          Expect.isTrue (command["filter"].AsBsonDocument["_id"].IsString) "for one"
+                  })
+              testCaseTask
+                  "MongoDB (the stand-in): one node and no replica set has no notices, and the start says so"
+                  (fun () ->
+                      task {
+                          use server = new StandIn(Alone = true)
+                          use store = openMongoAt server.Address "sessions" ignore
+                          let! report = (store :> ISessionStore).Prepare none
+                          Expect.exists report.Notes _.Contains("LiveCheck") "the start"
+                          do! publish store [ "a" ]
+                          let mutable sentence = ""
+
+                          try
+                              let! _, _ = Live.listen store
+                              ()
+                          with :? NotSupportedException as refusal ->
+                              sentence <- refusal.Message
+
+                          Expect.stringContains sentence "--replSet" "what to change"
+                          do! Live.endsByNotice (openOn server) (TimeSpan.FromSeconds 1L)
+                      }) ]
+    )

@@ -1,0 +1,191 @@
+/// The tests that are asked, which parts of the library each of them is about, and how a part is built for them.
+module Mutants.Suites
+
+open System
+open System.IO
+open System.Reflection
+open System.Xml.Linq
+open Mutants.Listed
+open Mutants.Compilers
+
+/// Tests that were built, and how they are asked: in stages, of which a later one is asked about what survived.
+type Suite =
+    {
+        Name: string
+        Program: string
+        Stages: string list list
+        /// The parts of the library that it tests, each after what it is built on.
+        Parts: string list
+        /// The servers that it starts: a command, or a path with a wildcard.
+        Needs: string list
+    }
+
+let private only (texts: string list) = texts |> List.map (fun text -> [ "--only"; text ])
+
+let private lifecycle = [ "Session.Domain"; "Session.Engine"; "Session.AspNetCore" ]
+
+let suites =
+    [ { Name = "properties"
+        Program = "Properties"
+        // The exhaustive ones about migrations take most of the time, and few bugs need them.
+        Stages = [ [ "--quick"; "--invariants" ]; [ "--quick" ] ]
+        Parts = lifecycle
+        Needs = [] }
+      { Name = "facade"
+        Program = "Facade"
+        Stages = [ [ "--except"; "ContractTests" ] ]
+        Parts = lifecycle @ [ "Session.CSharp" ]
+        Needs = [] }
+      { Name = "data"
+        Program = "Data"
+        // Fewer types: each bug is of a kind that stands in many of them.
+        Stages = [ [ "--count"; "20" ] ]
+        Parts = lifecycle @ [ "Session.CSharp" ]
+        Needs = [] }
+      // On the code that ships, in a simulated fleet: as many seeds as ./test simulation asks.
+      { Name = "simulation"
+        Program = "Simulation"
+        Stages = [ [ "--seeds"; "300"; "--stop" ] ]
+        Parts = lifecycle
+        Needs = [] }
+      { Name = "contract"
+        Program = "Facade"
+        Stages = [ [ "--only"; "ContractTests" ] ]
+        Parts = [ "Session.Stores.Sqlite" ]
+        Needs = [] }
+      // On real servers: the contract in short first, then what the store promises besides.
+      { Name = "sqlite"
+        Program = "Integration"
+        Stages = only [ "Sqlite file" ]
+        Parts = [ "Session.Stores.Sqlite" ]
+        Needs = [] }
+      { Name = "redis"
+        Program = "Integration"
+        Stages =
+          only
+              [ "the contract / Redis,"
+                "Redis / replicas"
+                "Redis / late answers"
+                "Redis / probes"
+                "two applications on one Redis"
+                "one Sentinel of three is not believed"
+                "Cluster: an old primary" ]
+        Parts = [ "Session.Stores.Redis" ]
+        Needs = [ "redis-server"; "redis-sentinel" ] }
+      { Name = "postgres"
+        Program = "Integration"
+        Stages =
+          only
+              [ "the contract / Postgres,"
+                "Postgres / answers"
+                "Postgres at start"
+                "Postgres ends in a transaction" ]
+        Parts = [ "Session.Stores.Postgres" ]
+        Needs = [ "/usr/lib/postgresql/*/bin/initdb" ] }
+      { Name = "cache"
+        Program = "Integration"
+        Stages =
+          only
+              [ "distributed cache / DistributedCache, seed"
+                "distributed cache / keeps"
+                "distributed cache / says" ]
+        Parts = [ "Session.Stores.DistributedCache" ]
+        Needs = [] } ]
+
+/// Those of its servers that this machine does not have.
+let missing suite =
+    let isThere (needed: string) =
+        match Path.GetDirectoryName needed with
+        | null
+        | "" ->
+            (string (Environment.GetEnvironmentVariable "PATH")).Split Path.PathSeparator
+            |> Array.exists (fun folder -> File.Exists(Path.Combine(folder, needed)))
+        | _ ->
+            let before, after = needed.Substring(0, needed.IndexOf '*'), needed.Substring(needed.IndexOf '*' + 2)
+
+            Directory.Exists before
+            && Directory.GetDirectories before
+               |> Array.exists (fun folder -> File.Exists(Path.Combine(folder, after)))
+
+    List.filter (isThere >> not) suite.Needs
+
+let private folderOf (part: string) =
+    let src = Path.Combine(root, "src")
+
+    if part = "Session.Domain" then src else Path.Combine(src, part.Replace("Stores.", "Stores/"))
+
+/// The part of the folder that the file is in, or of the one around it.
+let partOf (mutant: Mutant) =
+    match Path.GetDirectoryName mutant.File with
+    | null
+    | "" -> "Session.Domain"
+    | folder ->
+        let folder = folder.Replace('/', '.')
+
+        suites
+        |> List.collect _.Parts
+        |> List.tryFind (fun part -> (folder + ".").StartsWith(part + ".", StringComparison.Ordinal))
+        |> Option.defaultValue folder
+
+let suiteOf (mutant: Mutant) =
+    let isData = mutant.File.StartsWith("Session.AspNetCore/Json/", StringComparison.Ordinal)
+    let wanted = if isData then Some(defaultArg mutant.Tests "data") else mutant.Tests
+
+    let fits suite = List.contains (partOf mutant) suite.Parts && (wanted.IsNone || wanted = Some suite.Name)
+
+    List.tryFind fits suites
+
+let outputOf suite = Path.Combine(root, "artifacts", "bin", suite.Program, "release")
+
+type private Language =
+    | FSharp of project: string
+    | CSharp
+
+let private languageOf part =
+    let project = Path.Combine(folderOf part, part + ".fsproj")
+    if File.Exists project then FSharp project else CSharp
+
+/// The files of a kind that a project lists, in order.
+let private listed (kind: string) (project: string) =
+    let folder = nonNull (Path.GetDirectoryName project)
+    let named = XName.Get
+
+    [ for item in XDocument.Load(project).Descendants(named kind) do
+          match item.Attribute(named "Include") with
+          | null -> ()
+          | included -> Path.Combine(folder, included.Value.Replace("$(DomainSource)", "Session.Domain.fs")) ]
+
+let private listedIn = listed "Compile"
+
+let private projectOf (part: string) = Path.Combine(folderOf part, part + ".csproj")
+
+/// The source files of a C# part, with those that it shares with others, and what the build has written for it.
+let private foundFor (part: string) =
+    let generated = Path.Combine(root, "artifacts", "obj", part, "release")
+
+    List.ofArray (Directory.GetFiles(folderOf part, "*.cs", IO.SearchOption.AllDirectories))
+    @ listedIn (projectOf part)
+    @ List.ofArray (Directory.GetFiles(generated, "*.cs"))
+
+/// Builds a part for the tests in a folder, `change` applied to its list of sources.
+let build suite part (folder: string) (target: string) (change: string list -> string list) =
+    let before = List.takeWhile ((<>) part) suite.Parts
+    let after = part :: List.skip (before.Length + 1) suite.Parts
+
+    let references =
+        Directory.GetFiles(folder, "*.dll")
+        |> List.ofArray
+        |> List.filter (fun file ->
+            let name = nonNull (Path.GetFileNameWithoutExtension file)
+            name <> suite.Program && not (List.contains name after))
+
+    match languageOf part with
+    | FSharp project ->
+        let version = AssemblyName.GetAssemblyName(Path.Combine(outputOf suite, part + ".dll")).Version |> nonNull
+        compileFSharp (listedIn project |> change) references version target
+    | CSharp ->
+        let sources, resources = foundFor part |> change, listed "EmbeddedResource" (projectOf part)
+        compileCSharpWith [] sources resources references target
+
+/// Whether bugs of its part can be compiled together.
+let isFSharp (mutant: Mutant) = languageOf (partOf mutant) <> CSharp

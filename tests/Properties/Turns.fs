@@ -1,0 +1,153 @@
+/// Turns: who writes to a session waits while another write to it is under way. The answer to that may be slow, and other
+/// nodes do not wait: what they have stored and acknowledged before somebody began counts for whoever began.
+module Properties.Turns
+
+open System
+open System.Threading
+open System.Threading.Tasks
+open Expecto
+open Session.Domain
+open Session.Engine
+open Properties.Engines
+open Properties.Histories
+
+let private none = CancellationToken.None
+
+/// What it takes, it takes at once. Of the next write the answer comes when it is let go.
+[<Sealed>]
+type private Held(store: ISessionStore) =
+    inherit ForwardingStore(store)
+    let taken = TaskCompletionSource TaskCreationOptions.RunContinuationsAsynchronously
+    let goes = TaskCompletionSource TaskCreationOptions.RunContinuationsAsynchronously
+    let mutable isNext = false
+    member _.Taken = taken.Task
+    member _.HoldNext() = isNext <- true
+    member _.LetGo() = goes.SetResult()
+
+    override _.Replace(record, expected, cancel) =
+        ValueTask<WriteResult>(
+            task =
+                task {
+                    let isHeld = isNext
+                    isNext <- false
+                    let! result = store.Replace(record, expected, cancel)
+
+                    if isHeld then
+                        taken.SetResult()
+                        do! goes.Task
+
+                    return result
+                }
+        )
+
+let private tokenOf (engine: SessionEngine) (issued: IssuedToken) =
+    (Token.tryParse engine.Hasher (issued.Reveal().AsSpan())).Value
+
+let private present (engine: SessionEngine) token =
+    task {
+        let! found = engine.Present(token, false, none)
+        return ok found
+    }
+
+let private isOver (engine: SessionEngine) token =
+    task {
+        let! found = engine.Present(token, false, none)
+        return Result.isError found
+    }
+
+let private add (data: byte[]) = Ok [| data[0] + 1uy |]
+
+/// Refused where another node has not been first.
+let private addToOne (data: byte[]) = if data[0] < 100uy then Error(SessionError.Conflict) else add data
+
+/// As a request asks for it: those who wait share a write.
+let private shared (engine: SessionEngine) (from: Opened) change =
+    task {
+        let own data = change data |> Result.map (fun data -> struct (data, ()))
+
+        match! engine.Requests.Update(from, own, engine.NewErrand(), none) with
+        | Reply.Done _ -> return Ok()
+        | Reply.Failed error
+        | Reply.Partly(_, error) -> return Error error
+    }
+
+let private ignored (work: Task<Result<'a, SessionError>>) =
+    task {
+        let! answer = work
+        return Result.map ignore answer
+    }
+
+/// What another node does meanwhile, and hands out.
+let private elevate (there: SessionEngine) (from: Opened) =
+    task {
+        let! elevated = there.Regenerate(from, none)
+        return tokenOf there (ok elevated).Issued.Value
+    }
+
+let private setTo100 (there: SessionEngine) (from: Opened) =
+    task {
+        let! _ = there.Update(from, (fun _ -> Ok [| 100uy |]), none)
+        return ()
+    }
+
+/// What somebody does here, let in after it, while a write from before it still has no answer.
+let private begun =
+    [ "signs out", (fun (here: SessionEngine) (from: Opened) -> ignored (here.SignOut(from, none))), true
+      "updates", (fun here from -> ignored (here.Update(from, add, none))), false
+      "updates, and shares the write", (fun here from -> shared here from add), false
+      "updates by what the other node has stored", (fun here from -> ignored (here.Update(from, addToOne, none))), false
+      "updates by what the other node has stored, and shares the write",
+      (fun here from -> shared here from addToOne),
+      false
+      "is elevated", (fun here from -> ignored (here.Regenerate(from, none))), false
+      "signs in", (fun here from -> ignored (here.SignIn(from, "ada", [| 100uy |], none))), false
+      "saves", (fun here from -> ignored (here.Save(from, [| 7uy |], none))), false
+      "is destroyed",
+      (fun here from ->
+          task {
+              let! ended = here.Destroy(from.Snapshot.Id, Revoked, none)
+
+              return
+                  Result.map
+                      (fun isEnded ->
+                          if not isEnded then
+                              failtest "there was nothing to end")
+                      ended
+          }),
+      true ]
+
+let private afterAnother (what, operation, ends) =
+    [ for beside in [ 0; 2 ] ->
+          testTask
+              $"who {what} while a slow write of before is under way is judged by what is stored, {beside} beside it" {
+              let memory = MemoryStore()
+              let held = Held memory
+              let here, there = engineWith held settings, engineWith memory settings
+              let! created = there.Create(Token.newId, Some "ada", [| 0uy |], none)
+              let first = tokenOf there (ok created).Issued.Value
+              let! slow = present here first
+              let! elsewhere = present there first
+              held.HoldNext()
+              let writing = here.Update(slow, add, none)
+              do! held.Taken
+              do! setTo100 there elsewhere
+              let! again = present there first
+              let! newest = elevate there again
+              let! from = present here newest
+              // Some who are refused, whatever is stored, share the turn.
+              let refused = [ for _ in 1..beside -> shared here from (fun _ -> Error(SessionError.Conflict)) ]
+              let working: Task<Result<unit, SessionError>> = operation here from
+              held.LetGo()
+              let! first = writing
+              Expect.isOk first "the slow one counts"
+              let! answer = working.WaitAsync(TimeSpan.FromSeconds 20L)
+              Expect.isOk answer what
+              let! answers = Task.WhenAll refused
+              Expect.all answers Result.isError "those who are refused"
+
+              if ends then
+                  let! over = isOver there newest
+                  Expect.isTrue over "and the session is over"
+          } ]
+
+let all = testList "turns" (List.collect afterAnother begun)
