@@ -30,6 +30,7 @@ let main args =
                   RedisCluster.all
                   RedisPartition.all
                   RedisPartition.lateAnswers
+                  RedisRedirects.all
                   RedisReplicas.all
                   RedisProbes.all
                   RedisKilled.all

@@ -312,8 +312,11 @@ let lateAnswers =
     testList
         "answers of an old primary"
         [ written "an insert" 1L insert (fun _ _ -> Task.FromResult())
-          written "a replace" 2L (fun store id -> store.Replace(record id 2L, 1L, none).AsTask()) (fun store id ->
+          written "a replace" 3L (fun store id -> store.Replace(record id 3L, 2L, none).AsTask()) (fun store id ->
               task {
                   let! inserted = insert store id
                   Expect.equal inserted WriteResult.Written "the session before"
+                  // The old primary has the script from now on: it can carry out the next one at once.
+                  let! replaced = store.Replace(record id 2L, 1L, none)
+                  Expect.equal replaced WriteResult.Written "and its first change"
               }) ]

@@ -247,7 +247,7 @@ let private rights =
                   do! grant server $"ACL SETUSER sessions {word}"
 
                   // Those are for replicas, the driver's pulse, another database, and a cluster.
-                  let isForOthers = List.contains word [ "+wait"; "+ping"; "+select"; "+cluster|nodes" ]
+                  let isForOthers = List.contains word [ "+wait"; "+ping"; "+select"; "+cluster|nodes"; "+asking" ]
                   Expect.equal ((answer = Ok [])) isForOthers $"{word}: %A{answer}"
           })
       served

@@ -11,12 +11,33 @@ open System.Threading.Tasks
 open StackExchange.Redis
 open Integration.Relays
 
-let freePort () =
-    let listener = new TcpListener(IPAddress.Loopback, 0)
-    listener.Start()
-    let port = (listener.LocalEndpoint :?> IPEndPoint).Port
-    listener.Stop()
-    port
+let private isFree port =
+    try
+        use listener = new TcpListener(IPAddress.Loopback, port)
+        listener.Start()
+        true
+    with :? SocketException ->
+        false
+
+/// A port for a server. Not of those that the system gives to whoever connects somewhere: one of these is free now, and taken
+/// before the server is up. Never the same twice. The one 10,000 above, by which nodes of a Cluster speak, is free, too.
+let freePort: unit -> int =
+    let random = Random()
+    let given = Collections.Generic.HashSet<int>()
+
+    fun () ->
+        lock given (fun () ->
+            let mutable port = 0
+
+            while port = 0 do
+                let candidate = random.Next(11_000, 21_000)
+
+                if given.Add candidate && isFree candidate && isFree (candidate + 10_000) then
+                    port <- candidate
+                elif given.Count > 9_000 then
+                    failwith "no port between 11000 and 21000 is free"
+
+            port)
 
 /// `hear`: each line that the program says.
 let launchHeard (hear: string -> unit) (program: string) (arguments: string list) =
@@ -55,22 +76,36 @@ type RedisServer(settings: (string * string) list, port: int, hear: string -> un
             :: (if value = "" then [ "" ] else List.ofArray (value.Split ' ')))
 
     let mutable running: Process | null = null
+    let said = Collections.Concurrent.ConcurrentQueue<string>()
+
+    let note (line: string) =
+        said.Enqueue line
+
+        if said.Count > 30 then
+            said.TryDequeue() |> ignore
+
+        hear line
+
     new(settings, port) = new RedisServer(settings, port, ignore)
     new(settings) = new RedisServer(settings, freePort ())
     member _.Port = port
     member _.Folder = folder
     member _.Address = $"127.0.0.1:{port}"
 
+    /// The last lines of its log.
+    member _.Said = String.concat "\n" said
+
     member server.Start() =
-        running <- launchHeard hear "redis-server" arguments
+        let started = launchHeard note "redis-server" arguments
+        running <- started
         let mutable tries = 0
         let mutable isUp = false
 
         while not isUp do
             tries <- tries + 1
 
-            if tries > 300 then
-                failwithf "redis-server does not answer on port %d" port
+            if tries > 300 || started.HasExited then
+                failwithf "redis-server does not answer on port %d: %s" port server.Said
 
             try
                 use client = new TcpClient()
@@ -219,40 +254,6 @@ let shared = lazy (untilExit (startOne []))
 let connect (configuration: string) : Task<ConnectionMultiplexer> =
     ConnectionMultiplexer.ConnectAsync(configuration + ",allowAdmin=true,abortConnect=false")
 
-/// Three primaries with a replica each, of six nodes that know each other by these addresses.
-let formCluster (nodes: RedisServer list) (addresses: string list) =
-    let create = [ "--cluster"; "create" ] @ addresses @ [ "--cluster-replicas"; "1"; "--cluster-yes" ]
-    let code = run "redis-cli" create
-
-    if code <> 0 then
-        failwithf "redis-cli --cluster create ended with %d" code
-
-    // Until every node knows that all slots are served, and each primary has its replica.
-    let isReady (node: RedisServer) =
-        use cli =
-            nonNull (
-                Process.Start(
-                    ProcessStartInfo(
-                        "redis-cli",
-                        [ "-p"; string node.Port; "cluster"; "info" ],
-                        RedirectStandardOutput = true
-                    )
-                )
-            )
-
-        let text = cli.StandardOutput.ReadToEnd()
-        text.Contains "cluster_state:ok" && text.Contains "cluster_known_nodes:6"
-
-    let mutable tries = 0
-
-    while not (List.forall isReady nodes) do
-        tries <- tries + 1
-
-        if tries > 200 then
-            failwith "the cluster does not come up"
-
-        Threading.Thread.Sleep 100
-
 /// What this node says it is; nothing, when it is away.
 let private role (node: RedisServer) =
     try
@@ -266,6 +267,53 @@ let private role (node: RedisServer) =
     with
     | :? SocketException
     | :? IOException -> ""
+
+/// Three primaries with a replica each, of six nodes that know each other by these addresses.
+let formCluster (nodes: RedisServer list) (addresses: string list) =
+    let create = [ "--cluster"; "create" ] @ addresses @ [ "--cluster-replicas"; "1"; "--cluster-yes" ]
+    let code = run "redis-cli" create
+
+    if code <> 0 then
+        failwithf "redis-cli --cluster create ended with %d" code
+
+    let answerOf (node: RedisServer) (question: string) =
+        use cli =
+            nonNull (
+                Process.Start(
+                    ProcessStartInfo(
+                        "redis-cli",
+                        [ "-p"; string node.Port; "cluster"; question ],
+                        RedirectStandardOutput = true
+                    )
+                )
+            )
+
+        cli.StandardOutput.ReadToEnd()
+
+    // Every node knows that all slots are served, and by heart who follows whom.
+    let isReady (node: RedisServer) =
+        let info = answerOf node "info"
+
+        info.Contains "cluster_state:ok"
+        && info.Contains "cluster_known_nodes:6"
+        && (answerOf node "nodes").Split('\n') |> Array.filter _.Contains("slave") |> Array.length = 3
+
+    let follows (node: RedisServer) =
+        let role = role node
+        role.Contains "slave" && role.Contains "connected"
+
+    let mutable tries = 0
+
+    while not (List.forall isReady nodes && List.length (List.filter follows nodes) = 3) do
+        tries <- tries + 1
+
+        if tries > 600 then
+            nodes
+            |> List.map (fun node -> node.Address + ": " + answerOf node "nodes" + "\n" + node.Said)
+            |> String.concat "\n\n"
+            |> failwithf "the cluster does not come up:\n%s"
+
+        Threading.Thread.Sleep 100
 
 /// Whether this node calls itself a primary.
 let isPrimary (node: RedisServer) = (role node).Contains "master"

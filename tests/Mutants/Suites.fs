@@ -69,7 +69,8 @@ let suites =
                 "Redis / probes"
                 "two applications on one Redis"
                 "one Sentinel of three is not believed"
-                "Cluster: an old primary" ]
+                "Cluster: an old primary"
+                "Cluster: while a slot moves" ]
         Parts = [ "Session.Stores.Redis" ]
         Needs = [ "redis-server"; "redis-sentinel" ] }
       { Name = "postgres"

@@ -9,39 +9,31 @@ namespace Session.Stores.Redis;
 /// Inserts and replaces: entries of the indexes first, then the record, then what is left to do at the indexes, then the
 /// replicas. A write that no reply came for is never sent again: it could count twice.
 /// </summary>
-internal sealed class RecordWrites(
-    RedisLink link,
-    Records records,
-    RecordIndexes indexes,
-    ReplicaWait replicas,
-    bool canWaitForReplicas
-)
+internal sealed class RecordWrites(RedisLink link, Records records, RecordIndexes indexes, ReplicaWait? replicas)
 {
     // A record that is due so soon after its insert may be claimed before it is there.
     private static readonly TimeSpan DueAtOnce = TimeSpan.FromMinutes(1);
 
     public async ValueTask<WriteResult> Insert(StoredRecord record, CancellationToken cancellationToken)
     {
-        var waits = WaitsForReplicas(record);
         var route = await link.Ready(cancellationToken).ConfigureAwait(false);
-        var db = route.For(waits);
+        var line = replicas?.LineTo(route, record);
+        var db = route.For(line is not null);
         var entering = indexes.EnterBeforeInsert(db, record);
         RedisLink.ObserveFailure(entering);
         if (link.MayBeCluster)
             await link.WithinDeadline(entering).ConfigureAwait(false);
 
-        var sender = waits ? replicas.SenderOf(db, record.Id) : null;
-        var reply = await records.Insert(db, record).ConfigureAwait(false);
-        var isLate = !reply.HasCome(out var isWritten) || isWritten && HasMoved(db, record, sender);
+        var reply = await records.Insert(db, line, record).ConfigureAwait(false);
+        var isLate = !reply.HasCome(out var isWritten) || isWritten && line is { HasMoved: true };
         if (isLate)
         {
-            sender = waits ? replicas.SenderOf(db, record.Id) : null;
-            if (!await records.IsWritten(db, record).ConfigureAwait(false))
+            if (!await records.IsWritten(db, line, record).ConfigureAwait(false))
                 return WriteResult.Unknown;
             isWritten = true;
         }
 
-        var replicated = isWritten ? Replicated(db, record, sender) : Task.FromResult(false);
+        var replicated = isWritten ? Replicated(line) : Task.FromResult(false);
         db = route.Database;
         // They went with the write, and their answers are as late.
         var isNewlyDue = !isLate && await link.WithinDeadline(entering).ConfigureAwait(false);
@@ -55,7 +47,7 @@ internal sealed class RecordWrites(
         // id may have taken them for stale and removed them: they are entered once more.
         if (record.Subject is not null || record.DueAt <= record.LastSeen + DueAtOnce || !isNewlyDue)
             await link.WithinDeadline(indexes.EnterAgain(db, record)).ConfigureAwait(false);
-        return await Acknowledge(route, record, sender, replicated).ConfigureAwait(false);
+        return await Acknowledge(route, record, line, replicated).ConfigureAwait(false);
     }
 
     /// <summary>Another record has the id: the entries that were made for this one must not lead to it.</summary>
@@ -97,16 +89,15 @@ internal sealed class RecordWrites(
         CancellationToken cancellationToken
     )
     {
-        var waits = WaitsForReplicas(record);
         var route = await link.Ready(cancellationToken).ConfigureAwait(false);
-        var db = route.For(waits);
+        var line = replicas?.LineTo(route, record);
+        var db = route.For(line is not null);
         var entering = indexes.EnterBeforeReplace(db, record);
         RedisLink.ObserveFailure(entering);
         if (link.MayBeCluster)
             await link.WithinDeadline(entering).ConfigureAwait(false);
 
-        var sender = waits ? replicas.SenderOf(db, record.Id) : null;
-        var reply = await records.Replace(db, record, expected, losingSubject: null).ConfigureAwait(false);
+        var reply = await records.Replace(db, line, record, expected, losingSubject: null).ConfigureAwait(false);
 
         // Nothing was written: first a sweep has to be able to find the entry of the subject that loses the session, if this
         // process is stopped before it has removed that entry. The subject may have changed once more meanwhile.
@@ -115,22 +106,21 @@ internal sealed class RecordWrites(
         {
             losing = refused.LosingSubject!;
             await link.WithinDeadline(indexes.NotePendingChange(db, record, losing)).ConfigureAwait(false);
-            reply = await records.Replace(db, record, expected, losing).ConfigureAwait(false);
+            reply = await records.Replace(db, line, record, expected, losing).ConfigureAwait(false);
         }
 
         var isLate =
-            !reply.HasCome(out var replaced) || replaced.Answer == ScriptAnswer.Written && HasMoved(db, record, sender);
+            !reply.HasCome(out var replaced) || replaced.Answer == ScriptAnswer.Written && line is { HasMoved: true };
         if (isLate)
         {
-            sender = waits ? replicas.SenderOf(db, record.Id) : null;
-            if (!await records.IsWritten(db, record).ConfigureAwait(false))
+            if (!await records.IsWritten(db, line, record).ConfigureAwait(false))
                 return WriteResult.Unknown;
             // Nobody knows whether the subject is a new one: settling it is right in both cases.
             replaced = new ReplaceAnswer(ScriptAnswer.Written, HasNewSubject: true, LosingSubject: null);
         }
 
         var isReplaced = replaced.Answer == ScriptAnswer.Written;
-        var replicated = isReplaced ? Replicated(db, record, sender) : Task.FromResult(false);
+        var replicated = isReplaced ? Replicated(line) : Task.FromResult(false);
         db = route.Database;
         // They went with the write, and their answers are as late.
         await link.WithinDeadline(isLate ? indexes.EnterBeforeReplace(db, record) : entering).ConfigureAwait(false);
@@ -141,7 +131,7 @@ internal sealed class RecordWrites(
         if (losing is not null)
             await indexes.PruneSubject(db, losing, record.Id).ConfigureAwait(false);
         await indexes.RemoveEndedFromLive(db, record).ConfigureAwait(false);
-        return await Acknowledge(route, record, sender, replicated).ConfigureAwait(false);
+        return await Acknowledge(route, record, line, replicated).ConfigureAwait(false);
     }
 
     private static WriteResult ResultOf(ScriptAnswer answer) =>
@@ -153,26 +143,12 @@ internal sealed class RecordWrites(
             _ => throw new UnreachableException($"The script that replaces a record answered {answer}."),
         };
 
-    private bool WaitsForReplicas(StoredRecord record) => canWaitForReplicas && record.IsDurable;
-
-    /// <summary>
-    /// Whether the write of a record that waits for replicas may have been carried out by another server than the one that
-    /// has its key by now: that one's replicas would be asked in vain. An old primary may have taken the write, and does not
-    /// keep it.
-    /// </summary>
-    private bool HasMoved(IDatabase db, StoredRecord record, Sender? sender) =>
-        WaitsForReplicas(record) && (sender is null || replicas.SenderOf(db, record.Id) != sender);
-
     /// <summary>
     /// Sends WAIT right behind the write, on its connection. What is left to do at the indexes goes over the other one
     /// meanwhile: WAIT would hold it up.
     /// </summary>
-    private Task<bool> Replicated(IDatabase db, StoredRecord record, Sender? sender) =>
-        WaitsForReplicas(record)
-            ? sender is { } known
-                ? replicas.IsReplicated(db, record.Id, known)
-                : Task.FromResult(false)
-            : Task.FromResult(true);
+    private Task<bool> Replicated(DirectLine? line) =>
+        line is null || replicas is null ? Task.FromResult(true) : replicas.IsReplicated(line);
 
     /// <summary>
     /// The record is written; where it must outlast a failover, its replicas are waited for, and no failover may have come between.
@@ -180,7 +156,7 @@ internal sealed class RecordWrites(
     private async ValueTask<WriteResult> Acknowledge(
         Route route,
         StoredRecord record,
-        Sender? sender,
+        DirectLine? line,
         Task<bool> replicated
     )
     {
@@ -188,6 +164,7 @@ internal sealed class RecordWrites(
             return !record.IsDurable || await link.IsStillPrimary(route.Database).ConfigureAwait(false)
                 ? WriteResult.Written
                 : WriteResult.Unacknowledged;
-        return HasMoved(route.For(true), record, sender) ? WriteResult.Unknown : WriteResult.Unacknowledged;
+        // An old primary may have taken the write, and does not keep it.
+        return line is { HasMoved: true } ? WriteResult.Unknown : WriteResult.Unacknowledged;
     }
 }

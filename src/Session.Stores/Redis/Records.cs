@@ -36,9 +36,19 @@ internal sealed class Records(RedisLink link, RecordKeys keys, TimeSpan janitorM
         Task.WhenAll(ids.Select(id => Load(db, id).AsTask()));
 
     /// <summary>Writes the record if its id is free. True: it was.</summary>
-    public ValueTask<Reply<bool>> Insert(IDatabase db, StoredRecord record) =>
+    /// <param name="db">Where to.</param>
+    /// <param name="line">The way there, if replicas have to have the write; else null.</param>
+    /// <param name="record">What to write.</param>
+    public ValueTask<Reply<bool>> Insert(IDatabase db, DirectLine? line, StoredRecord record) =>
         link.ReplyTo(
-            db.StringSetAsync(keys.Record(record.Id), RecordLayout.Write(record), TimeToLive(record), When.NotExists)
+            line is null
+                ? db.StringSetAsync(
+                    keys.Record(record.Id),
+                    RecordLayout.Write(record),
+                    TimeToLive(record),
+                    When.NotExists
+                )
+                : line.SetIfAbsent(RecordLayout.Write(record), Milliseconds(TimeToLive(record)))
         );
 
     /// <summary>Writes the record if that changes no index.</summary>
@@ -76,51 +86,42 @@ internal sealed class Records(RedisLink link, RecordKeys keys, TimeSpan janitorM
 
     /// <summary>Writes the record; the indexes have its entries already.</summary>
     /// <param name="db">Where to.</param>
+    /// <param name="line">The way there, if replicas have to have the write; else null.</param>
     /// <param name="record">What to write.</param>
     /// <param name="expected">The version that has to be there.</param>
     /// <param name="losingSubject">The subject that loses the session by this write, once a sweep can find that out; else null.</param>
     public async ValueTask<Reply<ReplaceAnswer>> Replace(
         IDatabase db,
+        DirectLine? line,
         StoredRecord record,
         long expected,
         string? losingSubject
     )
     {
-        var reply = await link.ReplyTo(
-                db.ScriptEvaluateAsync(
-                    Scripts.Replace,
-                    [keys.Record(record.Id)],
-                    [
-                        RecordLayout.Number(expected),
-                        RecordLayout.Write(record),
-                        Milliseconds(TimeToLive(record)),
-                        1,
-                        NoHead,
-                        losingSubject ?? "",
-                    ]
-                )
-            )
-            .ConfigureAwait(false);
+        RedisValue[] arguments =
+        [
+            RecordLayout.Number(expected),
+            RecordLayout.Write(record),
+            Milliseconds(TimeToLive(record)),
+            1,
+            NoHead,
+            losingSubject ?? "",
+        ];
+        var reply = await link.ReplyTo(Evaluate(db, line, Scripts.Replace, record, arguments)).ConfigureAwait(false);
         return reply.HasCome(out var answer) ? new Reply<ReplaceAnswer>(ReplaceAnswer.From(answer)) : default;
     }
 
     /// <summary>
-    /// Whether a write that no reply came for is found there. False: it is not there yet, or the server cannot be asked. Not a mere read: it writes a byte as it is, so that a WAIT which
-    /// follows waits for the record, even if the write itself went over a connection that has broken since.
+    /// Whether a write that no reply came for is found there. False: it is not there yet, or the server cannot be asked. Not a
+    /// mere read: it writes a byte as it is, so that a WAIT which follows waits for the record, even if the write itself went over
+    /// a connection that has broken since.
     /// </summary>
-    public async ValueTask<bool> IsWritten(IDatabase db, StoredRecord record)
+    public async ValueTask<bool> IsWritten(IDatabase db, DirectLine? line, StoredRecord record)
     {
         try
         {
-            var found = await link.WithinDeadline(
-                    db.ScriptEvaluateAsync(
-                        Scripts.ConfirmWrite,
-                        [keys.Record(record.Id)],
-                        [RecordLayout.Number(record.Operation)]
-                    )
-                )
-                .ConfigureAwait(false);
-            return (int)found == 1;
+            var asking = Evaluate(db, line, Scripts.ConfirmWrite, record, [RecordLayout.Number(record.Operation)]);
+            return (int)await link.WithinDeadline(asking).ConfigureAwait(false) == 1;
         }
         catch (Exception error) when (error is RedisException or TimeoutException)
         {
@@ -128,6 +129,17 @@ internal sealed class Records(RedisLink link, RecordKeys keys, TimeSpan janitorM
             return false;
         }
     }
+
+    private Task<RedisResult> Evaluate(
+        IDatabase db,
+        DirectLine? line,
+        string script,
+        StoredRecord record,
+        RedisValue[] arguments
+    ) =>
+        line is null
+            ? db.ScriptEvaluateAsync(script, [keys.Record(record.Id)], arguments)
+            : line.Evaluate(script, arguments);
 
     /// <summary>Moves the time seen forward, some time later.</summary>
     public void Touch(IDatabase db, string id, DateTimeOffset at) =>

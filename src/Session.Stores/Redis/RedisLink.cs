@@ -152,6 +152,8 @@ internal sealed class RedisLink : IAsyncDisposable, IDisposable
             var patient = settings.Clone();
             // WAIT is answered when its own time is over, and not before.
             patient.AsyncTimeout = (int)(_options.WaitTimeout + _options.OperationTimeout).TotalMilliseconds;
+            // Where a key has moved to is one of them.
+            patient.IncludeDetailInExceptions = true;
             waiting = await _own.Open(patient).ConfigureAwait(false);
         }
 
@@ -361,7 +363,7 @@ internal sealed class RedisLink : IAsyncDisposable, IDisposable
     /// After a failure asks who is primary now: the Sentinels, or else the servers, which the driver by itself asks once a
     /// minute only.
     /// </summary>
-    private void SearchPrimaries()
+    public void SearchPrimaries()
     {
         _watch?.Doubt();
         var now = Environment.TickCount64;

@@ -37,8 +37,8 @@ public sealed class RedisStore
         _records = new Records(_link, keys, _options.JanitorMargin);
         _many = new ManyRecords(_link, keys, _records);
         var indexes = new RecordIndexes(_link, keys, _records);
-        var replicas = new ReplicaWait(keys, _options);
-        _writes = new RecordWrites(_link, _records, indexes, replicas, _options.WaitForReplicas > 0);
+        var replicas = _options.WaitForReplicas > 0 ? new ReplicaWait(_link, keys, _options) : null;
+        _writes = new RecordWrites(_link, _records, indexes, replicas);
         _removals = new RecordRemovals(_link, _records, indexes);
         _listings = new Listings(_link, keys, _records);
         _claims = new OverdueClaims(_link, keys, _records, indexes);

@@ -1,3 +1,4 @@
+using Session.Engine;
 using StackExchange.Redis;
 
 namespace Session.Stores.Redis;
@@ -6,40 +7,26 @@ namespace Session.Stores.Redis;
 /// WAIT: until replicas have a write. It asks for the writes of its own connection only, so on a connection that was opened
 /// after the write it would count replicas that have never heard of it.
 /// </summary>
-internal sealed class ReplicaWait(RecordKeys keys, RedisStoreOptions options)
+internal sealed class ReplicaWait(RedisLink link, RecordKeys keys, RedisStoreOptions options)
 {
     private readonly ReplicaCount _keepingUp = new(options);
 
-    /// <summary>What a write of this record is sent over at this moment. Null: no server can be reached.</summary>
-    public Sender? SenderOf(IDatabase db, string id)
-    {
-        try
-        {
-            var server = ServerOf(db, id);
-            return new Sender(server.EndPoint, server.GetCounters().Interactive.SocketCount);
-        }
-        catch (Exception error) when (error is RedisException or InvalidOperationException)
-        {
-            return null;
-        }
-    }
-
-    private IServer ServerOf(IDatabase db, string id) =>
-        db.Multiplexer.GetServer(keys.Record(id), flags: CommandFlags.DemandMaster);
+    /// <summary>The way of a write that replicas have to have; null: this one need not outlast a failover.</summary>
+    public DirectLine? LineTo(Route route, StoredRecord record) =>
+        record.IsDurable ? new DirectLine(link, route, keys.Record(record.Id)) : null;
 
     /// <summary>
-    /// Right behind the write of this record, which went over <paramref name="sender"/>. True: enough replicas of the server that
-    /// has carried it out have it.
+    /// Right behind a write that went over <paramref name="line"/>. True: enough replicas of the server that has carried it out
+    /// have it.
     /// </summary>
-    public async Task<bool> IsReplicated(IDatabase db, string id, Sender sender)
+    public async Task<bool> IsReplicated(DirectLine line)
     {
+        if (line.Sender is not { } sender)
+            return false;
         try
         {
-            var server = ServerOf(db, id);
-            if (!Equals(server.EndPoint, sender.Server))
-                return false;
-            var reached = await Reached(server).ConfigureAwait(false);
-            return reached >= options.WaitForReplicas && SenderOf(db, id) == sender;
+            var reached = await Reached(sender.Server).ConfigureAwait(false);
+            return reached >= options.WaitForReplicas && !line.HasMoved;
         }
         catch (Exception error) when (error is RedisException or TimeoutException or InvalidOperationException)
         {

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Security.Cryptography;
 using System.Text;
 
@@ -66,6 +67,12 @@ internal static class Scripts
 
     /// <summary>The hash by which a server knows the script of each write: the driver would compute it from the text each time.</summary>
     public static readonly byte[] ReplaceHash = Hash(Replace);
+
+    private static readonly ConcurrentDictionary<string, string> Hashes = new(StringComparer.Ordinal);
+
+    /// <summary>The hash of one of these scripts, as the server writes it.</summary>
+    public static string HashOf(string script) =>
+        Hashes.GetOrAdd(script, static text => Convert.ToHexStringLower(Hash(text)));
 
     /// <summary>KEYS 1 the record; ARGV 1 the time seen. Moves it forward only, and never on a tombstone.</summary>
     public const string Touch =

@@ -1,11 +1,14 @@
 using System.Net;
+using StackExchange.Redis;
 
 namespace Session.Stores.Redis;
 
-/// <summary>
-/// What a write is sent over: the server that the driver takes for the owner of its key, and which of the connections to it.
-/// Two that are not equal: in between the key may have got another owner, or a new connection may have been opened.
-/// </summary>
+/// <summary>What a command was sent over: the server, and which of the connections to it.</summary>
 /// <param name="Server">The server.</param>
-/// <param name="Connection">How many connections to it there have been.</param>
-internal readonly record struct Sender(EndPoint Server, long Connection);
+/// <param name="Connection">How many connections to it there had been.</param>
+/// <param name="Owner">Who had the key at that time, as far as the driver knew. Null: it knew nobody.</param>
+internal sealed record Sender(IServer Server, long Connection, EndPoint? Owner)
+{
+    /// <summary>How many connections to this server there have been.</summary>
+    public static long ConnectionTo(IServer server) => server.GetCounters().Interactive.SocketCount;
+}

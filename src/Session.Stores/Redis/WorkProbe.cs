@@ -41,13 +41,7 @@ internal sealed class WorkProbe(RedisLink link, RedisStoreOptions options)
         var keys = new RecordKeys($"{options.Prefix}probe:{Guid.NewGuid():N}:");
         var records = new Records(link, keys, options.JanitorMargin);
         var indexes = new RecordIndexes(link, keys, records);
-        var writes = new RecordWrites(
-            link,
-            records,
-            indexes,
-            new ReplicaWait(keys, options),
-            canWaitForReplicas: false
-        );
+        var writes = new RecordWrites(link, records, indexes, replicas: null);
         var claims = new OverdueClaims(link, keys, records, indexes);
         var listings = new Listings(link, keys, records);
         var removals = new RecordRemovals(link, records, indexes);
