@@ -1,4 +1,3 @@
-using System.Text.RegularExpressions;
 using StackExchange.Redis;
 
 namespace Session.Stores.Redis;
@@ -6,30 +5,25 @@ namespace Session.Stores.Redis;
 /// <summary>Where a server of a Cluster says that a key is. The command that it said so to was not carried out.</summary>
 /// <param name="Server">Where to; null: the driver knows.</param>
 /// <param name="IsAsking">The key is on its way there: it is taken only right behind ASKING.</param>
-internal sealed partial record Redirection(IServer? Server, bool IsAsking)
+internal sealed record Redirection(IServer? Server, bool IsAsking)
 {
-    // The driver tells of it in these words, and in no other form: of a slot that has moved, and of one that is moving.
-    [GeneratedRegex(@"Endpoint (?:Unspecified/)?(\S+) (and|serving) hashslot", RegexOptions.CultureInvariant)]
-    private static partial Regex Told();
+    // The driver tells of it in these words, and in no other form: "Endpoint … and hashslot …" of a slot that has moved,
+    // "Endpoint … serving hashslot …" of one that is moving.
+    private const string Told = "Endpoint ";
 
     /// <summary>What this failure says; null: it is another one.</summary>
     public static Redirection? From(Exception failure, IConnectionMultiplexer connection)
     {
         if (failure is not (RedisServerException or RedisConnectionException))
             return null;
-        var told = Told().Match(failure.Message);
-        if (!told.Success)
+        var at = failure.Message.IndexOf(Told, StringComparison.Ordinal);
+        if (at < 0 || failure.Message[(at + Told.Length)..].Split(' ', 4) is not [var where, var how, "hashslot", ..])
             return failure.Message.Contains("MOVED", StringComparison.Ordinal) ? new Redirection(null, false) : null;
-        var where = told.Groups[1].Value;
-        var server = connection
-            .GetServers()
-            .FirstOrDefault(one => where.EndsWith(Format(one), StringComparison.OrdinalIgnoreCase));
-        return new Redirection(server, told.Groups[2].Value == "serving");
+        var server = connection.GetServers().FirstOrDefault(one => Plain(where) == Plain(one.EndPoint.ToString()));
+        return new Redirection(server, how == "serving");
     }
 
-    private static string Format(IServer server)
-    {
-        var text = server.EndPoint.ToString() ?? "";
-        return text[(text.IndexOf('/', StringComparison.Ordinal) + 1)..];
-    }
+    /// <summary>Without the family of addresses that is written before the name of a host.</summary>
+    private static string? Plain(string? endPoint) =>
+        endPoint?[(endPoint.IndexOf('/', StringComparison.Ordinal) + 1)..];
 }
