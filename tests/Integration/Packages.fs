@@ -6,6 +6,7 @@ open System.Diagnostics
 open System.IO
 open System.IO.Compression
 open System.Security.Cryptography
+open System.Text.Json
 open System.Text.RegularExpressions
 open System.Xml.Linq
 open Expecto
@@ -224,6 +225,57 @@ let all =
               for id in [ "Session.CSharp"; "Session.AspNetCore"; "Session.Stores.DistributedCache" ] do
                   for KeyValue(_, driver) in drivers do
                       Expect.isFalse ((comesWith id).Contains driver) $"{id} brings {driver}")
+
+          testCase
+              "what each is made of is beside it, with the version of all that comes along and nothing else"
+              (fun () ->
+                  for id in ids do
+                      let text = File.ReadAllText(Path.Combine(made.Value, $"{id}.{version}.cdx.json"))
+                      use bom = JsonDocument.Parse text
+                      let property (name: string) (element: JsonElement) = string (element.GetProperty name)
+                      let about = bom.RootElement.GetProperty("metadata").GetProperty "component"
+                      Expect.equal (property "purl" about) $"pkg:nuget/{id}@{version}" "of which package"
+
+                      let along =
+                          match bom.RootElement.TryGetProperty "components" with
+                          | true, components ->
+                              [ for component' in components.EnumerateArray() do
+                                    if property "scope" component' = "required" then
+                                        property "name" component', property "version" component' ]
+                          | _ -> []
+
+                      let asked =
+                          opened (packageOf made.Value id) (fun text _ ->
+                              elements "dependency" (text (id + ".nuspec"))
+                              |> List.map (fun it -> attribute "id" it, attribute "version" it))
+
+                      Expect.isEmpty (List.except along asked) $"{id} asks for them, and they are not in it"
+
+                      let others =
+                          Map.remove id drivers
+                          |> Map.values
+                          |> Set.ofSeq
+                          |> Set.intersect (Set.ofList (List.map fst along))
+
+                      Expect.isEmpty others $"{id} has no other store's driver"
+
+                      if List.isEmpty asked then
+                          Expect.isEmpty along $"{id} brings nothing"
+
+                      // Nothing of when or where it was made: the same sources give the same bytes.
+                      for sign in [ "timestamp"; "serialNumber"; Repository.under [] ] do
+                          Expect.isFalse (text.Contains sign) $"{sign} in what {id} is made of"
+
+                  let redis = File.ReadAllText(Path.Combine(made.Value, $"Session.Stores.Redis.{version}.cdx.json"))
+
+                  let listed =
+                      Regex.Match(
+                          File.ReadAllText(Repository.under [ "paket.dependencies" ]),
+                          @"nuget StackExchange\.Redis >= (\S+)"
+                      )
+
+                  Expect.stringContains redis $"pkg:nuget/StackExchange.Redis@{listed.Groups[1].Value}" "the driver"
+                  Expect.isFalse (redis.Contains "MongoDB") "of another store")
 
           testCase "the same files give the same bytes, and a project's address is in all that leads there" (fun () ->
               let again, named = World.temporaryFolder (), World.temporaryFolder ()
