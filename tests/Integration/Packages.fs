@@ -6,6 +6,7 @@ open System.Diagnostics
 open System.IO
 open System.IO.Compression
 open System.Security.Cryptography
+open System.Text.Json
 open System.Text.RegularExpressions
 open System.Xml.Linq
 open Expecto
@@ -17,8 +18,8 @@ let version =
     let props = File.ReadAllText(Repository.under [ "Directory.Build.props" ])
     Regex.Match(props, "<VersionPrefix>([^<]+)</VersionPrefix>").Groups[1].Value
 
-/// Of what was built already: all, or one.
-let private packInto (folder: string) (only: string) (url: string) =
+/// Of what was built already: all, or one; with an environment of its own. How it ended, and what it said.
+let private pack (folder: string) (only: string) (settings: (string * string) list) =
     let info =
         ProcessStartInfo(
             "bash",
@@ -28,15 +29,23 @@ let private packInto (folder: string) (only: string) (url: string) =
         )
 
     info.Environment["CONFIGURATION"] <- configuration
-    info.Environment["PROJECT_URL"] <- url
+    info.Environment["PROJECT_URL"] <- ""
+    info.Environment["BASELINE"] <- ""
+
+    for name, value in settings do
+        info.Environment[name] <- value
+
     info.Environment["DOTNET_CLI_USE_MSBUILD_SERVER"] <- "0"
     use started = nonNull (Process.Start info)
     let said = started.StandardOutput.ReadToEndAsync()
     let failed = started.StandardError.ReadToEndAsync()
     started.WaitForExit()
+    started.ExitCode, said.Result + "\n" + failed.Result
 
-    if started.ExitCode <> 0 then
-        failtestf "./eng/pack ended with %d\n%s\n%s" started.ExitCode said.Result failed.Result
+let private packInto folder only url =
+    match pack folder only [ "PROJECT_URL", url ] with
+    | 0, _ -> ()
+    | code, said -> failtestf "./eng/pack ended with %d\n%s" code said
 
 /// All of them, for whoever needs packages.
 let made =
@@ -107,6 +116,25 @@ let private drivers =
           "Session.Stores.Mongo", "MongoDB.Driver"
           "Session.Stores.Postgres", "Npgsql"
           "Session.Stores.Sqlite", "Microsoft.Data.Sqlite" ]
+
+/// The package with another name of the same length in its library: that of a member which goes by `name` no longer.
+let private renamed (package: string) (name: string) (former: string) =
+    use zip = ZipFile.Open(package, ZipArchiveMode.Update)
+    let entry = zip.Entries |> Seq.find (fun entry -> entry.FullName.EndsWith ".dll")
+
+    let library =
+        use content = entry.Open()
+        use copy = new MemoryStream()
+        content.CopyTo copy
+        copy.ToArray()
+
+    // Names end with a zero in an assembly's table of names. One text holds all of it: Latin 1 has a sign for each byte.
+    let before = Text.Encoding.Latin1.GetString library
+    let after = before.Replace($"\000{name}\000", $"\000{former}\000")
+    Expect.notEqual after before $"{name} is in {package}"
+    Expect.hasLength after before.Length "names of one length"
+    use content = entry.Open()
+    content.Write(Text.Encoding.Latin1.GetBytes after)
 
 let private hashes (folder: string) =
     [ for file in Directory.GetFiles folder |> Array.sort do
@@ -198,6 +226,57 @@ let all =
                   for KeyValue(_, driver) in drivers do
                       Expect.isFalse ((comesWith id).Contains driver) $"{id} brings {driver}")
 
+          testCase
+              "what each is made of is beside it, with the version of all that comes along and nothing else"
+              (fun () ->
+                  for id in ids do
+                      let text = File.ReadAllText(Path.Combine(made.Value, $"{id}.{version}.cdx.json"))
+                      use bom = JsonDocument.Parse text
+                      let property (name: string) (element: JsonElement) = string (element.GetProperty name)
+                      let about = bom.RootElement.GetProperty("metadata").GetProperty "component"
+                      Expect.equal (property "purl" about) $"pkg:nuget/{id}@{version}" "of which package"
+
+                      let along =
+                          match bom.RootElement.TryGetProperty "components" with
+                          | true, components ->
+                              [ for component' in components.EnumerateArray() do
+                                    if property "scope" component' = "required" then
+                                        property "name" component', property "version" component' ]
+                          | _ -> []
+
+                      let asked =
+                          opened (packageOf made.Value id) (fun text _ ->
+                              elements "dependency" (text (id + ".nuspec"))
+                              |> List.map (fun it -> attribute "id" it, attribute "version" it))
+
+                      Expect.isEmpty (List.except along asked) $"{id} asks for them, and they are not in it"
+
+                      let others =
+                          Map.remove id drivers
+                          |> Map.values
+                          |> Set.ofSeq
+                          |> Set.intersect (Set.ofList (List.map fst along))
+
+                      Expect.isEmpty others $"{id} has no other store's driver"
+
+                      if List.isEmpty asked then
+                          Expect.isEmpty along $"{id} brings nothing"
+
+                      // Nothing of when or where it was made: the same sources give the same bytes.
+                      for sign in [ "timestamp"; "serialNumber"; Repository.under [] ] do
+                          Expect.isFalse (text.Contains sign) $"{sign} in what {id} is made of"
+
+                  let redis = File.ReadAllText(Path.Combine(made.Value, $"Session.Stores.Redis.{version}.cdx.json"))
+
+                  let listed =
+                      Regex.Match(
+                          File.ReadAllText(Repository.under [ "paket.dependencies" ]),
+                          @"nuget StackExchange\.Redis >= (\S+)"
+                      )
+
+                  Expect.stringContains redis $"pkg:nuget/StackExchange.Redis@{listed.Groups[1].Value}" "the driver"
+                  Expect.isFalse (redis.Contains "MongoDB") "of another store")
+
           testCase "the same files give the same bytes, and a project's address is in all that leads there" (fun () ->
               let again, named = World.temporaryFolder (), World.temporaryFolder ()
 
@@ -220,6 +299,37 @@ let all =
               finally
                   Directory.Delete(again, true)
                   Directory.Delete(named, true))
+
+          testCase "a public member of the former version that is gone is named, and the same members pass" (fun () ->
+              let id = "Session.Stores.DistributedCache"
+              let former, into = World.temporaryFolder (), World.temporaryFolder ()
+
+              try
+                  // Besides it a package of another name that begins alike, which is not to be taken for this one's former version.
+                  let package = packageOf former id
+                  File.Copy(packageOf made.Value id, package)
+                  File.Copy(packageOf made.Value "Session.Engine", packageOf former (id + ".More"))
+                  let same, said = pack into id [ "BASELINE", former ]
+                  Expect.equal same 0 said
+                  Expect.isFalse (said.Contains "is new") said
+
+                  // The files that are packed are the same as before: only the former version is another one.
+                  renamed package "UseDistributedCache" "UseDistributedStore"
+                  let gone, said = pack into id [ "BASELINE", former ]
+                  Expect.notEqual gone 0 "a member is gone"
+                  Expect.stringContains said "SessionBuilderDistributedCacheExtensions.UseDistributedStore(" "its name"
+
+                  // Who gives a folder that has no former version of it hears that nothing was compared; an empty one is a mistake.
+                  File.Delete package
+                  let fresh, said = pack into id [ "BASELINE", former ]
+                  Expect.equal fresh 0 said
+                  Expect.stringContains said $"{id} is new" "compared with nothing"
+                  File.Delete(packageOf former (id + ".More"))
+                  let nothing, said = pack into id [ "BASELINE", former ]
+                  Expect.notEqual nothing 0 said
+              finally
+                  Directory.Delete(former, true)
+                  Directory.Delete(into, true))
 
           testCase "links in the READMEs lead to files that are there" (fun () ->
               for readme in
