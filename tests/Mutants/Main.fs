@@ -1,7 +1,7 @@
 /// Seeds the bugs of mutants.txt, one at a time, and asks the tests (and, for the guards of the renewal, the exploration)
-/// to find each of them; whoever found it the last time is asked first. A bug that nobody finds, that does not match its
-/// source exactly once or does not compile fails the run; and, of all of them, so does an invariant that is nobody's only
-/// finder.
+/// to find each of them; whoever found it the last time is asked first, and, where the bug's own tests find nothing, all others
+/// that know its part. A bug that nobody finds, that does not match its source exactly once or does not compile fails the run;
+/// and, of all of them, so does an invariant that is nobody's only finder.
 ///     ./test mutants                        those of the files that this branch has changed, and new ones
 ///     ./test mutants --all                  all
 ///     ./test mutants --only TEXT[,TEXT]     those with such a text in their name or file
@@ -67,6 +67,26 @@ let private batches (mutants: Mutant list) =
     |> List.collect (fun ((suite, _, _), own) -> own |> List.chunkBySize atOnce |> List.map (fun batch -> suite, batch))
     |> List.sortByDescending (snd >> List.length)
 
+/// What its own tests do not find, all others are asked that know its part, before anybody says that nobody finds it.
+let private askOthers (folderOf: Suite -> string) first number (trial: Trial, said: string) =
+    let mutant = trial.Mutant
+
+    let ask (trial: Trial, said) suite =
+        match trial.Verdict with
+        | Killed _
+        | Invalid _ -> trial, said
+        | Survived ->
+            let folder = folderOf suite
+            let _, _, built = assemble suite folder [] [ number, mutant ] |> List.exactlyOne
+            let next, said = tryOut suite folder None mutant built
+
+            if next.Verdict.IsKilled then
+                print $"{mutant.Name}: not {first.Name}, but {suite.Name} finds it: say `tests {suite.Name}`"
+
+            { next with Seconds = trial.Seconds + next.Seconds }, said
+
+    List.fold ask (trial, said) (othersThan first mutant)
+
 /// `learn`: of each as soon as it is found, since a run may be stopped.
 let private tryAll (finderOf: Mutant -> string option) (learn: Trial -> unit) (mutants: Mutant list) =
     let work = Directory.CreateTempSubdirectory("session-mutants-").FullName
@@ -96,22 +116,18 @@ let private tryAll (finderOf: Mutant -> string option) (learn: Trial -> unit) (m
         // One more than there are cores: a bug that is built waits for others that are.
         let workers = max 1 (min 4 (Environment.ProcessorCount + 1))
 
-        let clean =
-            let few = ParallelOptions(MaxDegreeOfParallelism = workers)
-            let made = ConcurrentDictionary<string, string>()
-            let parts = ConcurrentDictionary<string, Lazy<Result<string, string>>>()
-            let finders suite = mutants |> List.filter (suiteOf >> (=) (Some suite)) |> List.choose finderOf
+        let clean = ConcurrentDictionary<string, Lazy<string>>()
+        let parts = ConcurrentDictionary<string, Lazy<Result<string, string>>>()
+        let cleanOf suite = clean.GetOrAdd(suite.Name, fun _ -> lazy (prepare work parts suite)).Value
 
-            let make suite =
-                let folder = prepare work parts suite
+        let make suite =
+            let finders = mutants |> List.filter (suiteOf >> (=) (Some suite)) |> List.choose finderOf
+            let folder = cleanOf suite
 
-                if failed = 0 then
-                    soundTogether suite folder (finders suite)
+            if failed = 0 then
+                soundTogether suite folder finders
 
-                made[suite.Name] <- folder
-
-            Parallel.ForEach(needed, few, make) |> ignore
-            made
+        Parallel.ForEach(needed, ParallelOptions(MaxDegreeOfParallelism = workers), make) |> ignore
 
         if failed > 0 then
             []
@@ -132,25 +148,28 @@ let private tryAll (finderOf: Mutant -> string option) (learn: Trial -> unit) (m
                 | Invalid _ -> fail line
 
             let worker (number: int) =
-                let folders =
-                    [ for suite in needed do
-                          let folder = Path.Combine(work, $"{suite.Name}-{number}")
-                          Spent.on "copying the tests" (fun () -> copyFolder clean[suite.Name] folder)
-                          suite.Name, folder ]
-                    |> Map
+                let folders = Collections.Generic.Dictionary<string, string>()
+
+                let folderOf suite =
+                    match folders.TryGetValue suite.Name with
+                    | true, folder -> folder
+                    | false, _ ->
+                        let folder = Path.Combine(work, $"{suite.Name}-{number}")
+                        Spent.on "copying the tests" (fun () -> copyFolder (cleanOf suite) folder)
+                        folders[suite.Name] <- folder
+                        folder
 
                 let mutable next = Unchecked.defaultof<Suite option * (int * Mutant) list>
 
                 while queue.TryDequeue &next do
                     match next with
                     | Some suite, batch ->
-                        let folder = folders[suite.Name]
-
+                        let folder = folderOf suite
                         let finders = batch |> List.choose (snd >> finderOf)
 
                         for number, mutant, built in assemble suite folder finders batch do
-                            let trial, said = tryOut suite folder (finderOf mutant) mutant built
-                            ended number trial said
+                            let asked = tryOut suite folder (finderOf mutant) mutant built
+                            askOthers folderOf suite number asked ||> ended number
                     | None, batch ->
                         for number, mutant in batch do
                             let trial =

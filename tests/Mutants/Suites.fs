@@ -34,7 +34,7 @@ let suites =
       { Name = "facade"
         Program = "Facade"
         Stages = [ [ "--except"; "ContractTests" ] ]
-        Parts = lifecycle @ [ "Session.CSharp" ]
+        Parts = lifecycle @ [ "Session.CSharp"; "Session.OpenIdConnect" ]
         Needs = [] }
       { Name = "data"
         Program = "Data"
@@ -135,6 +135,14 @@ let suiteOf (mutant: Mutant) =
     let fits suite = List.contains (partOf mutant) suite.Parts && (wanted.IsNone || wanted = Some suite.Name)
 
     List.tryFind fits suites
+
+/// Who else knows the part of a bug that these tests do not find.
+let othersThan suite (mutant: Mutant) =
+    suites
+    |> List.filter (fun other ->
+        other.Name <> suite.Name
+        && List.contains (partOf mutant) other.Parts
+        && List.isEmpty (missing other))
 
 let outputOf suite = Path.Combine(root, "artifacts", "bin", suite.Program, "release")
 
