@@ -273,6 +273,36 @@ public class EndedTests
         Assert.Equal(SessionEndCause.Idle, await held.CauseAsync());
     }
 
+    /// <summary>The clock comes to the deadline between two readings of a look that began before it, and never moves again.</summary>
+    [Theory]
+    [InlineData(0)]
+    [InlineData(1)]
+    [InlineData(2)]
+    [InlineData(3)]
+    [InlineData(4)]
+    public async Task A_deadline_that_passes_during_a_look_ends_it(int readings)
+    {
+        var clock = new LeapingClock();
+        var asked = 0;
+        void Answering()
+        {
+            if (Interlocked.Increment(ref asked) == 1)
+                clock.LeapAfter(readings, TimeSpan.FromMinutes(30));
+        }
+
+        await using var site = await Site.StartAsync(
+            LimitOne,
+            store: () => new AskedStore(new MemoryStore(), Answering),
+            clock: clock
+        );
+        await using var held = await Held.OpenAsync(site, await site.BeginAsync("ada"));
+        // So few readings may be left that a look does not make.
+        await Held.UntilAsync(() => asked > 0, "looked");
+        await Task.Delay(100);
+        clock.Leap();
+        Assert.Equal(SessionEndCause.Idle, await held.CauseAsync());
+    }
+
     [Fact]
     public async Task Without_a_session_it_never_ends_and_after_its_end_it_has_ended()
     {

@@ -105,3 +105,17 @@ internal sealed class LiveStore(ISessionStore inner, bool isCut = false) : Forwa
         return isCut ? base.Subscribe(static _ => { }, cancel) : base.Subscribe(heard, cancel);
     }
 }
+
+/// <summary>Does this whenever it has looked at what is open, before it answers.</summary>
+internal sealed class AskedStore(ISessionStore inner, Action asked) : ForwardingStore(inner)
+{
+    public override async ValueTask<IReadOnlyList<StoredRecord>> LoadMany(
+        IReadOnlyList<string> ids,
+        CancellationToken cancel
+    )
+    {
+        var found = await base.LoadMany(ids, cancel);
+        asked();
+        return found;
+    }
+}

@@ -51,13 +51,14 @@ internal sealed class Site : IAsyncDisposable
         Action<SessionOptions<Cart>>? configure = null,
         Action<WebApplication>? map = null,
         Func<ISessionStore>? store = null,
-        Action<IServiceCollection>? add = null
+        Action<IServiceCollection>? add = null,
+        FakeTimeProvider? clock = null
     )
     {
         var builder = WebApplication.CreateSlimBuilder();
         builder.WebHost.UseUrls("http://127.0.0.1:0");
         builder.Logging.ClearProviders();
-        var clock = new FakeTimeProvider(new DateTimeOffset(2026, 1, 1, 0, 0, 0, TimeSpan.Zero));
+        clock ??= new FakeTimeProvider(new DateTimeOffset(2026, 1, 1, 0, 0, 0, TimeSpan.Zero));
         builder.Services.AddSingleton<TimeProvider>(clock);
         var sessions = builder.Services.AddSession(configure);
         if (store is null)

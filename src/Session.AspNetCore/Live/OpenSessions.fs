@@ -9,89 +9,17 @@ open Microsoft.Extensions.Logging
 open Session.Domain
 open Session.Engine
 
-/// Why a connection has to end together with its session.
-[<RequireQualifiedAccess>]
-type EndCause =
-    /// The session is over: ended on purpose, or by time.
-    | Over of Ending
-    /// It lives on under another token, of the same subject: a sign-in, a second factor, another role.
-    | Elevated
-    /// Another subject has signed in to it.
-    | OtherSubject
-    /// It is no longer in the store.
-    | Removed
-
-    override cause.ToString() =
-        match cause with
-        | EndCause.Over ending -> String.Concat("Over (", ending, ")")
-        | EndCause.Elevated -> "Elevated"
-        | EndCause.OtherSubject -> "OtherSubject"
-        | EndCause.Removed -> "Removed"
-
-/// One session under one elevation, shared by all connections that are open for it.
-[<Sealed>]
-type internal OpenSession(id: string, live: Live, kind: ExpiryKind, endsAt: DateTimeOffset) =
-    let source = new CancellationTokenSource()
-
-    member _.Id = id
-    member _.CreatedAt = live.CreatedAt
-    member _.Elevations = live.Elevations
-    member _.Subject = live.Subject
-    member _.Token = source.Token
-    /// As the store said when it was asked last: other requests may have moved it since.
-    member val EndsAt = endsAt with get, set
-    member val EndKind = kind with get, set
-    /// How many connections. Changed by whoever holds the gate of the registry.
-    member val Holders = 0 with get, set
-    member val Cause: EndCause voption = ValueNone with get, set
-
-    /// The callbacks run on other threads: whoever ends a session does not wait for its connections.
-    member session.Fire(cause: EndCause) : Task =
-        session.Cause <- ValueSome cause
-        source.CancelAsync()
-
-[<RequireQualifiedAccess>]
-module internal OpenSession =
-    /// What has become of a session by what the store says now; none: it goes on, with a deadline that may have moved. A store
-    /// that does not answer ends nothing before the deadline as it was last seen, and everything then.
-    let judge
-        (engine: SessionEngine)
-        (now: DateTimeOffset)
-        (session: OpenSession)
-        (found: Result<Snapshot, SessionError>)
-        =
-        match found with
-        | Error _ -> if session.EndsAt <= now then ValueSome(EndCause.Over(ByTime session.EndKind)) else ValueNone
-        | Ok snapshot ->
-            let state = Lifecycle.settle engine.Settings.Policy now snapshot.State
-
-            match state, Lifecycle.living state, engine.Deadline state with
-            | Destroyed(_, reason, _), _, _ -> ValueSome(EndCause.Over(OnPurpose reason))
-            | Expired(_, kind, _, _), _, _ -> ValueSome(EndCause.Over(ByTime kind))
-            | _, ValueSome live, _ when live.CreatedAt <> session.CreatedAt -> ValueSome EndCause.Removed
-            | _, ValueSome live, _ when live.Elevations <> session.Elevations ->
-                ValueSome(if live.Subject = session.Subject then EndCause.Elevated else EndCause.OtherSubject)
-            | _, ValueSome _, ValueSome(struct (kind, at)) when at <= now -> ValueSome(EndCause.Over(ByTime kind))
-            | _, ValueSome _, ValueSome(struct (kind, at)) ->
-                session.EndsAt <- at
-                session.EndKind <- kind
-                ValueNone
-            // A sweeper has removed what time had ended.
-            | _ when session.EndsAt <= now -> ValueSome(EndCause.Over(ByTime session.EndKind))
-            | _ -> ValueSome EndCause.Removed
-
 /// Hears of ends at once where they happen in this process, by a hint of another node's where the store carries such, by the
 /// clock where it is time that ends a session, and in any case by a look at the store each so often. Whatever is heard from
 /// elsewhere only has the store looked at. Nothing happens here before somebody asks for the first session.
 [<Sealed>]
 type internal OpenSessions(engine: SessionEngine, clock: TimeProvider, every: TimeSpan, extends: bool, log: ILogger) =
     let atOnce = 500
-    let shortestSleep, longestSleep = TimeSpan.FromMilliseconds 10.0, TimeSpan.FromDays 1
+    let restAfterFailure, longestSleep = TimeSpan.FromSeconds 1L, TimeSpan.FromDays 1
     let gate = Lock()
     let sessions = Dictionary<string, OpenSession list>(StringComparer.Ordinal)
     let pending = HashSet<string>(StringComparer.Ordinal)
     let mutable timer: ITimer | null = null
-    let mutable wakesAt = DateTimeOffset.MaxValue
     let mutable nextCheck = DateTimeOffset.MaxValue
     let mutable isLooking = false
     let mutable isStopped = false
@@ -173,38 +101,50 @@ type internal OpenSessions(engine: SessionEngine, clock: TimeProvider, every: Ti
                     do! engine.KeepAlive(found[id], now)
         }
 
-    member private live.Sleep() =
-        lock gate (fun () ->
-            if sessions.Count = 0 || isStopped then
-                wakesAt <- DateTimeOffset.MaxValue
-                nextCheck <- DateTimeOffset.MaxValue
+    /// Sleeps until the next deadline or look. What fell due while the store was asked is looked at now: no clock would
+    /// wake anybody for it any more. `atLeast`: so that what fails does so once in a while and not without a pause.
+    member private live.Sleep(atLeast: TimeSpan) =
+        let isDue =
+            lock gate (fun () ->
+                if sessions.Count = 0 || isStopped then
+                    nextCheck <- DateTimeOffset.MaxValue
 
-                match timer with
-                | null -> ()
-                | running ->
-                    running.Dispose()
-                    timer <- null
-            else
-                let now = clock.GetUtcNow()
+                    match timer with
+                    | null -> ()
+                    | running ->
+                        running.Dispose()
+                        timer <- null
 
-                if nextCheck = DateTimeOffset.MaxValue then
-                    nextCheck <- now + every
+                    false
+                else
+                    let now = clock.GetUtcNow()
 
-                let mutable first = nextCheck
+                    if nextCheck = DateTimeOffset.MaxValue then
+                        nextCheck <- now + every
 
-                for known in sessions.Values do
-                    for session in known do
-                        if session.EndsAt < first then
-                            first <- session.EndsAt
+                    let mutable first = nextCheck
 
-                wakesAt <- first
-                let rest = min longestSleep (max shortestSleep (first - now))
+                    for known in sessions.Values do
+                        for session in known do
+                            if session.EndsAt < first then
+                                first <- session.EndsAt
 
-                match timer with
-                | null ->
-                    apart (fun () ->
-                        timer <- clock.CreateTimer((fun _ -> live.Wake()), null, rest, Timeout.InfiniteTimeSpan))
-                | running -> running.Change(rest, Timeout.InfiniteTimeSpan) |> ignore)
+                    // Timers count whole milliseconds, and one that wakes too early finds nothing due.
+                    let rest = TimeSpan.FromMilliseconds(Math.Ceiling((first - now).TotalMilliseconds))
+                    let rest = min longestSleep (max atLeast rest)
+
+                    if rest > TimeSpan.Zero then
+                        match timer with
+                        | null ->
+                            apart (fun () ->
+                                timer <-
+                                    clock.CreateTimer((fun _ -> live.Wake()), null, rest, Timeout.InfiniteTimeSpan))
+                        | running -> running.Change(rest, Timeout.InfiniteTimeSpan) |> ignore
+
+                    rest <= TimeSpan.Zero)
+
+        if isDue then
+            live.Wake()
 
     member private live.Wake() =
         let now = clock.GetUtcNow()
@@ -232,6 +172,8 @@ type internal OpenSessions(engine: SessionEngine, clock: TimeProvider, every: Ti
 
         let run () : Task =
             task {
+                let mutable atLeast = TimeSpan.Zero
+
                 try
                     let mutable goesOn = true
 
@@ -244,8 +186,9 @@ type internal OpenSessions(engine: SessionEngine, clock: TimeProvider, every: Ti
                 with error ->
                     EdgeLog.liveCheckFailed log error
                     lock gate (fun () -> isLooking <- false)
+                    atLeast <- restAfterFailure
 
-                live.Sleep()
+                live.Sleep atLeast
             }
 
         if isMine then
@@ -346,7 +289,7 @@ type internal OpenSessions(engine: SessionEngine, clock: TimeProvider, every: Ti
                 session.Holders = 0 && forget session && sessions.Count = 0)
 
         if isLast then
-            live.Sleep()
+            live.Sleep TimeSpan.Zero
 
     /// Of what an operation in this process has stored. An end needs no look; other nodes are told.
     member live.Hear(news: Notice list) =
@@ -405,7 +348,7 @@ type internal OpenSessions(engine: SessionEngine, clock: TimeProvider, every: Ti
                 channel <- null
                 listening)
 
-        live.Sleep()
+        live.Sleep TimeSpan.Zero
 
         match listening with
         | null -> ()
