@@ -273,21 +273,26 @@ public class EndedTests
         Assert.Equal(SessionEndCause.Idle, await held.CauseAsync());
     }
 
-    /// <summary>The clock comes to the deadline between two readings of a look that began before it, and never moves again.</summary>
+    /// <summary>The clock comes to the deadline after so many readings of a look that began before it, or as the look asks to be woken, and never moves again.</summary>
     [Theory]
     [InlineData(0)]
     [InlineData(1)]
     [InlineData(2)]
     [InlineData(3)]
     [InlineData(4)]
-    public async Task A_deadline_that_passes_during_a_look_ends_it(int readings)
+    [InlineData(null)]
+    public async Task A_deadline_that_passes_during_a_look_ends_it(int? readings)
     {
         var clock = new LeapingClock();
         var asked = 0;
         void Answering()
         {
-            if (Interlocked.Increment(ref asked) == 1)
-                clock.LeapAfter(readings, TimeSpan.FromMinutes(30));
+            if (Interlocked.Increment(ref asked) != 1)
+                return;
+            if (readings is { } some)
+                clock.LeapAfter(some, TimeSpan.FromMinutes(30));
+            else
+                clock.LeapAtTimer(TimeSpan.FromMinutes(30));
         }
 
         await using var site = await Site.StartAsync(

@@ -17,11 +17,22 @@ internal sealed class LeapingClock() : FakeTimeProvider(new DateTimeOffset(2026,
             Leap();
     }
 
+    /// <summary>Moves as soon as somebody wants to be woken by it, and before there is a timer that could.</summary>
+    public void LeapAtTimer(TimeSpan by) => LeapAfter(int.MaxValue, by);
+
     /// <summary>Moves now, if it has not.</summary>
     public void Leap()
     {
         if (Interlocked.Exchange(ref _readings, -1) >= 0)
             Advance(_by);
+    }
+
+    public override ITimer CreateTimer(TimerCallback callback, object? state, TimeSpan dueTime, TimeSpan period)
+    {
+        if (Volatile.Read(ref _readings) > int.MaxValue / 2)
+            Leap();
+
+        return base.CreateTimer(callback, state, dueTime, period);
     }
 
     public override DateTimeOffset GetUtcNow()

@@ -129,9 +129,10 @@ type internal OpenSessions(engine: SessionEngine, clock: TimeProvider, every: Ti
                             if session.EndsAt < first then
                                 first <- session.EndsAt
 
+                    let wakesAt = max first (now + atLeast)
                     // Timers count whole milliseconds, and one that wakes too early finds nothing due.
-                    let rest = TimeSpan.FromMilliseconds(Math.Ceiling((first - now).TotalMilliseconds))
-                    let rest = min longestSleep (max atLeast rest)
+                    let rest = TimeSpan.FromMilliseconds(Math.Ceiling((wakesAt - now).TotalMilliseconds))
+                    let rest = min longestSleep rest
 
                     if rest > TimeSpan.Zero then
                         match timer with
@@ -141,7 +142,8 @@ type internal OpenSessions(engine: SessionEngine, clock: TimeProvider, every: Ti
                                     clock.CreateTimer((fun _ -> live.Wake()), null, rest, Timeout.InfiniteTimeSpan))
                         | running -> running.Change(rest, Timeout.InfiniteTimeSpan) |> ignore
 
-                    rest <= TimeSpan.Zero)
+                    // A clock that a test moves may have come there before there was a timer to see it.
+                    wakesAt <= clock.GetUtcNow())
 
         if isDue then
             live.Wake()
