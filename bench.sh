@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # ./bench.sh                 measures everything on the loopback and writes bench/RESULTS.md
-# ./bench.sh PART [ARGS...]  one part (peers, micro, growth, connections, simulation); ARGS go to its program
+# ./bench.sh PART [ARGS...]  one part (peers, micro, growth, connections, telemetry, simulation); ARGS go to its program
 # --quick                    short rounds, only to check the tools: what they find goes to artifacts/bench
 # A part is a program bench/<Part>: it writes the fragment $BENCH_RESULTS/<part>.md, which the page takes as it is.
 set -uo pipefail
@@ -9,7 +9,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 # What was started ends by itself on Ctrl-C; the parts that come after it are not begun.
 trap 'exit 130' INT TERM HUP
 
-parts=(peers micro growth connections simulation)
+parts=(peers micro growth connections telemetry simulation)
 failed=() args=() quick=()
 for arg in "$@"; do
   case $arg in
@@ -19,7 +19,7 @@ for arg in "$@"; do
 done
 if [ ${#args[@]} -gt 0 ]; then
   case ${args[0]} in
-    peers | micro | growth | connections | simulation) parts=("${args[0]}") args=("${args[@]:1}") ;;
+    peers | micro | growth | connections | telemetry | simulation) parts=("${args[0]}") args=("${args[@]:1}") ;;
     *)
       echo "bench: no part '${args[0]}'. Parts: ${parts[*]}" >&2
       exit 2
@@ -61,6 +61,7 @@ program() {
 for part in "${parts[@]}"; do
   project=${part^}
   [ "$part" != peers ] || project=Runner
+  [ "$part" != telemetry ] || project=Runner
   [ "$part" != simulation ] || project=Fleets
   echo "=== $part"
   case $part in
@@ -73,6 +74,11 @@ for part in "${parts[@]}"; do
           printf '\n*** npm ci failed: express is not measured. ***\n\n' >&2
       fi
       program Runner peers "${quick[@]}" "${args[@]}" || failed+=("$part")
+      ;;
+    telemetry)
+      need wrk wrk
+      need redis-server redis-server
+      program Runner telemetry "${quick[@]}" "${args[@]}" || failed+=("$part")
       ;;
     growth | connections)
       need redis-server redis-server

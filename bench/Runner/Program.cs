@@ -1,5 +1,6 @@
 // Runner peers [--quick] [--rounds N] [--seconds N]   measures the peers, writes their figures, text and chart
 //   [--warm-up N] and, with --quick, [--only NAME,NAME]: some of the variants
+// Runner telemetry [--quick]                          measures what it costs that somebody listens
 // Runner render [--quick]                             text and chart again, from the figures that are there
 // Runner assemble [--quick]                           RESULTS.md from the fragments
 using System.Globalization;
@@ -42,6 +43,11 @@ switch (args.FirstOrDefault())
         if (!results.IsValid)
             Console.Error.WriteLine("*** INVALID: requests failed, the figures mean nothing. ***");
         return results.IsValid ? 0 : 1;
+    case "telemetry":
+        var costs = await new TelemetryCosts(plan, workshop, quick ? 3 : 30).RunAsync();
+        JsonFile.Write(Path.Combine(workshop.Fragments, "telemetry.json"), costs);
+        File.WriteAllText(Path.Combine(workshop.Fragments, "telemetry.md"), TelemetryFragment.Of(costs));
+        return 0;
     case "render":
         Report.Render(JsonFile.Read<Results>(figures), workshop);
         return 0;
@@ -52,6 +58,6 @@ switch (args.FirstOrDefault())
         Console.WriteLine(Report.Assemble(workshop));
         return 0;
     default:
-        Console.Error.WriteLine("Runner peers|render|assemble [--quick] [--rounds N] [--seconds N]");
+        Console.Error.WriteLine("Runner peers|telemetry|render|assemble [--quick] [--rounds N] [--seconds N]");
         return 2;
 }

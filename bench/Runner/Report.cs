@@ -6,7 +6,16 @@ namespace Bench.Runner;
 /// <summary>RESULTS.md: the fragments one behind the other, each as its tool has written it.</summary>
 internal static class Report
 {
-    private static readonly string[] s_parts = ["peers", "micro", "growth", "connections", "simulation", "notes"];
+    private static readonly string[] s_parts =
+    [
+        "peers",
+        "micro",
+        "growth",
+        "connections",
+        "telemetry",
+        "simulation",
+        "notes",
+    ];
 
     public static void Render(Results results, Workshop workshop)
     {
@@ -21,8 +30,8 @@ internal static class Report
             """
             # Results
 
-            Made by `./bench.sh`, which measures everything again and writes this page (`./bench.sh peers`, `micro`, `growth`, `connections` or
-            `simulation`: one part; the others stay as they were; `--quick`: short rounds that check the tool and leave this
+            Made by `./bench.sh`, which measures everything again and writes this page (`./bench.sh peers`, `micro`, `growth`, `connections`,
+            `telemetry` or `simulation`: one part; the others stay as they were; `--quick`: short rounds that check the tool and leave this
             page alone). The parts are in [results](results).
 
 

@@ -88,6 +88,8 @@ switch (variant)
 var app = builder.Build();
 app.MapGet("/allocated", () => GC.GetTotalAllocatedBytes(precise: true).ToString());
 app.MapGet("/plain", () => new Answer(0, 3));
+var listening = new Listening();
+app.MapGet("/listening/{mode}", (string mode) => listening.Switch(mode));
 
 if (variant.StartsWith("ours"))
 {
