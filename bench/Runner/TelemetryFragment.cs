@@ -19,7 +19,7 @@ internal static class TelemetryFragment
             second, {figures.Rounds} times each. `metrics`: all instruments, collected once a second. `sampled`: metrics, and the spans of one trace of a hundred.
             `all`: metrics, and every span of every request, in batches. What is collected goes nowhere. Ratios are those of two
             seconds of one round: median, then half of the rounds. The target is at most {MostOfThroughput:P0} of the throughput; for all
-            spans there is none, for that is the SDK's work at three spans a request.
+            spans there is none, for that is the SDK's work at two to four spans a request.
 
             | | requests/s, off | requests/s by off | | server CPU by off | bytes/req, off | bytes/req more |
             | --- | ---: | ---: | --- | ---: | ---: | ---: |

@@ -297,7 +297,7 @@ public class EndedTests
 
         await using var site = await Site.StartAsync(
             LimitOne,
-            store: () => new AskedStore(new MemoryStore(), Answering),
+            store: () => new AnsweringStore(new MemoryStore(), Answering),
             clock: clock
         );
         await using var held = await Held.OpenAsync(site, await site.BeginAsync("ada"));

@@ -107,7 +107,7 @@ internal sealed class LiveStore(ISessionStore inner, bool isCut = false) : Forwa
 }
 
 /// <summary>Does this whenever it has looked at what is open, before it answers. Nobody ever hears of another node's ends, so that there are no looks but by the clock.</summary>
-internal sealed class AskedStore(ISessionStore inner, Action asked) : ForwardingStore(inner)
+internal sealed class AnsweringStore(ISessionStore inner, Action asked) : ForwardingStore(inner)
 {
     public override async ValueTask<IAsyncDisposable> Subscribe(Action<string?> heard, CancellationToken cancel)
     {
