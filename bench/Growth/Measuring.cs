@@ -9,24 +9,42 @@ internal sealed class Measuring(Scale scale)
     private readonly List<FootprintFigure> _footprints = [];
     private readonly List<SweepFigure> _sweeps = [];
     private readonly List<HotFigure> _hot = [];
+    private readonly List<PageFigure> _pages = [];
     private readonly List<string> _missing = [];
 
     public async Task<GrowthFigures> RunAsync()
     {
-        foreach (var store in Place.All)
+        foreach (var store in Stores())
         {
-            if (store == "redis" && !Tool.Exists("redis-server"))
-            {
-                _missing.Add("Redis: without redis-server");
-                Console.Error.WriteLine("\n*** MISSING: redis-server. Redis is not measured. ***\n");
-                continue;
-            }
             await ByCountAsync(store);
             await BySizeAsync(store);
             await ByClientsAsync(store);
             await HotAsync(store);
+            await PagesAsync(store);
         }
-        return new GrowthFigures(await Machine.SayAsync(), _operations, _footprints, _sweeps, _hot, _missing);
+        return new GrowthFigures(await Machine.SayAsync(), _operations, _footprints, _sweeps, _hot, _pages, _missing);
+    }
+
+    /// <summary>The dashboard alone.</summary>
+    public async Task<IReadOnlyList<PageFigure>> PagesAsync()
+    {
+        foreach (var store in Stores())
+            await PagesAsync(store);
+        return _pages;
+    }
+
+    private IEnumerable<string> Stores()
+    {
+        foreach (var store in Place.All)
+            if (store == "redis" && !Tool.Exists("redis-server"))
+            {
+                _missing.Add("Redis: without redis-server");
+                Console.Error.WriteLine("\n*** MISSING: redis-server. Redis is not measured. ***\n");
+            }
+            else
+            {
+                yield return store;
+            }
     }
 
     /// <summary>Many clients on one session alone.</summary>
@@ -35,6 +53,14 @@ internal sealed class Measuring(Scale scale)
         _hot.Add(await HotSession.MeasureAsync(store, 1, scale.Time));
         if (store != "memory")
             _hot.Add(await HotSession.MeasureAsync(store, 4, scale.Time));
+    }
+
+    /// <summary>The dashboard over the most sessions.</summary>
+    private async Task PagesAsync(string store)
+    {
+        await using var town = await Town.NewAsync(store, Scale.SmallData, signedIn: true);
+        await town.GrowToAsync(scale.Counts[^1]);
+        _pages.AddRange(await DashboardReading.MeasureAsync(town, scale.Pages));
     }
 
     private async Task ByCountAsync(string store)

@@ -1,4 +1,5 @@
 // Growth [--quick]     how the cost of a session grows: with their number, their size, the clients at once
+// Growth --pages [--quick]   the dashboard over a million sessions alone; the rest stays as it was
 // Growth --hot STORE   one session that many update at once, on the screen alone
 using System.Globalization;
 using Bench.Growth;
@@ -15,7 +16,9 @@ if (args is ["--hot", var store])
 }
 using var workshop = new Workshop(quick);
 var file = Path.Combine(workshop.Fragments, "growth.json");
-if (!args.Contains("--render"))
+if (args.Contains("--pages"))
+    JsonFile.Write(file, JsonFile.Read<GrowthFigures>(file) with { Pages = await new Measuring(scale).PagesAsync() });
+else if (!args.Contains("--render"))
     JsonFile.Write(file, await new Measuring(scale).RunAsync());
 var figures = JsonFile.Read<GrowthFigures>(file);
 Report.Write(figures, workshop);

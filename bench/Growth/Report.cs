@@ -7,6 +7,8 @@ namespace Bench.Growth;
 /// <summary>The figures as a fragment of the results, and as a chart.</summary>
 internal static class Report
 {
+    private const int MostMilliseconds = 50;
+
     public static void Write(GrowthFigures figures, Workshop workshop)
     {
         File.WriteAllText(Path.Combine(workshop.Fragments, "growth.md"), Text(figures));
@@ -36,6 +38,7 @@ internal static class Report
         Footprints(text, figures);
         ManyClients(text, figures);
         Hot(text, figures);
+        Pages(text, figures);
         return text.Append(CultureInfo.InvariantCulture, $"{figures.Machine}\n").ToString();
     }
 
@@ -77,6 +80,26 @@ internal static class Report
             text.Append(
                 CultureInfo.InvariantCulture,
                 $"| {sweep.Store} | {sweep.Sessions:N0} | {Micros(sweep.Expire)} | {Micros(sweep.ExpireCpu)} | {Server(sweep.Store, sweep.ExpireRedisCpu)} | {Micros(sweep.Remove)} | {Micros(sweep.RemoveCpu)} | {Server(sweep.Store, sweep.RemoveRedisCpu)} |\n"
+            );
+        text.Append('\n');
+    }
+
+    private static void Pages(StringBuilder text, GrowthFigures figures)
+    {
+        if (figures.Pages is not { Count: > 0 })
+            return;
+
+        text.Append(
+            CultureInfo.InvariantCulture,
+            $"### The dashboard\n\nOver {figures.Pages[0].Sessions:N0} signed-in sessions, one request after another over HTTP, each for another session; ms. The target is {MostMilliseconds} ms for 99 of 100.\n\n"
+        );
+        text.Append(
+            "| store | page | median | 99th percentile | worst | |\n| --- | --- | ---: | ---: | ---: | --- |\n"
+        );
+        foreach (var page in figures.Pages)
+            text.Append(
+                CultureInfo.InvariantCulture,
+                $"| {page.Store} | {page.Page} | {page.P50:0.0} | {page.P99:0.0} | {page.Worst:0.0} | {(page.P99 <= MostMilliseconds ? "met" : "missed")} |\n"
             );
         text.Append('\n');
     }

@@ -8,6 +8,7 @@ internal sealed record Scale(
     int[] Clients,
     int SessionsForClients,
     int Overdue,
+    int Pages,
     TimeSpan Time
 )
 {
@@ -24,9 +25,10 @@ internal sealed record Scale(
             [1, 8, 64, 512],
             10_000,
             2_000,
+            500,
             TimeSpan.FromSeconds(3)
         );
 
     public static Scale Quick { get; } =
-        new([1_000, 10_000], [100, 65_536], 200, [1, 64, 512], 1_000, 200, TimeSpan.FromSeconds(0.2));
+        new([1_000, 10_000], [100, 65_536], 200, [1, 64, 512], 1_000, 200, 50, TimeSpan.FromSeconds(0.2));
 }

@@ -40,6 +40,10 @@ internal sealed class Town : IAsyncDisposable
 
     public string TokenOf(int number) => _population.Text(number);
 
+    public string IdOf(int number) => _population.Id(number);
+
+    public static string UserOf(int number) => $"user-{number}";
+
     /// <summary>What they take then.</summary>
     public async Task<FootprintFigure> GrowToAsync(int sessions)
     {
@@ -142,7 +146,7 @@ internal sealed class Town : IAsyncDisposable
     {
         async ValueTask OneAsync(int number)
         {
-            var record = population.Record(number, 1, signedIn ? $"user-{number}" : null);
+            var record = population.Record(number, 1, signedIn ? UserOf(number) : null);
             var result = await Place.Store.Insert(record, CancellationToken.None);
             if (result != WriteResult.Written)
                 throw new InvalidOperationException($"{Store}: an insert is answered {result}.");

@@ -55,6 +55,17 @@ public sealed record HotFigure(
     bool IsAllThere
 );
 
+/// <summary>One page of the dashboard over HTTP, in milliseconds.</summary>
+public sealed record PageFigure(
+    string Store,
+    string Page,
+    int Sessions,
+    int Requests,
+    double P50,
+    double P99,
+    double Worst
+);
+
 /// <summary>What bench/Growth has measured.</summary>
 public sealed record GrowthFigures(
     string Machine,
@@ -62,5 +73,6 @@ public sealed record GrowthFigures(
     IReadOnlyList<FootprintFigure> Footprints,
     IReadOnlyList<SweepFigure> Sweeps,
     IReadOnlyList<HotFigure> Hot,
+    IReadOnlyList<PageFigure> Pages,
     IReadOnlyList<string> Missing
 );
