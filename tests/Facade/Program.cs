@@ -1,16 +1,21 @@
 using System.Globalization;
-using System.Reflection;
 using System.Text.Json;
-using Xunit.Abstractions;
-using Xunit.Sdk;
+using System.Xml.Linq;
+using Xunit.Runner.InProc.SystemConsole;
 
 namespace Facade;
 
-/// <summary>Runs every test in this process and ends with the sum: <c>./test facade [--seed N] [--only TEXT]... [--except TEXT] [--results FILE]</c>.</summary>
+/// <summary>
+/// xUnit's own runner, asked in the words of <c>./test</c>: <c>./test facade [--seed N] [--only TEXT]... [--except TEXT] [--results FILE]</c>.
+/// Whoever knows xUnit's options, as <c>dotnet test</c> does, uses these.
+/// </summary>
 internal static class Program
 {
-    private static int Main(string[] args)
+    private static async Task<int> Main(string[] args)
     {
+        if (args.Length > 0 && !args[0].StartsWith("--", StringComparison.Ordinal))
+            return await ConsoleRunner.Run(args);
+
         IEnumerable<string> Arguments(string name) =>
             args.Zip(args.Skip(1)).Where(it => it.First == name).Select(it => it.Second);
         string? Argument(string name) => Arguments(name).FirstOrDefault();
@@ -20,99 +25,62 @@ internal static class Program
         Environment.SetEnvironmentVariable("SESSION_CONTRACT_SEED", seed);
         Console.WriteLine($"seed {seed}");
 
-        using var framework = new XunitTestFramework(new NullMessageSink());
-        var options = new Options();
-        var assembly = Reflector.Wrap(Assembly.GetExecutingAssembly());
-        using var discoverer = framework.GetDiscoverer(assembly);
-        using var discovery = new Listener();
-        discoverer.Find(false, discovery, options);
-        discovery.Wait();
-
-        bool Has(ITestCase it, string text) => it.DisplayName.Contains(text, StringComparison.Ordinal);
-        var (only, except) = (Arguments("--only").ToList(), Argument("--except"));
-        var cases = discovery.Cases.Where(it =>
-            (only.Count == 0 || only.Any(text => Has(it, text))) && (except is null || !Has(it, except))
-        );
-        using var executor = framework.GetExecutor(new AssemblyName(Assembly.GetExecutingAssembly().FullName!));
-        using var run = new Listener();
-        executor.RunTests(cases, run, options);
-        run.Wait();
-
-        foreach (var failed in run.Failed)
-            Console.WriteLine($"FAILED {failed.Test.DisplayName}\n{failed.Messages[0]}\n{failed.StackTraces[0]}\n");
-
-        foreach (var skipped in run.Skipped)
-            Console.WriteLine($"SKIPPED {skipped.Test.DisplayName}: {skipped.Reason}");
-
-        if (Argument("--results") is { } file)
-            File.WriteAllText(file, JsonSerializer.Serialize(new { properties = run.Results() }));
-
-        var more = run.Skipped.Count > 0 ? $", {run.Skipped.Count} skipped" : "";
-        Console.WriteLine($"{run.Passed.Count} passed, {run.Failed.Count} failed{more}");
-        return run.Failed.Count == 0 ? 0 : 1;
-    }
-
-    /// <summary>xUnit's defaults.</summary>
-    private sealed class Options : ITestFrameworkDiscoveryOptions, ITestFrameworkExecutionOptions
-    {
-        public TValue GetValue<TValue>(string name) => default!;
-
-        public void SetValue<TValue>(string name, TValue value) { }
-    }
-
-    private sealed class Listener : IMessageSink, IDisposable
-    {
-        private readonly ManualResetEventSlim _done = new();
-
-        public List<ITestCase> Cases { get; } = [];
-        public List<ITestPassed> Passed { get; } = [];
-        public List<ITestFailed> Failed { get; } = [];
-        public List<ITestSkipped> Skipped { get; } = [];
-
-        public bool OnMessage(IMessageSinkMessage message)
+        var report = Path.GetTempFileName();
+        try
         {
-            lock (Cases)
-                switch (message)
-                {
-                    case ITestCaseDiscoveryMessage found:
-                        Cases.Add(found.TestCase);
-                        break;
-                    case ITestPassed passed:
-                        Passed.Add(passed);
-                        break;
-                    case ITestFailed failed:
-                        Failed.Add(failed);
-                        break;
-                    case ITestSkipped skipped:
-                        Skipped.Add(skipped);
-                        break;
-                    case IErrorMessage error:
-                        Console.WriteLine($"FAILED outside of a test\n{error.Messages[0]}");
-                        Environment.ExitCode = 1;
-                        break;
-                    case IDiscoveryCompleteMessage or ITestAssemblyFinished:
-                        _done.Set();
-                        break;
-                }
+            List<string> asked = ["-noLogo", "-noColor", "-reporter", "silent", "-result-xml", report];
+            // A row of a theory is asked with its theory: xUnit knows methods by name.
+            string Method(string text) => $"*{text.Split('(')[0]}*";
+            foreach (var text in Arguments("--only"))
+                asked.AddRange(["-method", Method(text)]);
+            foreach (var text in Arguments("--except"))
+                asked.AddRange(["-method-", Method(text)]);
 
-            return true;
+            var exit = await ConsoleRunner.Run([.. asked]);
+            return Tell(XDocument.Load(report), Argument("--results"), exit);
         }
+        finally
+        {
+            File.Delete(report);
+        }
+    }
 
-        public void Wait() => _done.Wait();
+    private static int Tell(XDocument report, string? results, int exit)
+    {
+        var tests = report.Descendants("test").ToList();
+        string? Of(XElement test, string attribute) => test.Attribute(attribute)?.Value;
+        List<XElement> With(string result) => [.. tests.Where(test => Of(test, "result") == result)];
+        var (passed, failed, skipped) = (With("Pass"), With("Fail"), With("Skip"));
+        foreach (var test in failed)
+            Console.WriteLine(
+                $"FAILED {Of(test, "name")}\n{test.Descendants("message").FirstOrDefault()?.Value}\n{test.Descendants("stack-trace").FirstOrDefault()?.Value}\n"
+            );
 
-        public void Dispose() => _done.Dispose();
+        foreach (var error in report.Descendants("error"))
+            Console.WriteLine($"FAILED outside of a test\n{error.Value}");
 
-        public IEnumerable<object> Results() =>
-            Passed
-                .Cast<ITestResultMessage>()
-                .Concat(Failed)
-                .Concat(Skipped)
-                .Select(it => new
-                {
-                    name = it.Test.DisplayName,
-                    passed = it is ITestPassed,
-                    skipped = it is ITestSkipped,
-                    seconds = it.ExecutionTime,
-                });
+        foreach (var test in skipped)
+            Console.WriteLine($"SKIPPED {Of(test, "name")}: {test.Element("reason")?.Value}");
+
+        if (results is not null)
+            File.WriteAllText(
+                results,
+                JsonSerializer.Serialize(
+                    new
+                    {
+                        properties = tests.Select(test => new
+                        {
+                            name = Of(test, "name"),
+                            passed = Of(test, "result") == "Pass",
+                            skipped = Of(test, "result") == "Skip",
+                            seconds = double.Parse(Of(test, "time") ?? "0", CultureInfo.InvariantCulture),
+                        }),
+                    }
+                )
+            );
+
+        var more = skipped.Count > 0 ? $", {skipped.Count} skipped" : "";
+        Console.WriteLine($"{passed.Count} passed, {failed.Count} failed{more}");
+        return failed.Count == 0 ? exit : 1;
     }
 }

@@ -7,7 +7,7 @@ namespace Facade;
 public class SessionIdTests
 {
     public static TheoryData<string> Ids => ["a", "A-Za-z_09", new string('x', 64)];
-    public static TheoryData<string?> Others => [null, "", "a b", "a.b", "ä", "a\n", new string('x', 65)];
+    public static TheoryData<string?> Others => [(string?)null, "", "a b", "a.b", "ä", "a\n", new string('x', 65)];
 
     [Theory, MemberData(nameof(Ids))]
     public void An_id_comes_back_as_its_text(string text)
