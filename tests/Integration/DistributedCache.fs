@@ -386,6 +386,33 @@ let private keeps =
                   Expect.equal cache.Expiries["session:a"] (TimeSpan.FromMinutes 90.0) "ended"
               })
 
+      testCaseTask
+          "what is removed leaves nothing in the cache, and nothing to a session that gets the same id"
+          (fun () ->
+              task {
+                  let removals: (string * (ISessionStore -> StoredRecord -> ValueTask)) list =
+                      [ "a removal", (fun store _ -> store.Remove("a", none))
+                        "a removal of one version",
+                        (fun store it ->
+                            (store :?> IRemovesVersion).RemoveVersion("a", it.Version, it.Operation, none)) ]
+
+                  for name, remove in removals do
+                      let cache = memoryCache ()
+                      let store = openOn cache
+                      let first = live 1L
+                      let! _ = store.Insert(first, none)
+                      do! store.Touch("a", start2026.AddMinutes 5.0, none)
+                      do! remove store first
+
+                      for key in [ "session:a"; "session:a:seen" ] do
+                          let! left = (cache :> IDistributedCache).GetAsync(key, none)
+                          Expect.isNull left $"{name}: {key}"
+
+                      let! _ = store.Insert(live 1L, none)
+                      let! found = load store
+                      Expect.equal (found |> Option.map _.LastSeen) (Some start2026) $"{name}: seen when it began"
+              })
+
       testCaseTask "what another program wrote under the prefix opens nothing, and is told apart" (fun () ->
           task {
               let cache = memoryCache ()
