@@ -393,4 +393,20 @@ public class CrossSiteTests
         );
         Assert.Equal(HttpStatusCode.Forbidden, (await strict.SendAsync("GET", "/update", link)).Status);
     }
+
+    [Theory]
+    [InlineData("shop.example", "https://shop.example", true)]
+    [InlineData("shop.example:443", "https://shop.example", true)]
+    [InlineData("shop.example:80", "http://shop.example", true)]
+    [InlineData("shop.example:8443", "https://shop.example:8443", true)]
+    [InlineData("shop.example:80", "https://shop.example", false)]
+    [InlineData("shop.example:443", "http://shop.example", false)]
+    [InlineData("shop.example:8443", "https://shop.example", false)]
+    public async Task The_port_of_the_scheme_may_be_said_and_no_other_left_out(string host, string origin, bool isOwn)
+    {
+        await using var site = await EdgeSite.StartAsync(Map);
+        var answer = await site.SendAsync("POST", "/create", ("Host", host), ("Origin", origin));
+        Assert.Equal(isOwn ? HttpStatusCode.OK : HttpStatusCode.Forbidden, answer.Status);
+        Assert.Equal(isOwn ? 1 : 0, answer.SetCookies.Length);
+    }
 }

@@ -42,6 +42,8 @@ public class GuardTests
                 app.MapGet("/route", () => "in").RequireSession<Cart>();
                 app.MapGet("/both", () => "in").RequireSession<Cart>().RequireSession<Other>();
                 app.MapGet("/signed-in", () => "in").RequireSignIn<Cart>();
+                app.MapGet("/signed-in-first", () => "in").RequireSignIn<Cart>().RequireSession<Cart>();
+                app.MapGet("/signed-in-last", () => "in").RequireSession<Cart>().RequireSignIn<Cart>();
                 app.Map("/plain", context => context.Response.WriteAsync("in")).RequireSession<Cart>();
                 app.Map("/plain-signed-in", context => context.Response.WriteAsync("in")).RequireSignIn<Cart>();
                 var group = app.MapGroup("/group").RequireSession<Cart, RouteGroupBuilder>();
@@ -74,6 +76,8 @@ public class GuardTests
 
     [Theory]
     [InlineData("/signed-in")]
+    [InlineData("/signed-in-first")]
+    [InlineData("/signed-in-last")]
     [InlineData("/plain-signed-in")]
     [InlineData("/mvc/signed-in")]
     public async Task An_endpoint_that_needs_a_sign_in_lets_in_whoever_did(string path)

@@ -356,4 +356,16 @@ public class ManagerTests
         public override ValueTask<StoredPage> Enumerate(string? after, int limit, CancellationToken cancel) =>
             IsSilent ? Never<StoredPage>() : base.Enumerate(after, limit, cancel);
     }
+
+    [Fact]
+    public async Task A_session_whose_time_is_over_is_not_found_though_no_sweeper_has_come()
+    {
+        await using var site = await Site.StartAsync(o => o.SweepInterval = TimeSpan.FromDays(1));
+        var id = Site.IdOf(await site.BeginAsync("ada"));
+        site.Clock.Advance(TimeSpan.FromMinutes(30) - TimeSpan.FromTicks(1));
+        Assert.NotNull(await site.Manager.FindAsync(id));
+        site.Clock.Advance(TimeSpan.FromTicks(1));
+        Assert.Null(await site.Manager.FindAsync(id));
+        Assert.Empty(await ListAsync(site, "ada"));
+    }
 }

@@ -151,6 +151,18 @@ public class OptionsTests
         Assert.Null(Settings(o => Absolute(o, 9)).RotateEvery);
     }
 
+    [Theory]
+    [InlineData(450, true)]
+    [InlineData(451, false)]
+    public void Connections_that_extend_a_session_look_at_it_four_times_in_its_idle_time(int seconds, bool isRight)
+    {
+        var settings = SessionSettingsModule.changed(
+            SessionSettingsModule.defaults,
+            it => (it.ConnectionsExtendIdle, it.LiveCheck) = (true, TimeSpan.FromSeconds(seconds))
+        );
+        Assert.Equal(isRight, SessionSettingsModule.contradictions(settings).Count == 0);
+    }
+
     [Fact]
     public void The_settings_of_FSharp_have_the_same_rules()
     {

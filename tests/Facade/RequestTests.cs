@@ -270,4 +270,21 @@ public class RequestTests
                 ? throw new InvalidDataException("blind")
                 : System.Text.Json.JsonSerializer.Deserialize<Cart>(data.Span)!;
     }
+
+    [Fact]
+    public async Task Whoever_signs_in_and_out_in_one_request_takes_no_token_along()
+    {
+        await using var site = await Site.StartAsync(o => o.HeaderName = "X-Token");
+        async Task InAndOutAsync(Session<Cart> session)
+        {
+            await session.SignInAsync("ada", new Cart("milk"));
+            await session.DestroyAsync();
+        }
+
+        var byHeader = await site.WithAsync(InAndOutAsync, await site.BeginAsync(), "X-Token");
+        Assert.Equal((HttpStatusCode.OK, null), (byHeader.Status, byHeader.Header));
+        Assert.Empty(byHeader.SetCookies);
+        var byCookie = await site.WithAsync(InAndOutAsync, await site.BeginAsync());
+        Assert.True(byCookie.IsCleared);
+    }
 }

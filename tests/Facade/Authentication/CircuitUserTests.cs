@@ -153,6 +153,23 @@ public class CircuitUserTests
         );
 
     [Fact]
+    public Task The_sessions_time_is_what_the_last_look_has_seen() =>
+        WithAsync(
+            async (site, circuit, store, clock, token) =>
+            {
+                clock.Advance(TimeSpan.FromMinutes(14));
+                await site.GetAsync("/circuit", token);
+                await LooksAsync(store, 3);
+                store.IsAway = true;
+                clock.Advance(TimeSpan.FromMinutes(29));
+                await LooksAsync(store, 3);
+                Assert.True(IsSignedIn(await circuit.UserAsync()));
+                clock.Advance(TimeSpan.FromMinutes(1));
+                Assert.True(await circuit.BecomesAsync(user => !IsSignedIn(user)));
+            }
+        );
+
+    [Fact]
     public Task A_user_of_another_scheme_is_left_alone() =>
         WithAsync(
             async (site, _, store, clock, token) =>

@@ -328,6 +328,8 @@ public class AdoptionTests
             [9, .. bytes[1..]],
             bytes[..^1],
             bytes[..10],
+            // A value of less than nothing.
+            [2, 0, 0, 1, .. new byte[16], 0, 1, (byte)'a', 255, 255, 255, 255],
             [],
         ];
         var site = await move.StartAsync(Ours);

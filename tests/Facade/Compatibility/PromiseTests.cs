@@ -4,6 +4,7 @@ using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.Features;
 using Microsoft.Extensions.DependencyInjection;
 using Session.CSharp;
+using Session.Engine;
 using Xunit;
 using static Facade.Compatibility.Sessions;
 
@@ -439,5 +440,72 @@ public class PromiseTests
         });
         Assert.Equal("1", await ann.ReadAsync("a"));
         Assert.DoesNotContain(ear.Take(), line => line.Contains("does not come back", StringComparison.Ordinal));
+    }
+
+    /// <summary>What others write while the headers go out, such as TempData: too late for a body, and not for the truth.</summary>
+    [Fact]
+    public async Task What_cannot_be_stored_when_the_headers_are_written_is_a_503_that_says_when_to_come_again()
+    {
+        var store = new CountedStore();
+        await using var site = await CompatSite.StartAsync(Ours, store: store);
+        var ann = site.NewVisitor();
+        await ann.WithAsync(session => session.SetString("a", "1"));
+        await ann.ReadAsync("a");
+        store.FailsWrites = true;
+        var answer = await ann.InAsync(context =>
+            context.Response.OnStarting(() =>
+            {
+                context.Session.SetString("a", "2");
+                return Task.CompletedTask;
+            })
+        );
+        Assert.Equal((HttpStatusCode.ServiceUnavailable, "1"), (answer.Status, answer["Retry-After"]));
+        store.FailsWrites = false;
+        Assert.Equal("1", await ann.ReadAsync("a"));
+    }
+
+    [Fact]
+    public async Task What_is_written_while_a_commit_is_under_way_is_stored_with_the_next_one()
+    {
+        var store = new HeldStore();
+        await using var site = await CompatSite.StartAsync(Ours, store: store);
+        var ann = site.NewVisitor();
+        await ann.WithAsync(session => session.SetString("a", "1"));
+        await ann.ReadAsync("a");
+        store.Holds = true;
+        await ann.InAsync(async context =>
+        {
+            context.Session.SetString("a", "2");
+            var committing = context.Session.CommitAsync();
+            await store.Entered.Task;
+            context.Session.SetString("b", "2");
+            store.Released.SetResult();
+            await committing;
+        });
+        Assert.Equal(("2", "2"), (await ann.ReadAsync("a"), await ann.ReadAsync("b")));
+    }
+
+    /// <summary>The memory store, which takes one write only when it is told to.</summary>
+    private sealed class HeldStore : Passing
+    {
+        public bool Holds { get; set; }
+        public TaskCompletionSource Entered { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        public TaskCompletionSource Released { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+        public override async ValueTask<WriteResult> Replace(
+            StoredRecord record,
+            long expected,
+            CancellationToken cancel
+        )
+        {
+            if (Holds)
+            {
+                Holds = false;
+                Entered.SetResult();
+                await Released.Task;
+            }
+
+            return await base.Replace(record, expected, cancel);
+        }
     }
 }

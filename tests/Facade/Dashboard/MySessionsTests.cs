@@ -347,4 +347,38 @@ public class MySessionsTests
     }
 
     private static string Encoded(string text) => System.Text.Encodings.Web.HtmlEncoder.Default.Encode(text);
+
+    [Theory]
+    [InlineData(32, 32)]
+    [InlineData(33, 30)]
+    [InlineData(64, 30)]
+    public async Task A_description_is_measured_in_bytes_and_not_in_characters(int length, int shown)
+    {
+        await using var site = await StartAsync(o => o.Describe = (_, _) => new string('é', length));
+        using var home = new Reader(site);
+        await home.SignInAsync("ada");
+        var kept = new string('é', shown) + (shown < length ? "…" : "");
+        Assert.Contains(
+            $"<bdi>{Encoded(kept)}</bdi>",
+            (await home.GetAsync("/account/sessions")).Html,
+            StringComparison.Ordinal
+        );
+    }
+
+    [Fact]
+    public async Task A_session_of_somebody_else_that_cannot_be_read_here_does_not_end_either()
+    {
+        ISessionStore store = new MemoryStore();
+        await using var site = await StartAsync(store: () => store);
+        using var ada = new Reader(site);
+        using var eve = new Reader(site);
+        await ada.SignInAsync("ada");
+        await eve.SignInAsync("eve");
+        await Damaged.RecordAsync(store, SessionId.Parse(ada.Id));
+
+        var page = await eve.GetAsync("/account/sessions");
+        await eve.PressAsync(page, "/end", change: fields => fields["id"] = ada.Id);
+        var left = await store.Load(ada.Id, CancellationToken.None);
+        Assert.NotEqual(RecordKind.Ended, left!.Kind);
+    }
 }

@@ -172,6 +172,8 @@ public class HealthTests
         store.Written = WriteResult.Written;
         store.ReadsBehind = true;
         Assert.Contains("is not there", (await CheckAsync(site)).Description, StringComparison.Ordinal);
+        (store.ReadsBehind, store.ReadsAnothers) = (false, true);
+        Assert.Contains("is not what is read", (await CheckAsync(site)).Description, StringComparison.Ordinal);
     }
 
     [Fact]

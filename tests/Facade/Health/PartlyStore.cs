@@ -16,6 +16,9 @@ internal sealed class PartlyStore(ISessionStore inner) : ForwardingStore(inner)
     /// <summary>Whether a load finds nothing, as on a replica that has not heard of the write.</summary>
     public bool ReadsBehind { get; set; }
 
+    /// <summary>Whether a load finds what another write has left under the same version.</summary>
+    public bool ReadsAnothers { get; set; }
+
     public string[] Notes { get; set; } = [];
     public string? Refusal { get; set; }
     public int Prepared => Volatile.Read(ref _prepared);
@@ -38,10 +41,22 @@ internal sealed class PartlyStore(ISessionStore inner) : ForwardingStore(inner)
         return result == WriteResult.Written ? Written : result;
     }
 
-    public override ValueTask<StoredRecord?> Load(string id, CancellationToken cancel)
+    public override async ValueTask<StoredRecord?> Load(string id, CancellationToken cancel)
     {
         Note("load");
-        return ReadsBehind ? ValueTask.FromResult<StoredRecord?>(null) : base.Load(id, cancel);
+        var found = ReadsBehind ? null : await base.Load(id, cancel);
+        return found is null || !ReadsAnothers
+            ? found
+            : new StoredRecord(
+                found.Id,
+                found.Version,
+                found.Kind,
+                found.LastSeen,
+                found.DueAt,
+                found.Subject,
+                found.Operation + 1,
+                found.Body
+            );
     }
 
     public override ValueTask<WriteResult> Replace(StoredRecord record, long expected, CancellationToken cancel)

@@ -220,6 +220,39 @@ public class BackChannelLogoutTests
     }
 
     [Fact]
+    public async Task A_session_that_is_used_all_day_is_found_in_the_evening()
+    {
+        await using var provider = await IdentityProvider.StartAsync();
+        await using var node = await LogoutSite.StartAsync(provider, configure: o => o.RotateEvery = null);
+        var token = await node.SignInAsync("ada", "A");
+        var engine = node.Site.Services.GetRequiredService<SessionService<Cart>>().Engine;
+        for (var minutes = 0; minutes < 460; minutes += 20)
+        {
+            node.Site.Clock.Advance(TimeSpan.FromMinutes(20));
+            await engine.Sweep(1000, default);
+            Assert.Equal("ada", await node.WhoAsync(token));
+        }
+
+        Assert.Equal(HttpStatusCode.OK, (await node.LogOutAsync("A")).Status);
+        Assert.Null(await node.WhoAsync(token));
+    }
+
+    [Fact]
+    public async Task Names_that_read_alike_one_after_the_other_are_of_two_providers()
+    {
+        await using var provider = await IdentityProvider.StartAsync();
+        await using var node = await LogoutSite.StartAsync(provider);
+        var near = await node.SignInAsync("eve", "A", provider.Issuer + "7");
+        var meant = await node.SignInAsync("ada", "7A");
+        Assert.Equal(HttpStatusCode.OK, (await node.LogOutAsync("7A")).Status);
+        Assert.Equal("eve -", await WhoeverAsync(node, near, meant));
+
+        meant = await node.SignInAsync("7eve", "B");
+        Assert.Equal(HttpStatusCode.OK, (await node.LogOutAsync(null, "7eve")).Status);
+        Assert.Equal("eve -", await WhoeverAsync(node, near, meant));
+    }
+
+    [Fact]
     public async Task A_sign_in_without_a_provider_asks_the_store_for_nothing_more()
     {
         await using var provider = await IdentityProvider.StartAsync();

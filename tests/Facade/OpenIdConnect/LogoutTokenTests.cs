@@ -1,8 +1,11 @@
 using System.Net;
+using System.Net.Http.Headers;
 using System.Net.Http.Json;
 using System.Security.Cryptography;
 using System.Text.Json;
 using Microsoft.AspNetCore.Builder;
+using Microsoft.Extensions.DependencyInjection;
+using Session.AspNetCore;
 using Session.OpenIdConnect;
 using Xunit;
 
@@ -176,6 +179,8 @@ public class LogoutTokenTests
     [InlineData("logout+jwt")]
     [InlineData("application/logout+jwt")]
     [InlineData("JWT")]
+    [InlineData("Logout+JWT")]
+    [InlineData("jwt")]
     [InlineData(null)]
     public async Task A_token_that_says_its_type_or_none_is_one(string? type)
     {
@@ -227,6 +232,49 @@ public class LogoutTokenTests
         Assert.Contains("jti", (await node.PostAsync(logout)).Description, StringComparison.Ordinal);
         node.Site.Clock.Advance(TimeSpan.FromSeconds(1));
         Assert.Contains("exp", (await node.PostAsync(logout)).Description, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_token_of_a_provider_whose_clock_is_ahead_does_its_work_once_as_well()
+    {
+        await using var provider = await IdentityProvider.StartAsync(s_key);
+        await using var node = await LogoutSite.StartAsync(provider, configure: o => o.RotateEvery = null);
+        await node.SignInAsync("ada", null);
+        var draft = node.Draft(null, "ada");
+        draft.Claims["iat"] = (long)draft.Claims["iat"]! + 59;
+        draft.Claims["exp"] = (long)draft.Claims["exp"]! + 600;
+        var logout = draft.Write();
+        Assert.Equal(HttpStatusCode.OK, (await node.PostAsync(logout)).Status);
+        var token = await node.SignInAsync("ada", null);
+        var engine = node.Site.Services.GetRequiredService<SessionService<Cart>>().Engine;
+
+        // 59 seconds ahead, 5 minutes old, and another minute that the clocks may differ by: so long it is good by its age.
+        for (var passed = 0; passed < 418; passed += 38)
+        {
+            Assert.Contains("jti", (await node.PostAsync(logout)).Description, StringComparison.Ordinal);
+            node.Site.Clock.Advance(TimeSpan.FromSeconds(38));
+            await engine.Sweep(1000, CancellationToken.None);
+        }
+
+        Assert.Contains("jti", (await node.PostAsync(logout)).Description, StringComparison.Ordinal);
+        node.Site.Clock.Advance(TimeSpan.FromSeconds(1));
+        await engine.Sweep(1000, CancellationToken.None);
+        Assert.Contains("iat", (await node.PostAsync(logout)).Description, StringComparison.Ordinal);
+        Assert.Equal("ada", await node.WhoAsync(token));
+    }
+
+    [Theory]
+    [InlineData("application/x-www-form-urlencoded; charset=utf-8")]
+    [InlineData("Application/X-WWW-Form-URLEncoded")]
+    public async Task A_form_is_one_however_its_type_is_written(string type)
+    {
+        await using var provider = await IdentityProvider.StartAsync(s_key);
+        await using var node = await LogoutSite.StartAsync(provider);
+        var token = await node.SignInAsync("ada", "of ada");
+        using var form = new FormUrlEncodedContent([new("logout_token", node.Draft("of ada").Write())]);
+        form.Headers.ContentType = MediaTypeHeaderValue.Parse(type);
+        Assert.Equal(HttpStatusCode.OK, (await node.PostAsync(form)).Status);
+        Assert.Null(await node.WhoAsync(token));
     }
 
     [Fact]
