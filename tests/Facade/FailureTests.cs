@@ -1,9 +1,11 @@
 using System.Diagnostics;
 using System.Net;
 using Microsoft.AspNetCore.Http;
+using Microsoft.Extensions.DependencyInjection;
 using Session.AspNetCore;
 using Session.CSharp;
 using Session.Engine;
+using Session.Testing;
 using Xunit;
 using FSharpSession = global::Session.AspNetCore.Session;
 
@@ -148,6 +150,21 @@ public class FailureTests
             Assert.Equal(409, error.StatusCode);
         });
         Assert.Empty(reply.SetCookies);
+    }
+
+    [Fact]
+    public async Task A_limit_ends_whoever_signed_in_first_and_not_who_was_silent_longest()
+    {
+        await using var site = await Site.StartAsync(o => o.MaxSessionsPerSubject = 2);
+        var first = await site.BeginAsync("ada");
+        site.Clock.Advance(TimeSpan.FromMinutes(1));
+        var second = await site.BeginAsync("ada");
+        site.Clock.Advance(TimeSpan.FromMinutes(1));
+        await site.WithAsync(_ => Task.CompletedTask, first);
+        var third = await site.BeginAsync("ada");
+        Assert.Null(await site.Manager.FindAsync(Site.IdOf(first)));
+        Assert.NotNull(await site.Manager.FindAsync(Site.IdOf(second)));
+        Assert.NotNull(await site.Manager.FindAsync(Site.IdOf(third)));
     }
 
     [Fact]
@@ -302,6 +319,63 @@ public class FailureTests
         var began = Stopwatch.GetTimestamp();
         Assert.Equal(HttpStatusCode.ServiceUnavailable, (await site.WithAsync(_ => Task.CompletedTask, token)).Status);
         Assert.InRange(Stopwatch.GetElapsedTime(began), TimeSpan.FromMilliseconds(150), TimeSpan.FromSeconds(4));
+    }
+
+    [Fact]
+    public async Task All_operations_of_a_request_wait_together_no_longer_than_said()
+    {
+        var store = new FailingStore(new MemoryStore()) { Delay = TimeSpan.FromMilliseconds(500) };
+        await using var site = await Site.StartAsync(
+            o => o.RequestTimeout = TimeSpan.FromSeconds(2),
+            store: () => store
+        );
+        var token = await site.BeginAsync();
+        store.Failure = StoreFailure.Slow;
+        await site.WithAsync(
+            session =>
+                Assert.ThrowsAsync<SessionUnavailableException>(async () =>
+                {
+                    for (var again = 0; again < 6; again++)
+                        await session.ReloadAsync();
+                }),
+            token
+        );
+    }
+
+    [Fact]
+    public async Task What_cannot_be_read_here_is_signed_out_by_nobody()
+    {
+        ISessionStore store = new MemoryStore();
+        await using var site = await Site.StartAsync(store: () => store);
+        var token = await site.BeginAsync("ada");
+        await Damaged.RecordAsync(store, Site.IdOf(token));
+        var reply = await site.WithAsync(
+            session => Assert.ThrowsAsync<SessionEndedException>(() => session.DestroyAsync()),
+            token
+        );
+        Assert.Empty(reply.SetCookies);
+    }
+
+    [Fact]
+    public async Task What_cannot_be_read_here_is_kept_until_no_session_can_live_any_more()
+    {
+        ISessionStore store = new MemoryStore();
+        await using var site = await Site.StartAsync(o => o.SweepInterval = TimeSpan.FromDays(9), store: () => store);
+        var id = Site.IdOf(await site.BeginAsync("ada"));
+        await Damaged.RecordAsync(store, id);
+        var engine = site.Services.GetRequiredService<SessionService<Cart>>().Engine;
+
+        // Eight hours of AbsoluteTimeout, and a day.
+        for (var hours = 0; hours < 32; hours++)
+        {
+            site.Clock.Advance(TimeSpan.FromHours(1));
+            await engine.Sweep(100, CancellationToken.None);
+            Assert.NotNull(await store.Load(id.Value, CancellationToken.None));
+        }
+
+        site.Clock.Advance(TimeSpan.FromHours(1));
+        await engine.Sweep(100, CancellationToken.None);
+        Assert.Null(await store.Load(id.Value, CancellationToken.None));
     }
 
     [Fact]

@@ -214,6 +214,10 @@ public class SchemeSignInTests
         await using var site = await StartAsync(WithData);
         var answer = await site.SendAsync("POST", "/elsewhere?user=ada&to=https://other.example/a&ReturnUrl=/b");
         Assert.Equal((HttpStatusCode.Redirect, "https://other.example/a"), (answer.Status, answer["Location"]));
+
+        // Also on the login page.
+        answer = await site.SendAsync("POST", "/signin?user=ada&to=/a&ReturnUrl=/b");
+        Assert.Equal((HttpStatusCode.Redirect, "/a"), (answer.Status, answer["Location"]));
     }
 
     [Fact]
