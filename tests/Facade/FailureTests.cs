@@ -343,6 +343,27 @@ public class FailureTests
     }
 
     [Fact]
+    public async Task A_session_that_could_not_be_read_is_read_again_by_a_reload()
+    {
+        var store = new FailingStore(new MemoryStore());
+        await using var site = await Site.StartAsync(o => o.ContinueWithoutStore = true, store: () => store);
+        var token = await site.BeginAsync("ada");
+        store.Failure = StoreFailure.Unavailable;
+        await site.WithAsync(
+            async session =>
+            {
+                Assert.Null(session.Subject);
+                await session.ReloadAsync();
+                Assert.Null(session.Subject);
+                store.Failure = StoreFailure.None;
+                await session.ReloadAsync();
+                Assert.Equal(("ada", new Cart("tea")), (session.Subject, session.Data));
+            },
+            token
+        );
+    }
+
+    [Fact]
     public async Task What_cannot_be_read_here_is_signed_out_by_nobody()
     {
         ISessionStore store = new MemoryStore();

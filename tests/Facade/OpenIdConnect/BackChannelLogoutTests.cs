@@ -93,6 +93,20 @@ public class BackChannelLogoutTests
     }
 
     [Fact]
+    public async Task Nor_is_whoever_that_is_where_the_record_cannot_be_read_here()
+    {
+        await using var provider = await IdentityProvider.StartAsync();
+        ISessionStore store = new MemoryStore();
+        await using var node = await LogoutSite.StartAsync(provider, store);
+        var token = await node.SignInAsync("ada", "A");
+        var bob = (await node.Site.WithAsync(session => session.SignInAsync("bob", new Cart("milk")), token)).Token!;
+        await Damaged.RecordAsync(store, Site.IdOf(bob));
+        Assert.Equal("temporarily_unavailable", (await node.LogOutAsync("A")).Error);
+        var left = await store.Load(Site.IdOf(bob).Value, default);
+        Assert.NotEqual(RecordKind.Ended, left!.Kind);
+    }
+
+    [Fact]
     public async Task A_session_that_is_open_hears_of_it()
     {
         await using var provider = await IdentityProvider.StartAsync();
