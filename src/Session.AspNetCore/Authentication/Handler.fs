@@ -153,7 +153,12 @@ type internal SessionAuthenticationHandler<'T>
 
     override this.HandleSignInAsync(user, properties) =
         let context, options = this.Context, this.Options
-        let isLoginPage = options.Scheme.LoginPath = Option.ofObj this.OriginalPath.Value
+
+        // As routing finds it: in whatever case it is written.
+        let isLoginPage =
+            match options.Scheme.LoginPath with
+            | Some page -> this.OriginalPath.Equals(PathString page)
+            | None -> false
 
         match properties with
         | null -> ()

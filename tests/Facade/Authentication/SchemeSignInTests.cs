@@ -220,6 +220,16 @@ public class SchemeSignInTests
         Assert.Equal((HttpStatusCode.Redirect, "/a"), (answer.Status, answer["Location"]));
     }
 
+    [Theory]
+    [InlineData("/SignIn")]
+    [InlineData("/SIGNIN")]
+    public async Task The_login_page_is_known_however_its_path_is_written(string path)
+    {
+        await using var site = await StartAsync(WithData);
+        var answer = await site.SendAsync("POST", path + "?user=ada&ReturnUrl=/cart");
+        Assert.Equal((HttpStatusCode.Redirect, "/cart"), (answer.Status, answer["Location"]));
+    }
+
     [Fact]
     public async Task How_long_it_lives_is_not_for_the_sign_in_to_say()
     {
