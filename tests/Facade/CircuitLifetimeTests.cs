@@ -230,15 +230,31 @@ public class CircuitLifetimeTests
         await late.ReloadsAsync();
     }
 
-    [Fact]
-    public async Task A_session_that_has_ended_while_nobody_was_connected_takes_up_no_circuit()
+    [Theory]
+    [InlineData("logout everywhere")]
+    [InlineData("elevation")]
+    [InlineData("another subject")]
+    public async Task What_a_session_has_become_while_nobody_was_connected_takes_up_no_circuit(string how)
     {
         var (store, seen) = (new MemoryStore(), new Seen());
         await using var site = await NodeAsync(store, seen);
         var ada = await site.BeginAsync("ada");
         var first = await Page.OpenAsync(site, ada);
         await first.DisposeAsync();
-        Assert.Equal(1, await site.Manager.DestroyAllAsync("ada"));
+        await Held.UntilAsync(() => Held.Count(site) == 0, "nothing is watched without a connection");
+        switch (how)
+        {
+            case "logout everywhere":
+                Assert.Equal(1, await site.Manager.DestroyAllAsync("ada"));
+                break;
+            case "elevation":
+                ada = (await site.WithAsync(session => session.RegenerateAsync(), ada)).Token!;
+                break;
+            default:
+                ada = (await site.WithAsync(session => session.SignInAsync("bob", new Cart("x")), ada)).Token!;
+                break;
+        }
+
         await using var late = await Page.OpenAsync(site, ada, first.Circuit);
         await late.ReloadsAsync();
         await late.IsCutOffAsync();

@@ -10,6 +10,9 @@ internal sealed class AskedStore() : ForwardingStore(new MemoryStore()), ICounts
 
     public bool Fails { get; set; }
 
+    /// <summary>Its index is behind: of this subject it lists what is somebody else's by now.</summary>
+    public (string Of, string IsNow)? Behind { get; set; }
+
     public IReadOnlyDictionary<string, int> Take() => Interlocked.Exchange(ref _asked, new());
 
     private void Note(string verb)
@@ -48,7 +51,12 @@ internal sealed class AskedStore() : ForwardingStore(new MemoryStore()), ICounts
     )
     {
         Note("BySubject");
-        return base.BySubject(subject, after, limit, cancellationToken);
+        return base.BySubject(
+            Behind is { } it && it.Of == subject ? it.IsNow : subject,
+            after,
+            limit,
+            cancellationToken
+        );
     }
 
     public override ValueTask<StoredPage> Enumerate(string? after, int limit, CancellationToken cancellationToken)

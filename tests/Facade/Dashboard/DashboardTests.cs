@@ -1,5 +1,7 @@
 using System.Net;
+using System.Text.Encodings.Web;
 using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.DependencyInjection;
 using Session.CSharp;
 using Session.Engine;
@@ -121,6 +123,48 @@ public class DashboardTests
         byId.HasNothingOf(work.Id);
         var none = await operator1.GetAsync("/sessions?q=nobody");
         none.Shows("No session of this id or subject");
+    }
+
+    [Fact]
+    public async Task Links_lead_to_the_subject_that_they_name_whatever_its_characters()
+    {
+        const string Subject = "ada & co?q=eve#1 + 50%25;é/";
+        await using var site = await StartAsync();
+        using var operator1 = new Reader(site);
+        using var eve = new Reader(site);
+        await eve.SignInAsync("eve");
+        using var ada = new Reader(site);
+        await ada.SignInAsync(Subject);
+        for (var i = 0; i < 59; i++)
+            await site.BeginAsync(Subject);
+
+        static string Link(Page page, string text) =>
+            WebUtility.HtmlDecode(page.Html.Split(text)[0].Split("href=\"")[^1].Split('"')[0]);
+
+        var its = await operator1.GetAsync("/sessions/session/" + ada.Id);
+        var found = await operator1.GetAsync(Link(its, $"\"><bdi>{HtmlEncoder.Default.Encode(Subject)}"));
+        var rest = await operator1.GetAsync(Link(found, "\">More<"));
+        Assert.Equal((50, 10), (found.Html.Split("<li>").Length - 1, rest.Html.Split("<li>").Length - 1));
+        foreach (var page in new[] { found, rest })
+        {
+            Assert.Contains($"value=\"{HtmlEncoder.Default.Encode(Subject)}\"", page.Html, StringComparison.Ordinal);
+            page.HasNothingOf(eve.Id);
+        }
+    }
+
+    [Fact]
+    public async Task A_subject_has_no_session_that_the_index_only_says_is_theirs()
+    {
+        var store = new AskedStore();
+        await using var site = await StartAsync(store: () => store);
+        using var operator1 = new Reader(site);
+        using var bob = new Reader(site);
+        await bob.SignInAsync("bob");
+        store.Behind = ("ada", "bob");
+        (await operator1.GetAsync("/sessions?q=bob")).Shows(bob.Id);
+        var found = await operator1.GetAsync("/sessions?q=ada");
+        found.HasNothingOf(bob.Id);
+        found.Shows("No session of this id or subject");
     }
 
     [Fact]
@@ -357,6 +401,60 @@ public class DashboardTests
                 Assert.Contains("Live<strong>1</strong>", page.Html, StringComparison.Ordinal);
         }
     }
+
+    [Fact]
+    public async Task The_hour_is_the_last_one()
+    {
+        // Nothing of this store is counted once a minute: only what happens is noted.
+        await using var site = await StartAsync(store: () => new Counted());
+        using var operator1 = new Reader(site);
+        async Task BeganAsync(int count) =>
+            Assert.Contains(
+                $"Began<strong>{count}</strong>",
+                (await operator1.GetAsync("/sessions")).Html,
+                StringComparison.Ordinal
+            );
+
+        await site.BeginAsync();
+        await site.BeginAsync();
+        site.Clock.Advance(TimeSpan.FromMinutes(59));
+        await BeganAsync(2);
+        site.Clock.Advance(TimeSpan.FromMinutes(1));
+        await BeganAsync(0);
+        await site.BeginAsync();
+        await BeganAsync(1);
+    }
+
+    [Fact]
+    public async Task Sessions_of_another_type_are_not_counted()
+    {
+        await using var site = await Site.StartAsync(
+            map: app =>
+            {
+                app.UseSession<Basket>();
+                app.UseAuthorization();
+                app.MapSessionDashboard<Cart>("/sessions").RequireAuthorization("Operators");
+            },
+            add: services =>
+            {
+                services.AddSession<Basket>(o => o.Cookie.Name = "__Host-basket").UseMemory();
+                services.AddAntiforgery();
+                services.AddAuthorizationBuilder().AddPolicy("Operators", it => it.RequireAssertion(_ => true));
+            }
+        );
+        using var operator1 = new Reader(site);
+        await site.BeginAsync();
+        for (var i = 0; i < 3; i++)
+            await site.InRequestAsync(async context =>
+                await (await context.GetSessionAsync<Basket>()).SignInAsync("ada", new Basket(i))
+            );
+
+        var page = await operator1.GetAsync("/sessions");
+        Assert.Contains("Began<strong>1</strong>", page.Html, StringComparison.Ordinal);
+        Assert.Contains("Sign-ins<strong>0</strong>", page.Html, StringComparison.Ordinal);
+    }
+
+    private sealed record Basket(int Items);
 
     [Fact]
     public async Task A_flood_of_made_up_tokens_hides_nobody_who_signed_in()

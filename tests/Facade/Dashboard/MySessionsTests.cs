@@ -81,7 +81,11 @@ public class MySessionsTests
         Assert.Equal("/account/sessions?said=others", sent.Location);
         Assert.Equal(HttpStatusCode.Unauthorized, (await work.GetAsync("/account/sessions")).Status);
         Assert.Equal(HttpStatusCode.OK, (await eve.GetAsync("/account/sessions")).Status);
-        Assert.DoesNotContain("/end-others", (await home.GetAsync("/account/sessions")).Html, StringComparison.Ordinal);
+        var page = await home.GetAsync("/account/sessions");
+        Assert.Equal(HttpStatusCode.OK, page.Status);
+        page.Shows("This device");
+        page.HasNothingOf(work.Id);
+        page.HasNothingOf("/end-others");
     }
 
     [Fact]
@@ -269,6 +273,24 @@ public class MySessionsTests
         Assert.Equal(HttpStatusCode.Unauthorized, (await home.GetAsync("/devices")).Status);
         Assert.Equal(HttpStatusCode.Unauthorized, (await home.PressAsync(page, "/end")).Status);
         Assert.NotNull(await site.Manager.FindAsync(Site.IdOf(home.Token!)));
+    }
+
+    [Fact]
+    public async Task A_session_that_the_index_only_says_is_theirs_is_neither_shown_nor_ended()
+    {
+        var store = new AskedStore();
+        await using var site = await StartAsync(store: () => store);
+        using var ada = new Reader(site);
+        using var work = new Reader(site);
+        using var bob = new Reader(site);
+        await ada.SignInAsync("ada");
+        await work.SignInAsync("ada");
+        await bob.SignInAsync("bob");
+        var page = await ada.GetAsync("/account/sessions");
+        store.Behind = ("ada", "bob");
+        (await ada.GetAsync("/account/sessions")).HasNothingOf(bob.Id);
+        Assert.Equal(HttpStatusCode.SeeOther, (await ada.PressAsync(page, "/end-others")).Status);
+        Assert.Equal(HttpStatusCode.OK, (await bob.GetAsync("/account/sessions")).Status);
     }
 
     [Fact]

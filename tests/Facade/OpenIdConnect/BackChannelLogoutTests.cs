@@ -1,4 +1,5 @@
 using System.Net;
+using Microsoft.AspNetCore.Builder;
 using Microsoft.Extensions.DependencyInjection;
 using Session.AspNetCore;
 using Session.CSharp;
@@ -55,6 +56,64 @@ public class BackChannelLogoutTests
         // Whoever signs in again is not kept out.
         var again = await node.SignInAsync("ada", "C");
         Assert.Equal("ada", await node.WhoAsync(again));
+    }
+
+    [Fact]
+    public async Task However_many_sessions_a_user_has_none_stays()
+    {
+        await using var provider = await IdentityProvider.StartAsync();
+        await using var node = await LogoutSite.StartAsync(provider);
+
+        // The store lists a few hundred at a time.
+        var tokens = new List<string>();
+        for (var i = 0; i < 450; i++)
+            tokens.Add(await node.SignInAsync("ada", null));
+
+        Assert.Equal(HttpStatusCode.OK, (await node.LogOutAsync(null, "ada")).Status);
+        Assert.Empty(await node.Site.Manager.ListAsync("ada").ToListAsync());
+        Assert.Null(await node.WhoAsync(tokens[0]));
+        Assert.Null(await node.WhoAsync(tokens[^1]));
+    }
+
+    [Fact]
+    public async Task Names_that_only_look_alike_when_they_are_joined_are_different_ones()
+    {
+        await using var provider = await IdentityProvider.StartAsync();
+        await using var node = await LogoutSite.StartAsync(provider);
+        var (shorter, rest) = (provider.Issuer[..^1], provider.Issuer[^1..]);
+        var bySession = await node.SignInAsync("ada", rest + "A", shorter);
+        var byUser = await node.SignInAsync(rest + "eve", null, shorter);
+        Assert.Equal(HttpStatusCode.OK, (await node.LogOutAsync("A")).Status);
+        Assert.Equal(HttpStatusCode.OK, (await node.LogOutAsync(null, "eve")).Status);
+        Assert.Equal($"ada {rest}eve", await WhoeverAsync(node, bySession, byUser));
+
+        // A session there may have the name of a user.
+        var ada = await node.SignInAsync("ada", "bob");
+        var bob = await node.SignInAsync("bob", "ada");
+        Assert.Equal(HttpStatusCode.OK, (await node.LogOutAsync(null, "bob")).Status);
+        Assert.Equal("ada -", await WhoeverAsync(node, ada, bob));
+        bob = await node.SignInAsync("bob", "B");
+        Assert.Equal(HttpStatusCode.OK, (await node.LogOutAsync("bob")).Status);
+        Assert.Equal("- bob", await WhoeverAsync(node, ada, bob));
+    }
+
+    [Fact]
+    public async Task Providers_name_their_tokens_each_by_itself()
+    {
+        await using var first = await IdentityProvider.StartAsync();
+        await using var second = await IdentityProvider.StartAsync();
+        var store = new MemoryStore();
+        await using var node = await LogoutSite.StartAsync(first, store);
+        await using var other = await LogoutSite.StartAsync(second, store);
+        var (ada, eve) = (await node.SignInAsync("ada", "A"), await other.SignInAsync("eve", "E"));
+        foreach (var (site, sid) in new[] { (node, "A"), (other, "E") })
+        {
+            var draft = site.Draft(sid);
+            draft.Claims["jti"] = "1";
+            Assert.Equal(HttpStatusCode.OK, (await site.PostAsync(draft.Write())).Status);
+        }
+
+        Assert.Equal("- -", await WhoeverAsync(node, ada, eve));
     }
 
     [Fact]
@@ -234,21 +293,61 @@ public class BackChannelLogoutTests
     }
 
     [Fact]
-    public async Task A_session_that_is_used_all_day_is_found_in_the_evening()
+    public async Task A_session_that_is_used_is_found_as_long_as_it_may_live()
     {
         await using var provider = await IdentityProvider.StartAsync();
         await using var node = await LogoutSite.StartAsync(provider, configure: o => o.RotateEvery = null);
-        var token = await node.SignInAsync("ada", "A");
         var engine = node.Site.Services.GetRequiredService<SessionService<Cart>>().Engine;
-        for (var minutes = 0; minutes < 460; minutes += 20)
+        var (bySession, byUser) = (await node.SignInAsync("ada", "A"), await node.SignInAsync("eve", null));
+        var step = TimeSpan.FromMinutes(20);
+        for (var age = step; age < node.Site.Settings.AbsoluteTimeout; age += step)
         {
-            node.Site.Clock.Advance(TimeSpan.FromMinutes(20));
+            node.Site.Clock.Advance(step);
             await engine.Sweep(1000, default);
-            Assert.Equal("ada", await node.WhoAsync(token));
+            Assert.Equal("ada eve", await WhoeverAsync(node, bySession, byUser));
         }
 
         Assert.Equal(HttpStatusCode.OK, (await node.LogOutAsync("A")).Status);
-        Assert.Null(await node.WhoAsync(token));
+        Assert.Equal(HttpStatusCode.OK, (await node.LogOutAsync(null, "eve")).Status);
+        Assert.Equal("- -", await WhoeverAsync(node, bySession, byUser));
+    }
+
+    [Fact]
+    public async Task What_is_over_there_is_remembered_for_a_day()
+    {
+        await using var provider = await IdentityProvider.StartAsync();
+        await using var node = await LogoutSite.StartAsync(provider);
+        var engine = node.Site.Services.GetRequiredService<SessionService<Cart>>().Engine;
+        Assert.Equal(HttpStatusCode.OK, (await node.LogOutAsync("A")).Status);
+        node.Site.Clock.Advance(TimeSpan.FromDays(1) - TimeSpan.FromSeconds(1));
+        await engine.Sweep(1000, default);
+        await node.Site.WithAsync(session =>
+            Assert.ThrowsAsync<SessionEndedException>(() =>
+                session.SignInAsync("ada", new Cart("tea"), (provider.Issuer, "A"))
+            )
+        );
+    }
+
+    [Fact]
+    public async Task A_policy_for_everything_else_does_not_keep_the_provider_out()
+    {
+        await using var provider = await IdentityProvider.StartAsync();
+        await using var node = await LogoutSite.StartAsync(
+            provider,
+            before: app =>
+            {
+                app.UseAuthentication();
+                app.UseAuthorization();
+                app.MapGet("/closed", () => "open");
+            },
+            add: services =>
+            {
+                services.AddAuthentication().AddSession<Cart>();
+                services.AddAuthorization(o => o.FallbackPolicy = o.DefaultPolicy);
+            }
+        );
+        Assert.Equal(HttpStatusCode.Unauthorized, (await node.Site.SendAsync("/closed")).Status);
+        Assert.Equal(HttpStatusCode.OK, (await node.LogOutAsync("A")).Status);
     }
 
     [Fact]

@@ -39,6 +39,25 @@ internal sealed record ProviderKey(
         );
     }
 
+    /// <summary>A secret of two that is one no more, since it stands among the keys.</summary>
+    public static ProviderKey Secret(string id)
+    {
+        var secret = RandomNumberGenerator.GetBytes(32);
+        return new ProviderKey(
+            id,
+            "HS256",
+            new
+            {
+                kty = "oct",
+                use = "sig",
+                kid = id,
+                k = Base64Url.EncodeToString(secret),
+            },
+            secret,
+            data => HMACSHA256.HashData(secret, data)
+        );
+    }
+
     public static ProviderKey Curve(string id)
     {
         var curve = ECDsa.Create(ECCurve.NamedCurves.nistP256);

@@ -1,6 +1,7 @@
 using System.Net;
 using System.Text.Json;
 using Microsoft.AspNetCore.Builder;
+using Microsoft.Extensions.DependencyInjection;
 using Session.CSharp;
 using Session.Engine;
 using Xunit;
@@ -21,7 +22,9 @@ internal sealed class LogoutSite : IAsyncDisposable
     public static async Task<LogoutSite> StartAsync(
         IdentityProvider provider,
         ISessionStore? store = null,
-        Action<SessionOptions<Cart>>? configure = null
+        Action<SessionOptions<Cart>>? configure = null,
+        Action<WebApplication>? before = null,
+        Action<IServiceCollection>? add = null
     )
     {
         var kept = store ?? new MemoryStore();
@@ -29,6 +32,8 @@ internal sealed class LogoutSite : IAsyncDisposable
             configure,
             store: () => kept,
             map: app =>
+            {
+                before?.Invoke(app);
                 app.MapBackChannelLogout<Cart>(
                     "/signout-backchannel",
                     o =>
@@ -37,7 +42,9 @@ internal sealed class LogoutSite : IAsyncDisposable
                         o.Audience = IdentityProvider.Client;
                         o.RequireHttpsMetadata = false;
                     }
-                )
+                );
+            },
+            add: add
         );
         return new LogoutSite(site, provider);
     }

@@ -16,6 +16,7 @@ public class LogoutTokenTests
 {
     private static readonly ProviderKey s_key = ProviderKey.Rsa("first");
     private static readonly ProviderKey s_stranger = ProviderKey.Rsa("first");
+    private static readonly ProviderKey s_secret = ProviderKey.Secret("secret");
 
     /// <summary>How a good token becomes a bad one, and a word of why it is refused.</summary>
     private static readonly Dictionary<string, (Func<Draft, string> Spoil, string Why)> s_bad = new()
@@ -42,6 +43,15 @@ public class LogoutTokenTests
             {
                 draft.Header["alg"] = "HS256";
                 draft.Sign = data => HMACSHA256.HashData(s_key.PublicBytes, data);
+                return draft.Write();
+            },
+            ""
+        ),
+        ["HS256 with a secret that the provider shows to everybody"] = (
+            draft =>
+            {
+                (draft.Header["alg"], draft.Header["kid"]) = (s_secret.Algorithm, s_secret.Id);
+                draft.Sign = s_secret.Sign;
                 return draft.Write();
             },
             ""
@@ -159,7 +169,7 @@ public class LogoutTokenTests
     public async Task A_token_with_a_fault_ends_nothing(string name)
     {
         var (spoil, why) = s_bad[name];
-        await using var provider = await IdentityProvider.StartAsync(s_key);
+        await using var provider = await IdentityProvider.StartAsync(s_key, s_secret);
         await using var node = await LogoutSite.StartAsync(provider);
         var token = await node.SignInAsync("ada", "of ada");
         var refused = await node.PostAsync(spoil(node.Draft("of ada")));
@@ -232,6 +242,30 @@ public class LogoutTokenTests
         Assert.Contains("jti", (await node.PostAsync(logout)).Description, StringComparison.Ordinal);
         node.Site.Clock.Advance(TimeSpan.FromSeconds(1));
         Assert.Contains("exp", (await node.PostAsync(logout)).Description, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData(0)]
+    [InlineData(60)]
+    public async Task It_is_forgotten_only_when_it_is_too_old(int ahead)
+    {
+        await using var provider = await IdentityProvider.StartAsync(s_key);
+        await using var node = await LogoutSite.StartAsync(provider);
+        var engine = node.Site.Services.GetRequiredService<SessionService<Cart>>().Engine;
+        var draft = node.Draft(null, "ada");
+
+        // By the clock of the provider, which may be ahead of ours.
+        var issued = (long)draft.Claims["iat"]! + ahead;
+        (draft.Claims["iat"], draft.Claims["exp"]) = (issued, issued + 3600);
+        var logout = draft.Write();
+        Assert.Equal(HttpStatusCode.OK, (await node.PostAsync(logout)).Status);
+        var token = await node.SignInAsync("ada", null);
+        node.Site.Clock.Advance(TimeSpan.FromSeconds(ahead + 359));
+        await engine.Sweep(1000, default);
+        Assert.Contains("jti", (await node.PostAsync(logout)).Description, StringComparison.Ordinal);
+        node.Site.Clock.Advance(TimeSpan.FromSeconds(1));
+        Assert.Contains("iat", (await node.PostAsync(logout)).Description, StringComparison.Ordinal);
+        Assert.Equal("ada", await node.WhoAsync(token));
     }
 
     [Fact]
@@ -319,23 +353,36 @@ public class LogoutTokenTests
         Assert.Equal(2, provider.Reads);
 
         // A key that the provider has taken back is used no longer than KeysFor.
-        provider.Keys = [ProviderKey.Curve("third")];
-        node.Site.Clock.Advance(TimeSpan.FromHours(1));
+        var before = provider.Keys;
+        foreach (var (minutes, error) in new (int, string?)[] { (59, null), (1, "invalid_request") })
+        {
+            node.Site.Clock.Advance(TimeSpan.FromMinutes(minutes));
+            provider.Keys = before;
+            var withdrawn = node.Draft("four").Write();
+            provider.Keys = [ProviderKey.Curve("third")];
+            Assert.Equal(error, (await node.PostAsync(withdrawn)).Error);
+        }
+
         Assert.Equal(HttpStatusCode.OK, (await node.LogOutAsync("four")).Status);
         Assert.Equal(3, provider.Reads);
     }
 
-    [Fact]
-    public async Task While_the_keys_cannot_be_read_the_provider_is_told_so_and_nothing_ends()
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task While_the_keys_cannot_be_read_the_provider_is_told_so_and_nothing_ends(bool isDown)
     {
         await using var provider = await IdentityProvider.StartAsync(s_key);
         await using var node = await LogoutSite.StartAsync(provider);
         var token = await node.SignInAsync("ada", "of ada");
-        provider.IsDown = true;
-        var failed = await node.LogOutAsync("of ada");
+        var logout = node.Draft("of ada").Write();
+
+        // It answers nothing, or has no key to show.
+        (provider.IsDown, provider.Keys) = (isDown, isDown ? [s_key] : []);
+        var failed = await node.PostAsync(logout);
         Assert.Equal((HttpStatusCode.BadRequest, "temporarily_unavailable"), (failed.Status, failed.Error));
         Assert.Equal("ada", await node.WhoAsync(token));
-        provider.IsDown = false;
+        (provider.IsDown, provider.Keys) = (false, [s_key]);
         Assert.Equal(HttpStatusCode.OK, (await node.LogOutAsync("of ada")).Status);
         Assert.Null(await node.WhoAsync(token));
     }
