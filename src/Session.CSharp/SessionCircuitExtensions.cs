@@ -10,8 +10,8 @@ public static class SessionCircuitExtensions
     /// user is signed out, nothing that its page sends is run any more, and the page is loaded anew.
     /// </summary>
     /// <remarks>
-    /// A page that does not follow is cut off after 5 seconds. A connection that takes up a circuit has to come with its session. A circuit
-    /// without a session goes on as it is.
+    /// A page that does not follow is cut off after 5 seconds. A connection that takes up a circuit has to come with its session, and so
+    /// does one that resumes it from what was kept of it. A circuit without a session goes on as it is.
     /// </remarks>
     /// <param name="builder">What <c>AddInteractiveServerComponents()</c> returns.</param>
     /// <typeparam name="T">The session data.</typeparam>

@@ -1,14 +1,17 @@
 /// Blazor Server: a circuit ends together with the session that it was opened under. It outlives its connection, which the browser
-/// replaces by itself; so it is the circuit that has to hear of the end, and each connection that takes it up is looked at.
+/// replaces by itself; so it is the circuit that has to hear of the end, and each connection that takes it up is looked at. It outlives
+/// even itself: what is kept of a paused or evicted one becomes another circuit, which has to know whose it was.
 namespace Session.AspNetCore
 
 open System
+open System.Globalization
 open System.Security.Claims
 open System.Threading
 open System.Threading.Tasks
 open Microsoft.AspNetCore.Components
 open Microsoft.AspNetCore.Components.Authorization
 open Microsoft.AspNetCore.Components.Server.Circuits
+open Microsoft.AspNetCore.Components.Web
 open Microsoft.AspNetCore.Http
 open Microsoft.AspNetCore.SignalR
 open Microsoft.Extensions.DependencyInjection
@@ -33,7 +36,8 @@ type internal CircuitConnection() =
 type private CircuitOwner = { Session: string; Elevations: int; Subject: string option }
 
 [<Sealed>]
-type internal SessionCircuit<'T>(navigation: NavigationManager, services: IServiceProvider) =
+type internal SessionCircuit<'T>
+    (navigation: NavigationManager, kept: PersistentComponentState, services: IServiceProvider) =
     inherit CircuitHandler()
 
     // A page that does not follow is cut off.
@@ -54,6 +58,22 @@ type internal SessionCircuit<'T>(navigation: NavigationManager, services: IServi
         match other with
         | Some other -> one.Session = other.Session && one.Elevations = other.Elevations && one.Subject = other.Subject
         | None -> false
+
+    let key = String.Concat("Session.CircuitOwner ", typeof<'T>.FullName)
+
+    /// Goes with what the page's components keep, under the framework's protection: on to a browser, a cache, another node.
+    let keep () : Task =
+        match owner with
+        | Some owner ->
+            kept.PersistAsJson(
+                key,
+                [| owner.Session
+                   owner.Elevations.ToString CultureInfo.InvariantCulture
+                   yield! Option.toArray owner.Subject |]
+            )
+        | None -> ()
+
+        Task.CompletedTask
 
     let cutOff (connection: HubCallerContext) : Task =
         task {
@@ -110,6 +130,22 @@ type internal SessionCircuit<'T>(navigation: NavigationManager, services: IServi
 
                     listening <- its.Watching.Ended.UnsafeRegister(Action<objnull>(fun _ -> close connection), null)
         }
+
+    override _.OnCircuitOpenedAsync(_circuit, _cancel) : Task =
+        kept.RegisterOnPersisting(keep, RenderMode.InteractiveServer)
+        |> ignore<PersistingComponentStateSubscription>
+
+        let resume session (elevations: string) subject =
+            isKnown <- true
+            let elevations = Int32.Parse(elevations, CultureInfo.InvariantCulture)
+            owner <- Some { Session = session; Elevations = elevations; Subject = subject }
+
+        match kept.TryTakeFromJson<string array> key with
+        | true, [| session; elevations |] -> resume session elevations None
+        | true, [| session; elevations; subject |] -> resume session elevations (Some subject)
+        | _ -> ()
+
+        Task.CompletedTask
 
     override _.OnConnectionUpAsync(_circuit, _cancel) : Task =
         leave ()
