@@ -98,12 +98,15 @@ let private result (said: JsonNode) (name: string) =
 
 /// Somebody with a window and cookies of their own.
 [<Sealed>]
-type Person private (wire: Wire, session: string) =
+type Person private (wire: Wire, context: string, session: string) =
     static member Open(wire: Wire) =
         task {
             let! context = wire.Ask("Target.createBrowserContext", [], "")
-            let context = result context "browserContextId"
+            return! Person.Open(wire, result context "browserContextId")
+        }
 
+    static member private Open(wire: Wire, context: string) =
+        task {
             let! target =
                 wire.Ask("Target.createTarget", [ "url", text "about:blank"; "browserContextId", text context ], "")
 
@@ -112,8 +115,11 @@ type Person private (wire: Wire, session: string) =
             let! attached =
                 wire.Ask("Target.attachToTarget", [ "targetId", text (result target "targetId"); "flatten", flat ], "")
 
-            return Person(wire, result attached "sessionId")
+            return Person(wire, context, result attached "sessionId")
         }
+
+    /// Another tab of theirs: with the same cookies.
+    member _.OpensTab() = Person.Open(wire, context)
 
     /// What an expression is in the page that is there now; none while the page goes.
     member private _.TryAsk(expression: string) =

@@ -52,6 +52,7 @@ let main args =
                   Tickets.all
                   Shops.all
                   Samples.all
+                  Circuits.all
                   LibraryPages.all
                   Config.all
                   Versions.all
