@@ -59,7 +59,8 @@ type internal SessionCircuit<'T>
         | Some other -> one.Session = other.Session && one.Elevations = other.Elevations && one.Subject = other.Subject
         | None -> false
 
-    let key = String.Concat("Session.CircuitOwner ", typeof<'T>.FullName)
+    // Without versions of assemblies: what was kept before an upgrade has its owner after it, too.
+    let key = String.Concat("Session.CircuitOwner ", typeof<'T>.Namespace, ".", Shapes.nameOf typeof<'T>)
 
     /// Goes with what the page's components keep, under the framework's protection: on to a browser, a cache, another node.
     let keep () : Task =
