@@ -10,6 +10,7 @@ open System.Threading.Tasks
 open Expecto
 open Microsoft.Extensions.Logging.Abstractions
 open Integration.Engines
+open Integration.PostgresRecords
 open Integration.PostgresServer
 open Integration.World
 open Session.Domain
@@ -182,4 +183,55 @@ let private failovers =
                 do! judge $"{rounds} failovers" engine load
             })
 
-let all = testList "Postgres crashes" [ kills; failovers ]
+/// What is behind an address may change: a connection of before leads to what is a standby now. A role whose connections were
+/// made read-only, and whose next ones are not, is the same to the store.
+let private standbys =
+    testCaseTask "connections that lead to a standby are given up for others, whatever finds it out" (fun () ->
+        task {
+            use server = startOne []
+            server.Execute "CREATE ROLE app LOGIN"
+            server.Execute "GRANT CREATE ON SCHEMA public TO app"
+            use opened = openPostgresAt (server.AddressOf "app") "sessions" ignore
+            let store = opened :> ISessionStore
+            let! _ = store.Prepare none
+            let! inserted = store.Insert(record "a" 1L "ada" true, none)
+            Expect.equal inserted WriteResult.Written "while it is the primary"
+
+            let becomesStandby () =
+                task {
+                    server.Execute "ALTER ROLE app SET default_transaction_read_only = on"
+                    server.Execute "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app'"
+                    let! found = store.Load("a", none)
+                    Expect.isNotNull found "a standby can be read"
+                    // The next connections lead to the primary.
+                    server.Execute "ALTER ROLE app RESET default_transaction_read_only"
+                }
+
+            let written (answer: ValueTask<WriteResult>) : Task =
+                task {
+                    let! result = answer
+                    Expect.equal result WriteResult.Written "written"
+                }
+
+            for name, work in
+                [ "a claim",
+                  fun () ->
+                      task {
+                          let! claimed = store.ClaimOverdue(at.AddDays 1, TimeSpan.FromMinutes 1L, 10, none)
+                          Expect.equal claimed.Count 1 "claimed"
+                      }
+                      :> Task
+                  "a later due time", (fun () -> store.Reschedule("a", 1L, at.AddDays 1, none).AsTask())
+                  "a replace", (fun () -> written (store.Replace(record "a" 2L "ada" true, 1L, none)))
+                  "an insert", (fun () -> written (store.Insert(record "b" 1L "bob" true, none)))
+                  "a touch", (fun () -> store.Touch("a", at.AddMinutes 1, none).AsTask())
+                  "a removal", (fun () -> store.Remove("b", none).AsTask()) ] do
+                do! becomesStandby ()
+
+                try
+                    do! work ()
+                with error ->
+                    failtestf "%s: %O" name error
+        })
+
+let all = testList "Postgres crashes" [ kills; failovers; standbys ]

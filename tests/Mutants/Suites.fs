@@ -80,7 +80,8 @@ let suites =
               [ "the contract / Postgres,"
                 "Postgres / answers"
                 "Postgres at start"
-                "Postgres ends in a transaction" ]
+                "Postgres ends in a transaction"
+                "connections that lead to a standby" ]
         Parts = [ "Session.Stores.Postgres" ]
         Needs = [ "/usr/lib/postgresql/*/bin/initdb" ] }
       { Name = "cache"

@@ -116,11 +116,9 @@ internal sealed class Link(
                 Renew();
                 return WriteReply.Unknown;
             }
-            catch (NpgsqlException error) when (Failures.IsReadOnly(error))
+            catch (NpgsqlException error) when (Failures.IsReadOnly(error) && MayTryAgain(error, tries))
             {
-                // It was the primary: the connections to it lead nowhere any more.
-                Renew();
-                throw;
+                // It was the primary: nothing was changed, and another connection may lead to the one of now.
             }
             finally
             {
