@@ -274,6 +274,21 @@ let private faults =
 
                       let! answer = store.Replace(record "a" 3L true, 2L, none)
                       Expect.equal answer WriteResult.Unacknowledged "it is there, and no majority has it"
+
+                      // Never done: what is looked for then is not there, and may come yet.
+                      updates <- 0
+
+                      server.Fault <-
+                          fun command ->
+                              if command.GetElement(0).Name = "update" && Interlocked.Increment &updates <= 2 then
+                                  Some LostRequest
+                              else
+                                  None
+
+                      let! answer = store.Replace(record "a" 4L true, 3L, none)
+                      Expect.equal answer WriteResult.Unknown "nobody knows"
+                      let! found = loaded store "a"
+                      Expect.equal found.Version 3L "not done"
                   })
 
           test "a write that is done and that no majority has is unacknowledged, and can be loaded" (fun server store ->

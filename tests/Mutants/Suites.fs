@@ -84,6 +84,12 @@ let suites =
                 "connections that lead to a standby" ]
         Parts = [ "Session.Stores.Postgres" ]
         Needs = [ "/usr/lib/postgresql/*/bin/initdb" ] }
+      // On the stand-in, or on the server of SESSION_MONGO.
+      { Name = "mongo"
+        Program = "Integration"
+        Stages = only [ "the contract / Mongo"; "integration / MongoDB" ]
+        Parts = [ "Session.Stores.Mongo" ]
+        Needs = [] }
       { Name = "cache"
         Program = "Integration"
         Stages =
