@@ -44,7 +44,7 @@ switch (args.FirstOrDefault())
             Console.Error.WriteLine("*** INVALID: requests failed, the figures mean nothing. ***");
         return results.IsValid ? 0 : 1;
     case "telemetry":
-        var costs = await new TelemetryCosts(plan, workshop, quick ? 3 : 20).RunAsync();
+        var costs = await new TelemetryCosts(plan, workshop, quick ? 3 : 15).RunAsync();
         JsonFile.Write(Path.Combine(workshop.Fragments, "telemetry.json"), costs);
         File.WriteAllText(Path.Combine(workshop.Fragments, "telemetry.md"), TelemetryFragment.Of(costs));
         return 0;

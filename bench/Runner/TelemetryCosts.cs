@@ -10,7 +10,16 @@ internal sealed class TelemetryCosts(Plan plan, Workshop workshop, int rounds)
 {
     private const int Seconds = 1;
 
-    public static IReadOnlyList<string> Modes { get; } = ["off", "metrics", "sampled", "all"];
+    public static IReadOnlyList<string> Modes { get; } = ["off", "metrics", "app", "sampled", "all"];
+
+    /// <summary>What a mode is compared with; null: it is what others are compared with.</summary>
+    public static string? Beside(string mode) =>
+        mode switch
+        {
+            "off" or "app" => null,
+            "sampled" => "app",
+            _ => "off",
+        };
 
     public static IReadOnlyList<string> Endpoints { get; } = ["read", "write"];
 

@@ -11,21 +11,31 @@ internal sealed class Listening
     private MeterProvider? _metrics;
     private TracerProvider? _traces;
 
-    /// <summary>Off; metrics; sampled: metrics, and the spans of one trace of a hundred; all: metrics and all spans.</summary>
+    /// <summary>
+    /// Off; metrics; all: metrics and all spans; app: the spans of the framework, of one trace of a hundred; sampled: that, with
+    /// our metrics and our spans within those traces.
+    /// </summary>
     public string Switch(string mode)
     {
         _metrics?.Dispose();
         _traces?.Dispose();
         (_metrics, _traces) = (null, null);
-        if (mode != "off")
+        if (mode is "metrics" or "all" or "sampled")
             _metrics = Sdk.CreateMeterProviderBuilder()
                 .AddMeter("Session")
                 .AddReader(new PeriodicExportingMetricReader(new Nowhere<Metric>(), 1000))
                 .Build();
-        if (mode is "sampled" or "all")
+        string[] sources = mode switch
+        {
+            "all" => ["Session"],
+            "app" => ["Microsoft.AspNetCore"],
+            "sampled" => ["Microsoft.AspNetCore", "Session"],
+            _ => [],
+        };
+        if (sources.Length > 0)
             _traces = Sdk.CreateTracerProviderBuilder()
-                .AddSource("Session")
-                .SetSampler(new TraceIdRatioBasedSampler(mode == "all" ? 1 : 0.01))
+                .AddSource(sources)
+                .SetSampler(new ParentBasedSampler(new TraceIdRatioBasedSampler(mode == "all" ? 1 : 0.01)))
                 .AddProcessor(new BatchActivityExportProcessor(new Nowhere<Activity>()))
                 .Build();
 
