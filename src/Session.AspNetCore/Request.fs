@@ -2,6 +2,7 @@
 namespace Session.AspNetCore
 
 open System
+open System.Diagnostics
 open System.Threading
 open System.Threading.Tasks
 open Microsoft.AspNetCore.Http
@@ -55,15 +56,16 @@ type internal RequestSession<'T>(service: SessionService<'T>, context: HttpConte
         | ValueSome opened -> opened.Snapshot.Id
         | ValueNone -> ""
 
-    /// With a span of this name, if traces are followed.
-    let inTurn name hasTurn (operation: unit -> Task<Result<'a, SessionError>>) : Task<Result<'a, SessionError>> =
-        if Telemetry.IsTraced then
-            Spans.operation visit.Engine.Telemetry name idNow (fun () -> takingTurn hasTurn operation)
-        else
-            takingTurn hasTurn operation
+    /// In a span of this name, where this request's trace is followed.
+    let within name (work: unit -> Task<Result<'a, SessionError>>) : Task<Result<'a, SessionError>> =
+        let around = Activity.Current
+
+        match visit.Engine.Telemetry.Begin name with
+        | null -> work ()
+        | span -> Spans.operation visit.Engine.Telemetry around span idNow work
 
     /// Reads what the request has, if nothing has yet, and does something with it.
-    let withPresence name cancel (operation: unit -> Task<Result<'a, SessionError>>) : Task<Result<'a, SessionError>> =
+    let presenceThen cancel (operation: unit -> Task<Result<'a, SessionError>>) () : Task<Result<'a, SessionError>> =
         let readFirst () =
             task {
                 match! Reading.read visit cancel with
@@ -71,7 +73,28 @@ type internal RequestSession<'T>(service: SessionService<'T>, context: HttpConte
                 | Ok() -> return! operation ()
             }
 
-        inTurn name false (fun () -> if isRead () then operation () else readFirst ())
+        takingTurn false (fun () -> if isRead () then operation () else readFirst ())
+
+    let withPresence name cancel operation = within name (presenceThen cancel operation)
+
+    let load cancel = presenceThen cancel (fun () -> Task.FromResult(Ok()))
+
+    /// A store in this process answers at once, and costs no state machine.
+    let loadAtOnce cancel : ValueTask<Result<unit, SessionError>> =
+        if turn.TryTake() then
+            let reading =
+                try
+                    Reading.read visit cancel
+                with error ->
+                    ValueTask.FromException<Result<unit, SessionError>> error
+
+            if reading.IsCompletedSuccessfully && not errand.HasNews then
+                turn.Leave()
+                reading
+            else
+                ValueTask<_>(task = takingTurn true reading.AsTask)
+        else
+            ValueTask<_>(task = load cancel ())
 
     let refuseForeign () : Result<'a, SessionError> =
         visit.Engine.Telemetry.Measures.Refused "cross_site"
@@ -249,21 +272,12 @@ type internal RequestSession<'T>(service: SessionService<'T>, context: HttpConte
     member _.Load(cancel: CancellationToken) : ValueTask<Result<unit, SessionError>> =
         if isRead () then
             ValueTask<_>(Ok())
-        elif not Telemetry.IsTraced && turn.TryTake() then
-            let reading =
-                try
-                    Reading.read visit cancel
-                with error ->
-                    ValueTask.FromException<Result<unit, SessionError>> error
-
-            // A store in this process answers at once, and costs no state machine.
-            if reading.IsCompletedSuccessfully && not errand.HasNews then
-                turn.Leave()
-                reading
-            else
-                ValueTask<_>(task = inTurn "session load" true reading.AsTask)
         else
-            ValueTask<_>(task = withPresence "session load" cancel (fun () -> Task.FromResult(Ok())))
+            let around = Activity.Current
+
+            match visit.Engine.Telemetry.Begin "session load" with
+            | null -> loadAtOnce cancel
+            | span -> ValueTask<_>(task = Spans.operation visit.Engine.Telemetry around span idNow (load cancel))
 
     /// Reads the session again, by its id and on the authority of this request: its token may have been renewed meanwhile.
     /// A session that has ended says so by its state; one that has been elevated by another request is none here.

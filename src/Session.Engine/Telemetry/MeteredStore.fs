@@ -2,7 +2,6 @@
 namespace Session.Engine
 
 open System
-open System.Collections.Generic
 open System.Diagnostics
 open System.Runtime.ExceptionServices
 open System.Text
@@ -30,14 +29,18 @@ module internal StoreName =
         | :? ForwardingStore as forwarding -> of' forwarding.Inner
         | store -> ofType (store.GetType())
 
+/// A verb of the store: its tag, and the name of its span.
+[<Sealed>]
+type internal StoreCall(name: string) =
+    member val Tag = Tags.of' "session.store.operation" name
+    member val Span = "session store " + name
+
 [<RequireQualifiedAccess>]
 module internal StoreCalls =
-    let private of' name = Tags.of' "session.store.operation" name
-
-    let insert, load, replace, touch = of' "insert", of' "load", of' "replace", of' "touch"
-    let remove, removeVersion = of' "remove", of' "remove_version"
-    let bySubject, enumerate, count = of' "by_subject", of' "enumerate", of' "count"
-    let claimOverdue, reschedule, loadMany = of' "claim_overdue", of' "reschedule", of' "load_many"
+    let insert, load, replace, touch = StoreCall "insert", StoreCall "load", StoreCall "replace", StoreCall "touch"
+    let remove, removeVersion = StoreCall "remove", StoreCall "remove_version"
+    let bySubject, enumerate, count = StoreCall "by_subject", StoreCall "enumerate", StoreCall "count"
+    let claimOverdue, reschedule, loadMany = StoreCall "claim_overdue", StoreCall "reschedule", StoreCall "load_many"
 
 [<Sealed>]
 type internal MeteredStore(inner: ISessionStore, telemetry: Telemetry) =
@@ -47,63 +50,62 @@ type internal MeteredStore(inner: ISessionStore, telemetry: Telemetry) =
     let store = Tags.of' "session.store.name" (StoreName.of' inner)
     let isWatched () = measures.TimesStore || Telemetry.IsTraced
 
-    let took operation began (failure: exn | null) =
+    let took (operation: StoreCall) began (failure: exn | null) =
         if measures.TimesStore then
-            measures.StoreTook(operation, store, began, failure)
+            measures.StoreTook(operation.Tag, store, began, failure)
 
-    let watched (operation: KeyValuePair<string, obj | null>) (id: string) (call: unit -> ValueTask<'answer>) =
+    let asked (call: unit -> ValueTask<'answer>) : ValueTask<'answer> =
+        try
+            call ()
+        with failure ->
+            ValueTask.FromException<'answer> failure
+
+    let timedOn operation began (answer: ValueTask<'answer>) =
         task {
-            use span = telemetry.Begin(String.Concat("session store ", string operation.Value))
-
-            match span with
-            | null -> ()
-            | span ->
-                span.SetTag(operation.Key, operation.Value).SetTag(store.Key, store.Value) |> ignore
-                telemetry.Name(span, id)
-
-            let began = Stopwatch.GetTimestamp()
-
             try
-                let! answer = call ()
+                let! answer = answer
                 took operation began null
                 return answer
             with failure ->
                 took operation began failure
+                ExceptionDispatchInfo.Throw failure
+                return Unchecked.defaultof<'answer>
+        }
+
+    let timed operation (call: unit -> ValueTask<'answer>) : ValueTask<'answer> =
+        let began = Stopwatch.GetTimestamp()
+        let answer = asked call
+
+        // A store in this process answers at once: no state machine then.
+        if answer.IsCompletedSuccessfully then
+            took operation began null
+            answer
+        else
+            ValueTask<'answer>(task = timedOn operation began answer)
+
+    let traced (begun: Activity) (operation: StoreCall) (id: string) (call: unit -> ValueTask<'answer>) =
+        task {
+            use span = begun
+            span.SetTag(operation.Tag.Key, operation.Tag.Value).SetTag(store.Key, store.Value) |> ignore
+            telemetry.Name(span, id)
+
+            try
+                return! timed operation call
+            with failure ->
                 Spans.failOf span failure
                 ExceptionDispatchInfo.Throw failure
                 return Unchecked.defaultof<'answer>
         }
 
-    let watch operation id (call: unit -> ValueTask<'answer>) : ValueTask<'answer> =
-        if Telemetry.IsTraced then
-            ValueTask<'answer>(task = watched operation id call)
-        else
-            // A store in this process answers at once: no state machine then.
-            let began = Stopwatch.GetTimestamp()
+    let watch (operation: StoreCall) id (call: unit -> ValueTask<'answer>) : ValueTask<'answer> =
+        let around = Activity.Current
 
-            let answer =
-                try
-                    call ()
-                with failure ->
-                    ValueTask.FromException<'answer> failure
-
-            if answer.IsCompletedSuccessfully then
-                took operation began null
-                answer
-            else
-                ValueTask<'answer>(
-                    task =
-                        task {
-                            try
-                                let! answer = answer
-                                took operation began null
-                                return answer
-                            with failure ->
-                                took operation began failure
-                                ExceptionDispatchInfo.Throw failure
-                                return Unchecked.defaultof<'answer>
-                        }
-                )
+        match telemetry.Begin operation.Span with
+        | null -> timed operation call
+        | span ->
+            let answer = traced span operation id call
+            Activity.Current <- around
+            ValueTask<'answer>(task = answer)
 
     let done' (call: unit -> ValueTask) () : ValueTask<bool> =
         let call = call ()

@@ -18,7 +18,7 @@ type internal Telemetry(measures: Measures, sessionType: string, showsIds: bool)
 
     member _.Measures = measures
 
-    /// Null where this trace is not recorded.
+    /// Null where nobody follows this trace: most are not sampled, and what they do takes the way without spans.
     member _.Begin(name: string) : Activity | null =
         match source.StartActivity name with
         | null -> null
@@ -53,24 +53,22 @@ module internal Spans =
         | -1 -> text
         | at -> text.Substring(0, at)
 
-    /// An operation of a request. An answer that the store is to blame for is an error of the span; others are its outcome.
-    let operation
+    let private traced
         (telemetry: Telemetry)
-        (name: string)
+        (begun: Activity)
         (idOf: unit -> string)
         (work: unit -> Task<Result<'a, SessionError>>)
         : Task<Result<'a, SessionError>> =
         task {
-            use span = telemetry.Begin name
+            use span = begun
 
             try
                 let! answer = work ()
                 telemetry.Name(span, idOf ())
 
-                match answer, span with
-                | _, null -> ()
-                | Ok _, span -> span.SetTag("session.outcome", "Ok") |> ignore
-                | Error error, span ->
+                match answer with
+                | Ok _ -> span.SetTag("session.outcome", "Ok") |> ignore
+                | Error error ->
                     let kind = kindOf error
                     span.SetTag("session.outcome", kind) |> ignore
 
@@ -87,3 +85,10 @@ module internal Spans =
                 System.Runtime.ExceptionServices.ExceptionDispatchInfo.Throw failure
                 return Error SessionError.NoSession
         }
+
+    /// An operation of a request within a span that was begun for it. An answer that the store is to blame for is an error of
+    /// the span; others are its outcome. `around`: the span that was there before, and is again for whoever called.
+    let operation telemetry (around: Activity | null) (begun: Activity) idOf work =
+        let answer = traced telemetry begun idOf work
+        Activity.Current <- around
+        answer

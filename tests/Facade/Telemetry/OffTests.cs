@@ -94,4 +94,32 @@ public class OffTests
 
         IsFree();
     }
+
+    /// <summary>Most traces are not followed: nothing is made of their spans but what calls the store.</summary>
+    [Fact]
+    public void What_is_not_sampled_costs_one_closure_a_call_and_leaves_the_trace_alone()
+    {
+        var spans = 0;
+        using var listener = new ActivityListener
+        {
+            ShouldListenTo = it => it.Name == "Session",
+            Sample = (ref _) => ActivitySamplingResult.None,
+            ActivityStarted = _ => spans++,
+        };
+        ActivitySource.AddActivityListener(listener);
+        using var request = new Activity("request").Start();
+        Assert.True(Session.Engine.Telemetry.IsTraced);
+        ISessionStore bare = new MemoryStore();
+        ISessionStore metered = new MeteredStore(
+            bare,
+            new Session.Engine.Telemetry(new Measures(new Meter("Session"), "Cart"), "Cart", false)
+        );
+        Assert.True(bare.Insert(Record("one"), CancellationToken.None).IsCompletedSuccessfully);
+
+        static long Of(ISessionStore store) => Bytes(() => _ = store.Load("one", CancellationToken.None).Result);
+
+        Assert.InRange(Of(metered) - Of(bare), 0, Times * 64);
+        Assert.Same(request, Activity.Current);
+        Assert.Equal(0, spans);
+    }
 }
