@@ -57,7 +57,11 @@ let main args =
             results.Add result
 
     Trial.clear ()
-    let failed = results.Count - passed
+
+    if results.Count = 0 then
+        printfn "FAILED no test has such a name"
+
+    let failed = max 1 results.Count - passed
 
     match argument args "--results" with
     | None -> ()

@@ -76,6 +76,10 @@ let main args =
 
     let count isSo = results |> List.filter (fun (_, summary) -> isSo summary.result) |> List.length
     let passed, skipped = count _.isPassed, count _.isIgnored
-    let failed = results.Length - passed - skipped
+
+    if results.IsEmpty then
+        printfn "FAILED no test has such a name"
+
+    let failed = max 1 results.Length - passed - skipped
     printfn "%d passed, %d failed%s" passed failed (if skipped > 0 then $", {skipped} skipped" else "")
     if failed = 0 then 0 else 1

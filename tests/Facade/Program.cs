@@ -56,6 +56,9 @@ internal static class Program
                 $"FAILED {Of(test, "name")}\n{test.Descendants("message").FirstOrDefault()?.Value}\n{test.Descendants("stack-trace").FirstOrDefault()?.Value}\n"
             );
 
+        if (tests.Count == 0)
+            Console.WriteLine("FAILED no test has such a name");
+
         foreach (var error in report.Descendants("error"))
             Console.WriteLine($"FAILED outside of a test\n{error.Value}");
 
@@ -80,7 +83,7 @@ internal static class Program
             );
 
         var more = skipped.Count > 0 ? $", {skipped.Count} skipped" : "";
-        Console.WriteLine($"{passed.Count} passed, {failed.Count} failed{more}");
-        return failed.Count == 0 ? exit : 1;
+        Console.WriteLine($"{passed.Count} passed, {(tests.Count == 0 ? 1 : failed.Count)} failed{more}");
+        return failed.Count == 0 && tests.Count > 0 ? exit : 1;
     }
 }

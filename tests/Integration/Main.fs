@@ -63,6 +63,7 @@ let main args =
                   Packages.all
                   Stranger.all
                   Templates.all
+                  QuickStarts.all
                   Published.all
                   FSharpData.all
                   BuiltIn.all
@@ -115,6 +116,10 @@ let main args =
         | TestResult.Error error ->
             failed <- failed + 1
             fprintfn out "FAILED %s\n%s" (String.concat " / " test.name) (show (string error))
+
+    if results.IsEmpty then
+        failed <- 1
+        fprintfn out "FAILED no test has such a name"
 
     fprintfn out "%d ms" started.ElapsedMilliseconds
     fprintfn out "%d passed, %d failed%s" passed failed (if skipped > 0 then $", {skipped} skipped" else "")

@@ -35,7 +35,7 @@ let private create (work: string) language store =
     Path.Combine(work, "Shop")
 
 /// With the cookie by hand: it is Secure, and the address is that of a developer's machine.
-let private visit (client: HttpClient) (address: Uri) (verb: HttpMethod) (path: string) (token: string) form =
+let visit (client: HttpClient) (address: Uri) (verb: HttpMethod) (path: string) (token: string) form =
     task {
         use request = new HttpRequestMessage(verb, Uri(address, path))
 

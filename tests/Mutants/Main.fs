@@ -225,7 +225,9 @@ let main args =
             List.iter check all
             changed known all
 
-    if has "--check" then
+    if mutants.IsEmpty && has "--only" then
+        fail "FAILED no seeded bug has such a name or file"
+    elif has "--check" then
         List.iter check mutants
     elif failed = 0 then
         let names = all |> List.map (fun (mutant: Mutant) -> mutant.Name)

@@ -34,7 +34,7 @@ let suites =
       { Name = "facade"
         Program = "Facade"
         Stages = [ [ "--except"; "ContractTests" ] ]
-        Parts = lifecycle @ [ "Session.CSharp"; "Session.OpenIdConnect" ]
+        Parts = lifecycle @ [ "Session.CSharp"; "Session.OpenIdConnect"; "Session.Testing" ]
         Needs = [] }
       { Name = "data"
         Program = "Data"
@@ -52,6 +52,23 @@ let suites =
         Program = "Facade"
         Stages = [ [ "--only"; "ContractTests" ] ]
         Parts = [ "Session.Stores.Sqlite" ]
+        Needs = [] }
+      { Name = "analyzers"
+        Program = "Analyzers"
+        Stages = [ [] ]
+        Parts = [ "Session.Analyzers" ]
+        Needs = [] }
+      // The contract kit itself: right stores pass, and what is wrong is seen in wrong ones.
+      { Name = "kit"
+        Program = "Integration"
+        Stages =
+          only
+              [ "the contract / Memory"
+                "the contract / Sqlite"
+                "the contract / sees"
+                "the contract / a violation"
+                "the contract / an exception" ]
+        Parts = [ "Session.Stores.Testing" ]
         Needs = [] }
       // On real servers: the contract in short first, then what the store promises besides.
       { Name = "sqlite"
@@ -122,35 +139,6 @@ let private folderOf (part: string) =
 
     if part = "Session.Domain" then src else Path.Combine(src, part.Replace("Stores.", "Stores/"))
 
-/// The part of the folder that the file is in, or of the one around it.
-let partOf (mutant: Mutant) =
-    match Path.GetDirectoryName mutant.File with
-    | null
-    | "" -> "Session.Domain"
-    | folder ->
-        let folder = folder.Replace('/', '.')
-
-        suites
-        |> List.collect _.Parts
-        |> List.tryFind (fun part -> (folder + ".").StartsWith(part + ".", StringComparison.Ordinal))
-        |> Option.defaultValue folder
-
-let suiteOf (mutant: Mutant) =
-    let isData = mutant.File.StartsWith("Session.AspNetCore/Json/", StringComparison.Ordinal)
-    let wanted = if isData then Some(defaultArg mutant.Tests "data") else mutant.Tests
-
-    let fits suite = List.contains (partOf mutant) suite.Parts && (wanted.IsNone || wanted = Some suite.Name)
-
-    List.tryFind fits suites
-
-/// Who else knows the part of a bug that these tests do not find.
-let othersThan suite (mutant: Mutant) =
-    suites
-    |> List.filter (fun other ->
-        other.Name <> suite.Name
-        && List.contains (partOf mutant) other.Parts
-        && List.isEmpty (missing other))
-
 let outputOf suite = Path.Combine(root, "artifacts", "bin", suite.Program, "release")
 
 type private Language =
@@ -174,6 +162,47 @@ let private listed (kind: string) (project: string) =
 let private listedIn = listed "Compile"
 
 let private projectOf (part: string) = Path.Combine(folderOf part, part + ".csproj")
+
+/// One of the stores that a file beside them is compiled into.
+let private storeWith (mutant: Mutant) =
+    let isAsked suite = mutant.Tests.IsNone || mutant.Tests = Some suite.Name
+    let file = Path.GetFullPath(Path.Combine(root, "src", mutant.File))
+
+    let hasIt (part: string) =
+        part.StartsWith("Session.Stores.", StringComparison.Ordinal)
+        && List.exists (fun source -> Path.GetFullPath source = file) (listedIn (projectOf part))
+
+    suites |> List.filter isAsked |> List.collect _.Parts |> List.tryFind hasIt
+
+/// The part of the folder that the file is in, or of the one around it.
+let partOf (mutant: Mutant) =
+    match Path.GetDirectoryName mutant.File with
+    | null
+    | "" -> "Session.Domain"
+    | "Session.Stores" -> storeWith mutant |> Option.defaultValue "Session.Stores"
+    | folder ->
+        let folder = folder.Replace('/', '.')
+
+        suites
+        |> List.collect _.Parts
+        |> List.tryFind (fun part -> (folder + ".").StartsWith(part + ".", StringComparison.Ordinal))
+        |> Option.defaultValue folder
+
+let suiteOf (mutant: Mutant) =
+    let isData = mutant.File.StartsWith("Session.AspNetCore/Json/", StringComparison.Ordinal)
+    let wanted = if isData then Some(defaultArg mutant.Tests "data") else mutant.Tests
+
+    let fits suite = List.contains (partOf mutant) suite.Parts && (wanted.IsNone || wanted = Some suite.Name)
+
+    List.tryFind fits suites
+
+/// Who else knows the part of a bug that these tests do not find.
+let othersThan suite (mutant: Mutant) =
+    suites
+    |> List.filter (fun other ->
+        other.Name <> suite.Name
+        && List.contains (partOf mutant) other.Parts
+        && List.isEmpty (missing other))
 
 /// The source files of a C# part, with those that it shares with others, and what the build has written for it.
 let private foundFor (part: string) =

@@ -92,16 +92,17 @@ let private ask suite (folder: string) (bug: int option) stage =
     let elsewhere = Directory.CreateDirectory(Path.Combine(folder, "empty")).FullName
 
     match start arguments (settings @ chosen bug) elsewhere (patienceFor suite) with
-    | Some 0, said ->
-        match read results |> Option.map askedIn with
-        | Some count when count > 0 -> [], said
-        | _ -> nothingRun, said
     | None, said -> [ "(it never ends)" ], said
-    | Some _, said ->
-        match read results |> Option.map failedIn with
-        | Some(_ :: _ as failed) -> failed, said
-        | Some []
-        | None -> [ "(it crashes)" ], said
+    | Some code, said ->
+        match code, read results with
+        | _, Some results when askedIn results = 0 -> nothingRun, said
+        | 0, Some _ -> [], said
+        | 0, None -> nothingRun, said
+        | _, results ->
+            match results |> Option.map failedIn with
+            | Some(_ :: _ as failed) -> failed, said
+            | Some []
+            | None -> [ "(it crashes)" ], said
 
 let private sound = ConcurrentDictionary<string, string>()
 

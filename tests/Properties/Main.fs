@@ -111,11 +111,14 @@ let private properties args =
             | _ -> None)
 
     let failed =
-        named (fun result ->
-            match result with
-            | Failed why -> Some why
-            | Error error -> Some(string error)
-            | _ -> None)
+        [ if results.IsEmpty then
+              "nothing", "no test has such a name"
+          yield!
+              named (fun result ->
+                  match result with
+                  | Failed why -> Some why
+                  | Error error -> Some(string error)
+                  | _ -> None) ]
 
     for name, why in skipped do
         printfn "SKIPPED %s: %s" name why
@@ -129,7 +132,7 @@ let private properties args =
         Results.write (Results.fileOf "properties.json") seed results
     | None -> ()
 
-    let passed = results.Length - failed.Length - skipped.Length
+    let passed = max 1 results.Length - failed.Length - skipped.Length
     printfn "\nseed %d, %.1f s" seed clock.Elapsed.TotalSeconds
 
     printfn

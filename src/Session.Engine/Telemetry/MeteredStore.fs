@@ -97,10 +97,18 @@ type internal MeteredStore(inner: ISessionStore, telemetry: Telemetry) =
                 return Unchecked.defaultof<'answer>
         }
 
+    /// Null without asking where what is around it is not followed: a sampler's answer takes longer than that of a store in
+    /// this process.
+    let beginWithin (around: Activity | null) (operation: StoreCall) =
+        match around with
+        | null -> telemetry.Begin operation.Span
+        | around when around.IsAllDataRequested -> telemetry.Begin operation.Span
+        | _ -> null
+
     let watch (operation: StoreCall) id (call: unit -> ValueTask<'answer>) : ValueTask<'answer> =
         let around = Activity.Current
 
-        match telemetry.Begin operation.Span with
+        match beginWithin around operation with
         | null -> timed operation call
         | span ->
             let answer = traced span operation id call

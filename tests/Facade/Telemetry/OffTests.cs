@@ -96,18 +96,22 @@ public class OffTests
     }
 
     /// <summary>Most traces are not followed: nothing is made of their spans but what calls the store.</summary>
-    [Fact]
-    public void What_is_not_sampled_costs_one_closure_a_call_and_leaves_the_trace_alone()
+    [Theory, InlineData(true), InlineData(false)]
+    public void What_is_not_sampled_costs_one_closure_a_call_and_leaves_the_trace_alone(bool isRequestRecorded)
     {
-        var spans = 0;
+        var (asked, spans) = (0, 0);
         using var listener = new ActivityListener
         {
             ShouldListenTo = it => it.Name == "Session",
-            Sample = (ref _) => ActivitySamplingResult.None,
+            Sample = (ref _) =>
+            {
+                asked++;
+                return ActivitySamplingResult.None;
+            },
             ActivityStarted = _ => spans++,
         };
         ActivitySource.AddActivityListener(listener);
-        using var request = new Activity("request").Start();
+        using var request = new Activity("request") { IsAllDataRequested = isRequestRecorded }.Start();
         Assert.True(Session.Engine.Telemetry.IsTraced);
         ISessionStore bare = new MemoryStore();
         ISessionStore metered = new MeteredStore(
@@ -120,6 +124,6 @@ public class OffTests
 
         Assert.InRange(Of(metered) - Of(bare), 0, Times * 64);
         Assert.Same(request, Activity.Current);
-        Assert.Equal(0, spans);
+        Assert.Equal((isRequestRecorded, 0), (asked > 0, spans));
     }
 }
