@@ -127,6 +127,20 @@ public class AntiforgeryTests
     }
 
     [Fact]
+    public async Task A_token_of_before_an_elevation_of_nobody_is_refused_after_it()
+    {
+        await using var site = await StartAsync();
+        var visitor = new Visitor(site);
+        var none = await visitor.FormAsync();
+        await visitor.GoAsync("/begin");
+        var before = await visitor.FormAsync();
+        await visitor.GoAsync("/elevate");
+        Assert.False(await visitor.MayPostAsync(before));
+        Assert.False(await visitor.MayPostAsync(none));
+        Assert.True(await visitor.MayPostAsync(await visitor.FormAsync()));
+    }
+
+    [Fact]
     public async Task A_token_of_another_session_or_user_is_refused_with_the_same_antiforgery_cookie()
     {
         await using var site = await StartAsync();

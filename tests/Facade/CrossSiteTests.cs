@@ -409,4 +409,26 @@ public class CrossSiteTests
         Assert.Equal(isOwn ? HttpStatusCode.OK : HttpStatusCode.Forbidden, answer.Status);
         Assert.Equal(isOwn ? 1 : 0, answer.SetCookies.Length);
     }
+
+    /// <summary>Anybody on the way can write a page that came without TLS.</summary>
+    [Theory, InlineData("https://shop.example", true), InlineData("http://shop.example", false)]
+    public async Task A_page_of_the_same_host_that_is_less_secure_than_the_request_is_another_site(
+        string origin,
+        bool isOwn
+    )
+    {
+        await using var site = await EdgeSite.StartAsync(app =>
+        {
+            app.Use(
+                (context, next) =>
+                {
+                    context.Request.Scheme = Uri.UriSchemeHttps;
+                    return next(context);
+                }
+            );
+            Map(app);
+        });
+        var answer = await site.SendAsync("POST", "/create", ("Host", "shop.example"), ("Origin", origin));
+        Assert.Equal(isOwn ? HttpStatusCode.OK : HttpStatusCode.Forbidden, answer.Status);
+    }
 }

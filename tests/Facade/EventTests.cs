@@ -110,6 +110,22 @@ public class EventTests
     }
 
     [Fact]
+    public async Task A_handler_that_fails_keeps_the_next_event_from_nobody()
+    {
+        var ear = new Ear();
+        await using var site = await Site.StartAsync(o =>
+        {
+            ear.Listen(o);
+            o.Events.OnCreated = _ => throw new IOException("the mail server is down");
+            o.Events.OnRegenerated = _ => Task.FromException(new IOException("the mail server is down"));
+        });
+        var token = await site.BeginAsync("ada");
+        Assert.Equal([("signed in", "")], Names(ear));
+        await site.WithAsync(session => session.SignInAsync("ada", new Cart("hers")), token);
+        Assert.Equal([("signed in", "")], Names(ear));
+    }
+
+    [Fact]
     public async Task A_sign_in_without_a_session_is_told_after_its_creation()
     {
         var ear = new Ear();

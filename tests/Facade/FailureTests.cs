@@ -523,6 +523,34 @@ public class FailureTests
             IsBusy ? ValueTask.FromResult(WriteResult.Conflict) : base.Replace(record, expected, cancel);
     }
 
+    [Theory, InlineData(false), InlineData(true)]
+    public async Task A_new_session_that_is_stored_and_not_acknowledged_is_its_clients(bool isSignIn)
+    {
+        await using var site = await Site.StartAsync(store: () => new Unacknowledging());
+        var begun = await site.WithAsync(session =>
+            Assert.ThrowsAsync<SessionUnavailableException>(() =>
+                isSignIn ? session.SignInAsync("ada", new Cart("tea")) : session.CreateAsync(new Cart("tea"))
+            )
+        );
+        Assert.NotNull(begun.Token);
+        await site.WithAsync(
+            session =>
+            {
+                Assert.Equal((isSignIn ? "ada" : null, new Cart("tea")), (session.Subject, session.Data));
+                return Task.CompletedTask;
+            },
+            begun.Token
+        );
+    }
+
+    private sealed class Unacknowledging : Passing
+    {
+        public override async ValueTask<WriteResult> Insert(StoredRecord record, CancellationToken cancel) =>
+            await base.Insert(record, cancel) == WriteResult.Written
+                ? WriteResult.Unacknowledged
+                : WriteResult.Conflict;
+    }
+
     public enum Fault
     {
         None,

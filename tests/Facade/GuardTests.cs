@@ -98,6 +98,29 @@ public class GuardTests
     }
 
     [Fact]
+    public async Task Who_has_both_sessions_that_an_endpoint_needs_is_let_in_and_nobody_else()
+    {
+        await using var site = await Site.StartAsync(
+            map: app =>
+            {
+                app.UseSession<Other>();
+                app.MapGet("/both", () => "in").RequireSession<Cart>().RequireSession<Other>();
+                app.MapGet("/other", (Session<Other> session) => session.CreateAsync(new Other("it")));
+            },
+            add: services => services.AddSession<Other>(o => o.Cookie.Name = "__Host-other").UseMemory()
+        );
+        var cart = "__Host-sid=" + await site.BeginAsync();
+        var other = (await site.SendAsync("/other")).SetCookies.Single().Split(';')[0];
+        async Task<HttpStatusCode> WithAsync(params string[] cookies) =>
+            (await site.SendAsync("/both", string.Join("; ", cookies), "Cookie")).Status;
+
+        Assert.Equal(HttpStatusCode.OK, await WithAsync(cart, other));
+        Assert.Equal(HttpStatusCode.Unauthorized, await WithAsync(cart));
+        Assert.Equal(HttpStatusCode.Unauthorized, await WithAsync(other));
+        Assert.Equal(HttpStatusCode.Unauthorized, await WithAsync());
+    }
+
+    [Fact]
     public void An_action_that_routing_put_behind_no_check_asks_by_itself()
     {
         var action = new ActionContext(new DefaultHttpContext(), new RouteData(), new ActionDescriptor());

@@ -6,7 +6,7 @@ using Xunit.Runner.InProc.SystemConsole;
 namespace Facade;
 
 /// <summary>
-/// xUnit's own runner, asked in the words of <c>./test</c>: <c>./test facade [--seed N] [--only TEXT]... [--except TEXT] [--results FILE]</c>.
+/// xUnit's own runner, asked in the words of <c>./test</c>: <c>./test facade [--seed N] [--only TEXT]... [--except TEXT] [--stop] [--results FILE]</c>.
 /// Whoever knows xUnit's options, as <c>dotnet test</c> does, uses these.
 /// </summary>
 internal static class Program
@@ -35,6 +35,10 @@ internal static class Program
                 asked.AddRange(["-method", Method(text)]);
             foreach (var text in Arguments("--except"))
                 asked.AddRange(["-method-", Method(text)]);
+
+            // At the first that fails.
+            if (args.Contains("--stop"))
+                asked.Add("-stopOnFail");
 
             var exit = await ConsoleRunner.Run([.. asked]);
             return Tell(XDocument.Load(report), Argument("--results"), exit);

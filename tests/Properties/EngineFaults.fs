@@ -472,6 +472,101 @@ let private cases =
               Expect.equal last (Ok 1) "the last"
       }
 
+      testTask "end all: each of many sessions is waited for as long as one" {
+          let clock, memory = FakeTimeProvider t0, MemoryStore() :> ISessionStore
+
+          let late (call: unit -> ValueTask<'answer>) =
+              ValueTask<'answer>(
+                  task =
+                      task {
+                          do! Task.Yield()
+                          clock.Advance(TimeSpan.FromSeconds 2L)
+                          return! call ()
+                      }
+              )
+
+          let slow =
+              { new ForwardingStore(memory) with
+                  override _.Load(id, cancel) = late (fun () -> memory.Load(id, cancel))
+
+                  override _.Replace(record, expected, cancel) =
+                      late (fun () -> memory.Replace(record, expected, cancel)) }
+
+          let waits =
+              { WaitLimits.Default with
+                  RequestTimeout = TimeSpan.FromSeconds 5L
+                  Timer = clock }
+
+          let engine = SessionEngine(slow, settings, waits, clock, NullLogger.Instance, silent)
+
+          for _ in 1..8 do
+              let! created = engine.Create(Token.newId, Some "ada", [||], none)
+              ok created |> ignore
+
+          let! ended = engine.DestroyAll("ada", None, Revoked, none)
+          Expect.equal ended (Ok 8) "all of them"
+      }
+
+      testTask
+          "18 outcomes are true: a logout that is found stored is stored once more, for whoever has to acknowledge it" {
+          for second, isDone in [ WriteResult.Written, true; WriteResult.Unacknowledged, false ] do
+              let memory, durable = MemoryStore() :> ISessionStore, ref 0
+
+              let unsure =
+                  { new ForwardingStore(memory) with
+                      override _.Replace(record, expected, cancel) =
+                          ValueTask<WriteResult>(
+                              task =
+                                  task {
+                                      let! result = memory.Replace(record, expected, cancel)
+
+                                      if not record.IsDurable || result <> WriteResult.Written then
+                                          return result
+                                      else
+                                          durable.Value <- durable.Value + 1
+                                          return if durable.Value = 1 then WriteResult.Unknown else second
+                                  }
+                          ) }
+
+              let engine = engineWith unsure settings
+              let! created = engine.Create(Token.newId, Some "ada", [||], none)
+              let! ended = engine.SignOut(ok created, none)
+              Expect.equal (durable.Value, Result.isOk ended) (2, isDone) $"{second}"
+      }
+
+      testTask "sign-in: whoever signs in again in a session of their own needs no room for another" {
+          let one =
+              { settings with
+                  MaxSessionsPerSubject = Some 1
+                  WhenLimitReached = RefuseNew }
+
+          let engine = engineWith (MemoryStore()) one
+          let! created = engine.Create(Token.newId, Some "ada", [||], none)
+          let! again = engine.SignIn(ok created, "ada", [| 1uy |], none)
+          Expect.isOk again "their own"
+          let! another = engine.Create(Token.newId, Some "ada", [||], none)
+          Expect.isError another "another"
+      }
+
+      testTask "end all: the end is to last, whoever can read what ends" {
+          let memory, lasting = MemoryStore() :> ISessionStore, List<bool>()
+
+          let watched =
+              { new ForwardingStore(memory) with
+                  override _.Replace(record, expected, cancel) =
+                      if record.Kind = RecordKind.Ended then
+                          lasting.Add record.IsDurable
+
+                      memory.Replace(record, expected, cancel) }
+
+          let here = engineWith watched { settings with Protector = keys 1uy }
+          let there = engineWith memory { settings with Protector = keys 2uy }
+          let! _ = here.Create(Token.newId, Some "ada", [||], none)
+          let! _ = there.Create(Token.newId, Some "ada", [||], none)
+          let! ended = here.DestroyAll("ada", None, Revoked, none)
+          Expect.equal (ended, List.ofSeq lasting) (Ok 2, [ true; true ]) "both"
+      }
+
       testTask "end all: what this node cannot read is ended all the same" {
           let store = MemoryStore()
           let here = engineWith store { settings with Protector = keys 1uy }

@@ -39,6 +39,7 @@ let private owning =
     { Policy = policy; OwnEnd = Func<byte[], DateTimeOffset> ends }
 
 let private ofMinute2 = active @ [ WasWritten [| 8uy |] ]
+let private signedInToOwnEnd = active @ [ WasSignedIn("ada", [| 8uy |], s2, at 1) ]
 let private idle, absolute = Over(ByTime Idle, at 3), Over(ByTime Absolute, at 7)
 let private signedOut = Over(OnPurpose SignedOut, at 1)
 
@@ -127,6 +128,12 @@ let private rows =
        => (7, present s1)
        |> under owning)
       =! Ok [ HasExpired(Absolute, at 7) ]
+      (("data that a sign-in brought says it, too: counted from nothing, it is a time of the day", signedInToOwnEnd)
+       => (2, present s2)
+       |> under owning)
+      =! Ok [ HasExpired(Absolute, at 2) ]
+      (("one tick before, it lives", signedInToOwnEnd) => (2, present s2) |> under owning |> after -1L)
+      =! Ok [ WasSeen(almost 2) ]
       ("at its idle timeout it cannot be written", active) => (3, Write(data, None, Some(by s1)))
       =! Error idle
       ("at its absolute timeout it cannot sign in", activeAt6) => (7, SignIn("ada", data, s2, by s1))

@@ -169,6 +169,7 @@ let private onEach =
               lab.After(TimeSpan.FromMinutes 1L)
               let second = (lab.Present(first, true) |> Engines.ok).Issued.Value.Reveal()
               Expect.notEqual second lost "another one in the place of the lost one"
+              Expect.equal (lab.Data lost) (Ok canary) "which comes all the same, late"
 
               lab.Engine.Update(slow, (fun data -> Ok(Array.append data "+slow"B)), none)
               |> run

@@ -150,4 +150,41 @@ let private afterAnother (what, operation, ends) =
                   Expect.isTrue over "and the session is over"
           } ]
 
-let all = testList "turns" (List.collect afterAnother begun)
+/// Of a turn itself: whoever comes when, one has it, and who waits gets it in the order of coming.
+let private oneAtATime =
+    testCaseTask "one has it at a time, in the order of coming, whoever comes when" (fun () ->
+        task {
+            for seed in 1..300 do
+                let chance, turn = Random seed, Turn()
+                let waiting = Collections.Generic.Queue<Task<bool>>()
+                let mutable hasIt = false
+
+                for _ in 1..30 do
+                    match chance.Next 3 with
+                    | 0 ->
+                        let isTaken = turn.TryTake()
+                        Expect.equal isTaken (not hasIt) $"seed {seed}: at once, where nobody has it"
+                        hasIt <- true
+                    | 1 ->
+                        let mine = turn.Take(TimeSpan.FromMinutes 5L, TimeProvider.System)
+
+                        if hasIt then
+                            Expect.isFalse mine.IsCompleted $"seed {seed}: somebody has it"
+                            waiting.Enqueue mine
+                        else
+                            let! isMine = mine
+                            Expect.isTrue isMine $"seed {seed}: nobody had it"
+                            hasIt <- true
+                    | _ when not hasIt -> ()
+                    | _ ->
+                        turn.Leave()
+                        hasIt <- waiting.Count > 0
+
+                        if hasIt then
+                            let! isMine = waiting.Dequeue().WaitAsync(TimeSpan.FromSeconds 30L)
+                            Expect.isTrue isMine $"seed {seed}: who came first"
+
+                        Expect.all waiting (fun it -> not it.IsCompleted) $"seed {seed}: and nobody else"
+        })
+
+let all = testList "turns" (oneAtATime :: List.collect afterAnother begun)
