@@ -12,24 +12,28 @@ open NonStructuralComparison // the general operators allocate for each comparis
 /// Says once that the store has failed, and once that it is back, however many requests meet the failure: of a store that
 /// fails now and then not more often than every ten seconds. Every failure is counted.
 [<Sealed>]
-type internal Outage(log: ILogger, measures: Measures) =
+type internal Outage(log: ILogger, measures: Measures, timer: TimeProvider) =
     let mutable failures = 0L
     let mutable isSaid = 0
-    let mutable quietUntil = 0L
+    // Zero: it has never been back.
+    let mutable backSince = 0L
+
+    /// A store that comes and goes is said once in so long.
+    let isQuiet () =
+        match Volatile.Read &backSince with
+        | 0L -> false
+        | since -> timer.GetElapsedTime since < TimeSpan.FromSeconds 10L
 
     member _.Failed(error: exn) =
         measures.StoreFailed()
         Interlocked.Increment &failures |> ignore
 
-        if
-            Environment.TickCount64 >= Volatile.Read &quietUntil
-            && Interlocked.CompareExchange(&isSaid, 1, 0) = 0
-        then
+        if not (isQuiet ()) && Interlocked.CompareExchange(&isSaid, 1, 0) = 0 then
             EngineLog.storeFailed log error
 
     member _.Worked() =
         if Volatile.Read &isSaid = 1 && Interlocked.CompareExchange(&isSaid, 0, 1) = 1 then
-            Volatile.Write(&quietUntil, Environment.TickCount64 + 10_000L)
+            Volatile.Write(&backSince, timer.GetTimestamp())
             EngineLog.storeIsBack log null (Interlocked.Exchange(&failures, 0L))
 
 [<Sealed>]
@@ -55,7 +59,7 @@ type internal StoreAccess
     let rules = { Policy = settings.Policy; OwnEnd = ownEnd }
 
     let records = Records(rules, settings, log)
-    let outage = Outage(log, measures)
+    let outage = Outage(log, measures, limits.Timer)
 
     // A touch each so often keeps `lastSeen` exact to a sixtieth of the idle timeout, and never ends a session late.
     let touchStep = min (TimeSpan.FromMinutes 1L) (settings.Policy.Idle / 60.0)

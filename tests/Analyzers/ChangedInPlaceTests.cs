@@ -41,6 +41,9 @@ public class ChangedInPlaceTests
     [InlineData(
         "app.MapPost(\"/a\", (Session<Basket> s) => { [|s.Data!.Items.Add(item)|]; }); app.MapPost(\"/b\", (Session<Basket> s) => s.SaveAsync(new Basket()));"
     )]
+    [InlineData(
+        "void Change() { [|session.Data!.Note = item|]; } Change(); await other.SaveAsync(Cart.Empty); await session.SaveAsync(new Basket());"
+    )]
     public Task It_is_found(string body) => LookAsync(body);
 
     [Theory]

@@ -31,6 +31,7 @@ public class NotAwaitedTests
     [InlineData("public void OnPost() { _ = [|session.UpdateAsync(cart => cart!)|]; }")]
     [InlineData("public void OnPost() { [|session.SaveAsync(Cart.Empty)|].ConfigureAwait(false); }")]
     [InlineData("public void OnPost() { session?[|.RegenerateAsync()|]; }")]
+    [InlineData("public void OnPost() { session?[|.SaveAsync(Cart.Empty)|].ConfigureAwait(false); }")]
     [InlineData("public void OnPost() { [|manager.DestroyAllAsync(\"ada\")|]; }")]
     [InlineData("public void OnPost() { [|manager.ListAsync(\"ada\")|]; }")]
     [InlineData("public void OnPost() { [|pending.CompleteAsync()|]; }")]
@@ -98,6 +99,7 @@ public class NotAwaitedTests
     [InlineData("public void OnPost() { session?[|.DestroyAsync()|]; }")]
     [InlineData("public void OnPost() { [|manager.ListAsync(\"ada\")|]; }")]
     [InlineData("public int OnPost() { [|session.DestroyAsync()|]; return 1; }")]
+    [InlineData("public virtual void OnPost() { [|session.DestroyAsync()|]; }")]
     [InlineData("public void Each() { new List<Session<Cart>>().ForEach(s => [|s.ReloadAsync()|]); }")]
     public async Task Where_somebody_else_has_a_say_no_fix_is_offered(string member) =>
         Assert.Null(await Compiled.FixedAsync<NotAwaitedAnalyzer, AwaitCodeFixProvider>(Page(member)));

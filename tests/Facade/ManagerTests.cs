@@ -1,3 +1,5 @@
+using System.Data;
+using System.Data.Common;
 using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.DependencyInjection;
 using Session.CSharp;
@@ -269,6 +271,56 @@ public class ManagerTests
         var ended = Assert.Single(told);
         Assert.Null(await site.Manager.FindAsync(ended));
         Assert.NotNull(await site.Manager.FindAsync(ids.Single(id => id != ended)));
+    }
+
+    /// <summary>What a transaction has ended is told though its caller has gone while it was committed.</summary>
+    [Fact]
+    public async Task In_a_transaction_one_may_stay_and_a_commit_that_was_sent_is_told()
+    {
+        using var gone = new CancellationTokenSource();
+        var told = new List<SessionId>();
+        await using var site = await Site.StartAsync(
+            o =>
+                o.Events.OnDestroyed = it =>
+                {
+                    told.Add(it.Id);
+                    return Task.CompletedTask;
+                },
+            store: () => new Joining()
+        );
+        SessionId[] ids = [Site.IdOf(await site.BeginAsync("ada")), Site.IdOf(await site.BeginAsync("ada"))];
+        await using var transaction = new Committing(gone.Cancel);
+        var pending = await site.Manager.DestroyAllAsync("ada", transaction, ids[0]);
+        Assert.Equal((1, 0), (pending.Count, told.Count));
+        await pending.CommitAsync(gone.Token);
+        Assert.Equal([ids[1]], told);
+        Assert.NotNull(await site.Manager.FindAsync(ids[0]));
+        Assert.Null(await site.Manager.FindAsync(ids[1]));
+    }
+
+    private sealed class Joining() : ForwardingStore(new MemoryStore()), IJoinsTransaction
+    {
+        public override ValueTask<StoredRecord?> Load(string id, CancellationToken cancellationToken)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            return base.Load(id, cancellationToken);
+        }
+
+        ValueTask<ISessionStore> IJoinsTransaction.Join(
+            DbTransaction transaction,
+            string subject,
+            CancellationToken cancellationToken
+        ) => new(this);
+    }
+
+    private sealed class Committing(Action committed) : DbTransaction
+    {
+        public override IsolationLevel IsolationLevel => IsolationLevel.ReadCommitted;
+        protected override DbConnection? DbConnection => null;
+
+        public override void Commit() => committed();
+
+        public override void Rollback() { }
     }
 
     [Fact]

@@ -230,6 +230,25 @@ public class RequestTests
         );
     }
 
+    /// <summary>What has ended has ended: its cookie goes, whatever the other one was.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task A_logout_beside_a_guess_ends_the_session_and_takes_its_cookie(bool isGuessFirst)
+    {
+        await using var site = await Site.StartAsync();
+        var own = await site.BeginAsync("ada");
+        var other = await site.BeginAsync("ada");
+        var guess = other.Split('.')[0] + "." + own.Split('.')[1];
+        var reply = await site.WithAsync(
+            session => Assert.ThrowsAnyAsync<SessionException>(() => session.DestroyAsync()),
+            isGuessFirst ? guess + "|" + own : own + "|" + guess
+        );
+        Assert.True(reply.IsCleared);
+        Assert.Null(await site.Manager.FindAsync(Site.IdOf(own)));
+        Assert.NotNull(await site.Manager.FindAsync(Site.IdOf(other)));
+    }
+
     /// <summary>Does not find one record, however often it is asked for.</summary>
     private sealed class Deaf() : ForwardingStore(new MemoryStore())
     {

@@ -1,3 +1,4 @@
+using System.Net;
 using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.DependencyInjection;
 using Session.CSharp;
@@ -201,6 +202,24 @@ public class SessionTests
             },
             token
         );
+    }
+
+    /// <summary>Whoever still holds the cookie may begin anew at once where time has ended it, and not where somebody has.</summary>
+    [Theory, InlineData(false), InlineData(true)]
+    public async Task What_time_has_ended_a_moment_ago_keeps_nobody_from_a_new_one(bool isDestroyed)
+    {
+        await using var site = await Site.StartAsync();
+        var token = await site.BeginAsync("ada");
+        if (isDestroyed)
+            await site.Manager.DestroySessionAsync(Site.IdOf(token));
+        else
+            site.Clock.Advance(TimeSpan.FromMinutes(30));
+
+        site.Clock.Advance(TimeSpan.FromSeconds(5));
+        var reply = await site.WithAsync(session => session.UpdateAsync(_ => new Cart("new")), token);
+        Assert.Equal(isDestroyed ? HttpStatusCode.Unauthorized : HttpStatusCode.OK, reply.Status);
+        if (!isDestroyed)
+            Assert.NotEqual(Site.IdOf(token), Site.IdOf(reply.Token!));
     }
 
     [Fact]

@@ -2,6 +2,7 @@ using System.Net;
 using System.Net.Http.Json;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
+using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Mvc.Testing;
 using Microsoft.AspNetCore.TestHost;
 using Microsoft.Extensions.DependencyInjection;
@@ -85,6 +86,7 @@ public class TestingTests
         private Host(WebApplication app) => _app = app;
 
         public TestServer Server => _app.GetTestServer();
+        public SessionManager<Cart> Manager => _app.Services.GetRequiredService<SessionManager<Cart>>();
         public FailingStore Store => _app.Services.GetFailingStore<Cart>();
 
         /// <summary>What a handler has caught.</summary>
@@ -144,6 +146,79 @@ public class TestingTests
         Assert.Equal(503, error.StatusCode);
         host.Store.Failure = StoreFailure.None;
         Assert.Equal("ada milk", await ada.GetStringAsync(new Uri("/item", UriKind.Relative)));
+    }
+
+    [Fact]
+    public async Task What_was_lost_on_an_unsure_store_is_found_as_soon_as_it_works()
+    {
+        await using var host = await Host.StartAsync();
+        using var ada = host.Server.CreateSignedInClient("ada", new Cart("tea"));
+        Assert.Equal("ada tea", await ada.GetStringAsync(new Uri("/item", UriKind.Relative)));
+        host.Store.Failure = StoreFailure.Unsure;
+        Assert.Equal(HttpStatusCode.OK, await PostAsync(ada, "/careful/milk"));
+        host.Store.Failure = StoreFailure.None;
+        Assert.Equal("ada milk", await ada.GetStringAsync(new Uri("/item", UriKind.Relative)));
+    }
+
+    /// <summary>As a browser has it: a cookie that came with a redirect is sent to where that leads, and one that went is not.</summary>
+    [Fact]
+    public async Task Cookies_follow_redirects()
+    {
+        await using var factory = Sample()
+            .WithWebHostBuilder(builder =>
+                builder.ConfigureTestServices(services => services.AddSingleton<IStartupFilter, Redirecting>())
+            );
+        using var client = factory.CreateSignedInClient("ada", Shop.Cart.Empty);
+        var ada = await client.GetStringAsync(new Uri("/who", UriKind.Relative));
+        Assert.StartsWith("ada ", ada, StringComparison.Ordinal);
+        var eve = await client.GetStringAsync(new Uri("/in/eve", UriKind.Relative));
+        Assert.StartsWith("eve ", eve, StringComparison.Ordinal);
+        Assert.Equal(eve, await client.GetStringAsync(new Uri("/who", UriKind.Relative)));
+        Assert.Equal("nobody ", await client.GetStringAsync(new Uri("/out", UriKind.Relative)));
+        Assert.Equal("nobody ", await client.GetStringAsync(new Uri("/who", UriKind.Relative)));
+    }
+
+    /// <summary>Before the sample's own pages: sign in and out, and go on to who is there.</summary>
+    private sealed class Redirecting : IStartupFilter
+    {
+        public Action<IApplicationBuilder> Configure(Action<IApplicationBuilder> next) =>
+            app =>
+            {
+                app.UseSession<Shop.Cart>();
+                app.Use(
+                    async (context, go) =>
+                    {
+                        var path = context.Request.Path.Value!;
+                        var session = await context.GetSessionAsync<Shop.Cart>();
+                        if (path == "/who")
+                            await context.Response.WriteAsync(
+                                $"{session.Subject ?? "nobody"} {context.Request.Headers.Cookie}"
+                            );
+                        else if (path == "/out")
+                            await session.DestroyAsync();
+                        else if (path.StartsWith("/in/", StringComparison.Ordinal))
+                            await session.SignInAsync(path[4..], Shop.Cart.Empty);
+                        else
+                            await go(context);
+
+                        if (path == "/out" || path.StartsWith("/in/", StringComparison.Ordinal))
+                            context.Response.Redirect("/who");
+                    }
+                );
+                next(app);
+            };
+    }
+
+    [Fact]
+    public async Task The_ids_of_the_application_are_those_of_a_signed_in_client()
+    {
+        await using var host = await Host.StartAsync(o => o.GenerateId = _ => "x" + Token.newId()[1..], fails: false);
+        using var ada = host.Server.CreateSignedInClient("ada", new Cart("tea"));
+        var found = new List<SessionId>();
+        await foreach (var session in host.Manager.ListAsync("ada"))
+            found.Add(session.Id);
+
+        Assert.StartsWith("x", Assert.Single(found).Value, StringComparison.Ordinal);
     }
 
     [Fact]

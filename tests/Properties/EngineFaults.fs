@@ -304,13 +304,14 @@ type private Failing(store: ISessionStore) =
 
 [<Sealed>]
 type private Lines() =
-    let lines = List<LogLevel>()
+    let lines = List<string>()
     member _.Count = lock lines (fun () -> lines.Count)
+    member _.Last = lock lines (fun () -> lines[lines.Count - 1])
 
     interface ILogger with
         member _.BeginScope _ = null
         member _.IsEnabled _ = true
-        member _.Log(level, _, _, _, _) = lock lines (fun () -> lines.Add level)
+        member _.Log(_, _, state, error, format) = lock lines (fun () -> lines.Add(format.Invoke(state, error)))
 
 /// As a request asks for it: what waits for its turn shares a write.
 let private update (engine: SessionEngine) (from: Opened, change: byte[] -> Result<byte[], SessionError>, cancel) =
@@ -374,6 +375,39 @@ let private cases =
           let! created = within (TimeSpan.FromSeconds 10L) (engine.Create(Token.newId, Some "ada", [||], none))
           let! ended = within (TimeSpan.FromSeconds 10L) (engine.SignOut(ok created, none))
           Expect.isOk ended "ended"
+      }
+
+      testTask
+          "handlers: one that takes twenty seconds for an end by time is told once, and one that takes longer than half a minute again" {
+          for seconds, isAgain in [ 20, false; 45, true ] do
+              let clock, heard = FakeTimeProvider t0, ref 0
+
+              let slowly =
+                  { new INoticeBoard with
+                      member _.Post notice =
+                          match notice.Kind with
+                          | ExpiredNotice _ ->
+                              heard.Value <- heard.Value + 1
+                              ValueTask(Task.Delay(TimeSpan.FromSeconds(int64 seconds), clock))
+                          | _ -> ValueTask.CompletedTask }
+
+              let waits = { WaitLimits.Default with Timer = clock }
+              let engine = SessionEngine(MemoryStore(), settings, waits, clock, NullLogger.Instance, slowly)
+              let! created = engine.Create(Token.newId, Some "ada", [||], none)
+              ok created |> ignore
+              clock.Advance(settings.Policy.Idle)
+
+              for _ in 1..3 do
+                  let sweeping = engine.Sweep(100, none)
+
+                  while not sweeping.IsCompleted do
+                      do! Task.Delay 2
+                      clock.Advance(TimeSpan.FromSeconds 1L)
+
+                  let! _ = sweeping
+                  clock.Advance(TimeSpan.FromMinutes 3L)
+
+              Expect.equal (heard.Value > 1) isAgain $"{seconds} seconds"
       }
 
       testTask "waiting: one request waits for all its operations no longer than its limit, and what it says is true" {
@@ -595,21 +629,26 @@ let private cases =
           Expect.isTrue isOpen "kept"
       }
 
-      testTask "outage: a store that is down for a thousand requests is two lines in the log" {
+      testTask "outage: a store that is down for many requests is two lines in the log, and each outage is counted anew" {
           let store = Failing(MemoryStore())
-          let lines = Lines()
-          let engine = SessionEngine(store, settings, TimeProvider.System, lines, silent)
+          let lines, clock = Lines(), FakeTimeProvider t0
+          let waits = { WaitLimits.Default with Timer = clock }
+          let engine = SessionEngine(store, settings, waits, clock, lines, silent)
           let! created = engine.Create(Token.newId, None, [||], none)
-          store.Loads <- false
 
-          for _ in 1..1000 do
+          for outage, times in [ 1, 1000; 2, 3 ] do
+              store.Loads <- false
+
+              for _ in 1..times do
+                  let! found = engine.Find((ok created).Snapshot.Id, none)
+                  Expect.isError found "down"
+
+              store.Loads <- true
               let! found = engine.Find((ok created).Snapshot.Id, none)
-              Expect.isError found "down"
-
-          store.Loads <- true
-          let! found = engine.Find((ok created).Snapshot.Id, none)
-          Expect.isOk found "back"
-          Expect.equal lines.Count 2 "lines"
+              Expect.isOk found "back"
+              Expect.equal lines.Count (2 * outage) "lines"
+              Expect.stringContains lines.Last $" {times} " "how many failed"
+              clock.Advance(TimeSpan.FromSeconds 10L)
       }
 
       testTask "a cancelled operation that has sent nothing changes nothing" {

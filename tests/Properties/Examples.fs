@@ -257,6 +257,10 @@ let private rows =
       =! Ok [ WasReplayed s1; WasDestroyed(Replayed, at 4) ]
       ("a slow request was active when it arrived", active @ [ WasSeen(at 1) ]) => (3, Present(s1, at 2))
       =! Ok [ WasSeen(at 2) ]
+      ("a grace that the last request has outlasted is over, also by a clock that is behind",
+       confirmed @ [ WasSeen(at 4) ])
+      => (2, present s2)
+      =! Ok [ GraceEnded false; WasSeen(at 4) ]
       (("twice the grace is the most that a clock ahead gives to a predecessor", ahead) => (2, present s2)
        |> after -1L)
       =! Ok [ GraceEnded true; WasSeen(at 2) ]
@@ -301,6 +305,11 @@ let private rows =
       =! Error signedOut
       ("what is expired opens no more", expired) => (3, present s1) =! Error idle
       ("not even when the clock runs backwards", expired) => (1, present s1) =! Error idle
+      ("a token that a renewal had replaced hears of it, too", confirmed @ [ HasExpired(Idle, at 4) ])
+      => (5, present s1)
+      =! Error(Over(ByTime Idle, at 4))
+      ("and one that was issued and lost", issued @ [ HasExpired(Idle, at 4) ]) => (5, present s2)
+      =! Error(Over(ByTime Idle, at 4))
       ("what is expired is not written", expired) => (3, Write(data, None, Some(by s1))) =! Error idle
       ("what is expired is destroyed already", expired) => (4, Destroy(Revoked, None)) =! Ok []
       ("what is expired is told of", expired) => (4, Tell) =! Ok [ WasTold ]

@@ -60,6 +60,9 @@ let private add (data: byte[]) = Ok [| data[0] + 1uy |]
 /// Refused where another node has not been first.
 let private addToOne (data: byte[]) = if data[0] < 100uy then Error(SessionError.Conflict) else add data
 
+/// Fails where another node has not been first.
+let private addToOneOrFail (data: byte[]) = if data[0] < 100uy then invalidOp "too early" else add data
+
 /// As a request asks for it: those who wait share a write.
 let private shared (engine: SessionEngine) (from: Opened) change =
     task {
@@ -98,6 +101,9 @@ let private begun =
       "updates by what the other node has stored", (fun here from -> ignored (here.Update(from, addToOne, none))), false
       "updates by what the other node has stored, and shares the write",
       (fun here from -> shared here from addToOne),
+      false
+      "updates, where it has failed on what was there before, and shares the write",
+      (fun here from -> shared here from addToOneOrFail),
       false
       "is elevated", (fun here from -> ignored (here.Regenerate(from, none))), false
       "signs in", (fun here from -> ignored (here.SignIn(from, "ada", [| 100uy |], none))), false

@@ -90,6 +90,22 @@ public class SignedInWithinTests
     }
 
     [Fact]
+    public async Task Half_a_minute_is_a_time_too()
+    {
+        var clock = new FakeTimeProvider(SchemeSite.Start);
+        await using var site = await SchemeSite.StartAsync(
+            _ => { },
+            clock: clock,
+            map: app => app.MapGet("/vault/half", [RequireSession<Cart>(SignedInWithinMinutes = 0.5)] () => "in")
+        );
+        var token = await site.SignInAsync();
+        clock.Advance(TimeSpan.FromSeconds(29));
+        Assert.Equal("in", (await site.GetAsync("/vault/half", token)).Body);
+        clock.Advance(TimeSpan.FromSeconds(1));
+        Assert.Equal(HttpStatusCode.Unauthorized, (await site.GetAsync("/vault/half", token)).Status);
+    }
+
+    [Fact]
     public async Task Neither_a_stranger_nor_an_anonymous_session_gets_in()
     {
         await using var site = await StartAsync(new FakeTimeProvider(SchemeSite.Start));

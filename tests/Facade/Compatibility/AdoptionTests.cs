@@ -277,6 +277,24 @@ public class AdoptionTests
         await ann.WithAsync(session => HasAll(session, id));
     }
 
+    /// <summary>A browser deletes a cookie of a domain only where the domain is said.</summary>
+    [Fact]
+    public async Task A_former_cookie_is_deleted_as_it_was_set()
+    {
+        static void Configure(SessionOptions o) => (o.Cookie.Domain, o.Cookie.Path) = ("shop.example", "/shop");
+        await using var move = new Move();
+        var (before, id) = await move.BeginAsync(Configure);
+        var site = await move.StartAsync(Ours, Configure);
+        var ann = before.Copy(site);
+        var answer = await ann.WithAsync(session => HasAll(session, id));
+        var deleted = Assert.Single(
+            answer.SetCookies,
+            it => it.StartsWith(FormerCookie + "=;", StringComparison.Ordinal)
+        );
+        Assert.Contains("domain=shop.example", deleted, StringComparison.Ordinal);
+        Assert.Contains("path=/shop", deleted, StringComparison.Ordinal);
+    }
+
     [Fact]
     public async Task A_cookie_of_the_same_name_is_replaced_by_ours()
     {

@@ -50,6 +50,25 @@ public class PromiseTests
         Assert.Equal((1, 1), store.Take());
     }
 
+    /// <summary>An id is never given twice: the one that the request has shown belongs to what has ended.</summary>
+    [Fact]
+    public async Task A_request_that_begins_ends_and_begins_again_has_another_id_and_is_stored()
+    {
+        await using var site = await CompatSite.StartAsync(Ours);
+        var ann = site.NewVisitor();
+        await ann.InAsync(async context =>
+        {
+            var first = context.Session.Id;
+            context.Session.SetString("a", "1");
+            await context.Session.CommitAsync();
+            await (await context.GetSessionAsync<SessionValues>()).DestroyAsync();
+            context.Session.SetString("a", "2");
+            await context.Session.CommitAsync();
+            Assert.NotEqual(first, context.Session.Id);
+        });
+        Assert.Equal("2", await ann.ReadAsync("a"));
+    }
+
     [Fact]
     public async Task What_changes_nothing_is_not_written()
     {

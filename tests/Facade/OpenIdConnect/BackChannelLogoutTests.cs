@@ -271,6 +271,30 @@ public class BackChannelLogoutTests
     }
 
     [Fact]
+    public async Task A_sign_in_that_is_stored_and_not_acknowledged_is_found_by_a_logout()
+    {
+        await using var provider = await IdentityProvider.StartAsync();
+        await using var node = await LogoutSite.StartAsync(provider, new Doubtful());
+        var answer = await node.Site.WithAsync(session =>
+            Assert.ThrowsAsync<SessionUnavailableException>(() =>
+                session.SignInAsync("ada", new Cart("tea"), external: (provider.Issuer, "sid"))
+            )
+        );
+        Assert.Equal("ada", await node.WhoAsync(answer.Token!));
+        Assert.Equal(HttpStatusCode.OK, (await node.LogOutAsync("sid")).Status);
+        Assert.Null(await node.WhoAsync(answer.Token!));
+    }
+
+    /// <summary>Takes each new session, and does not say whether its replicas have it.</summary>
+    private sealed class Doubtful() : ForwardingStore(new MemoryStore())
+    {
+        public override async ValueTask<WriteResult> Insert(StoredRecord record, CancellationToken cancel) =>
+            await base.Insert(record, cancel) is var answer && record.Kind == RecordKind.Live
+                ? WriteResult.Unacknowledged
+                : answer;
+    }
+
+    [Fact]
     public async Task What_is_kept_of_it_goes_when_its_time_has_come()
     {
         await using var provider = await IdentityProvider.StartAsync();

@@ -2,6 +2,7 @@ using System.Net;
 using System.Net.Http.Headers;
 using System.Net.Http.Json;
 using System.Security.Cryptography;
+using System.Text;
 using System.Text.Json;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.Extensions.DependencyInjection;
@@ -351,6 +352,11 @@ public class LogoutTokenTests
             Assert.Equal("invalid_request", (await node.PostAsync(guess.Write())).Error);
 
         Assert.Equal(2, provider.Reads);
+        node.Site.Clock.Advance(TimeSpan.FromSeconds(30));
+        for (var i = 0; i < 5; i++)
+            Assert.Equal("invalid_request", (await node.PostAsync(guess.Write())).Error);
+
+        Assert.Equal(3, provider.Reads);
 
         // A key that the provider has taken back is used no longer than KeysFor.
         var before = provider.Keys;
@@ -364,7 +370,7 @@ public class LogoutTokenTests
         }
 
         Assert.Equal(HttpStatusCode.OK, (await node.LogOutAsync("four")).Status);
-        Assert.Equal(3, provider.Reads);
+        Assert.Equal(4, provider.Reads);
     }
 
     [Theory]
@@ -402,5 +408,65 @@ public class LogoutTokenTests
         void Configure(BackChannelLogoutOptions o) => (o.Authority, o.Audience) = (authority, audience);
         var error = Assert.Throws<ArgumentException>(() => app.MapBackChannelLogout<Cart>("/out", Configure));
         Assert.Contains(word, error.Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData(0, 1, 0, false)]
+    [InlineData(-1, 1, 0, false)]
+    [InlineData(1, 0, 0, false)]
+    [InlineData(1, -1, 0, false)]
+    [InlineData(1, 1, -1, false)]
+    [InlineData(1, 1, 0, true)]
+    public void Times_are_longer_than_none_and_clocks_may_agree(long age, long keys, long skew, bool isRight)
+    {
+        var app = WebApplication.CreateSlimBuilder().Build();
+        void Configure(BackChannelLogoutOptions o)
+        {
+            (o.Authority, o.Audience) = ("https://id.example.com", "shop");
+            (o.MaxTokenAge, o.KeysFor) = (TimeSpan.FromTicks(age), TimeSpan.FromTicks(keys));
+            o.ClockSkew = TimeSpan.FromTicks(skew);
+        }
+
+        var error = Record.Exception(() => app.MapBackChannelLogout<Cart>("/out", Configure));
+        if (isRight)
+            Assert.Null(error);
+        else
+            Assert.Contains("MaxTokenAge", Assert.IsType<ArgumentException>(error).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Whose_client_it_is_has_to_be_said()
+    {
+        var app = WebApplication.CreateSlimBuilder().Build();
+        var error = Assert.Throws<ArgumentException>(() =>
+            app.MapBackChannelLogout<Cart>("/out", o => o.Authority = "https://id.example.com")
+        );
+        Assert.Contains("Audience", error.Message, StringComparison.Ordinal);
+    }
+
+    /// <summary>Its length is not said beforehand: it is read no further than a token can be long.</summary>
+    [Fact]
+    public async Task A_body_without_a_length_is_not_read_for_ever()
+    {
+        await using var provider = await IdentityProvider.StartAsync(s_key);
+        await using var node = await LogoutSite.StartAsync(provider);
+        var token = await node.SignInAsync("ada", "of ada");
+        var text = $"logout_token={node.Draft("of ada").Write()}&more={new string('a', 200_000)}";
+        using var endless = new Unmeasured(Encoding.UTF8.GetBytes(text));
+        endless.Headers.ContentType = new MediaTypeHeaderValue("application/x-www-form-urlencoded");
+        Assert.Equal("invalid_request", (await node.PostAsync(endless)).Error);
+        Assert.Equal("ada", await node.WhoAsync(token));
+    }
+
+    private sealed class Unmeasured(byte[] bytes) : HttpContent
+    {
+        protected override Task SerializeToStreamAsync(Stream stream, TransportContext? context) =>
+            stream.WriteAsync(bytes).AsTask();
+
+        protected override bool TryComputeLength(out long length)
+        {
+            length = 0;
+            return false;
+        }
     }
 }

@@ -1,7 +1,11 @@
 using System.Diagnostics.Metrics;
 using System.Text.RegularExpressions;
+using Microsoft.FSharp.Collections;
+using Microsoft.FSharp.Core;
+using Session.Domain;
 using Session.Engine;
 using Xunit;
+using Happening = Session.Domain.Event;
 
 namespace Facade.Telemetry;
 
@@ -75,6 +79,49 @@ public partial class MeterTests
         {
             Assert.Contains(value, _values[key]);
             Assert.DoesNotContain(value, tale.Secrets);
+        }
+    }
+
+    /// <summary>An alert for theft alone must not depend on who else listens.</summary>
+    [Fact]
+    public void An_instrument_hears_its_own_though_nobody_follows_the_others()
+    {
+        var events = ListModule.OfSeq(
+            new[]
+            {
+                Happening.NewWasCreated(default, FSharpOption<string>.Some("ada"), [1], DateTimeOffset.UnixEpoch),
+                Happening.NewRenewalConfirmed(default, DateTimeOffset.UnixEpoch, DateTimeOffset.UnixEpoch),
+                Happening.NewWasReplayed(default),
+                Happening.NewWasDestroyed(DestroyReason.SignedOut, DateTimeOffset.UnixEpoch),
+                Happening.NewHasExpired(ExpiryKind.Idle, DateTimeOffset.UnixEpoch),
+            }
+        );
+        string[] names =
+        [
+            "session.created",
+            "session.sign_ins",
+            "session.ended",
+            "session.expired",
+            "session.renewals",
+            "session.replays",
+            "session.data.size",
+        ];
+        foreach (var name in names)
+        {
+            using var meter = new Meter("Session");
+            var (measures, heard) = (new Measures(meter, "Cart"), 0);
+            using var listener = new MeterListener
+            {
+                InstrumentPublished = (it, me) =>
+                {
+                    if (it.Meter == meter && it.Name == name)
+                        me.EnableMeasurementEvents(it);
+                },
+            };
+            listener.SetMeasurementEventCallback<long>((_, _, _, _) => heard++);
+            listener.Start();
+            measures.Stored(events);
+            Assert.Equal((name, 1), (name, heard));
         }
     }
 

@@ -8,6 +8,9 @@ internal sealed class FailingStore() : ForwardingStore(new MemoryStore())
     public bool IsDown { get; set; }
     public bool TakesNoWrites { get; set; }
 
+    /// <summary>The id of the one session that no write is taken for.</summary>
+    public string? KeepsFor { get; set; }
+
     /// <summary>Writes are taken, and not kept as widely as they should be.</summary>
     public bool ConfirmsNothing { get; set; }
 
@@ -39,7 +42,7 @@ internal sealed class FailingStore() : ForwardingStore(new MemoryStore())
     )
     {
         Ask();
-        if (TakesNoWrites)
+        if (TakesNoWrites || record.Id == KeepsFor)
             throw new IOException("read only");
 
         var answer = await base.Replace(record, expected, cancellationToken);

@@ -117,6 +117,22 @@ public class TicketFailureTests
         Assert.Equal("ada admin", await browser.WhoAsync(site));
     }
 
+    /// <summary>A session that nobody has the token of would be listed and counted all the same.</summary>
+    [Fact]
+    public async Task A_change_of_user_that_fails_leaves_no_session_behind()
+    {
+        var store = new FailingStore();
+        await using var site = await StartAsync(store, "none");
+        var browser = new TicketBrowser();
+        await browser.SignInAsync(site, "ada");
+        await browser.WhoAsync(site);
+        store.KeepsFor = Assert.Single(await site.ListAsync("ada")).Id.Value;
+        var answer = await browser.SignInAsync(site, "bob");
+        Assert.Equal(HttpStatusCode.ServiceUnavailable, answer.Status);
+        Assert.Empty(await site.ListAsync("bob"));
+        Assert.Equal("ada", await browser.WhoAsync(site));
+    }
+
     [Fact]
     public async Task A_sign_out_that_could_not_be_stored_is_no_success()
     {
