@@ -18,6 +18,7 @@ let main args =
                 [ Stories.all
                   Guards.all
                   Contract.all
+                  ContractKit.all
                   Live.all
                   LiveFleet.all
                   SignalsSqlite.all
