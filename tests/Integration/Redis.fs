@@ -340,6 +340,10 @@ let private contents =
                   Expect.equal value[40..] "body"B "body"
                   let! left = db.KeyTimeToLiveAsync(RedisKey(prefix + "r:an-id"))
                   Expect.isGreaterThan left.Value (TimeSpan.FromHours 24.4) "a time to live well past its time"
+                  // A sweeper that finds it too early puts it back.
+                  do! (store :> ISessionStore).Reschedule("an-id", 1L, at.AddHours 2.0, none)
+                  let! left = db.KeyTimeToLiveAsync(RedisKey(prefix + "r:an-id"))
+                  Expect.isGreaterThan left.Value (TimeSpan.FromHours 25.9) "and past another time"
               }))
 
       testCaseTask "indexes do not grow: a thousand sessions come and go, and no key is left" (fun () ->
@@ -948,6 +952,23 @@ let private replicas =
               Expect.equal listed.Records.Count 1 "and listed"
               let! routine = store.Replace(numbered "a" 3L RecordKind.Live "bob" 3L 3uy false, 2L, none)
               Expect.equal routine WriteResult.Written "what need not outlast a failover waits for nobody"
+          })
+
+      testCaseTask "a write that fewer replicas have than it asks for is not acknowledged" (fun () ->
+          task {
+              use server = startOne []
+              use _ = startOne [ "replicaof", $"127.0.0.1 {server.Port}" ]
+
+              for replicas, expected in [ 1, WriteResult.Written; 2, WriteResult.Unacknowledged ] do
+                  use redis =
+                      openRedisAt server.Address $"wait{replicas}:" (fun o ->
+                          o.WaitForReplicas <- replicas
+                          o.WaitTimeout <- TimeSpan.FromSeconds 2L)
+
+                  let! answer =
+                      (redis :> ISessionStore).Insert(numbered "a" 1L RecordKind.Live "ann" 1L 1uy true, none)
+
+                  Expect.equal answer expected $"{replicas} of one"
           })
 
       testCaseTask "a write whose answer is late, and which is found, waits for its replicas as well" (fun () ->

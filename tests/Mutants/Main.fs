@@ -5,7 +5,8 @@
 ///     ./test mutants                        those of the files that this branch has changed, and new ones
 ///     ./test mutants --all                  all
 ///     ./test mutants --only TEXT[,TEXT]     those with such a text in their name or file
-///     --afresh: all tests are asked about each; --check: only whether each one matches its source
+///     --afresh: all tests are asked about each; --own: those of a bug's own part, and nobody else where they find nothing;
+///     --check: only whether each one matches its source
 module Mutants.Main
 
 open System
@@ -88,7 +89,7 @@ let private askOthers (folderOf: Suite -> string) first number (trial: Trial, sa
     List.fold ask (trial, said) (othersThan first mutant)
 
 /// `learn`: of each as soon as it is found, since a run may be stopped.
-let private tryAll (finderOf: Mutant -> string option) (learn: Trial -> unit) (mutants: Mutant list) =
+let private tryAll isOwn (finderOf: Mutant -> string option) (learn: Trial -> unit) (mutants: Mutant list) =
     let work = Directory.CreateTempSubdirectory("session-mutants-").FullName
 
     let clear () =
@@ -169,7 +170,7 @@ let private tryAll (finderOf: Mutant -> string option) (learn: Trial -> unit) (m
 
                         for number, mutant, built in assemble suite folder finders batch do
                             let asked = tryOut suite folder (finderOf mutant) mutant built
-                            askOthers folderOf suite number asked ||> ended number
+                            (if isOwn then asked else askOthers folderOf suite number asked) ||> ended number
                     | None, batch ->
                         for number, mutant in batch do
                             let trial =
@@ -244,7 +245,7 @@ let main args =
                 finders.Value <- Report.learn finders.Value trial
                 Finders.write names finders.Value)
 
-        let trials = tryAll finderOf learn mutants
+        let trials = tryAll (has "--own") finderOf learn mutants
         Report.table trials |> List.iter print
 
         if mutants.Length = all.Length then
@@ -266,7 +267,7 @@ let main args =
                 | chosen ->
                     let tried = chosen |> List.fold (fun tried it -> Set.add it.Name tried) tried
                     let isNew trial = not (List.exists (fun (it: Mutant) -> it.Name = trial.Mutant.Name) chosen)
-                    alone tried (List.filter isNew trials @ tryAll (fun _ -> None) learn chosen)
+                    alone tried (List.filter isNew trials @ tryAll (has "--own") (fun _ -> None) learn chosen)
 
             let trials = alone solo trials
 

@@ -33,8 +33,8 @@ let suites =
         Needs = [] }
       { Name = "facade"
         Program = "Facade"
-        Stages = [ [ "--except"; "ContractTests" ] ]
-        Parts = lifecycle @ [ "Session.CSharp"; "Session.OpenIdConnect"; "Session.Testing" ]
+        Stages = [ [ "--except"; "ContractTests"; "--stop" ] ]
+        Parts = lifecycle @ [ "Session.CSharp"; "Session.OpenIdConnect" ]
         Needs = [] }
       { Name = "data"
         Program = "Data"
@@ -53,9 +53,15 @@ let suites =
         Stages = [ [ "--only"; "ContractTests" ] ]
         Parts = [ "Session.Stores.Sqlite" ]
         Needs = [] }
+      // The package for tests of applications.
+      { Name = "testing"
+        Program = "Facade"
+        Stages = [ [ "--only"; "TestingTests"; "--only"; "TestingGuide"; "--stop" ] ]
+        Parts = [ "Session.Testing" ]
+        Needs = [] }
       { Name = "analyzers"
         Program = "Analyzers"
-        Stages = [ [] ]
+        Stages = [ [ "--stop" ] ]
         Parts = [ "Session.Analyzers" ]
         Needs = [] }
       // The contract kit itself: right stores pass, and what is wrong is seen in wrong ones.
@@ -67,13 +73,22 @@ let suites =
                 "the contract / Sqlite"
                 "the contract / sees"
                 "the contract / a violation"
-                "the contract / an exception" ]
+                "the contract / an exception"
+                "the contract kit" ]
         Parts = [ "Session.Stores.Testing" ]
         Needs = [] }
       // On real servers: the contract in short first, then what the store promises besides.
       { Name = "sqlite"
         Program = "Integration"
-        Stages = only [ "Sqlite file" ]
+        Stages =
+          only [ "Sqlite file" ]
+          @ [ List.concat (
+                  only
+                      [ "SQLite: a notice waits"
+                        "SQLite: what one node says"
+                        "SQLite: notices that went before"
+                        "SQLite: where nobody listens" ]
+              ) ]
         Parts = [ "Session.Stores.Sqlite" ]
         Needs = [] }
       { Name = "redis"
@@ -84,6 +99,7 @@ let suites =
                 "Redis / replicas"
                 "Redis / late answers"
                 "Redis / probes"
+                "Redis / contents"
                 "two applications on one Redis"
                 "one Sentinel of three is not believed"
                 "Cluster: an old primary"

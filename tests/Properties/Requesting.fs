@@ -132,6 +132,20 @@ let all =
                   Expect.equal (response.Headers.SetCookie.Count = 1) handed $"after {seconds} seconds"
           }
 
+          testTask "events: the later one is told though the handler of the earlier one fails" {
+              let told = ResizeArray<string>()
+
+              let handle (event: SessionEvent<Basket>) (_: IServiceProvider) : Task =
+                  match event with
+                  | SessionEvent.SignedIn _ ->
+                      told.Add "signed in"
+                      Task.CompletedTask
+                  | _ -> Task.FromException(InvalidOperationException "the mail server is down")
+
+              let! _ = Site(SessionEvents.tell handle).SignIn()
+              Expect.equal (List.ofSeq told) [ "signed in" ] "told"
+          }
+
           testTask "17 no crossed answer: a slow answer to a sign-in hands out the token of what lives" {
               let site = Site(id, MemoryStore(), true)
 
