@@ -2,7 +2,6 @@
 namespace Session.AspNetCore
 
 open System
-open System.Diagnostics
 open System.Threading
 open System.Threading.Tasks
 open Microsoft.AspNetCore.Http
@@ -58,11 +57,9 @@ type internal RequestSession<'T>(service: SessionService<'T>, context: HttpConte
 
     /// In a span of this name, where this request's trace is followed.
     let within name (work: unit -> Task<Result<'a, SessionError>>) : Task<Result<'a, SessionError>> =
-        let around = Activity.Current
-
         match visit.Engine.Telemetry.Begin name with
         | null -> work ()
-        | span -> Spans.operation visit.Engine.Telemetry around span idNow work
+        | span -> Spans.operation visit.Engine.Telemetry span idNow work
 
     /// Reads what the request has, if nothing has yet, and does something with it.
     let presenceThen cancel (operation: unit -> Task<Result<'a, SessionError>>) () : Task<Result<'a, SessionError>> =
@@ -273,11 +270,9 @@ type internal RequestSession<'T>(service: SessionService<'T>, context: HttpConte
         if isRead () then
             ValueTask<_>(Ok())
         else
-            let around = Activity.Current
-
             match visit.Engine.Telemetry.Begin "session load" with
             | null -> loadAtOnce cancel
-            | span -> ValueTask<_>(task = Spans.operation visit.Engine.Telemetry around span idNow (load cancel))
+            | span -> ValueTask<_>(task = Spans.operation visit.Engine.Telemetry span idNow (load cancel))
 
     /// Reads the session again, by its id and on the authority of this request: its token may have been renewed meanwhile.
     /// A session that has ended says so by its state; one that has been elevated by another request is none here.

@@ -128,9 +128,7 @@ let private rows =
        => (7, present s1)
        |> under owning)
       =! Ok [ HasExpired(Absolute, at 7) ]
-      (("data that a sign-in brought says it, too: counted from nothing, it is a time of the day", signedInToOwnEnd)
-       => (2, present s2)
-       |> under owning)
+      (("data that a sign-in brought says it, too", signedInToOwnEnd) => (2, present s2) |> under owning)
       =! Ok [ HasExpired(Absolute, at 2) ]
       (("one tick before, it lives", signedInToOwnEnd) => (2, present s2) |> under owning |> after -1L)
       =! Ok [ WasSeen(almost 2) ]

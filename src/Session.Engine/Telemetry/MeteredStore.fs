@@ -86,6 +86,7 @@ type internal MeteredStore(inner: ISessionStore, telemetry: Telemetry) =
     let traced (begun: Activity) (operation: StoreCall) (id: string) (call: unit -> ValueTask<'answer>) =
         task {
             use span = begun
+            Activity.Current <- span
             span.SetTag(operation.Tag.Key, operation.Tag.Value).SetTag(store.Key, store.Value) |> ignore
             telemetry.Name(span, id)
 
@@ -99,21 +100,16 @@ type internal MeteredStore(inner: ISessionStore, telemetry: Telemetry) =
 
     /// Null without asking where what is around it is not followed: a sampler's answer takes longer than that of a store in
     /// this process.
-    let beginWithin (around: Activity | null) (operation: StoreCall) =
-        match around with
+    let beginSpan (operation: StoreCall) =
+        match Activity.Current with
         | null -> telemetry.Begin operation.Span
         | around when around.IsAllDataRequested -> telemetry.Begin operation.Span
         | _ -> null
 
     let watch (operation: StoreCall) id (call: unit -> ValueTask<'answer>) : ValueTask<'answer> =
-        let around = Activity.Current
-
-        match beginWithin around operation with
+        match beginSpan operation with
         | null -> timed operation call
-        | span ->
-            let answer = traced span operation id call
-            Activity.Current <- around
-            ValueTask<'answer>(task = answer)
+        | span -> ValueTask<'answer>(task = traced span operation id call)
 
     let done' (call: unit -> ValueTask) () : ValueTask<bool> =
         let call = call ()

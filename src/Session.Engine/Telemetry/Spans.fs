@@ -19,10 +19,14 @@ type internal Telemetry(measures: Measures, sessionType: string, showsIds: bool)
     member _.Measures = measures
 
     /// Null where nobody follows this trace: most are not sampled, and what they do takes the way without spans.
+    /// It is not the caller's current one: whatever works within it makes it its own.
     member _.Begin(name: string) : Activity | null =
+        let around = Activity.Current
+
         match source.StartActivity name with
         | null -> null
         | span ->
+            Activity.Current <- around
             span.SetTag("session.type", sessionType) |> ignore
             span
 
@@ -53,7 +57,9 @@ module internal Spans =
         | -1 -> text
         | at -> text.Substring(0, at)
 
-    let private traced
+    /// An operation of a request within a span that was begun for it. An answer that the store is to blame for is an error of
+    /// the span; others are its outcome.
+    let operation
         (telemetry: Telemetry)
         (begun: Activity)
         (idOf: unit -> string)
@@ -61,6 +67,7 @@ module internal Spans =
         : Task<Result<'a, SessionError>> =
         task {
             use span = begun
+            Activity.Current <- span
 
             try
                 let! answer = work ()
@@ -85,10 +92,3 @@ module internal Spans =
                 System.Runtime.ExceptionServices.ExceptionDispatchInfo.Throw failure
                 return Error SessionError.NoSession
         }
-
-    /// An operation of a request within a span that was begun for it. An answer that the store is to blame for is an error of
-    /// the span; others are its outcome. `around`: the span that was there before, and is again for whoever called.
-    let operation telemetry (around: Activity | null) (begun: Activity) idOf work =
-        let answer = traced telemetry begun idOf work
-        Activity.Current <- around
-        answer
