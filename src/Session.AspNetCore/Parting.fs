@@ -71,6 +71,7 @@ type internal Parter
         if not context.Response.HasStarted then
             if not isWatching then
                 isWatching <- true
+                TokenOwed.Note context
                 context.Response.OnStarting(fun () -> atStart ())
 
             match decision with

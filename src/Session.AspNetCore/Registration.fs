@@ -6,6 +6,7 @@ open System.Diagnostics.CodeAnalysis
 open System.Runtime.CompilerServices
 open System.Threading.Tasks
 open Microsoft.AspNetCore.Builder
+open Microsoft.AspNetCore.Hosting
 open Microsoft.AspNetCore.Mvc.ApiExplorer
 open Microsoft.AspNetCore.OutputCaching
 open Microsoft.AspNetCore.Routing
@@ -32,6 +33,7 @@ module SessionRegistration =
         : SessionBuilder =
         services.AddLogging() |> ignore
         services.TryAddSingleton<SessionNames>()
+        services.TryAddEnumerable(ServiceDescriptor.Singleton<IStartupFilter, TokenKeeper>())
         services.TryAddEnumerable(ServiceDescriptor.Singleton<MatcherPolicy, SessionMatcherPolicy>())
         services.TryAddEnumerable(ServiceDescriptor.Singleton<IApiDescriptionProvider, SessionApiDescriptions>())
 

@@ -201,8 +201,10 @@ type internal Transport(settings: SessionSettings, hasher: SecretHasher, isTestS
                       for pair in header.Split ';' do
                           let pair = pair.Trim([| ' '; '\t' |])
 
-                          if pair.StartsWith(String.Concat(name, "="), StringComparison.Ordinal) then
-                              pair.Substring(name.Length + 1)
+                          // Under the former name as well: it is read where nothing else came.
+                          for name in [ name; formerName ] do
+                              if pair.StartsWith(String.Concat(name, "="), StringComparison.Ordinal) then
+                                  pair.Substring(name.Length + 1)
               match settings.HeaderName with
               | Some header ->
                   for value in context.Request.Headers[header] do

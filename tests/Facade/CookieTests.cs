@@ -69,6 +69,22 @@ public class CookieTests
         Assert.Equal("nobody", (await after.SendAsync("GET", "/me", ("Cookie", both))).Body);
     }
 
+    /// <summary>Two under the name of before, one of them planted: neither tells whose it is, and a logout or a sign-in ends each.</summary>
+    [Theory, InlineData("/logout"), InlineData("/login")]
+    public async Task Two_under_the_former_name_end_as_two_under_this_one(string path)
+    {
+        var store = new MemoryStore();
+        await using var before = await StartAsync(store, true);
+        await using var after = await StartAsync(store, false);
+        var (one, other) = (await before.SendAsync("POST", "/login"), await before.SendAsync("POST", "/login"));
+        var cookies = $"__Host-sid-p={one.Token}; __Host-sid-p={other.Token}";
+        var answer = await after.SendAsync("POST", path, ("Cookie", cookies));
+        Assert.Equal(HttpStatusCode.OK, answer.Status);
+        Assert.StartsWith("__Host-sid-p=;", answer.SetCookies[0], StringComparison.Ordinal);
+        foreach (var token in new[] { one.Token, other.Token })
+            Assert.Equal("nobody", (await before.SendAsync("GET", "/me", ("Cookie", "__Host-sid-p=" + token))).Body);
+    }
+
     [Fact]
     public async Task An_answer_that_takes_the_cookie_away_is_kept_by_no_cache()
     {

@@ -4,6 +4,7 @@ module internal Session.AspNetCore.Redirecting
 
 open System
 open System.Collections.Generic
+open System.Text
 open Microsoft.AspNetCore.Authentication
 open Microsoft.AspNetCore.Http
 open Microsoft.AspNetCore.Http.Metadata
@@ -36,14 +37,26 @@ let isProgram (context: HttpContext) =
             not (isNull (endpoint.Metadata.GetMetadata<IDisableCookieRedirectMetadata>()))
             && isNull (endpoint.Metadata.GetMetadata<IAllowCookieRedirectMetadata>()))
 
+/// As a header can have it: a server refuses to send anything but ASCII there, and RFC 3987 (3.1) says what it stands for.
+let private inHeader (url: string) =
+    if Ascii.IsValid url then
+        url
+    else
+        let escaped = StringBuilder()
+
+        for rune in url.EnumerateRunes() do
+            escaped.Append(if rune.IsAscii then string rune else Uri.EscapeDataString(string rune)) |> ignore
+
+        escaped.ToString()
+
 /// The page, if there is one and the client is a person; else the status code. Programs are told where the page is.
 let ask (context: HttpContext) (status: int) (url: string option) =
     match url with
     | None -> context.Response.StatusCode <- status
     | Some url when isProgram context ->
-        context.Response.Headers.Location <- StringValues url
+        context.Response.Headers.Location <- StringValues(inHeader url)
         context.Response.StatusCode <- status
-    | Some url -> context.Response.Redirect url
+    | Some url -> context.Response.Redirect(inHeader url)
 
 /// The page with the way back, and why: relative to this site, whatever the request says that its host is.
 let pageOf
@@ -82,7 +95,7 @@ let goOn (context: HttpContext) (isLoginPage: bool) (parameter: string) (propert
     match Option.orElse asked said with
     | Some url when context.Response.StatusCode = 200 ->
         if isProgram context then
-            context.Response.Headers.Location <- StringValues url
+            context.Response.Headers.Location <- StringValues(inHeader url)
         else
-            context.Response.Redirect url
+            context.Response.Redirect(inHeader url)
     | _ -> ()

@@ -41,6 +41,17 @@ internal sealed class CommittingStream(Stream inner, CompatibleSession session) 
     public override ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default) =>
         session.MustCommit ? AfterCommitAsync(buffer, cancellationToken) : inner.WriteAsync(buffer, cancellationToken);
 
+    // What Stream has for these writes while its caller waits, which servers refuse.
+    public override IAsyncResult BeginWrite(
+        byte[] buffer,
+        int offset,
+        int count,
+        AsyncCallback? callback,
+        object? state
+    ) => TaskToAsyncResult.Begin(WriteAsync(buffer, offset, count, CancellationToken.None), callback, state);
+
+    public override void EndWrite(IAsyncResult asyncResult) => TaskToAsyncResult.End(asyncResult);
+
     public override int Read(byte[] buffer, int offset, int count) => throw new NotSupportedException();
 
     public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();

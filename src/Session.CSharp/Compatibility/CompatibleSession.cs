@@ -14,6 +14,9 @@ namespace Session.CSharp;
 /// </summary>
 internal sealed class CompatibleSession : ISession, ISessionFeature
 {
+    // MVC takes it away after each page that has looked for a message: nobody has asked for that.
+    private const string TempDataKey = "__ControllerTempData";
+
     private readonly HttpContext _context;
     private readonly CompatibilityHost _host;
 
@@ -173,7 +176,11 @@ internal sealed class CompatibleSession : ISession, ISessionFeature
     {
         (await Request.Load(cancellationToken).ConfigureAwait(false)).OrThrow();
         if (Request.Live is null && !(_establishes && MayBegin()))
+        {
+            if (MayBeSignOut)
+                (await Request.Destroy(cancellationToken).ConfigureAwait(false)).OrThrow();
             return;
+        }
 
         // The application has ended the session in this request: what it writes begins another one.
         if (Request.Live is null && Request.HasSignedOut)
@@ -186,6 +193,13 @@ internal sealed class CompatibleSession : ISession, ISessionFeature
         var merge = FuncConvert.FromFunc<FSharpOption<SessionValues>?, FSharpResult<SessionValues, bool>>(Merge);
         (await Request.TryUpdate<bool>(merge!, cancellationToken).ConfigureAwait(false)).OrThrow();
     }
+
+    /// <summary>
+    /// What is taken away may be who is signed in. Where a session lives that this request could not read (the store was down,
+    /// the token was refused, two came), that is none the less a sign-out: it ends it, or fails.
+    /// </summary>
+    private bool MayBeSignOut =>
+        _isCleared || _changes?.Any(change => change.Value is null && change.Key != TempDataKey) == true;
 
     /// <summary>The id for a session that this request begins: the one that it has shown, if it has.</summary>
     internal string TakeId()

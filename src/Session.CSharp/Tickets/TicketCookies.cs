@@ -4,6 +4,7 @@ using Microsoft.AspNetCore.Authentication.Cookies;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.Features;
 using Microsoft.AspNetCore.Http.Features.Authentication;
+using Session.AspNetCore;
 
 namespace Session.CSharp;
 
@@ -13,8 +14,20 @@ internal sealed class TicketCookies(ICookieManager inner, TicketStore store, Coo
 {
     public string? GetRequestCookie(HttpContext context, string key) => inner.GetRequestCookie(context, key);
 
-    public void DeleteCookie(HttpContext context, string key, CookieOptions options) =>
-        inner.DeleteCookie(context, key, options);
+    public void DeleteCookie(HttpContext context, string key, CookieOptions cookie)
+    {
+        if (key == options.Cookie.Name)
+        {
+            // The handler knows of no ticket, and would say that the user is signed out.
+            if (store.Unseen(context) is { } why)
+                throw Translate.ToException(why);
+
+            if (store.VisitOf(context) is { } visit)
+                visit.SetCookieAgain = null;
+        }
+
+        inner.DeleteCookie(context, key, cookie);
+    }
 
     public void AppendResponseCookie(HttpContext context, string key, string? value, CookieOptions cookie)
     {
@@ -32,17 +45,42 @@ internal sealed class TicketCookies(ICookieManager inner, TicketStore store, Coo
 
         var sent = visit.Successor is { } token ? Readdressed(context, value, visit.Key, token) : value;
         inner.AppendResponseCookie(context, key, sent, cookie);
+        if (visit.HasNewToken)
+            Keep(
+                context,
+                visit,
+                () =>
+                {
+                    var begin = key + "=";
+                    if (!context.Response.Headers.SetCookie.Any(it => it!.StartsWith(begin, StringComparison.Ordinal)))
+                        inner.AppendResponseCookie(context, key, sent, cookie);
+                }
+            );
+
         if (visit.Failure is not { } failure)
             return;
 
         visit.Failure = null;
-        visit.SetCookieAgain = () =>
-        {
-            var begin = key + "=";
-            if (!context.Response.Headers.SetCookie.Any(it => it!.StartsWith(begin, StringComparison.Ordinal)))
-                inner.AppendResponseCookie(context, key, sent, cookie);
-        };
         throw Translate.ToException(failure);
+    }
+
+    /// <summary>The endpoint may fail after it has signed somebody in, and error pages clear the headers: the token before is dead.</summary>
+    private static void Keep(HttpContext context, TicketVisit visit, Action setAgain)
+    {
+        if (context.Response.HasStarted)
+            return;
+
+        if (visit.SetCookieAgain is null)
+        {
+            TokenOwed.Note(context);
+            context.Response.OnStarting(() =>
+            {
+                visit.SetCookieAgain?.Invoke();
+                return Task.CompletedTask;
+            });
+        }
+
+        visit.SetCookieAgain = setAgain;
     }
 
     /// <summary>The same protected cookie, with the new token in place of the old one.</summary>

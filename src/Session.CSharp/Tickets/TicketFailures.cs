@@ -49,12 +49,6 @@ internal sealed class TicketFailures : IStartupFilter, IExceptionHandler, IDevel
             ? AnswerAsync(errorContext.HttpContext, failure)
             : next(errorContext);
 
-    private static Task AnswerAsync(HttpContext context, SessionFailedException failure)
-    {
-        // Error pages clear the headers, and with them the cookie of what is stored.
-        foreach (var visit in context.Items.Values.OfType<TicketVisit>())
-            visit.SetCookieAgain?.Invoke();
-
-        return Answers.write(context, failure.StatusCode, failure.Message);
-    }
+    private static Task AnswerAsync(HttpContext context, SessionFailedException failure) =>
+        Answers.write(context, failure.StatusCode, failure.Message);
 }

@@ -17,8 +17,12 @@ internal sealed class TicketStore(SessionService<AuthenticationTicket> service, 
 {
     private readonly SessionEngine _engine = service.Engine;
     private readonly string _item = "Session.Ticket " + scheme;
+    private readonly string _unseen = "Session.Ticket unseen " + scheme;
 
     public TicketVisit? VisitOf(HttpContext context) => context.Items[_item] as TicketVisit;
+
+    /// <summary>Why this request goes on as nobody's although a ticket may live; null: it does not.</summary>
+    public SessionError? Unseen(HttpContext context) => (context.Items[_unseen] as UnseenTicket)?.Why;
 
     /// <summary>The session of this request, empty where there is none.</summary>
     public SessionId IdIn(HttpContext context) =>
@@ -33,6 +37,13 @@ internal sealed class TicketStore(SessionService<AuthenticationTicket> service, 
     )
     {
         var (opened, error) = await CreateAsync(ticket, httpContext, cancellationToken).ConfigureAwait(false);
+        // The store was down when the request's own ticket was read, and may be back: that one ends, as at any other sign-in.
+        if (httpContext.Items[_unseen] is UnseenTicket before)
+        {
+            await EndOrUndoAsync(() => RemoveAsync(before.Key), opened).ConfigureAwait(false);
+            httpContext.Items.Remove(_unseen);
+        }
+
         var key = opened.Issued!.Value.Reveal();
         httpContext.Items[_item] = new TicketVisit(key, opened) { Failure = error };
         return key;
@@ -44,7 +55,13 @@ internal sealed class TicketStore(SessionService<AuthenticationTicket> service, 
         CancellationToken cancellationToken
     )
     {
-        if (await OpenAsync(key, cancellationToken).ConfigureAwait(false) is not { } found)
+        var (found, unclear) = await LookAsync(key, cancellationToken).ConfigureAwait(false);
+        if (unclear is not null)
+            httpContext.Items[_unseen] = MayGoOn(unclear)
+                ? new UnseenTicket(key, unclear)
+                : throw Translate.ToException(unclear);
+
+        if (found is null)
             return null;
 
         var visit = new TicketVisit(key, found.Opened);
@@ -105,8 +122,11 @@ internal sealed class TicketStore(SessionService<AuthenticationTicket> service, 
         return error is null ? opened.Issued!.Value.Reveal() : throw Translate.ToException(error);
     }
 
-    public async Task<AuthenticationTicket?> RetrieveAsync(string key) =>
-        (await OpenAsync(key, CancellationToken.None).ConfigureAwait(false))?.Ticket;
+    public async Task<AuthenticationTicket?> RetrieveAsync(string key)
+    {
+        var (found, unclear) = await LookAsync(key, CancellationToken.None).ConfigureAwait(false);
+        return unclear is null || MayGoOn(unclear) ? found?.Ticket : throw Translate.ToException(unclear);
+    }
 
     public Task RenewAsync(string key, AuthenticationTicket ticket) =>
         throw new NotSupportedException(
@@ -115,37 +135,59 @@ internal sealed class TicketStore(SessionService<AuthenticationTicket> service, 
 
     public async Task RemoveAsync(string key)
     {
-        if (await OpenAsync(key, CancellationToken.None).ConfigureAwait(false) is { } found)
+        var (found, unclear) = await LookAsync(key, CancellationToken.None).ConfigureAwait(false);
+        if (unclear is not null)
+            throw Translate.ToException(unclear);
+
+        if (found is not null)
             await SignOutAsync(found.Opened).ConfigureAwait(false);
     }
 
     // -- how
 
-    /// <summary>None: nobody is signed in by this key. An exception: nobody can tell (503).</summary>
-    private async Task<Found?> OpenAsync(string key, CancellationToken cancel)
+    /// <summary>Neither: nobody is signed in by this key. An error: nobody can tell.</summary>
+    private async Task<(Found? Found, SessionError? Unclear)> LookAsync(string key, CancellationToken cancel)
     {
         var token = Token.tryParse(_engine.Hasher, key);
         if (token.IsNone)
-            return null;
+            return default;
 
         var presented = await _engine.Present(token.Value, false, cancel).ConfigureAwait(false);
         if (presented.IsError)
-            return IsNobody(presented.ErrorValue) ? null : throw Translate.ToException(presented.ErrorValue);
+            return IsNobody(presented.ErrorValue) ? default : (null, presented.ErrorValue);
 
         var opened = presented.ResultValue;
         var data = service.Deserialize(opened.Live.Data);
         if (data.IsError)
-            return IsNobody(data.ErrorValue) ? null : throw Translate.ToException(data.ErrorValue);
+            return IsNobody(data.ErrorValue) ? default : (null, data.ErrorValue);
 
         // A token of one scheme opens nothing in another.
         return data.ResultValue?.Value is { } ticket && ticket.AuthenticationScheme == scheme
-            ? new Found(opened, ticket)
-            : null;
+            ? (new Found(opened, ticket), null)
+            : default;
     }
 
-    private bool IsNobody(SessionError error) =>
-        error is { IsNoSession: true } or SessionError.Ended or SessionError.Refused or SessionError.Unreadable
-        || (error is SessionError.Unavailable && service.Settings.ContinueWithoutStore);
+    private static bool IsNobody(SessionError error) =>
+        error is { IsNoSession: true } or SessionError.Ended or SessionError.Refused or SessionError.Unreadable;
+
+    /// <summary>Requests that only read; what would sign somebody out must not say that it has.</summary>
+    private bool MayGoOn(SessionError error) =>
+        error is SessionError.Unavailable && service.Settings.ContinueWithoutStore;
+
+    /// <summary>What was there before ends; where that fails what was begun in its place does, too: not both of them.</summary>
+    private async Task EndOrUndoAsync(Func<Task> end, Opened created)
+    {
+        try
+        {
+            await end().ConfigureAwait(false);
+        }
+        catch (SessionException)
+        {
+            // If this fails as well, nobody has its token.
+            await _engine.SignOut(created, CancellationToken.None).ConfigureAwait(false);
+            throw;
+        }
+    }
 
     private async Task<(Opened Opened, SessionError? Error)> CreateAsync(
         AuthenticationTicket ticket,
@@ -182,16 +224,7 @@ internal sealed class TicketStore(SessionService<AuthenticationTicket> service, 
         // Somebody else gets a session of their own: nothing that was known of the one before leads to it.
         var (created, failure) = await CreateAsync(ticket, context, cancel).ConfigureAwait(false);
         if (!visit.IsOver)
-            try
-            {
-                await SignOutAsync(visit.Opened).ConfigureAwait(false);
-            }
-            catch (SessionException)
-            {
-                // Not both of them. If this fails as well, nobody has its token.
-                await _engine.SignOut(created, CancellationToken.None).ConfigureAwait(false);
-                throw;
-            }
+            await EndOrUndoAsync(() => SignOutAsync(visit.Opened), created).ConfigureAwait(false);
 
         visit.Hand(created);
         visit.Failure = failure;
@@ -259,6 +292,8 @@ internal sealed class TicketStore(SessionService<AuthenticationTicket> service, 
         reply.Opened.IsSome
             ? (reply.Opened.Value, reply.Error.IsSome ? reply.Error.Value : null)
             : throw Translate.ToException(reply.Error.Value);
+
+    private sealed record UnseenTicket(string Key, SessionError Why);
 
     private sealed record Found(Opened Opened, AuthenticationTicket Ticket);
 }

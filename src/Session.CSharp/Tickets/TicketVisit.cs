@@ -13,6 +13,9 @@ internal sealed class TicketVisit(string key, Opened opened)
     /// <summary>The token that the cookie has to carry in place of <see cref="Key"/>, which is dead.</summary>
     public string? Successor { get; private set; }
 
+    /// <summary>The browser does not have the session's token yet: it was begun or elevated by this request.</summary>
+    public bool HasNewToken => Opened.Issued is not null;
+
     /// <summary>This request has ended it.</summary>
     public bool IsOver { get; set; }
 
@@ -25,7 +28,7 @@ internal sealed class TicketVisit(string key, Opened opened)
     /// <summary>The sign-in is stored, and something that belongs to it failed: said once its cookie is set.</summary>
     public SessionError? Failure { get; set; }
 
-    /// <summary>Sets the cookie again, in a response that an error page has cleared.</summary>
+    /// <summary>Sets the cookie again, in a response that an error page has cleared. Null: there is none to set.</summary>
     public Action? SetCookieAgain { get; set; }
 
     public void GoOn(Opened updated) => Opened = updated;

@@ -153,6 +153,26 @@ public class SchemeSignInTests
         Assert.Empty(nameless.SetCookies);
     }
 
+    /// <summary>A header has ASCII only: a server that is given anything else fails, after the sign-in is stored.</summary>
+    [Theory]
+    [InlineData("/caf\u00e9?q=\u03b1#\ud83d\ude00", "/caf%C3%A9?q=%CE%B1#%F0%9F%98%80")]
+    [InlineData("/caf%C3%A9", "/caf%C3%A9")]
+    [InlineData("/\ud800", "/%EF%BF%BD")]
+    public async Task A_way_back_in_any_language_is_one(string url, string location)
+    {
+        await using var site = await StartAsync(WithData);
+        foreach (var header in new[] { "text/html", "XMLHttpRequest" })
+        {
+            var answer = await site.SendAsync(
+                "POST",
+                $"/signin?user=ada&ReturnUrl={Uri.EscapeDataString(url)}",
+                ("X-Requested-With", header)
+            );
+            Assert.Equal(location, answer["Location"]);
+            Assert.Single(answer.SetCookies);
+        }
+    }
+
     [Fact]
     public async Task A_sign_in_that_the_store_does_not_take_is_a_503()
     {

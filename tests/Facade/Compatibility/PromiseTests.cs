@@ -93,6 +93,108 @@ public class PromiseTests
         Assert.Equal((0, 0), store.Take());
     }
 
+    /// <summary>A sign-out, as applications write it: it ends what this request could not read, or it is none.</summary>
+    [Theory]
+    [InlineData("clear", "down")]
+    [InlineData("remove", "down")]
+    [InlineData("clear", "superseded")]
+    [InlineData("remove", "superseded")]
+    [InlineData("clear", "doubled")]
+    [InlineData("remove", "doubled")]
+    public async Task What_is_taken_away_unseen_goes_or_fails(string way, string why)
+    {
+        var store = new CountedStore();
+        await using var site = await CompatSite.StartAsync(
+            Ours,
+            store: store,
+            more: options => options.ContinueWithoutStore = true
+        );
+        var ann = site.NewVisitor();
+        await ann.WithAsync(session => session.SetString("user", "ann"));
+        var (name, cookie) = Assert.Single(ann.Jar);
+        var leaving = ann.Copy();
+        switch (why)
+        {
+            case "down":
+                store.Fails = true;
+                break;
+            case "superseded":
+                await ann.InAsync(async c => await (await c.GetSessionAsync<SessionValues>()).RegenerateAsync());
+                break;
+            case "doubled":
+                leaving.Jar[name] = $"{cookie}; {name}=x{cookie[1..]}";
+                break;
+        }
+
+        // What MVC takes away by itself says nothing about the user.
+        Assert.Equal(HttpStatusCode.OK, (await leaving.WithAsync(it => it.Remove("__ControllerTempData"))).Status);
+        var answer = await leaving.WithAsync(session =>
+        {
+            if (way == "clear")
+                session.Clear();
+            else
+                session.Remove("user");
+        });
+        store.Fails = false;
+        Assert.Equal(
+            why switch
+            {
+                "down" => HttpStatusCode.ServiceUnavailable,
+                "superseded" => HttpStatusCode.Unauthorized,
+                _ => HttpStatusCode.OK,
+            },
+            answer.Status
+        );
+        Assert.Equal(why == "doubled" ? null : "ann", await ann.ReadAsync("user"));
+    }
+
+    /// <summary>What Stream has for callers of long ago.</summary>
+    [Fact]
+    public async Task A_body_can_be_written_by_begin_and_end()
+    {
+        await using var site = await CompatSite.StartAsync(Ours);
+        var ann = site.NewVisitor();
+        var answer = await ann.InAsync(context =>
+        {
+            context.Session.SetString("a", "1");
+            var body = context.Response.Body;
+            return Task.Factory.FromAsync(body.BeginWrite, body.EndWrite, "done"u8.ToArray(), 1, 3, null);
+        });
+        Assert.Equal((HttpStatusCode.OK, "one"), (answer.Status, answer.Body));
+        Assert.Equal("1", await ann.ReadAsync("a"));
+    }
+
+    /// <summary>A write that its caller gives up is the caller's: what the session has is stored before it.</summary>
+    [Fact]
+    public async Task A_body_that_is_given_up_stores_what_was_changed_before_it()
+    {
+        await using var site = await CompatSite.StartAsync(Ours);
+        var ann = site.NewVisitor();
+        await ann.WithAsync(session => session.SetString("a", "1"));
+        foreach (var flushes in new[] { false, true })
+        {
+            var value = flushes ? "3" : "2";
+            await ann.InAsync(async context =>
+            {
+                context.Session.SetString("a", value);
+                var given = new CancellationToken(true);
+                try
+                {
+                    if (flushes)
+                        await context.Response.Body.FlushAsync(given);
+                    else
+                        await context.Response.Body.WriteAsync("x"u8.ToArray(), given);
+                }
+                catch (OperationCanceledException)
+                {
+                    // As its caller does.
+                }
+
+                Assert.Equal(value, await ann.Copy().ReadAsync("a"));
+            });
+        }
+    }
+
     /// <summary>Each way to answer: what cannot be stored is never said to be done.</summary>
     [Theory]
     [InlineData("text")]

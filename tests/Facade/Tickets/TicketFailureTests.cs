@@ -1,8 +1,10 @@
 using System.Net;
 using Microsoft.AspNetCore.Authentication;
+using Microsoft.AspNetCore.Authentication.Cookies;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Options;
 using Xunit;
 
 namespace Facade.Tickets;
@@ -77,6 +79,68 @@ public class TicketFailureTests
         Assert.Equal(HttpStatusCode.ServiceUnavailable, (await browser.Copy().SignInAsync(site, "ada")).Status);
         store.IsDown = false;
         Assert.Equal("ada", await browser.WhoAsync(site));
+    }
+
+    /// <summary>Requests that only read go on without the store. Who is told to be signed out is.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Where_pages_go_on_without_the_store_a_sign_out_does_not(bool isBackByThen)
+    {
+        var store = new FailingStore();
+        await using var site = await TicketSite.StartAsync(plan =>
+        {
+            plan.Store = store;
+            plan.Tickets = it => it.ContinueWithoutStore = true;
+        });
+        var ada = new TicketBrowser();
+        await ada.SignInAsync(site, "ada");
+        var copy = ada.Copy();
+
+        async Task<TicketAnswer> LaterAsync(Func<HttpContext, Task> work)
+        {
+            store.IsDown = true;
+            var answer = await ada.RunAsync(
+                site,
+                async context =>
+                {
+                    Assert.Null(context.User.Identity?.Name);
+                    store.IsDown = !isBackByThen;
+                    await work(context);
+                }
+            );
+            store.IsDown = false;
+            return answer;
+        }
+
+        var logout = await LaterAsync(context => context.SignOutAsync());
+        Assert.Equal(HttpStatusCode.ServiceUnavailable, logout.Status);
+        Assert.Empty(logout.SetCookies);
+        Assert.Equal("ada", await ada.WhoAsync(site));
+
+        // The application's own call, with the key alone.
+        var key = site.KeyIn(ada.Cookies[TicketBrowser.CookieName]);
+        var tickets = site
+            .Services.GetRequiredService<IOptionsMonitor<CookieAuthenticationOptions>>()
+            .Get(CookieAuthenticationDefaults.AuthenticationScheme)
+            .SessionStore!;
+        store.IsDown = true;
+        await Assert.ThrowsAsync<Session.CSharp.SessionUnavailableException>(() => tickets.RemoveAsync(key));
+        Assert.Null(await tickets.RetrieveAsync(key));
+        store.IsDown = false;
+
+        // A sign-in ends what the browser had before, or is none.
+        var login = await LaterAsync(context => context.SignInAsync(TicketSite.Principal("bob")));
+        Assert.Equal(isBackByThen ? HttpStatusCode.OK : HttpStatusCode.ServiceUnavailable, login.Status);
+        Assert.Equal(isBackByThen ? "nobody" : "ada", await copy.WhoAsync(site));
+        Assert.Equal(isBackByThen ? 1 : 0, (await site.ListAsync("bob")).Count);
+        Assert.Equal(isBackByThen ? 0 : 1, (await site.ListAsync("ada")).Count);
+        if (isBackByThen)
+        {
+            Assert.Equal("bob", await ada.WhoAsync(site));
+            await ada.SignOutAsync(site);
+            Assert.Equal("nobody", await ada.WhoAsync(site));
+        }
     }
 
     [Fact]

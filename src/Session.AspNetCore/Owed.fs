@@ -1,0 +1,70 @@
+/// A token that is stored, and that the client does not have yet, reaches it with a failure as well.
+namespace Session.AspNetCore
+
+open System
+open System.Runtime.ExceptionServices
+open System.Threading.Tasks
+open Microsoft.AspNetCore.Builder
+open Microsoft.AspNetCore.Hosting
+open Microsoft.AspNetCore.Hosting.Server
+open Microsoft.AspNetCore.Http
+open Microsoft.Extensions.DependencyInjection
+
+/// That the headers of this response have something to say of a token once they are written, whatever is cleared before.
+[<Sealed>]
+type internal TokenOwed private () =
+    static let owed = TokenOwed()
+
+    static member Note(context: HttpContext) = context.Features[typeof<TokenOwed>] <- owed
+
+    static member IsNoted(context: HttpContext) = not (isNull context.Features[typeof<TokenOwed>])
+
+/// Around the whole pipeline. An exception that nobody in it answers is answered by the server, which writes no header of this
+/// response: the new token would be lost, and the one before is dead (invariant 18). So the answer is given here, where a token
+/// is owed; the exception goes on to the server all the same, for its log.
+[<Sealed>]
+type internal TokenKeeper(server: IServiceProvider) =
+    // Its client gets the exception itself, and no answer.
+    let isTestServer () =
+        match server.GetService<IServer>() with
+        | null -> false
+        | server -> server.GetType().FullName = "Microsoft.AspNetCore.TestHost.TestServer"
+
+    let answer (context: HttpContext) (error: exn) : Task =
+        let response = context.Response
+        response.Clear()
+
+        response.StatusCode <-
+            match error with
+            | :? BadHttpRequestException as bad -> bad.StatusCode
+            | _ -> 500
+
+        response.ContentLength <- 0L
+        response.CompleteAsync()
+
+    let watch (running: Task) (context: HttpContext) : Task =
+        task {
+            try
+                do! running
+            with error when TokenOwed.IsNoted context && not context.Response.HasStarted ->
+                let caught = ExceptionDispatchInfo.Capture error
+                do! answer context error
+                caught.Throw()
+        }
+
+    let pass (next: RequestDelegate) (context: HttpContext) : Task =
+        let running =
+            try
+                next.Invoke context
+            with error ->
+                Task.FromException error
+
+        if running.IsCompletedSuccessfully then running else watch running context
+
+    interface IStartupFilter with
+        member _.Configure next =
+            Action<IApplicationBuilder>(fun app ->
+                if not (isTestServer ()) then
+                    app.Use(fun rest -> RequestDelegate(pass rest)) |> ignore
+
+                next.Invoke app)
