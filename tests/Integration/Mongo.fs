@@ -107,6 +107,38 @@ let private costs =
                       Expect.equal (List.map isMajority server.Commands) [ true; true ] "what must last"
                   })
 
+          testCaseTask "whatever the client prefers, each session is read from the primary" (fun () ->
+              task {
+                  for preferred in [ "secondary"; "secondaryPreferred"; "nearest" ] do
+                      use server = new StandIn()
+
+                      use store =
+                          openMongoAt (server.Address + $"&readPreference={preferred}") "sessions" (fun options ->
+                              options.OperationTimeout <- TimeSpan.FromSeconds 2L)
+
+                      let store = store :> ISessionStore
+                      let! _ = store.Prepare none
+                      let! _ = store.Insert(record "a" 1L true, none)
+                      server.Forget()
+                      let! _ = loaded store "a"
+                      let! several = (store :?> IReadsMany).LoadMany([| "a" |], none)
+                      Expect.equal several.Count 1 "read"
+                      let! theirs = store.BySubject("ada", null, 10, none)
+                      Expect.equal theirs.Records.Count 1 "listed"
+                      let! all = store.Enumerate(null, 10, none)
+                      Expect.equal all.Records.Count 1 "listed"
+                      let! count = store.Count none
+                      Expect.equal count 1L "counted"
+                      let! claimed = store.ClaimOverdue(start.AddHours 2.0, TimeSpan.FromMinutes 1L, 10, none)
+                      Expect.equal claimed.Count 1 "claimed"
+                      Expect.isNonEmpty server.Commands "asked"
+
+                      for command in server.Commands do
+                          match command.TryGetValue "$readPreference" with
+                          | true, asked -> Expect.equal (asked["mode"].AsString) "primary" $"{preferred}: {command}"
+                          | _ -> ()
+              })
+
           test "the removal of a version is one command" (fun server store ->
               task {
                   let first = record "a" 1L false
@@ -387,6 +419,17 @@ let private starts =
                   Expect.stringContains two "no majority can confirm them" "two"
                   let! three = notes (fun server -> server.Members <- 3) id
                   Expect.equal three "" "three"
+
+                  for members, passives, said in [ 1, 1, "no majority can confirm them"; 1, 2, ""; 2, 1, "" ] do
+                      let! some =
+                          notes
+                              (fun server ->
+                                  server.Members <- members
+                                  server.Passives <- passives)
+                              id
+
+                      let what = $"{members}, and {passives} of priority 0, which count as well"
+                      if said = "" then Expect.equal some "" what else Expect.stringContains some said what
               })
 
           testCaseTask

@@ -178,6 +178,7 @@ type StandIn() =
     let mutable lastCursor = 0L
     let mutable settings = doc [ "writeConcernMajorityJournalDefault", true ]
     let mutable hosts = 1
+    let mutable passives = 0
     let mutable fault: BsonDocument -> Fault option = fun _ -> None
     let mutable isAway = false
     let mutable isAlone = false
@@ -233,7 +234,9 @@ type StandIn() =
               "setVersion", 1
               "me", $"127.0.0.1:{port}"
               "primary", $"127.0.0.1:{port}"
-              "hosts", BsonArray(List.replicate hosts $"127.0.0.1:{port}") ]
+              "hosts", BsonArray(List.replicate hosts $"127.0.0.1:{port}")
+              if passives > 0 then
+                  "passives", BsonArray(List.replicate passives $"127.0.0.1:{port}") ]
 
     let hello () =
         doc
@@ -651,6 +654,10 @@ type StandIn() =
     /// As many members with data, by its own word.
     member _.Members
         with set value = hosts <- value
+
+    /// And as many with data that are never elected: of priority 0.
+    member _.Passives
+        with set value = passives <- value
 
     /// Stops answering, as a node does that is cut off; and comes back.
     member _.Away

@@ -100,6 +100,33 @@ let private starts =
                       })
           })
 
+      testCaseTask "the same place is known by its hosts, in whatever order and case they are named" (fun () ->
+          task {
+              let server, table = shared.Force(), newTable ()
+
+              let placeOf (hosts: string) =
+                  task {
+                      let address = server.Address.Replace($"Host=127.0.0.1;Port={server.Port}", $"Host={hosts}")
+                      use store = openPostgresAt address table ignore
+                      let! report = (store :> ISessionStore).Prepare none
+                      return report.Location
+                  }
+
+              let one, other = $"127.0.0.1:{server.Port}", $"localhost:{server.Port}"
+              let! place = placeOf $"{one},{other}"
+
+              for hosts in
+                  [ $"{other},{one}"
+                    $"{one}, {other.ToUpperInvariant()}"
+                    $"127.0.0.1,localhost;Port={server.Port}"
+                    $"LocalHost,127.0.0.1;Port={server.Port}" ] do
+                  let! again = placeOf hosts
+                  Expect.equal again place hosts
+
+              let! alone = placeOf one
+              Expect.notEqual alone place "and another one is another place"
+          })
+
       testCaseTask "CreateTables = false creates nothing, and says so" (fun () ->
           task {
               let table = newTable ()

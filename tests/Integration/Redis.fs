@@ -426,6 +426,22 @@ type private Counting() =
 
             ValueTask.CompletedTask
 
+let private start2026 = DateTimeOffset(2026, 5, 4, 3, 2, 1, TimeSpan.Zero)
+
+/// A record of half an hour, whose body is one number.
+let private numbered id version kind (subject: string | null) (operation: int64) (number: byte) isDurable =
+    StoredRecord(
+        id,
+        version,
+        kind,
+        start2026,
+        start2026.AddMinutes 30.0,
+        subject,
+        operation,
+        ReadOnlyMemory [| number |],
+        isDurable
+    )
+
 let private sweepers =
     [ testCaseTask "three sweepers tell of each of 300 ends exactly once" (fun () ->
           task {
@@ -459,6 +475,53 @@ let private sweepers =
               for store in stores do
                   do! (store :> IAsyncDisposable).DisposeAsync()
           })
+
+      testCaseTask
+          "where an entry of the due index is early, each overdue record is claimed in order, and once"
+          (fun () ->
+              task {
+                  let due (id: string) version (minutes: float) =
+                      (numbered id version RecordKind.Live null version 1uy false).Due(start2026.AddMinutes minutes)
+
+                  for limit in 1..4 do
+                      do!
+                          withStore ignore (fun redis _ ->
+                              task {
+                                  let store = redis :> ISessionStore
+
+                                  for id, minutes in [ "b", 10.0; "early", 5.0; "d", 20.0; "later", 6.0; "e", 25.0 ] do
+                                      let! _ = store.Insert(due id 1L minutes, none)
+                                      ()
+
+                                  // Their entries stay where they are: a sweep is to find that out.
+                                  for id, minutes in [ "early", 15.0; "later", 60.0 ] do
+                                      let! moved = store.Replace(due id 2L minutes, 1L, none)
+                                      Expect.equal moved WriteResult.Written "due later"
+
+                                  let claimed = Collections.Generic.List<string>()
+                                  let mutable isOver = false
+
+                                  while not isOver do
+                                      let! some =
+                                          store.ClaimOverdue(
+                                              start2026.AddMinutes 30.0,
+                                              TimeSpan.FromMinutes 2L,
+                                              limit,
+                                              none
+                                          )
+
+                                      Expect.isLessThanOrEqual some.Count limit "no more than wanted"
+                                      claimed.AddRange [ for record in some -> record.Id ]
+                                      isOver <- some.Count = 0 || claimed.Count > 10
+
+                                  Expect.equal (List.ofSeq claimed) [ "b"; "early"; "d"; "e" ] $"{limit} at once"
+
+                                  let! again =
+                                      store.ClaimOverdue(start2026.AddMinutes 33.0, TimeSpan.FromMinutes 2L, 10, none)
+
+                                  Expect.equal again.Count 4 "and all are free again when the lease is over"
+                              })
+              })
 
       testCaseTask "a sweeper that dies between claim and removal: another tells, when the lease is over" (fun () ->
           withStore ignore (fun store _ ->
@@ -847,22 +910,6 @@ let private onCluster =
               if cluster.IsValueCreated then
                   (cluster.Value :> IDisposable).Dispose()) ]
 
-let private start2026 = DateTimeOffset(2026, 5, 4, 3, 2, 1, TimeSpan.Zero)
-
-/// A record of half an hour, whose body is one number.
-let private numbered id version kind (subject: string | null) (operation: int64) (number: byte) isDurable =
-    StoredRecord(
-        id,
-        version,
-        kind,
-        start2026,
-        start2026.AddMinutes 30.0,
-        subject,
-        operation,
-        ReadOnlyMemory [| number |],
-        isDurable
-    )
-
 /// The beginning of the script that replaces a record, as it goes over the wire.
 let private textOfReplace = "redis.call('GETRANGE', KEYS[1], 0, 35)"
 
@@ -1076,6 +1123,65 @@ let private removals =
                   Expect.equal due.Count 200 "and comes to its time"
               })) ]
 
+let private entries =
+    [ testCaseTask "a sign-in that comes while the subject loses the session before stays in its list" (fun () ->
+          task {
+              let server = shared.Force()
+              use late = new LateAnswers(server.Port)
+              let prefix = Guid.NewGuid().ToString "N" + ":"
+              use other = openRedisAt server.Address prefix ignore
+              let other = other :> ISessionStore
+              let elevated version subject = numbered "a" version RecordKind.Live subject version 1uy true
+
+              let listed subject =
+                  task {
+                      let! page = other.BySubject(subject, null, 10, none)
+                      return [ for record in page.Records -> record.Id ]
+                  }
+
+              use slow = openRedisAt late.Address prefix (fun o -> o.OperationTimeout <- TimeSpan.FromSeconds 10L)
+              let slow = slow :> ISessionStore
+              let! _ = slow.Insert(elevated 1L "ann", none)
+
+              // It has become bob's; what is said of that record, by which ann's entry goes, is late.
+              late.After($"GET\r\n${prefix.Length + 3}\r\n{prefix}r:a\r\n", TimeSpan.FromSeconds 2L)
+              let leaving = slow.Replace(elevated 2L "bob", 1L, none).AsTask()
+              do! eventually "the question of whose it is" (fun () -> late.HasCome)
+              let! back = other.Replace(elevated 3L "ann", 2L, none)
+              Expect.equal back WriteResult.Written "ann's again"
+              let! left = leaving
+              Expect.equal left WriteResult.Written "and it was bob's"
+              let! anns = listed "ann"
+              Expect.equal anns [ "a" ] "whoever ends all of ann's sessions finds it"
+              let! bobs = listed "bob"
+              Expect.isEmpty bobs "and bob has none"
+          }) ]
+
+let private notices =
+    [ testCaseTask "whoever listens over a connection that was broken is told that something may be missed" (fun () ->
+          task {
+              use server = startOne []
+              use! admin = connect server.Address
+
+              // The one for commands, and the one for messages; with RESP3 there is but one.
+              for protocol, kinds in [ "resp2", [ "pubsub"; "normal" ]; "resp3", [ "pubsub" ] ] do
+                  use redis = openRedisAt $"{server.Address},protocol={protocol}" "heard:" ignore
+                  let! heard, subscription = Live.listen redis
+
+                  for kind in kinds do
+                      heard.Clear()
+                      let! broken = admin.GetServer(server.Address).ExecuteAsync("CLIENT", "KILL", "TYPE", kind)
+                      Expect.isGreaterThan (RedisResult.op_Explicit broken: int) 0 $"{protocol}, {kind}: broken"
+
+                      do!
+                          eventually $"{protocol}, {kind}: that all may have ended" (fun () ->
+                              Seq.contains Live.everySession heard)
+
+                  do! (redis :> ISessionSignals).Publish([| "a" |], none)
+                  do! eventually "a notice" (fun () -> Seq.contains "a" heard)
+                  do! subscription.DisposeAsync()
+          }) ]
+
 let private limits =
     [ testCaseTask "the largest limit is none" (fun () ->
           withStore ignore (fun redis _ ->
@@ -1190,6 +1296,8 @@ let all =
           testList "late answers" lateAnswers
           testList "replicas" replicas
           testList "removals" removals
+          testList "entries" entries
+          testList "notices" notices
           testList "limits" limits
           testList "disposal" disposal
           testList "probes" probes

@@ -144,6 +144,47 @@ let private causes =
 
                   Expect.stringContains said "Sentinels do not name" "nothing can be said"
           })
+      testCaseTask "half of the Sentinels are not believed: neither one of two nor two of four" (fun () ->
+          task {
+              use fleet = new Fleet()
+              do! fleet.Settled()
+              let sentinels = fleet.Configuration.Split(',') |> List.ofArray |> List.take 3
+              // One that is never there.
+              let absent = $"127.0.0.1:{freePort ()}"
+
+              let opened (them: string list) =
+                  openRedisAt (String.Join(",", them) + ",serviceName=sessions,connectTimeout=500") "half:" ignore
+
+              let two () = opened (List.take 2 sentinels)
+              let four () = opened (absent :: sentinels)
+              use ofTwo = two ()
+              use ofFour = four ()
+
+              for store in [ ofTwo; ofFour ] do
+                  let! found = (store :> ISessionStore).Load("a", none)
+                  Expect.isNull found "most of them are there"
+
+              fleet.KillSentinels 1
+              use lateOfTwo = two ()
+              use lateOfFour = four ()
+              // What more of them have said is good for three seconds.
+              do! Task.Delay 3500
+
+              for what, store in
+                  [ "one of two", ofTwo
+                    "two of four", ofFour
+                    "one of two, from the start", lateOfTwo
+                    "two of four, from the start", lateOfFour ] do
+                  let mutable said = ""
+
+                  try
+                      let! _ = (store :> ISessionStore).Load("a", none)
+                      ()
+                  with :? TimeoutException as error ->
+                      said <- error.Message
+
+                  Expect.stringContains said "Sentinels do not name" what
+          })
       testCaseTask
           "a Sentinel that knows no primary of that name, and one Sentinel of three: notes that say so"
           (fun () ->

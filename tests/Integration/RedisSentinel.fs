@@ -290,4 +290,110 @@ let private returns =
           cutOff
           joined ]
 
-let all = testList "Redis behind Sentinel" returns
+/// One Sentinel, behind a proxy, which names whichever server it is told.
+[<Sealed>]
+type private Naming(first: RedisServer.RedisServer) =
+    let folder = IO.Directory.CreateTempSubdirectory("session-naming-").FullName
+    let port = RedisServer.freePort ()
+    let file = IO.Path.Combine(folder, "sentinel.conf")
+
+    let monitor (server: RedisServer.RedisServer) = [ "monitor"; "sessions"; "127.0.0.1"; string server.Port; "1" ]
+
+    do
+        let lines =
+            [ $"port {port}"
+              "bind 127.0.0.1"
+              $"dir {folder}"
+              "sentinel " + String.Join(' ', monitor first) ]
+
+        IO.File.WriteAllLines(file, lines)
+
+    let running = RedisServer.launch "redis-sentinel" [ file ]
+    let fence = new Partition(port)
+
+    let told (words: string list) =
+        use cli =
+            nonNull (
+                Process.Start(
+                    ProcessStartInfo(
+                        "redis-cli",
+                        [ "-p"; string port; "sentinel" ] @ words,
+                        RedirectStandardOutput = true
+                    )
+                )
+            )
+
+        let answer = cli.StandardOutput.ReadToEnd().Trim()
+        cli.WaitForExit()
+        answer
+
+    member _.Fence = fence
+    member _.Configuration = $"127.0.0.1:{fence.Port},serviceName=sessions"
+    member _.IsUp = (told [ "get-master-addr-by-name"; "sessions" ]).Contains "127.0.0.1"
+
+    /// From now on it names this one.
+    member _.Name(server: RedisServer.RedisServer) =
+        for words in [ [ "remove"; "sessions" ]; monitor server ] do
+            Expect.equal (told words) "OK" "the Sentinel does as it is told"
+
+    interface IDisposable with
+        member _.Dispose() =
+            (fence :> IDisposable).Dispose()
+            running.Kill()
+            running.WaitForExit()
+            running.Dispose()
+            IO.Directory.Delete(folder, true)
+
+/// The node goes on with a primary for as long as what the Sentinels have said of it is good. What it writes there meanwhile
+/// may be lost with it.
+let private namedMeanwhile =
+    let none = CancellationToken.None
+    let at = DateTimeOffset.UtcNow
+
+    let record version kind isDurable =
+        StoredRecord("a", version, kind, at, at.AddDays 1, "ann", version, ReadOnlyMemory [| 1uy |], isDurable)
+
+    let logout (store: ISessionStore) = store.Replace(record 2L RecordKind.Ended true, 1L, none).AsTask()
+    let signIn (store: ISessionStore) = store.Insert(record 1L RecordKind.Live true, none).AsTask()
+
+    [ for what, isThere, write in [ "a sign-in", false, signIn; "a logout", true, logout ] ->
+          testCaseTask
+              $"{what} that the old primary took, when another one was named already, is not acknowledged"
+              (fun () ->
+                  task {
+                      use old = RedisServer.startOne []
+                      use next = RedisServer.startOne []
+                      use naming = new Naming(old)
+                      do! eventually "the Sentinel" (fun () -> naming.IsUp)
+                      use redis = openRedisAt naming.Configuration "named:" ignore
+                      let store = redis :> ISessionStore
+
+                      if isThere then
+                          let! _ = store.Insert(record 1L RecordKind.Live false, none)
+                          ()
+
+                      let! found = store.Load("a", none)
+                      Expect.equal (not (isNull found)) isThere "before"
+                      use direct = openRedisAt old.Address "named:" ignore
+                      let! _ = (direct :> ISessionStore).Load("a", none)
+                      // What it says next comes too late for the write, and in time for its answer.
+                      naming.Fence.Cut()
+                      naming.Name next
+                      let writing = write store
+
+                      let wanted = if isThere then 2L else 1L
+                      let mutable taken = 0L
+                      let mutable tries = 0
+
+                      while taken < wanted && tries < 1000 do
+                          tries <- tries + 1
+                          let! found = (direct :> ISessionStore).Load("a", none)
+                          taken <- found |> Option.ofObj |> Option.map _.Version |> Option.defaultValue 0L
+
+                      Expect.equal taken wanted "the old one has taken it"
+                      naming.Fence.Heal()
+                      let! written = writing
+                      Expect.equal written WriteResult.Unacknowledged "what is said of it"
+                  }) ]
+
+let all = testList "Redis behind Sentinel" (returns @ namedMeanwhile)

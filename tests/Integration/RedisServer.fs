@@ -240,6 +240,9 @@ type LateAnswers(server: int) =
             asked <- asked + 1
             awaited <- ValueSome(struct (Text.Encoding.UTF8.GetBytes text, delay)))
 
+    /// That request has come.
+    member _.HasCome = lock gate (fun () -> awaited.IsNone)
+
     interface IDisposable with
         member _.Dispose() = (relay :> IDisposable).Dispose()
 

@@ -173,6 +173,28 @@ let all =
                   task { do! Live.endsByLook (onFile path) })
               test "SQLite: what one node says all hear, until they stop to listen" (fun path ->
                   task { do! Live.hears (onFile path) })
+              test "SQLite: what one node says all hear, whichever case each writes the table's name in" (fun path ->
+                  task {
+                      let named table = new SqliteStore(SqliteStoreOptions(Path = path, Table = table))
+                      use lower = named "sessions"
+                      use upper = named "Sessions"
+
+                      for store in [ lower; upper ] do
+                          let! _ = (store :> ISessionStore).Prepare none
+                          ()
+
+                      let! heardByLower, first = Live.listen lower
+                      let! heardByUpper, second = Live.listen upper
+
+                      for store, id in [ lower, "said-in-lower"; upper, "said-in-upper" ] do
+                          do! publish store [ id ]
+
+                          for heard in [ heardByLower; heardByUpper ] do
+                              do! until id (fun () -> Seq.contains id heard)
+
+                      do! second.DisposeAsync()
+                      do! first.DisposeAsync()
+                  })
               test "SQLite: notices that went before they were heard have all looked at" (fun path ->
                   task {
                       use! store = prepared path

@@ -380,4 +380,62 @@ let private former01 =
                 Expect.equal (content path "sessions") before "and nothing has changed"
             }))
 
-let all = testList "Sqlite file" ([ upgrade; together; compact; former01 ] @ refusals @ names @ durability)
+/// What is inside of the store, by its name.
+let private within (owner: obj) (name: string) =
+    let hidden = System.Reflection.BindingFlags.NonPublic ||| System.Reflection.BindingFlags.Instance
+    nonNull ((nonNull (owner.GetType().GetField(name, hidden))).GetValue owner)
+
+let private disposal =
+    testCaseAsync
+        "a write that waits for its turn while the store is disposed is told so, writes nothing, and leaves the file closed"
+        (inFolder (fun path ->
+            task {
+                let store = openAt path
+                let insert id = (store :> ISessionStore).Insert(record id false, never).AsTask()
+                let! _ = (store :> ISessionStore).Prepare never
+                let connections = within store "_connections"
+                let gate = within connections "_writerGate" :?> SemaphoreSlim
+
+                let! first, second, disposing =
+                    task {
+                        use other = new SqliteConnection $"Data Source={path};Pooling=False"
+                        other.Open()
+                        use command = other.CreateCommand()
+                        command.CommandText <- "BEGIN IMMEDIATE"
+                        command.ExecuteNonQuery() |> ignore
+                        // It waits for the other program, and all behind it for their turn.
+                        let first = Task.Run<WriteResult>(fun () -> insert "first")
+                        do! eventually "a write that has its turn" (fun () -> gate.CurrentCount = 0)
+                        let second = insert "second"
+                        let disposing = Task.Run(fun () -> (store :> IDisposable).Dispose())
+                        do! eventually "the end of the store" (fun () -> unbox (within connections "_disposed"))
+                        command.CommandText <- "ROLLBACK"
+                        command.ExecuteNonQuery() |> ignore
+                        return first, second, disposing
+                    }
+
+                let! written = first
+                Expect.equal written WriteResult.Written "the one that had begun is done"
+                do! disposing
+
+                let! isTold =
+                    task {
+                        try
+                            let! _ = second
+                            return false
+                        with :? ObjectDisposedException ->
+                            return true
+                    }
+
+                // Whoever closes a file last removes its companions.
+                Expect.isFalse (File.Exists(path + "-wal")) "nobody has it open"
+                Expect.isTrue isTold "the one that waited is told"
+
+                Expect.equal
+                    (scalar path "SELECT group_concat(id) FROM sessions")
+                    (box "first")
+                    "and has written nothing"
+            }))
+
+let all =
+    testList "Sqlite file" ([ disposal; upgrade; together; compact; former01 ] @ refusals @ names @ durability)

@@ -261,6 +261,41 @@ let private cachePrefix () =
         Expect.isNotNull (cache.Get "one:a") "under its own"
     }
 
+/// The shortest and the longest time that a server's own clean-up may leave a record, and what is beyond them.
+let private margins =
+    let opened (margin: TimeSpan) =
+        let cache = MemoryDistributedCache(Options.Create(MemoryDistributedCacheOptions()))
+
+        [ "Redis",
+          fun () ->
+              RedisStoreOptions(Configuration = "localhost,abortConnect=false", JanitorMargin = margin)
+              |> fun options -> new RedisStore(options) :> obj
+          "MongoDB",
+          fun () ->
+              MongoStoreOptions(ConnectionString = "mongodb://localhost/app", JanitorMargin = margin)
+              |> fun options -> new MongoStore(options) :> obj
+          "a cache", fun () -> DistributedCacheStore(cache, DistributedCacheStoreOptions(JanitorMargin = margin)) :> obj ]
+        |> Map.ofList
+
+    let close (store: obj) =
+        match store with
+        | :? IDisposable as store -> store.Dispose()
+        | _ -> ()
+
+    let tick = TimeSpan.FromTicks 1L
+    let shortest, longest = TimeSpan.FromMinutes 10L, TimeSpan.FromDays 3650
+
+    [ for name in [ "Redis"; "MongoDB"; "a cache" ] ->
+          testCase
+              $"JanitorMargin of {name}: ten minutes and ten years are taken, and what is beyond them is refused"
+              (fun () ->
+                  for margin in [ shortest; shortest + tick; longest - tick; longest ] do
+                      close ((opened margin)[name]())
+
+                  for margin in [ TimeSpan.Zero; shortest - tick; longest + tick ] do
+                      Expect.throwsC (fun () -> close ((opened margin)[name]())) (fun refused ->
+                          Expect.stringContains refused.Message "JanitorMargin" $"{margin}")) ]
+
 // ----------------------------------------------------------------------------------------------------------- all of them
 
 let private layout = In("Redis.fs", "the layout of a value, read by another program")
@@ -332,7 +367,9 @@ let private options =
 let all =
     testList
         "the effect of an option of a store"
-        [ for of', shown in options do
+        [ yield! margins
+
+          for of', shown in options do
               for name, shown in shown do
                   let title = $"option {of'.Name}.{name}: the store or its server sees it"
 

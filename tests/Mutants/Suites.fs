@@ -100,8 +100,14 @@ let suites =
                 "Redis / late answers"
                 "Redis / probes"
                 "Redis / contents"
+                "Redis / entries"
+                "Redis / notices"
+                "Redis / sweepers / where an entry"
+                "JanitorMargin of Redis"
                 "two applications on one Redis"
                 "one Sentinel of three is not believed"
+                "half of the Sentinels are not believed"
+                "when another one was named already"
                 "Cluster: an old primary"
                 "Cluster: while a slot moves" ]
         Parts = [ "Session.Stores.Redis" ]
@@ -120,7 +126,7 @@ let suites =
       // On the stand-in, or on the server of SESSION_MONGO.
       { Name = "mongo"
         Program = "Integration"
-        Stages = only [ "the contract / Mongo"; "integration / MongoDB" ]
+        Stages = only [ "the contract / Mongo"; "integration / MongoDB"; "JanitorMargin of MongoDB" ]
         Parts = [ "Session.Stores.Mongo" ]
         Needs = [] }
       { Name = "cache"
@@ -129,7 +135,8 @@ let suites =
           only
               [ "distributed cache / DistributedCache, seed"
                 "distributed cache / keeps"
-                "distributed cache / says" ]
+                "distributed cache / says"
+                "JanitorMargin of a cache" ]
         Parts = [ "Session.Stores.DistributedCache" ]
         Needs = [] } ]
 
