@@ -57,6 +57,7 @@ public class MutableDataTests
     [InlineData(
         "public class Visit { public readonly int Count = 1; public const int Most = 3; public static int All { get; set; } }"
     )]
+    [InlineData("public record Visit(Point At); public struct Point { public int X; public int Y { get; set; } }")]
     [InlineData("public record Visit(DateTimeOffset At, Guid Id, Role Role, Uri? From, TimeSpan? Left);")]
     [InlineData("public record Visit(Line? First); public record Line(string Sku, Line? Next);")]
     [InlineData("public record Visit(Point At); public record struct Point(int X, int Y);")]

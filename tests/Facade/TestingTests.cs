@@ -148,6 +148,37 @@ public class TestingTests
         Assert.Equal("ada milk", await ada.GetStringAsync(new Uri("/item", UriKind.Relative)));
     }
 
+    /// <summary>A store that is asked and does not answer before the test says so.</summary>
+    private sealed class Waiting() : ForwardingStore(new MemoryStore())
+    {
+        public TaskCompletionSource Answers { get; } = new();
+
+        public override async ValueTask<WriteResult> Insert(StoredRecord record, CancellationToken cancellationToken)
+        {
+            await Answers.Task;
+            return await base.Insert(record, cancellationToken);
+        }
+    }
+
+    /// <summary>How a call fails is decided when it is made.</summary>
+    [Theory, InlineData(true), InlineData(false)]
+    public async Task A_write_under_way_fails_as_it_was_when_it_began(bool isUnsureFirst)
+    {
+        var waiting = new Waiting();
+        var store = new FailingStore(waiting);
+        StoreFailure[] failures = [StoreFailure.Unsure, StoreFailure.None];
+        store.Failure = failures[isUnsureFirst ? 0 : 1];
+        var at = DateTimeOffset.UtcNow;
+        var record = new StoredRecord("a", 1, RecordKind.Live, at, at.AddDays(1), null, 1, new byte[] { 1 }, false);
+        var writing = store.Insert(record, default).AsTask();
+        store.Failure = failures[isUnsureFirst ? 1 : 0];
+        waiting.Answers.SetResult();
+        if (isUnsureFirst)
+            await Assert.ThrowsAsync<IOException>(() => writing);
+        else
+            Assert.Equal(WriteResult.Written, await writing);
+    }
+
     [Fact]
     public async Task What_was_lost_on_an_unsure_store_is_found_as_soon_as_it_works()
     {
@@ -176,6 +207,19 @@ public class TestingTests
         Assert.Equal(eve, await client.GetStringAsync(new Uri("/who", UriKind.Relative)));
         Assert.Equal("nobody ", await client.GetStringAsync(new Uri("/out", UriKind.Relative)));
         Assert.Equal("nobody ", await client.GetStringAsync(new Uri("/who", UriKind.Relative)));
+
+        // What a chain brings on from its first request is not sent behind the answer that cleared it either.
+        using var other = factory.CreateSignedInClient("ada", Shop.Cart.Empty);
+        var (name, value) = (await other.GetStringAsync(new Uri("/who", UriKind.Relative)))
+            .Split(' ')[1]
+            .Split('=') switch
+        {
+            var pair => (pair[0], pair[1]),
+        };
+        using var request = new HttpRequestMessage(HttpMethod.Get, new Uri("/out", UriKind.Relative));
+        request.Headers.Add("Cookie", $"{name}={value}; theme=dark");
+        using var answer = await other.SendAsync(request);
+        Assert.Equal("nobody theme=dark", await answer.Content.ReadAsStringAsync());
     }
 
     /// <summary>Before the sample's own pages: sign in and out, and go on to who is there.</summary>

@@ -976,7 +976,31 @@ let private lateAnswers =
                 do! stop w
             })
 
-    [ counted; overHttp ]
+    let inserted =
+        testCaseTask "an insert whose answer is late, and which is found, is written" (fun () ->
+            task {
+                let server = shared.Force()
+                use late = new LateAnswers(server.Port)
+                let prefix = Guid.NewGuid().ToString "N" + ":"
+                use redis = openRedisAt late.Address prefix (fun o -> o.OperationTimeout <- TimeSpan.FromSeconds 1L)
+                let store = redis :> ISessionStore
+
+                for id, subject in [ "a", None; "b", Some "ann" ] do
+                    let! _ = store.Load("x", none)
+                    late.After($"{prefix}r:{id}", TimeSpan.FromSeconds 1.5)
+
+                    let! written =
+                        store.Insert(numbered id 1L RecordKind.Live (Option.toObj subject) 1L 1uy false, none)
+
+                    Expect.equal written WriteResult.Written "found"
+                    let! again = store.Insert(numbered id 1L RecordKind.Live (Option.toObj subject) 2L 1uy false, none)
+                    Expect.equal again WriteResult.Conflict "another one is not"
+
+                let! theirs = store.BySubject("ann", null, 10, none)
+                Expect.equal [ for record in theirs.Records -> record.Id ] [ "b" ] "and it is listed"
+            })
+
+    [ counted; overHttp; inserted ]
 
 let private replicas =
     let quick (options: RedisStoreOptions) =

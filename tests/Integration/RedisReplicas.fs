@@ -95,6 +95,40 @@ let all =
                             Expect.isLessThan clock.Elapsed (TimeSpan.FromSeconds 10L) "not each of them waits"
                         })
 
+                testCaseTask "a time to wait of less than ten milliseconds has an end, too" (fun () ->
+                    task {
+                        use server = startOne []
+                        use _ = startOne [ "replicaof", $"127.0.0.1 {server.Port}" ]
+                        use slow = startOne [ "replicaof", $"127.0.0.1 {server.Port}" ]
+                        use! admin = connect server.Address
+                        do! following (admin.GetServer server.Address) 2
+
+                        use redis =
+                            openRedisAt server.Address "short:" (fun options ->
+                                options.WaitForReplicas <- 1
+                                options.WaitTimeout <- TimeSpan.FromMilliseconds 5L
+                                options.OperationTimeout <- TimeSpan.FromSeconds 5L)
+
+                        let store = redis :> ISessionStore
+                        let! _ = store.Load("a", none)
+                        slow.Freeze()
+                        let clock = Stopwatch.StartNew()
+
+                        for n in 1..5 do
+                            let! written = store.Insert(logout $"{n}", none)
+                            // On a machine with much to do five milliseconds may be too few.
+                            Expect.isTrue
+                                (written = WriteResult.Written || written = WriteResult.Unacknowledged)
+                                $"{written}"
+
+                        slow.Thaw()
+
+                        Expect.isLessThan
+                            clock.Elapsed
+                            (TimeSpan.FromSeconds 4L)
+                            "nothing waits for the one that hangs"
+                    })
+
                 testCaseTask
                     "without the right to ask for them, those that must have a logout are waited for"
                     (fun () ->

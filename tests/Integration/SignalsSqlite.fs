@@ -225,6 +225,26 @@ let all =
                       do! until "that all are missed" (fun () -> Seq.contains Live.everySession heard)
                       do! subscription.DisposeAsync()
                   })
+              test
+                  "SQLite: notices that went before they were heard: a process that slept through its lease is told"
+                  (fun path ->
+                      task {
+                          use! store = prepared path
+                          let! heard, subscription = Live.listen store
+                          do! publish store [ "heard" ]
+                          do! until "a notice" (fun () -> Seq.contains "heard" heard)
+                          Expect.isFalse (Seq.contains Live.everySession heard) "nothing is missed until now"
+
+                          // As one that was suspended for so long: the others have removed it, and what was said since.
+                          let enteredAt =
+                              subscription
+                                  .GetType()
+                                  .GetField("_enteredAt", BindingFlags.NonPublic ||| BindingFlags.Instance)
+
+                          (nonNull enteredAt).SetValue(subscription, DateTime.UtcNow.AddSeconds -61.0)
+                          do! until "that some may be missed" (fun () -> Seq.contains Live.everySession heard)
+                          do! subscription.DisposeAsync()
+                      })
               test "SQLite: where nobody listens nothing is written" (fun path ->
                   task {
                       use! store = prepared path

@@ -24,6 +24,44 @@ public class SchemeTests
         Assert.Equal("ada", (await site.GetAsync("/me", await site.SignInAsync())).Body);
     }
 
+    /// <summary>The framework's ways to hand a request on to another scheme: each counts here, too.</summary>
+    [Theory, InlineData("selector"), InlineData("default"), InlineData("authenticate")]
+    public async Task A_request_that_is_forwarded_is_the_other_scheme_s(string way)
+    {
+        await using var site = await SchemeSite.StartAsync(services =>
+            services
+                .AddAuthentication("Session")
+                .AddBearerToken("BearerToken")
+                .AddSession<Cart>(o =>
+                {
+                    SchemeSite.Usual(o);
+                    switch (way)
+                    {
+                        case "selector":
+                            o.ForwardDefaultSelector = context =>
+                                context.Request.Headers.ContainsKey("Authorization") ? "BearerToken" : null;
+                            break;
+                        case "default":
+                            o.ForwardDefault = "BearerToken";
+                            break;
+                        default:
+                            o.ForwardAuthenticate = "BearerToken";
+                            break;
+                    }
+                })
+        );
+        var token = await site.SignInAsync();
+        var forwarded = await site.SendAsync(
+            "GET",
+            "/context",
+            ("Cookie", "__Host-sid=" + token),
+            ("Authorization", "Bearer none")
+        );
+        Assert.Contains("nobody", forwarded.Body, StringComparison.Ordinal);
+        var own = await site.GetAsync("/context", token);
+        Assert.Contains(way == "selector" ? "ada" : "nobody", own.Body, StringComparison.Ordinal);
+    }
+
     [Theory, MemberData(nameof(ForAdmins))]
     public async Task Roles_policies_and_groups_let_in_who_has_the_role(string path)
     {

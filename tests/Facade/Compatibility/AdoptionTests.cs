@@ -93,6 +93,22 @@ public class AdoptionTests
         Assert.Equal(id, session.Id);
     }
 
+    [Fact]
+    public async Task It_keeps_its_id_when_all_its_values_go()
+    {
+        await using var move = new Move();
+        var (before, id) = await move.BeginAsync();
+        var ann = before.Copy(await move.StartAsync(Ours));
+        await ann.WithAsync(session => session.Clear());
+        await ann.WithAsync(session =>
+        {
+            Assert.Equal(id, session.Id);
+            Assert.Empty(session.Keys);
+            session.SetString("a", "1");
+        });
+        await ann.WithAsync(session => Assert.Equal((id, "1"), (session.Id, session.GetString("a"))));
+    }
+
     [Theory]
     [InlineData(false)]
     [InlineData(true)]

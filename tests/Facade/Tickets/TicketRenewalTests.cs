@@ -268,6 +268,34 @@ public class TicketRenewalTests
         Assert.Equal("ada meanwhile", await browser.WhoAsync(site));
     }
 
+    /// <summary>What an application says of the expiry counts where nobody else has said anything since: shorter, too.</summary>
+    [Theory, InlineData(1), InlineData(40)]
+    public async Task An_expiry_that_a_request_has_moved_is_stored(int days)
+    {
+        var moves = false;
+        await using var site = await TicketSite.StartAsync(plan =>
+            plan.Cookie = cookie =>
+                cookie.Events.OnValidatePrincipal = context =>
+                {
+                    if (moves)
+                    {
+                        context.Properties.ExpiresUtc = context.Properties.IssuedUtc!.Value.AddDays(days);
+                        context.ShouldRenew = true;
+                    }
+
+                    return Task.CompletedTask;
+                }
+        );
+        var start = site.Clock.GetUtcNow();
+        var browser = new TicketBrowser();
+        await browser.SignInAsync(site, "ada");
+        moves = true;
+        await browser.WhoAsync(site);
+        moves = false;
+        Assert.Equal(start.AddDays(days), await ExpiryAsync(site));
+        Assert.Equal("ada", await browser.WhoAsync(site));
+    }
+
     [Fact]
     public async Task An_extension_that_the_store_does_not_take_fails_no_request()
     {
