@@ -88,6 +88,10 @@ type JsonSessionSerializer<'T>(info: JsonTypeInfo<'T>, version: int, upcasters: 
             null
 
     let write (value: 'T) : byte[] =
+        // JSON would take it, and no read gives it back: the session would be lost with a write that was acknowledged.
+        if isNull (box value) then
+            refuse (String.Concat("The data is null, which is no ", Shapes.nameOf typeof<'T>, ".")) null
+
         let json =
             try
                 JsonSerializer.SerializeToUtf8Bytes(value, info)
