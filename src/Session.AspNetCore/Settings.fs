@@ -147,6 +147,14 @@ module SessionSettings =
         change.Invoke copy
         copy
 
+    /// The same with keys of its own: the application may wipe its arrays before the host starts.
+    let internal withOwnKeys settings =
+        let copy (key: byte[]) = if isNull (box key) then key else Array.copy key
+
+        { settings with
+            ServerKey = Option.map copy settings.ServerKey
+            FormerServerKeys = List.map copy settings.FormerServerKeys }
+
     /// The confirm timeout that counts.
     let confirmTimeout settings =
         match settings.ConfirmTimeout with

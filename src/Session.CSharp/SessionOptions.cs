@@ -150,7 +150,8 @@ public sealed class SessionOptions<T>
     public byte[]? ServerKey
     {
         get => _settings.ServerKey?.Value;
-        set => _settings.ServerKey = Option(value);
+        set => _settings.ServerKey = Option((byte[]?)value?.Clone());
+    /// <remarks>They are copied: the array can be wiped once it is set.</remarks>
     }
 
     /// <summary>Keys that still open sessions and make no new hashes, at least 32 bytes each. Default none.</summary>

@@ -240,6 +240,47 @@ public class OptionsTests
         Assert.True(mine.Partitioned);
     }
 
+    /// <summary>An application wipes its keys once they are said: zeros, which anybody knows, would sign sessions from then on.</summary>
+    [Fact]
+    public async Task Keys_that_are_wiped_after_they_are_said_still_open_and_make_sessions()
+    {
+        byte[] key = [.. Enumerable.Range(1, 32).Select(i => (byte)i)];
+        byte[] former = [.. key.Reverse()];
+        var store = new MemoryStore();
+        var (mine, old) = (key.ToArray(), former.ToArray());
+        await using var site = await Site.StartAsync(
+            o =>
+            {
+                o.ServerKey = mine;
+                Array.Clear(mine);
+                o.FormerServerKeys.Add(old);
+            },
+            store: () => store
+        );
+        Array.Clear(old);
+        var token = await site.BeginAsync();
+        await using var withTheKey = await Site.StartAsync(o => o.ServerKey = key, store: () => store);
+        await HoldsAsync(withTheKey, token, true);
+        await using var withZeros = await Site.StartAsync(o => o.ServerKey = new byte[32], store: () => store);
+        await HoldsAsync(withZeros, token, false);
+
+        await using var before = await Site.StartAsync(o => o.ServerKey = former, store: () => store);
+        var older = await before.BeginAsync();
+        await HoldsAsync(site, older, true);
+        var minted = await withZeros.BeginAsync();
+        await HoldsAsync(site, minted, false);
+
+        static Task HoldsAsync(Site site, string token, bool isThere) =>
+            site.WithAsync(
+                session =>
+                {
+                    Assert.Equal(isThere, session.Data is not null);
+                    return Task.CompletedTask;
+                },
+                token
+            );
+    }
+
     [Fact]
     public void A_cookie_without_a_path_has_the_root() =>
         Assert.Equal("/", Settings(o => o.Cookie.Path = null).CookiePath);
