@@ -405,6 +405,12 @@ module SessionSettings =
             { Idle = settings.IdleTimeout
               Absolute = settings.AbsoluteTimeout
               Confirm = confirmTimeout settings
+
+        // Timers end at 49 days, and the pause may be a fifth longer: the sweeper would stop the host.
+        unless
+            (settings.SweepInterval <= TimeSpan.FromDays 30)
+            "SweepInterval is longer than 30 days: what is over would stay in the store for so long. Shorten it."
+
               RotateEvery = settings.RotateEvery
               Grace = settings.RotationGrace
               Retention = settings.TombstoneRetention
