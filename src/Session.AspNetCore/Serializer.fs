@@ -97,10 +97,10 @@ type JsonSessionSerializer<'T>(info: JsonTypeInfo<'T>, version: int, upcasters: 
                 JsonSerializer.SerializeToUtf8Bytes(value, info)
             with
             | :? JsonException as error -> refuse error.Message error
-            // NaN among them, by a contract that does not say how.
-            | :? ArgumentException
-            | :? NotSupportedException as error when error.Source = typeof<JsonSerializer>.Assembly.GetName().Name ->
-                refuse error.Message error
+            | :? OutOfMemoryException -> reraise ()
+            // NaN among them, by a contract that does not say how; an ImmutableArray that nobody has set; a list that another
+            // thread changes meanwhile; a getter that throws.
+            | error -> refuse error.Message error
 
         if texts.IsBroken(value, json) then
             refuseHalf value json
