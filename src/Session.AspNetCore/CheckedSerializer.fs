@@ -15,6 +15,8 @@ type internal CheckedSerializer<'T>(inner: ISessionSerializer<'T>, comparesWrite
     let deserialize (bytes: ReadOnlyMemory<byte>) =
         inner.Deserialize(if isMarked bytes.Span then bytes.Slice nothing.Length else bytes)
 
+    let refuse (sentence: string) = raise (UnwritableSessionDataException(sentence, null))
+
     let compare (value: 'T) (bytes: byte[]) =
         let back =
             try
@@ -37,7 +39,15 @@ type internal CheckedSerializer<'T>(inner: ISessionSerializer<'T>, comparesWrite
 
     interface ISessionSerializer<'T> with
         member _.Serialize value =
+            // An application's own serializer may write it, as the JSON would: nobody would get a session out of it again.
+            if isNull (box value) && not (Shapes.isNullAValue typeof<'T>) then
+                refuse (String.Concat("The data is null, which is no ", Shapes.nameOf typeof<'T>, "."))
+
             let bytes = inner.Serialize value
+
+            // It may be of C#, or of F# that looks at no nulls.
+            if isNull (box bytes) then
+                refuse (String.Concat("The serializer of ", Shapes.nameOf typeof<'T>, " gave null in place of bytes."))
 
             let stored =
                 if bytes.Length = 0 || isMarked (ReadOnlySpan<byte> bytes) then Array.append nothing bytes else bytes

@@ -126,7 +126,7 @@ module SessionExtensions =
                 ?onEvent: SessionEvent<'T> -> IServiceProvider -> Task
             ) : SessionBuilder =
             SessionRegistration.named<'T> "services.AddSession"
-            let settings = configure SessionSettings.defaults
+            let settings = configure SessionSettings.defaults |> SessionSettings.withOwnKeys
             register (fun _ _ -> settings) serializer onEvent services
 
         /// The same with settings made from services, when they are first needed; from configuration with

@@ -88,15 +88,19 @@ type JsonSessionSerializer<'T>(info: JsonTypeInfo<'T>, version: int, upcasters: 
             null
 
     let write (value: 'T) : byte[] =
+        // JSON would take it, and no read gives it back: the session would be lost with a write that was acknowledged.
+        if isNull (box value) then
+            refuse (String.Concat("The data is null, which is no ", Shapes.nameOf typeof<'T>, ".")) null
+
         let json =
             try
                 JsonSerializer.SerializeToUtf8Bytes(value, info)
             with
             | :? JsonException as error -> refuse error.Message error
-            // NaN among them, by a contract that does not say how.
-            | :? ArgumentException
-            | :? NotSupportedException as error when error.Source = typeof<JsonSerializer>.Assembly.GetName().Name ->
-                refuse error.Message error
+            | :? OutOfMemoryException -> reraise ()
+            // NaN among them, by a contract that does not say how; an ImmutableArray that nobody has set; a list that another
+            // thread changes meanwhile; a getter that throws.
+            | error -> refuse error.Message error
 
         if texts.IsBroken(value, json) then
             refuseHalf value json

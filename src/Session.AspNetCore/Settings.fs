@@ -147,6 +147,14 @@ module SessionSettings =
         change.Invoke copy
         copy
 
+    /// The same with keys of its own: the application may wipe its arrays before the host starts.
+    let internal withOwnKeys settings =
+        let copy (key: byte[]) = if isNull (box key) then key else Array.copy key
+
+        { settings with
+            ServerKey = Option.map copy settings.ServerKey
+            FormerServerKeys = List.map copy settings.FormerServerKeys }
+
     /// The confirm timeout that counts.
     let confirmTimeout settings =
         match settings.ConfirmTimeout with
@@ -192,6 +200,85 @@ module SessionSettings =
         && domain.Length <= 253
         && not (Seq.forall Char.IsAsciiDigit labels[labels.Length - 1])
 
+    /// Headers that say something in HTTP, to browsers or to proxies: a token there would be read as that, dropped, or kept.
+    let private hasMeaning (header: string) =
+        let names =
+            HashSet<string>(
+                [ "Age"
+                  "Allow"
+                  "Alt-Svc"
+                  "Alt-Used"
+                  "Authentication-Info"
+                  "Authorization"
+                  "Baggage"
+                  "Cache-Control"
+                  "Clear-Site-Data"
+                  "Connection"
+                  "Cookie"
+                  "Cookie2"
+                  "Date"
+                  "Early-Data"
+                  "ETag"
+                  "Expect"
+                  "Expires"
+                  "Forwarded"
+                  "From"
+                  "Host"
+                  "HTTP2-Settings"
+                  "Keep-Alive"
+                  "Last-Event-ID"
+                  "Last-Modified"
+                  "Link"
+                  "Location"
+                  "Max-Forwards"
+                  "Origin"
+                  "Permissions-Policy"
+                  "Pragma"
+                  "Priority"
+                  "Range"
+                  "Referer"
+                  "Referrer-Policy"
+                  "Refresh"
+                  "Retry-After"
+                  "Server"
+                  "Server-Timing"
+                  "Set-Cookie"
+                  "Set-Cookie2"
+                  "SourceMap"
+                  "Strict-Transport-Security"
+                  "TE"
+                  "Timing-Allow-Origin"
+                  "Traceparent"
+                  "Tracestate"
+                  "Trailer"
+                  "Transfer-Encoding"
+                  "Upgrade"
+                  "Upgrade-Insecure-Requests"
+                  "User-Agent"
+                  "Vary"
+                  "Via"
+                  "Warning"
+                  "WWW-Authenticate"
+                  "X-Content-Type-Options"
+                  "X-Frame-Options"
+                  "X-HTTP-Method-Override"
+                  "X-Real-IP"
+                  "X-Requested-With" ],
+                StringComparer.OrdinalIgnoreCase
+            )
+
+        let families =
+            [ "Accept"
+              "Access-Control-"
+              "Content-"
+              "Cross-Origin-"
+              "If-"
+              "Proxy-"
+              "Sec-"
+              "X-Forwarded-" ]
+
+        names.Contains header || List.exists (fun family -> startsWith family header) families
+
     let private tenYears = TimeSpan.FromDays 3650
 
     /// A sentence for each contradiction: what is wrong, and what to change. Empty: the settings can be kept.
@@ -231,6 +318,14 @@ module SessionSettings =
         unless
             (settings.SameSite <> SameSiteMode.Unspecified)
             "Cookie.SameSite must be said (Lax, Strict or None): browsers' defaults for a cookie without it are weaker."
+
+        unless
+            (Enum.IsDefined settings.SameSite)
+            "Cookie.SameSite is no value that there is: set it to Lax, Strict or None."
+
+        unless
+            (Enum.IsDefined settings.SecurePolicy)
+            "Cookie.SecurePolicy is no value that there is: set it to Always, or to SameAsRequest or None for development."
 
         unless
             (settings.SameSite <> SameSiteMode.None || isAlwaysSecure)
@@ -284,19 +379,14 @@ module SessionSettings =
                 (isToken header)
                 "HeaderName has a character that no header name may have: use letters, digits and -."
 
-            let isTaken =
-                List.exists
-                    (fun (taken: string) -> taken.Equals(header, StringComparison.OrdinalIgnoreCase))
-                    [ "Cookie"; "Set-Cookie"; "Host"; "Content-Length"; "Content-Type" ]
-
             unless
-                (not isTaken)
+                (not (hasMeaning header))
                 "HeaderName is a header with another meaning: choose one of your own, such as X-Session-Token."
         | None -> ()
 
         for origin in settings.TrustedOrigins do
             unless
-                (Origins.tryNormal origin).IsSome
+                (not (isNull (box origin)) && (Origins.tryNormal origin).IsSome)
                 (String.Concat(
                     "TrustedOrigins has '",
                     origin,
@@ -315,6 +405,12 @@ module SessionSettings =
         time "ConfirmTimeout" (confirmTimeout settings)
         time "RotationGrace" settings.RotationGrace
         time "SweepInterval" settings.SweepInterval
+
+        // Timers end at 49 days, and the pause may be a fifth longer: the sweeper would stop the host.
+        unless
+            (settings.SweepInterval <= TimeSpan.FromDays 30)
+            "SweepInterval is longer than 30 days: what is over would stay in the store for so long. Shorten it."
+
         time "LiveCheck" settings.LiveCheck
 
         unless
@@ -365,29 +461,39 @@ module SessionSettings =
 
         unless (settings.DataVersion >= 1) "DataVersion must be at least 1."
 
-        for version in 1 .. min 1000 (settings.DataVersion - 1) do
-            unless
-                (settings.Upcasters.ContainsKey version)
-                (String.Concat(
+        let missing =
+            seq { 1 .. settings.DataVersion - 1 }
+            |> Seq.filter (fun version -> not (settings.Upcasters.ContainsKey version))
+
+        // A sentence for each: of a version that is a slip of the keyboard not all.
+        for version in Seq.truncate 1000 missing do
+            found.Add(
+                String.Concat(
                     "DataVersion is ",
                     string settings.DataVersion,
                     ", and there is no upcaster from version " + string version,
                     ": add one to Upcasters, so that sessions begun before stay readable."
-                ))
+                )
+            )
+
+        for version, upcaster in Map.toSeq settings.Upcasters do
+            unless
+                (not (isNull (box upcaster)))
+                (String.Concat("Upcasters has null for version ", string version, ": give it a function, or remove it."))
+
+        let isLong (key: byte[]) = not (isNull (box key)) && key.Length >= 32
 
         match settings.ServerKey with
         | Some key ->
             unless
-                (key.Length >= 32)
+                (isLong key)
                 "ServerKey must have at least 32 bytes: make one with RandomNumberGenerator.GetBytes(32) and keep it secret."
         | None ->
             unless
                 settings.FormerServerKeys.IsEmpty
                 "FormerServerKeys without ServerKey: name the key that new sessions are hashed under as ServerKey."
 
-        unless
-            (settings.FormerServerKeys |> List.forall (fun key -> key.Length >= 32))
-            "FormerServerKeys must have at least 32 bytes each."
+        unless (List.forall isLong settings.FormerServerKeys) "FormerServerKeys must have at least 32 bytes each."
 
         found
 

@@ -44,7 +44,8 @@ public sealed class SessionOptions<T>
     public string? HeaderName
     {
         get => _settings.HeaderName?.Value;
-        set => _settings.HeaderName = Option(value);
+        // Configuration says nothing by an empty text.
+        set => _settings.HeaderName = value is "" ? null : Option(value);
     }
 
     /// <summary>Origins such as <c>https://app.example.com</c> whose pages may have the browser change sessions here. Default none: the request's own alone.</summary>
@@ -118,11 +119,14 @@ public sealed class SessionOptions<T>
     /// <summary>What a sign-in over <see cref="MaxSessionsPerSubject"/> does. Default: the oldest sign-in makes room.</summary>
     public SessionLimitBehavior WhenLimitReached
     {
-        get => _settings.WhenLimitReached.IsRefuseNew ? SessionLimitBehavior.RefuseNew : SessionLimitBehavior.EndOldest;
-        set =>
+        get;
+        set
+        {
+            field = value;
             _settings.WhenLimitReached =
                 value == SessionLimitBehavior.RefuseNew ? LimitPolicy.RefuseNew : LimitPolicy.EndOldest;
-    }
+        }
+    } = SessionLimitBehavior.EndOldest;
 
     /// <summary>The version of the data's shape. Default 1. Raise it with each change that old data does not fit, and add an upcaster.</summary>
     /// <remarks>Data of a newer version is left alone (503), so that old and new nodes run side by side. For JSON; a <see cref="Serializer"/> of your own does it in its own way.</remarks>
@@ -147,10 +151,11 @@ public sealed class SessionOptions<T>
     public Func<HttpContext, string>? GenerateId { get; set; }
 
     /// <summary>At least 32 secret bytes: stored hashes are then HMACs, and whoever writes to the store cannot mint a session. Default null.</summary>
+    /// <remarks>They are copied: the array can be wiped once it is set.</remarks>
     public byte[]? ServerKey
     {
         get => _settings.ServerKey?.Value;
-        set => _settings.ServerKey = Option(value);
+        set => _settings.ServerKey = Option((byte[]?)value?.Clone());
     }
 
     /// <summary>Keys that still open sessions and make no new hashes, at least 32 bytes each. Default none.</summary>
@@ -215,21 +220,8 @@ public sealed class SessionOptions<T>
 
     internal SessionSettings ToSettings()
     {
-        if (Cookie.Expiration is not null)
-            throw new OptionsValidationException(
-                typeof(T).Name,
-                typeof(SessionOptions<T>),
-                ["Cookie.Expiration is not used: set Cookie.MaxAge for a cookie that outlives the browser."]
-            );
-
-        if (Serializer is not null && (DataVersion != 1 || Upcasters.Count > 0))
-            throw new OptionsValidationException(
-                typeof(T).Name,
-                typeof(SessionOptions<T>),
-                [
-                    "DataVersion and Upcasters work on JSON: leave them alone, and let your Serializer tell versions apart.",
-                ]
-            );
+        if (Contradiction() is { } sentence)
+            throw new OptionsValidationException(typeof(T).Name, typeof(SessionOptions<T>), [sentence]);
 
         return SessionSettingsModule.changed(
             _settings,
@@ -242,7 +234,7 @@ public sealed class SessionOptions<T>
                 it.SecurePolicy = Cookie.SecurePolicy;
                 it.HttpOnly = Cookie.HttpOnly;
                 it.CookieMaxAge = Option(Cookie.MaxAge);
-                it.Partitioned |= Cookie.Extensions.Contains("Partitioned", StringComparer.OrdinalIgnoreCase);
+                it.Partitioned |= Cookie.Extensions.Any(IsPartitioned);
                 it.Upcasters = UpcastersAsMap();
                 it.TrustedOrigins = ListModule.OfSeq(TrustedOrigins);
                 it.FormerServerKeys = ListModule.OfSeq(FormerServerKeys);
@@ -252,6 +244,38 @@ public sealed class SessionOptions<T>
             }
         );
     }
+
+    /// <summary>What the settings cannot hold, as a sentence that says what to change; null: nothing.</summary>
+    private string? Contradiction()
+    {
+        if (Cookie is null)
+            return "Cookie is null: change what is there, or set it to a CookieBuilder.";
+
+        if (Events is null)
+            return "Events is null: leave out the events that nobody is to hear of.";
+
+        if (Cookie.Expiration is not null)
+            return "Cookie.Expiration is not used: set Cookie.MaxAge for a cookie that outlives the browser.";
+
+        foreach (var extension in Cookie.Extensions)
+            if (!IsPartitioned(extension))
+                return $"Cookie.Extensions has '{extension}', which the session cookie cannot have: remove it. There is Partitioned, and what has a property of its own.";
+
+        if (!Enum.IsDefined(WhenLimitReached))
+            return "WhenLimitReached is no value that there is: set it to EndOldest or RefuseNew.";
+
+        foreach (var (version, upcaster) in Upcasters)
+            if (upcaster is null)
+                return $"Upcasters has null for version {version}: give it a function, or remove it.";
+
+        if (Serializer is not null && (DataVersion != 1 || Upcasters.Count > 0))
+            return "DataVersion and Upcasters work on JSON: leave them alone, and let your Serializer tell versions apart.";
+
+        return null;
+    }
+
+    private static bool IsPartitioned(string extension) =>
+        string.Equals(extension, "Partitioned", StringComparison.OrdinalIgnoreCase);
 
     internal FSharpMap<int, FSharpFunc<JsonNode, JsonNode>> UpcastersAsMap() =>
         new(Upcasters.Select(u => Tuple.Create(u.Key, FuncConvert.FromFunc(u.Value))));

@@ -46,6 +46,9 @@ type IRecordProtector =
 /// left. Not for a key that has leaked: sessions under it have to end.
 [<Sealed>]
 type ServerKeys(current: byte[], former: byte[] list) =
+    // Of its own: an application that wipes its arrays, as it should, would leave keys of zeros, which anybody knows.
+    let current = Array.copy current
+    let former = List.map Array.copy former
     new(current: byte[]) = ServerKeys(current, [])
     member _.Current = current
     member _.Former = former

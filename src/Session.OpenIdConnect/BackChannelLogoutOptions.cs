@@ -3,6 +3,9 @@ namespace Session.OpenIdConnect;
 /// <summary>Whose logouts are obeyed, and how they are looked at.</summary>
 public sealed class BackChannelLogoutOptions
 {
+    private static readonly TimeSpan _longest = TimeSpan.FromDays(1);
+    private static readonly TimeSpan _longestForKeys = TimeSpan.FromDays(30);
+
     /// <summary>The identity provider: <c>https://id.example.com</c>. Its discovery document, below <c>/.well-known/openid-configuration</c>, says its issuer and its keys.</summary>
     public string Authority { get; set; } = "";
 
@@ -38,6 +41,10 @@ public sealed class BackChannelLogoutOptions
 
         if (MaxTokenAge <= TimeSpan.Zero || KeysFor <= TimeSpan.Zero || ClockSkew < TimeSpan.Zero)
             return "MaxTokenAge and KeysFor have to be longer than none, and ClockSkew none or longer.";
+
+        // Times are reckoned with them, and for so long a stolen token could be used, and each one has to be remembered.
+        if (MaxTokenAge > _longest || ClockSkew > _longest || KeysFor > _longestForKeys)
+            return "MaxTokenAge and ClockSkew have to be at most a day, and KeysFor at most thirty days.";
 
         return null;
     }

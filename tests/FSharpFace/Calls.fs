@@ -238,6 +238,55 @@ let private values =
                 })
     }
 
+let private nulls =
+    testTask "null is no data: each write of it is refused as a value, and changes nothing" {
+        let store, bench = slow TimeSpan.Zero
+        let nothing = Unchecked.defaultof<Cart>
+
+        let isRefused answer =
+            match answer with
+            | Error(SessionError.Unwritable _) -> ()
+            | other -> failtest $"written: {other}"
+
+        do!
+            bench.Run(fun services browser ->
+                task {
+                    let each () =
+                        task {
+                            let count = store.Writes
+                            let! updated = bench.Do(browser, Session.update (fun _ -> nothing))
+                            isRefused updated
+
+                            match!
+                                bench.Do(browser, Session.tryUpdate (fun _ -> (Ok nothing: Result<Cart, string>)))
+                            with
+                            | Error(UpdateError.Failed(SessionError.Unwritable _)) -> ()
+                            | other -> failtest $"written: {other}"
+
+                            let! saved = bench.Do(browser, Session.save nothing)
+                            isRefused saved
+                            let! created = bench.Do(browser, Session.create nothing)
+                            isRefused created
+                            let! signedIn = bench.Do(browser, Session.signIn "bob" nothing)
+                            isRefused signedIn
+                            Expect.equal store.Writes count "nothing was written"
+                        }
+
+                    do! each ()
+                    Expect.equal browser.Cookie "" "nothing was begun"
+                    let! _ = bench.Do(browser, Session.signIn "ada" tea)
+                    let! id = bench.Do(browser, Session.tryId<Cart>)
+                    do! each ()
+                    let! regenerated = bench.Do(browser, Session.regenerateWith nothing)
+                    isRefused regenerated
+                    let! updated = SessionServices.update id.Value (fun (_: Cart option) -> nothing) services
+                    isRefused updated
+                    let! data = bench.Do(browser, Session.tryGet<Cart>)
+                    let! subject = bench.Do(browser, Session.subject<Cart>)
+                    Expect.equal (data, subject) (Some tea, Some "ada") "and she is still there"
+                })
+    }
+
 let private others =
     testTask "sessions by id and by subject, in a request and without" {
         let bench = benchOf<Cart>()
@@ -443,6 +492,7 @@ let all =
           refusals
           alone
           values
+          nulls
           others
           guards
           together

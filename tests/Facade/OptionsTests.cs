@@ -3,6 +3,7 @@ using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Options;
+using Microsoft.FSharp.Collections;
 using Microsoft.FSharp.Core;
 using Session.AspNetCore;
 using Session.CSharp;
@@ -238,6 +239,163 @@ public class OptionsTests
             o.Cookie.Extensions.Add("partitioned");
         });
         Assert.True(mine.Partitioned);
+    }
+
+    /// <summary>What would be dropped in silence: nobody would know that the cookie is not as it was said.</summary>
+    [Theory]
+    [InlineData("Priority=High")]
+    [InlineData("")]
+    [InlineData("Partitioned; Domain=example.com")]
+    [InlineData(null)]
+    public void Another_extension_of_the_cookie_is_refused(string? extension) =>
+        Assert.Contains("Cookie.Extensions", Refused(o => o.Cookie.Extensions.Add(extension!)));
+
+    [Fact]
+    public void What_is_null_is_refused_by_name()
+    {
+        Assert.Contains("Cookie is null", Refused(o => o.Cookie = null!));
+        Assert.Contains("Events is null", Refused(o => o.Events = null!));
+        Assert.Contains("TrustedOrigins", Refused(o => o.TrustedOrigins.Add(null!)));
+        Assert.Contains(
+            "FormerServerKeys",
+            Refused(o =>
+            {
+                o.ServerKey = new byte[32];
+                o.FormerServerKeys.Add(null!);
+            })
+        );
+        foreach (var version in new[] { 0, 1 })
+            Assert.Contains($"null for version {version}", Refused(o => o.Upcasters[version] = null!));
+    }
+
+    [Fact]
+    public void Settings_of_F_sharp_with_nulls_are_refused_by_name()
+    {
+        static string Of(Action<SessionSettings> change) =>
+            string.Join(
+                ' ',
+                SessionSettingsModule.contradictions(
+                    SessionSettingsModule.changed(SessionSettingsModule.defaults, change)
+                )
+            );
+
+        Assert.Contains("ServerKey must", Of(s => s.ServerKey = FSharpOption<byte[]>.Some(null!)));
+        Assert.Contains("FormerServerKeys must", Of(s => s.FormerServerKeys = ListModule.OfSeq<byte[]>([null!])));
+        Assert.Contains("TrustedOrigins", Of(s => s.TrustedOrigins = ListModule.OfSeq<string>([null!])));
+        Assert.Contains(
+            "null for version 1",
+            Of(s => s.Upcasters = new FSharpMap<int, FSharpFunc<JsonNode, JsonNode>>([Tuple.Create(1, Nothing())]))
+        );
+
+        static FSharpFunc<JsonNode, JsonNode> Nothing() => null!;
+    }
+
+    [Fact]
+    public void A_value_that_an_enum_does_not_have_is_refused_by_name()
+    {
+        var count = 0;
+        foreach (var property in typeof(SessionOptions<Cart>).GetProperties().Where(p => p.PropertyType.IsEnum))
+        {
+            count++;
+            Assert.Contains(
+                property.Name,
+                Refused(o => property.SetValue(o, Enum.ToObject(property.PropertyType, 17)))
+            );
+        }
+
+        foreach (var property in typeof(CookieBuilder).GetProperties().Where(p => p.PropertyType.IsEnum))
+        {
+            count++;
+            Assert.Contains(
+                "Cookie." + property.Name,
+                Refused(o => property.SetValue(o.Cookie, Enum.ToObject(property.PropertyType, 17)))
+            );
+        }
+
+        Assert.Equal(3, count);
+    }
+
+    [Fact]
+    public void Every_version_of_the_data_needs_its_upcaster()
+    {
+        var refused = Refused(o =>
+        {
+            o.DataVersion = 3000;
+            for (var version = 1; version <= 1000; version++)
+                o.Upcasters[version] = json => json;
+        });
+        Assert.Contains("no upcaster from version 1001:", refused);
+        Assert.DoesNotContain("no upcaster from version 1000:", refused);
+        Assert.Contains("no upcaster from version 1000:", Refused(o => o.DataVersion = int.MaxValue));
+    }
+
+    [Theory]
+    [InlineData("Authorization")]
+    [InlineData("vary")]
+    [InlineData("Origin")]
+    [InlineData("Transfer-Encoding")]
+    [InlineData("Connection")]
+    [InlineData("Cookie")]
+    [InlineData("Set-Cookie")]
+    [InlineData("Host")]
+    [InlineData("Content-Length")]
+    [InlineData("Content-Security-Policy")]
+    [InlineData("Cache-Control")]
+    [InlineData("If-None-Match")]
+    [InlineData("Proxy-Authorization")]
+    [InlineData("Sec-Fetch-Site")]
+    [InlineData("Access-Control-Allow-Origin")]
+    [InlineData("X-Forwarded-For")]
+    [InlineData("Referer")]
+    [InlineData("ETag")]
+    [InlineData("Upgrade")]
+    [InlineData("traceparent")]
+    public void A_header_that_means_something_in_HTTP_carries_no_token(string header) =>
+        Assert.Contains("HeaderName is a header with another meaning", Refused(o => o.HeaderName = header));
+
+    [Fact]
+    public void An_empty_HeaderName_is_none_as_configuration_says_it() =>
+        Assert.Null(Settings(o => o.HeaderName = "").HeaderName);
+
+    /// <summary>An application wipes its keys once they are said: zeros, which anybody knows, would sign sessions from then on.</summary>
+    [Fact]
+    public async Task Keys_that_are_wiped_after_they_are_said_still_open_and_make_sessions()
+    {
+        byte[] key = [.. Enumerable.Range(1, 32).Select(i => (byte)i)];
+        byte[] former = [.. key.Reverse()];
+        var store = new MemoryStore();
+        var (mine, old) = (key.ToArray(), former.ToArray());
+        await using var site = await Site.StartAsync(
+            o =>
+            {
+                o.ServerKey = mine;
+                Array.Clear(mine);
+                o.FormerServerKeys.Add(old);
+            },
+            store: () => store
+        );
+        Array.Clear(old);
+        var token = await site.BeginAsync();
+        await using var withTheKey = await Site.StartAsync(o => o.ServerKey = key, store: () => store);
+        await HoldsAsync(withTheKey, token, true);
+        await using var withZeros = await Site.StartAsync(o => o.ServerKey = new byte[32], store: () => store);
+        await HoldsAsync(withZeros, token, false);
+
+        await using var before = await Site.StartAsync(o => o.ServerKey = former, store: () => store);
+        var older = await before.BeginAsync();
+        await HoldsAsync(site, older, true);
+        var minted = await withZeros.BeginAsync();
+        await HoldsAsync(site, minted, false);
+
+        static Task HoldsAsync(Site site, string token, bool isThere) =>
+            site.WithAsync(
+                session =>
+                {
+                    Assert.Equal(isThere, session.Data is not null);
+                    return Task.CompletedTask;
+                },
+                token
+            );
     }
 
     [Fact]

@@ -255,6 +255,7 @@ let options (root: Type) : JsonSerializerOptions =
     options.NumberHandling <- options.NumberHandling ||| JsonNumberHandling.AllowNamedFloatingPointLiterals
     options.Converters.Add(UnionConverterFactory())
     options.Converters.Add(BigIntegerConverter())
+    options.Converters.Add(DocumentConverter())
     let resolver = DefaultJsonTypeInfoResolver()
     resolver.Modifiers.Add(change root)
     options.TypeInfoResolver <- resolver

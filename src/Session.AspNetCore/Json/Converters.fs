@@ -265,6 +265,26 @@ type internal BigIntegerConverter() =
     override _.WriteAsPropertyName(writer, value, _) =
         writer.WritePropertyName(value.ToString CultureInfo.InvariantCulture)
 
+/// A document, or none: System.Text.Json makes a document of the null that it has written for none.
+[<Sealed>]
+type internal DocumentConverter() =
+    inherit JsonConverter<JsonDocument | null>()
+
+    override _.HandleNull = true
+
+    override _.Read(reader, _, _) =
+        if reader.TokenType = JsonTokenType.Null then null else JsonDocument.ParseValue(&reader)
+
+    override _.Write(writer, document, _) =
+        match document with
+        | null -> writer.WriteNullValue()
+        | document when document.RootElement.ValueKind = JsonValueKind.Null ->
+            raise (
+                JsonException
+                    "A JsonDocument that says null cannot be told from none: leave it out, or use JsonElement."
+            )
+        | document -> document.WriteTo writer
+
 /// The unions and options that System.Text.Json does not know by itself. A converter that a type names for itself goes first.
 [<RequiresUnreferencedCode("Reads the cases of unions by reflection.")>]
 [<RequiresDynamicCode("Makes a converter for each union type.")>]

@@ -62,6 +62,14 @@ let private hasNullCase (t: Type) =
        | null -> false
        | representation -> representation.Flags.HasFlag CompilationRepresentationFlags.UseNullAsTrueValue
 
+/// Whether null is how a proper value of this type is represented: None, (), an empty Nullable, a union's null case.
+let isNullAValue (t: Type) =
+    t = typeof<unit>
+    || isNullable t
+    || match t.GetCustomAttribute<CompilationRepresentationAttribute>() with
+       | null -> false
+       | representation -> representation.Flags.HasFlag CompilationRepresentationFlags.UseNullAsTrueValue
+
 /// Whether null is no value of this F# type.
 let isNeverNull (t: Type) =
     isFSharpCollection t

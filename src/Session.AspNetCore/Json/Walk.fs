@@ -303,7 +303,11 @@ type internal ContractWalk(root: JsonTypeInfo) =
     member private this.Collection(where: string, info: JsonTypeInfo, trial: string) =
         let t = info.Type
 
-        if isStack t then
+        if info.Converter.GetType().Name.StartsWith("IAsyncEnumerable", StringComparison.Ordinal) then
+            say
+                where
+                (String.Concat(nameOf t, " cannot be stored: its elements come one after another, later. Use a List."))
+        elif isStack t then
             say where (String.Concat(nameOf t, " comes back in reverse order. Use a List, or a Queue."))
         elif info.KeyType = typeof<string> && not (isNull options.DictionaryKeyPolicy) then
             say where "DictionaryKeyPolicy changes the keys, and they come back changed. Remove it."
@@ -355,6 +359,11 @@ type internal ContractWalk(root: JsonTypeInfo) =
             say
                 where
                 "an object comes back as a JsonElement, whatever it was. Say which type it is, or use JsonElement."
+        // By a contract of the application's own, which has not our converter.
+        | Ok info when t = typeof<JsonDocument> && info.Converter.GetType().Assembly = builtIn ->
+            say
+                where
+                "a JsonDocument that is null comes back as a document that says null. Use JsonElement?, or JsonNode."
         | Ok info when isTrusted info.Converter -> ()
         | Ok info ->
             match box info.Converter with

@@ -29,6 +29,7 @@ public sealed class MongoStore : ISessionStore, IRemovesVersion, IReadsMany, ISe
     public MongoStore(MongoStoreOptions options)
     {
         ArgumentNullException.ThrowIfNull(options);
+        options = options.Copy();
         OptionChecks.RequireOperationTimeout(options.OperationTimeout, nameof(MongoStoreOptions));
         Lifetime.RequireMargin(options.JanitorMargin, nameof(MongoStoreOptions));
         OptionChecks.Require(

@@ -29,4 +29,7 @@ public sealed class MongoStoreOptions
 
     /// <summary>How long after its time a document stays when no sweeper ever comes for it. Default 1 day.</summary>
     public TimeSpan JanitorMargin { get; set; } = TimeSpan.FromDays(1);
+
+    /// <summary>For a store: what is changed later has no effect on it.</summary>
+    internal MongoStoreOptions Copy() => (MongoStoreOptions)MemberwiseClone();
 }

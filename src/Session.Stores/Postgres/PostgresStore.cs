@@ -31,6 +31,7 @@ public sealed class PostgresStore
     public PostgresStore(PostgresStoreOptions options)
     {
         ArgumentNullException.ThrowIfNull(options);
+        options = options.Copy();
         OptionChecks.RequireOperationTimeout(options.OperationTimeout, nameof(PostgresStoreOptions));
         OptionChecks.Require(
             IsName(options.Schema, 63),

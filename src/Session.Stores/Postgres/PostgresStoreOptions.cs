@@ -43,4 +43,7 @@ public sealed class PostgresStoreOptions
 
     /// <summary>How long a statement may take, rounded up to whole seconds. Default 5 seconds; at most ten minutes.</summary>
     public TimeSpan OperationTimeout { get; set; } = TimeSpan.FromSeconds(5);
+
+    /// <summary>For a store: what is changed later has no effect on it.</summary>
+    internal PostgresStoreOptions Copy() => (PostgresStoreOptions)MemberwiseClone();
 }

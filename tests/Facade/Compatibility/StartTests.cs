@@ -51,6 +51,20 @@ public class StartTests
     }
 
     [Fact]
+    public async Task An_extension_of_the_cookie_that_it_cannot_have_is_refused_at_start()
+    {
+        var builder = NewBuilder();
+        builder.Services.AddSessionCompatibility(o => o.Cookie.Extensions.Add("Priority=High")).UseMemory();
+        await using var app = builder.Build();
+        var refusal = await Assert.ThrowsAsync<OptionsValidationException>(() =>
+        {
+            app.UseSessionCompatibility();
+            return app.StartAsync();
+        });
+        Assert.Contains("Cookie.Extensions has 'Priority=High'", refusal.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task Another_session_on_the_feature_is_refused_with_its_name()
     {
         var builder = NewBuilder();
