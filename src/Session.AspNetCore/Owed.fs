@@ -8,6 +8,7 @@ open Microsoft.AspNetCore.Builder
 open Microsoft.AspNetCore.Hosting
 open Microsoft.AspNetCore.Hosting.Server
 open Microsoft.AspNetCore.Http
+open Microsoft.AspNetCore.Http.Features
 open Microsoft.Extensions.DependencyInjection
 
 /// That the headers of this response have something to say of a token once they are written, whatever is cleared before.
@@ -30,36 +31,47 @@ type internal TokenKeeper(server: IServiceProvider) =
         | null -> false
         | server -> server.GetType().FullName = "Microsoft.AspNetCore.TestHost.TestServer"
 
-    let answer (context: HttpContext) (error: exn) : Task =
+    /// `body`: the server's. A middleware that keeps the response back may have left its own in its place.
+    let answer (context: HttpContext) (body: obj | null) (error: exn) : Task =
+        context.Features[typeof<IHttpResponseBodyFeature>] <- body
         let response = context.Response
         response.Clear()
 
-        response.StatusCode <-
-            match error with
-            | :? BadHttpRequestException as bad -> bad.StatusCode
-            | _ -> 500
+        let complete status =
+            response.StatusCode <- status
+            response.ContentLength <- 0L
+            response.CompleteAsync()
 
-        response.ContentLength <- 0L
-        response.CompleteAsync()
+        match error with
+        | :? SessionFailedException as failure -> Answers.write context failure.StatusCode failure.Message
+        | :? BadHttpRequestException as bad -> complete bad.StatusCode
+        | _ -> complete 500
 
-    let watch (running: Task) (context: HttpContext) : Task =
+    let watch (running: Task) (context: HttpContext) (body: obj | null) : Task =
         task {
             try
                 do! running
             with error when TokenOwed.IsNoted context && not context.Response.HasStarted ->
                 let caught = ExceptionDispatchInfo.Capture error
-                do! answer context error
+
+                try
+                    do! answer context body error
+                with second ->
+                    raise (AggregateException(error, second))
+
                 caught.Throw()
         }
 
     let pass (next: RequestDelegate) (context: HttpContext) : Task =
+        let body = context.Features[typeof<IHttpResponseBodyFeature>]
+
         let running =
             try
                 next.Invoke context
             with error ->
                 Task.FromException error
 
-        if running.IsCompletedSuccessfully then running else watch running context
+        if running.IsCompletedSuccessfully then running else watch running context body
 
     interface IStartupFilter with
         member _.Configure next =

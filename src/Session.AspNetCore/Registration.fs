@@ -33,7 +33,11 @@ module SessionRegistration =
         : SessionBuilder =
         services.AddLogging() |> ignore
         services.TryAddSingleton<SessionNames>()
-        services.TryAddEnumerable(ServiceDescriptor.Singleton<IStartupFilter, TokenKeeper>())
+
+        // Around what others have put around the pipeline: who answers for a failure there does so before it.
+        if services |> Seq.forall (fun it -> it.ImplementationType <> typeof<TokenKeeper>) then
+            services.Insert(0, ServiceDescriptor.Singleton<IStartupFilter, TokenKeeper>())
+
         services.TryAddEnumerable(ServiceDescriptor.Singleton<MatcherPolicy, SessionMatcherPolicy>())
         services.TryAddEnumerable(ServiceDescriptor.Singleton<IApiDescriptionProvider, SessionApiDescriptions>())
 

@@ -246,6 +246,13 @@ type internal RequestSession<'T>(service: SessionService<'T>, context: HttpConte
         | ValueSome opened -> Some opened.Live
         | ValueNone -> None
 
+    /// Whether a session may live that this request cannot read, and that a sign-out would be about all the same.
+    member _.HasUnseen =
+        match Presence.opened visit.Presence, Presence.signOut visit.Presence with
+        | ValueSome _, _
+        | ValueNone, NothingToEnd -> false
+        | ValueNone, (EndThis _ | EndEachToken | CannotEnd _) -> true
+
     /// Whether it was read, so that what it says may be of long ago in a request that stays open.
     member _.IsRead = isRead ()
 

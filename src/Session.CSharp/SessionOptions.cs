@@ -151,7 +151,10 @@ public sealed class SessionOptions<T>
     public Func<HttpContext, string>? GenerateId { get; set; }
 
     /// <summary>At least 32 secret bytes: stored hashes are then HMACs, and whoever writes to the store cannot mint a session. Default null.</summary>
-    /// <remarks>They are copied: the array can be wiped once it is set.</remarks>
+    /// <remarks>
+    /// They are copied when they are set. What <c>AddSession</c> is given runs when the application starts: wipe an array of your
+    /// own after that, or within it.
+    /// </remarks>
     public byte[]? ServerKey
     {
         get => _settings.ServerKey?.Value;

@@ -1,5 +1,6 @@
 using System.Text.Json;
 using Microsoft.IdentityModel.JsonWebTokens;
+using Microsoft.IdentityModel.Protocols.OpenIdConnect;
 using Microsoft.IdentityModel.Tokens;
 
 namespace Session.OpenIdConnect;
@@ -55,21 +56,15 @@ internal sealed class LogoutTokens(BackChannelLogoutOptions options, ProviderKey
             return LogoutToken.Refused("the token asks for something that is not known here (crit)");
 
         var provider = await keys.ForAsync(token.Kid, cancellationToken).ConfigureAwait(false);
-        var validated = await _handler
-            .ValidateTokenAsync(
-                token,
-                new TokenValidationParameters
-                {
-                    ValidIssuer = provider.Issuer,
-                    ValidAudience = options.Audience,
-                    IssuerSigningKeys = provider.SigningKeys,
-                    ValidAlgorithms = s_algorithms,
-                    RequireSignedTokens = true,
-                    // Below: by the clock of the sessions.
-                    ValidateLifetime = false,
-                }
-            )
-            .ConfigureAwait(false);
+        var validated = await ValidateAsync(token, provider).ConfigureAwait(false);
+        if (
+            validated.Exception is SecurityTokenInvalidSignatureException
+            && await keys.AnewAsync(provider, cancellationToken).ConfigureAwait(false) is { } newer
+        )
+        {
+            provider = newer;
+            validated = await ValidateAsync(token, provider).ConfigureAwait(false);
+        }
 
         if (!validated.IsValid)
             return LogoutToken.Refused(Because(validated.Exception));
@@ -84,6 +79,21 @@ internal sealed class LogoutTokens(BackChannelLogoutOptions options, ProviderKey
             return LogoutToken.Refused("the claims are no JSON object, or name one claim twice");
         }
     }
+
+    private Task<TokenValidationResult> ValidateAsync(JsonWebToken token, OpenIdConnectConfiguration provider) =>
+        _handler.ValidateTokenAsync(
+            token,
+            new TokenValidationParameters
+            {
+                ValidIssuer = provider.Issuer,
+                ValidAudience = options.Audience,
+                IssuerSigningKeys = provider.SigningKeys,
+                ValidAlgorithms = s_algorithms,
+                RequireSignedTokens = true,
+                // Below: by the clock of the sessions.
+                ValidateLifetime = false,
+            }
+        );
 
     /// <summary>Explicit where it is said. Providers that say nothing, or <c>JWT</c>, mean it as well; their other tokens have no such event.</summary>
     private static bool IsLogoutType(string? type) =>

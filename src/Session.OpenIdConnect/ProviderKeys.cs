@@ -48,8 +48,35 @@ internal sealed class ProviderKeys : IDisposable
             if (Has(_known, keyId) || now - _askedFor < s_pause)
                 return _known;
 
-            _askedFor = now;
-            return await ReadAsync(cancellationToken).ConfigureAwait(false);
+            return await AskAsync(now, cancellationToken).ConfigureAwait(false);
+        }
+        finally
+        {
+            _turn.Release();
+        }
+    }
+
+    /// <summary>
+    /// What the provider has by now, where its keys did not do: they need no names, and a name may get another key. Null: that is
+    /// all, or it was asked a moment ago.
+    /// </summary>
+    /// <exception cref="ProviderUnreachableException">Nobody can tell.</exception>
+    public async Task<OpenIdConnectConfiguration?> AnewAsync(
+        OpenIdConnectConfiguration tried,
+        CancellationToken cancellationToken
+    )
+    {
+        await _turn.WaitAsync(cancellationToken).ConfigureAwait(false);
+        try
+        {
+            if (_known != tried)
+                return _known;
+
+            var now = _clock.GetUtcNow();
+            if (now - _askedFor < s_pause || now - _readAt < s_pause)
+                return null;
+
+            return await AskAsync(now, cancellationToken).ConfigureAwait(false);
         }
         finally
         {
@@ -74,6 +101,13 @@ internal sealed class ProviderKeys : IDisposable
         string.IsNullOrEmpty(keyId) || known.SigningKeys.Any(key => key.KeyId == keyId);
 
     private bool IsOld() => _clock.GetUtcNow() - _readAt >= _options.KeysFor;
+
+    /// <summary>Because of a token, which anybody can send.</summary>
+    private Task<OpenIdConnectConfiguration> AskAsync(DateTimeOffset now, CancellationToken cancellationToken)
+    {
+        _askedFor = now;
+        return ReadAsync(cancellationToken);
+    }
 
     /// <summary>What was known is used no longer than it may be, whatever the provider's state.</summary>
     private async Task<OpenIdConnectConfiguration> ReadAsync(CancellationToken cancellationToken)

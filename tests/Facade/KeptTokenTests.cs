@@ -1,5 +1,6 @@
 using System.Net;
 using System.Security.Claims;
+using Facade.Tickets;
 using Microsoft.AspNetCore.Authentication;
 using Microsoft.AspNetCore.Authentication.Cookies;
 using Microsoft.AspNetCore.Builder;
@@ -23,8 +24,8 @@ public class KeptTokenTests
         get
         {
             var ways = new TheoryData<string, string>();
-            foreach (var handling in new[] { "none", "lambda", "path", "developer" })
-            foreach (var fails in new[] { "at once", "later", "bad request" })
+            foreach (var handling in new[] { "none", "held back", "lambda", "path", "developer" })
+            foreach (var fails in new[] { "at once", "later", "bad request", "the store" })
                 ways.Add(handling, fails);
 
             return ways;
@@ -63,6 +64,20 @@ public class KeptTokenTests
     {
         switch (handling)
         {
+            // As those who log what was answered do, and forget to put back.
+            case "held back":
+                app.Use(
+                    async (context, next) =>
+                    {
+                        var before = context.Response.Body;
+                        context.Response.Body = new MemoryStream();
+                        await next();
+                        context.Response.Body.Position = 0;
+                        await context.Response.Body.CopyToAsync(before);
+                        context.Response.Body = before;
+                    }
+                );
+                break;
             case "lambda":
                 app.UseExceptionHandler(error => error.Run(context => context.Response.WriteAsync("sorry")));
                 break;
@@ -75,24 +90,52 @@ public class KeptTokenTests
         }
     }
 
-    private static async Task FailAsync(HttpContext context, string fails)
+    /// <param name="ask">Something that asks the store.</param>
+    private static async Task FailAsync(HttpContext context, string fails, FailingStore store, Func<Task> ask)
     {
         context.Response.Headers["X-Own"] = "of the answer";
         if (fails == "later")
             await Task.Delay(5);
 
-        throw fails == "bad request"
-            ? new BadHttpRequestException("too much", 413)
-            : new FormatException("the mail server");
+        if (fails == "bad request")
+            throw new BadHttpRequestException("too much", 413);
+
+        if (fails != "the store")
+            throw new FormatException("the mail server");
+
+        store.IsDown = true;
+        try
+        {
+            await ask();
+        }
+        finally
+        {
+            store.IsDown = false;
+        }
     }
 
     private static int StatusOf(string handling, string fails) =>
-        fails == "bad request" && handling is not "lambda" and not "path" ? 413 : 500;
+        fails == "the store" ? 503
+        : fails == "bad request" && handling is not "lambda" and not "path" ? 413
+        : 500;
 
     [Theory, MemberData(nameof(Ways))]
     public async Task Of_a_session(string handling, string fails)
     {
         var log = new ServerLog();
+        var store = new FailingStore();
+
+        Task FailsAsync(HttpContext context) =>
+            FailAsync(
+                context,
+                fails,
+                store,
+                () =>
+                    context
+                        .RequestServices.GetRequiredService<SessionManager<Cart>>()
+                        .FindAsync(SessionId.Parse(new string('a', 22), null))
+            );
+
         await using var site = await EdgeSite.StartAsync(
             app =>
             {
@@ -105,7 +148,7 @@ public class KeptTokenTests
                     async (Session<Cart> session, HttpContext context) =>
                     {
                         await session.SignInAsync("ada", session.Data!);
-                        await FailAsync(context, fails);
+                        await FailsAsync(context);
                     }
                 );
                 app.MapPost(
@@ -113,7 +156,7 @@ public class KeptTokenTests
                     async (Session<Cart> session, HttpContext context) =>
                     {
                         await session.RegenerateAsync();
-                        await FailAsync(context, fails);
+                        await FailsAsync(context);
                     }
                 );
                 app.MapPost(
@@ -121,12 +164,13 @@ public class KeptTokenTests
                     async (Session<Cart> session, HttpContext context) =>
                     {
                         await session.DestroyAsync();
-                        await FailAsync(context, fails);
+                        await FailsAsync(context);
                     }
                 );
-                app.MapGet("/fails", (HttpContext context) => FailAsync(context, fails));
+                app.MapGet("/fails", (HttpContext context) => FailsAsync(context));
                 app.Map("/sorry", () => "sorry");
             },
+            store: store,
             log: logging => logging.AddProvider(log)
         );
         var token = (await site.SendAsync("POST", "/add")).Token;
@@ -135,13 +179,15 @@ public class KeptTokenTests
             var before = log.Unhandled.Count;
             var answer = await site.SendAsync("POST", path, ("Cookie", "__Host-sid=" + token));
             Assert.Equal(StatusOf(handling, fails), (int)answer.Status);
-            Assert.Null(answer["X-Own"]);
+            // Ours keep what may be the application's about its security.
+            if (fails != "the store")
+                Assert.Null(answer["X-Own"]);
             Assert.Contains("no-store", answer["Cache-Control"], StringComparison.Ordinal);
             Assert.StartsWith("__Host-sid=", Assert.Single(answer.SetCookies), StringComparison.Ordinal);
             token = answer.Token;
             Assert.Equal(expected, (await site.GetAsync("/me", token)).Body);
             // What nobody has answered the server still hears of.
-            if (fails != "bad request")
+            if (fails is "at once" or "later")
                 Assert.True(log.Unhandled.Count > before);
         }
 
@@ -174,8 +220,21 @@ public class KeptTokenTests
             builder.WebHost.UseUrls("http://127.0.0.1:0");
             builder.Logging.ClearProviders();
             builder.Services.AddAuthentication(CookieAuthenticationDefaults.AuthenticationScheme).AddCookie();
-            builder.Services.AddServerSideTickets().UseMemory();
+            var store = new FailingStore();
+            builder.Services.AddServerSideTickets().UseStore(_ => store);
             var app = builder.Build();
+
+            Task FailsAsync(HttpContext context) =>
+                FailAsync(
+                    context,
+                    fails,
+                    store,
+                    () =>
+                        context
+                            .RequestServices.GetRequiredService<SessionManager<AuthenticationTicket>>()
+                            .FindAsync(SessionId.Parse(new string('a', 22), null))
+                );
+
             Handle(app, handling);
             app.UseRouting();
             app.UseAuthentication();
@@ -187,7 +246,7 @@ public class KeptTokenTests
                     var claims = new[] { new Claim(ClaimTypes.Name, user), new Claim(ClaimTypes.NameIdentifier, user) };
                     await context.SignInAsync(new ClaimsPrincipal(new ClaimsIdentity(claims, "test")));
                     if (fail)
-                        await FailAsync(context, fails);
+                        await FailsAsync(context);
                 }
             );
             app.Map(
@@ -197,7 +256,7 @@ public class KeptTokenTests
                     var claims = new[] { new Claim(ClaimTypes.NameIdentifier, "ada") };
                     await context.SignInAsync(new ClaimsPrincipal(new ClaimsIdentity(claims, "test")));
                     await context.SignOutAsync();
-                    await FailAsync(context, fails);
+                    await FailsAsync(context);
                 }
             );
             app.Map("/sorry", () => "sorry");
@@ -245,6 +304,6 @@ public class KeptTokenTests
             live.Add(info.Subject);
         Assert.Equal(["bob"], live);
         // Who has gone on to sign out gets no cookie of what is over.
-        Assert.Equal("", (await app.SendAsync("/in-and-out")).Cookie);
+        Assert.Equal("", (await app.SendAsync("/in-and-out")).Cookie.Split('=', 2)[^1]);
     }
 }

@@ -175,12 +175,11 @@ internal sealed class CompatibleSession : ISession, ISessionFeature
     private async Task StoreAsync(CancellationToken cancellationToken)
     {
         (await Request.Load(cancellationToken).ConfigureAwait(false)).OrThrow();
+        if (MayBeSignOut && Request.HasUnseen)
+            (await Request.Destroy(cancellationToken).ConfigureAwait(false)).OrThrow();
+
         if (Request.Live is null && !(_establishes && MayBegin()))
-        {
-            if (MayBeSignOut)
-                (await Request.Destroy(cancellationToken).ConfigureAwait(false)).OrThrow();
             return;
-        }
 
         // The application has ended the session in this request: what it writes begins another one.
         if (Request.Live is null && Request.HasSignedOut)

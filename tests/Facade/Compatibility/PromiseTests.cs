@@ -101,6 +101,9 @@ public class PromiseTests
     [InlineData("remove", "superseded")]
     [InlineData("clear", "doubled")]
     [InlineData("remove", "doubled")]
+    [InlineData("clear and a message", "down")]
+    [InlineData("clear and a message", "superseded")]
+    [InlineData("clear and a message", "doubled")]
     public async Task What_is_taken_away_unseen_goes_or_fails(string way, string why)
     {
         var store = new CountedStore();
@@ -130,10 +133,13 @@ public class PromiseTests
         Assert.Equal(HttpStatusCode.OK, (await leaving.WithAsync(it => it.Remove("__ControllerTempData"))).Status);
         var answer = await leaving.WithAsync(session =>
         {
-            if (way == "clear")
-                session.Clear();
-            else
+            if (way == "remove")
                 session.Remove("user");
+            else
+                session.Clear();
+
+            if (way.EndsWith("message", StringComparison.Ordinal))
+                session.SetString("message", "bye");
         });
         store.Fails = false;
         Assert.Equal(
@@ -146,6 +152,41 @@ public class PromiseTests
             answer.Status
         );
         Assert.Equal(why == "doubled" ? null : "ann", await ann.ReadAsync("user"));
+    }
+
+    /// <summary>A late request of a session that has just ended: what it takes away was there no more, and it begins none.</summary>
+    [Fact]
+    public async Task What_is_taken_away_late_does_not_bring_a_session_back()
+    {
+        await using var site = await CompatSite.StartAsync(Ours);
+        var ann = site.NewVisitor();
+        await ann.WithAsync(session => session.SetString("user", "ann"));
+        var late = ann.Copy();
+        await ann.InAsync(async c => await (await c.GetSessionAsync<SessionValues>()).DestroyAsync());
+        var answer = await late.InAsync(async context =>
+        {
+            context.Session.Remove("a");
+            await context.Session.CommitAsync();
+            context.Session.SetString("b", "1");
+        });
+        Assert.Equal(HttpStatusCode.Unauthorized, answer.Status);
+        Assert.Empty(answer.SetCookies);
+    }
+
+    /// <summary>What is written before an exception is stored, so its token is handed over, whoever answers.</summary>
+    [Fact]
+    public async Task An_exception_behind_the_first_write_comes_with_the_cookie()
+    {
+        await using var site = await CompatSite.StartAsync(Ours);
+        var ann = site.NewVisitor();
+        var answer = await ann.InAsync(context =>
+        {
+            context.Session.SetString("a", "1");
+            throw new FormatException("the mail server");
+        });
+        Assert.Equal(HttpStatusCode.InternalServerError, answer.Status);
+        Assert.Single(answer.SetCookies);
+        Assert.Equal("1", await ann.ReadAsync("a"));
     }
 
     /// <summary>What Stream has for callers of long ago.</summary>

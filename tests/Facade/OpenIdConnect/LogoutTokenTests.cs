@@ -373,6 +373,37 @@ public class LogoutTokenTests
         Assert.Equal(4, provider.Reads);
     }
 
+    /// <summary>A provider with one key need not name it (OpenID Connect Core 10.1), and a name may get another key.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task A_new_key_without_a_new_name_counts_at_once(bool isNamed)
+    {
+        await using var provider = await IdentityProvider.StartAsync(ProviderKey.Curve("the one"));
+        await using var node = await LogoutSite.StartAsync(provider);
+
+        async Task<string?> LogOutAsync(string session)
+        {
+            var draft = node.Draft(session);
+            if (!isNamed)
+                draft.Header.Remove("kid");
+            return (await node.PostAsync(draft.Write())).Error;
+        }
+
+        Assert.Null(await LogOutAsync("one"));
+        node.Site.Clock.Advance(TimeSpan.FromSeconds(30));
+        provider.Keys = [ProviderKey.Curve("the one")];
+        Assert.Null(await LogOutAsync("two"));
+        Assert.Equal(2, provider.Reads);
+
+        // Who guesses has it asked no more often.
+        var guess = node.Draft("two");
+        guess.Sign = s_stranger.Sign;
+        for (var i = 0; i < 5; i++)
+            Assert.Equal("invalid_request", (await node.PostAsync(guess.Write())).Error);
+        Assert.Equal(2, provider.Reads);
+    }
+
     [Theory]
     [InlineData(true)]
     [InlineData(false)]
