@@ -6,10 +6,8 @@ open System.Runtime.ExceptionServices
 open System.Threading.Tasks
 open Microsoft.AspNetCore.Builder
 open Microsoft.AspNetCore.Hosting
-open Microsoft.AspNetCore.Hosting.Server
 open Microsoft.AspNetCore.Http
 open Microsoft.AspNetCore.Http.Features
-open Microsoft.Extensions.DependencyInjection
 
 /// That the headers of this response have something to say of a token once they are written, whatever is cleared before.
 [<Sealed>]
@@ -24,13 +22,7 @@ type internal TokenOwed private () =
 /// response: the new token would be lost, and the one before is dead (invariant 18). So the answer is given here, where a token
 /// is owed; the exception goes on to the server all the same, for its log.
 [<Sealed>]
-type internal TokenKeeper(server: IServiceProvider) =
-    // Its client gets the exception itself, and no answer.
-    let isTestServer () =
-        match server.GetService<IServer>() with
-        | null -> false
-        | server -> server.GetType().FullName = "Microsoft.AspNetCore.TestHost.TestServer"
-
+type internal TokenKeeper(services: IServiceProvider) =
     /// `body`: the server's. A middleware that keeps the response back may have left its own in its place.
     let answer (context: HttpContext) (body: obj | null) (error: exn) : Task =
         context.Features[typeof<IHttpResponseBodyFeature>] <- body
@@ -76,7 +68,8 @@ type internal TokenKeeper(server: IServiceProvider) =
     interface IStartupFilter with
         member _.Configure next =
             Action<IApplicationBuilder>(fun app ->
-                if not (isTestServer ()) then
+                // The client of a test in this process gets the exception itself, and no answer.
+                if not (TestServers.isUsed services) then
                     app.Use(fun rest -> RequestDelegate(pass rest)) |> ignore
 
                 next.Invoke app)

@@ -5,7 +5,6 @@ open System
 open System.Collections.Generic
 open System.Threading
 open System.Threading.Tasks
-open Microsoft.AspNetCore.Hosting.Server
 open Microsoft.AspNetCore.Http
 open Microsoft.Extensions.DependencyInjection
 open Microsoft.Extensions.Hosting
@@ -193,12 +192,7 @@ type SessionService<'T>
     let serializer: ISessionSerializer<'T> =
         CheckedSerializer<'T>(serializer, isDevelopment && TypeState.isVisible && isNull ownEnd, log)
 
-    // Of Microsoft.AspNetCore.TestHost, which WebApplicationFactory uses: nothing comes over a network there.
-    let isTestServer =
-        isDevelopment
-        && (match provider.GetService<IServer>() with
-            | null -> false
-            | server -> server.GetType().FullName = "Microsoft.AspNetCore.TestHost.TestServer")
+    let isTestServer = isDevelopment && TestServers.isUsed provider
 
     let mutable isLossSaid = 0
 

@@ -200,85 +200,6 @@ module SessionSettings =
         && domain.Length <= 253
         && not (Seq.forall Char.IsAsciiDigit labels[labels.Length - 1])
 
-    /// Headers that say something in HTTP, to browsers or to proxies: a token there would be read as that, dropped, or kept.
-    let private hasMeaning (header: string) =
-        let names =
-            HashSet<string>(
-                [ "Age"
-                  "Allow"
-                  "Alt-Svc"
-                  "Alt-Used"
-                  "Authentication-Info"
-                  "Authorization"
-                  "Baggage"
-                  "Cache-Control"
-                  "Clear-Site-Data"
-                  "Connection"
-                  "Cookie"
-                  "Cookie2"
-                  "Date"
-                  "Early-Data"
-                  "ETag"
-                  "Expect"
-                  "Expires"
-                  "Forwarded"
-                  "From"
-                  "Host"
-                  "HTTP2-Settings"
-                  "Keep-Alive"
-                  "Last-Event-ID"
-                  "Last-Modified"
-                  "Link"
-                  "Location"
-                  "Max-Forwards"
-                  "Origin"
-                  "Permissions-Policy"
-                  "Pragma"
-                  "Priority"
-                  "Range"
-                  "Referer"
-                  "Referrer-Policy"
-                  "Refresh"
-                  "Retry-After"
-                  "Server"
-                  "Server-Timing"
-                  "Set-Cookie"
-                  "Set-Cookie2"
-                  "SourceMap"
-                  "Strict-Transport-Security"
-                  "TE"
-                  "Timing-Allow-Origin"
-                  "Traceparent"
-                  "Tracestate"
-                  "Trailer"
-                  "Transfer-Encoding"
-                  "Upgrade"
-                  "Upgrade-Insecure-Requests"
-                  "User-Agent"
-                  "Vary"
-                  "Via"
-                  "Warning"
-                  "WWW-Authenticate"
-                  "X-Content-Type-Options"
-                  "X-Frame-Options"
-                  "X-HTTP-Method-Override"
-                  "X-Real-IP"
-                  "X-Requested-With" ],
-                StringComparer.OrdinalIgnoreCase
-            )
-
-        let families =
-            [ "Accept"
-              "Access-Control-"
-              "Content-"
-              "Cross-Origin-"
-              "If-"
-              "Proxy-"
-              "Sec-"
-              "X-Forwarded-" ]
-
-        names.Contains header || List.exists (fun family -> startsWith family header) families
-
     let private tenYears = TimeSpan.FromDays 3650
 
     /// A sentence for each contradiction: what is wrong, and what to change. Empty: the settings can be kept.
@@ -380,7 +301,7 @@ module SessionSettings =
                 "HeaderName has a character that no header name may have: use letters, digits and -."
 
             unless
-                (not (hasMeaning header))
+                (not (ReservedHeaders.has header))
                 "HeaderName is a header with another meaning: choose one of your own, such as X-Session-Token."
         | None -> ()
 

@@ -3,6 +3,7 @@ namespace Session.AspNetCore
 
 open System
 open System.Text
+open Microsoft.AspNetCore.Hosting.Server
 open Microsoft.AspNetCore.Http
 open Microsoft.Extensions.Primitives
 open Session.Engine
@@ -14,6 +15,14 @@ type internal Arrival =
     /// Something under our name that is no token, or two different values, or a cookie and a header at once.
     | Garbage
     | TokenCame of PresentedToken
+
+[<RequireQualifiedAccess>]
+module internal TestServers =
+    /// Of Microsoft.AspNetCore.TestHost, which WebApplicationFactory uses: nothing comes over a network there.
+    let isUsed (services: IServiceProvider) =
+        match services.GetService(typeof<IServer>) with
+        | null -> false
+        | server -> server.GetType().FullName = "Microsoft.AspNetCore.TestHost.TestServer"
 
 /// `isTestServer`: requests come from a test in this process, whose client keeps no Secure cookie on `http://localhost`.
 [<Sealed>]

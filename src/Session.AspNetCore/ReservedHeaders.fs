@@ -1,0 +1,81 @@
+/// Headers that say something in HTTP, to browsers or to proxies: a token there would be read as that, dropped, or kept.
+[<RequireQualifiedAccess>]
+module internal Session.AspNetCore.ReservedHeaders
+
+open System
+
+let private names =
+    [ "Age"
+      "Allow"
+      "Alt-Svc"
+      "Alt-Used"
+      "Authentication-Info"
+      "Authorization"
+      "Baggage"
+      "Cache-Control"
+      "Clear-Site-Data"
+      "Connection"
+      "Cookie"
+      "Cookie2"
+      "Date"
+      "Early-Data"
+      "ETag"
+      "Expect"
+      "Expires"
+      "Forwarded"
+      "From"
+      "Host"
+      "HTTP2-Settings"
+      "Keep-Alive"
+      "Last-Event-ID"
+      "Last-Modified"
+      "Link"
+      "Location"
+      "Max-Forwards"
+      "Origin"
+      "Permissions-Policy"
+      "Pragma"
+      "Priority"
+      "Range"
+      "Referer"
+      "Referrer-Policy"
+      "Refresh"
+      "Retry-After"
+      "Server"
+      "Server-Timing"
+      "Set-Cookie"
+      "Set-Cookie2"
+      "SourceMap"
+      "Strict-Transport-Security"
+      "TE"
+      "Timing-Allow-Origin"
+      "Traceparent"
+      "Tracestate"
+      "Trailer"
+      "Transfer-Encoding"
+      "Upgrade"
+      "Upgrade-Insecure-Requests"
+      "User-Agent"
+      "Vary"
+      "Via"
+      "Warning"
+      "WWW-Authenticate"
+      "X-Content-Type-Options"
+      "X-Frame-Options"
+      "X-HTTP-Method-Override"
+      "X-Real-IP"
+      "X-Requested-With" ]
+
+let private families =
+    [ "Accept"
+      "Access-Control-"
+      "Content-"
+      "Cross-Origin-"
+      "If-"
+      "Proxy-"
+      "Sec-"
+      "X-Forwarded-" ]
+
+let has (header: string) =
+    List.exists (fun (name: string) -> name.Equals(header, StringComparison.OrdinalIgnoreCase)) names
+    || List.exists (fun (family: string) -> header.StartsWith(family, StringComparison.OrdinalIgnoreCase)) families
