@@ -283,6 +283,8 @@ public class ManagerTests
             o =>
                 o.Events.OnDestroyed = it =>
                 {
+                    // Nobody hears of an end that may yet be rolled back.
+                    Assert.True(gone.IsCancellationRequested, "told before the commit");
                     told.Add(it.Id);
                     return Task.CompletedTask;
                 },

@@ -244,6 +244,12 @@ public class PromiseTests
     [InlineData("nothing")]
     [InlineData("started")]
     [InlineData("writer")]
+    [InlineData("array")]
+    [InlineData("span")]
+    [InlineData("byte")]
+    [InlineData("flush")]
+    [InlineData("flush-later")]
+    [InlineData("array-later")]
     public async Task What_cannot_be_stored_is_a_503_and_not_the_answer(string way)
     {
         var store = new CountedStore();
@@ -255,9 +261,32 @@ public class PromiseTests
             store.FailsWrites = true;
             var answer = await visitor.InAsync(async context =>
             {
+                // For the ways while a thread waits.
+                context.Features.GetRequiredFeature<IHttpBodyControlFeature>().AllowSynchronousIO = true;
                 context.Session.SetString("a", "2");
+                var body = context.Response.Body;
                 switch (way)
                 {
+                    case "array":
+                        body.Write("done"u8.ToArray(), 0, 4);
+                        break;
+                    case "span":
+                        body.Write("done"u8);
+                        break;
+                    case "byte":
+                        body.WriteByte((byte)'!');
+                        break;
+                    case "flush":
+                        body.Flush();
+                        break;
+                    case "flush-later":
+                        await body.FlushAsync();
+                        break;
+                    case "array-later":
+#pragma warning disable CA1835 // That is the way in question.
+                        await body.WriteAsync("done"u8.ToArray(), 0, 4);
+#pragma warning restore CA1835
+                        break;
                     case "text":
                         await Results.Text("done").ExecuteAsync(context);
                         break;
