@@ -28,6 +28,12 @@ type internal RequestSession<'T>(service: SessionService<'T>, context: HttpConte
         | NotRead -> false
         | _ -> true
 
+    /// A request waits no longer than it may, all its operations together. What lives on behind its answer, such as a WebSocket, a
+    /// stream or a hub's connection, may ask the store for hours: each of its operations waits as long as a request.
+    let renewBehindAnswer () =
+        if errand.HasWaited && not visit.CanIssue then
+            errand.Renew()
+
     /// One at a time. What is to be told is told when the next one may begin, for a handler may be the next one.
     let takingTurn hasTurn (operation: unit -> Task<Result<'a, SessionError>>) : Task<Result<'a, SessionError>> =
         task {
@@ -38,6 +44,9 @@ type internal RequestSession<'T>(service: SessionService<'T>, context: HttpConte
                 return Error SessionError.Contended
             else
                 let mutable answer = Error SessionError.NoSession
+
+                if not hasTurn then
+                    renewBehindAnswer ()
 
                 try
                     let! result = operation ()
@@ -79,6 +88,8 @@ type internal RequestSession<'T>(service: SessionService<'T>, context: HttpConte
     /// A store in this process answers at once, and costs no state machine.
     let loadAtOnce cancel : ValueTask<Result<unit, SessionError>> =
         if turn.TryTake() then
+            renewBehindAnswer ()
+
             let reading =
                 try
                     Reading.read visit cancel

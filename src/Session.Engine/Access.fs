@@ -10,11 +10,14 @@ open Session.Domain
 open NonStructuralComparison // the general operators allocate for each comparison
 
 /// Says once that the store has failed, and once that it is back, however many requests meet the failure: of a store that
-/// fails now and then not more often than every ten seconds. Every failure is counted.
+/// fails now and then not more often than every ten seconds. Every failure is counted. A store that reads and takes no writes (its disk
+/// is full, it is a replica) is not back with the next read.
 [<Sealed>]
 type internal Outage(log: ILogger, measures: Measures, timer: TimeProvider) =
     let mutable failures = 0L
     let mutable isSaid = 0
+    // A write has failed, and none has come through since.
+    let mutable failsToWrite = false
     // Zero: it has never been back.
     let mutable backSince = 0L
 
@@ -24,15 +27,26 @@ type internal Outage(log: ILogger, measures: Measures, timer: TimeProvider) =
         | 0L -> false
         | since -> timer.GetElapsedTime since < TimeSpan.FromSeconds 10L
 
-    member _.Failed(error: exn) =
+    member _.Failed(error: exn, isWrite: bool) =
         measures.StoreFailed()
+
+        if isWrite then
+            Volatile.Write(&failsToWrite, true)
+
         Interlocked.Increment &failures |> ignore
 
         if not (isQuiet ()) && Interlocked.CompareExchange(&isSaid, 1, 0) = 0 then
             EngineLog.storeFailed log error
 
-    member _.Worked() =
-        if Volatile.Read &isSaid = 1 && Interlocked.CompareExchange(&isSaid, 0, 1) = 1 then
+    member _.Worked(isWrite: bool) =
+        if isWrite && Volatile.Read &failsToWrite then
+            Volatile.Write(&failsToWrite, false)
+
+        if
+            Volatile.Read &isSaid = 1
+            && not (Volatile.Read &failsToWrite)
+            && Interlocked.CompareExchange(&isSaid, 0, 1) = 1
+        then
             Volatile.Write(&backSince, timer.GetTimestamp())
             EngineLog.storeIsBack log null (Interlocked.Exchange(&failures, 0L))
 
@@ -122,7 +136,7 @@ type internal StoreAccess
             ValueTask.FromException<StoredRecord | null> error
 
     member _.Read(id, record: StoredRecord | null, keys) =
-        outage.Worked()
+        outage.Worked false
         records.Read(id, record, keys)
 
     /// Of a load that failed. A cancelled one is the caller's own will.
@@ -130,7 +144,7 @@ type internal StoreAccess
         match error with
         | :? OperationCanceledException when cancel.IsCancellationRequested -> raise error
         | error ->
-            outage.Failed error
+            outage.Failed(error, false)
             SessionError.Unavailable error
 
     // -- and the whole of it
@@ -198,7 +212,7 @@ type internal StoreAccess
                             store.Replace(record, version, CancellationToken.None)
                     )
 
-                outage.Worked()
+                outage.Worked true
 
                 match result with
                 | WriteResult.Conflict -> measures.Conflicted()
@@ -206,7 +220,7 @@ type internal StoreAccess
 
                 return Answered result
             with error ->
-                outage.Failed error
+                outage.Failed(error, true)
                 return Failed error
         }
 
@@ -215,6 +229,7 @@ type internal StoreAccess
         task {
             try
                 do! errand.Await(store.Touch(id, at, CancellationToken.None))
+                outage.Worked true
             with error ->
-                outage.Failed error
+                outage.Failed(error, true)
         }

@@ -15,6 +15,8 @@ type internal Errand(limits: WaitLimits, sharesWrites: bool) =
     let mutable began = 0L
     let mutable newestFirst: Notice list = []
 
+    static let hear = Action<Task>(fun asked -> asked.Exception |> ignore)
+
     /// Of a request.
     new(limits) = Errand(limits, true)
 
@@ -35,7 +37,9 @@ type internal Errand(limits: WaitLimits, sharesWrites: bool) =
             call
         else
             errand.Wait()
-            ValueTask<'answer>(task = call.AsTask().WaitAsync(errand.Left, limits.Timer, cancel))
+            let asked = call.AsTask()
+            Errand.LeaveTo asked
+            ValueTask<'answer>(task = asked.WaitAsync(errand.Left, limits.Timer, cancel))
 
     member errand.Await(call: ValueTask<'answer>) : ValueTask<'answer> = errand.Await(call, CancellationToken.None)
 
@@ -44,13 +48,21 @@ type internal Errand(limits: WaitLimits, sharesWrites: bool) =
             call.AsTask()
         else
             errand.Wait()
-            call.AsTask().WaitAsync(errand.Left, limits.Timer)
+            let asked = call.AsTask()
+            Errand.LeaveTo asked
+            asked.WaitAsync(errand.Left, limits.Timer)
 
     /// Calls back once its time is over. To be disposed of when nobody waits any more.
     member errand.AtEnd(giveUp: unit -> unit) : ITimer =
         errand.Wait()
         let giveUp = TimerCallback(fun _ -> giveUp ())
         limits.Timer.CreateTimer(giveUp, null, errand.Left, Timeout.InfiniteTimeSpan)
+
+    /// What a call fails with when nobody waits for it any more was said when it was given up: it is no unobserved exception
+    /// (TaskScheduler.UnobservedTaskException), which applications report as a mistake of theirs.
+    static member private LeaveTo(asked: Task) =
+        asked.ContinueWith(hear, TaskContinuationOptions.OnlyOnFaulted ||| TaskContinuationOptions.ExecuteSynchronously)
+        |> ignore
 
     member private _.Wait() =
         if began = 0L then
@@ -61,6 +73,9 @@ type internal Errand(limits: WaitLimits, sharesWrites: bool) =
         if began <> 0L then
             waited <- waited + limits.Timer.GetElapsedTime began
             began <- 0L
+
+    /// Whether any of its time is used up.
+    member _.HasWaited = waited <> TimeSpan.Zero || began <> 0L
 
     /// All of its time again: one operation on many sessions waits for each of them as long as for one.
     member _.Renew() =

@@ -39,7 +39,8 @@ internal static class BackChannelLogoutRequest
                 ? (token, "")
                 : (null, "logout_token has to be there once");
         }
-        catch (Exception error) when (error is InvalidDataException or BadHttpRequestException)
+        // The last: in an encoding that nobody reads any more (charset=utf-7).
+        catch (Exception error) when (error is InvalidDataException or BadHttpRequestException or NotSupportedException)
         {
             return (null, "the request is too large, or no form");
         }

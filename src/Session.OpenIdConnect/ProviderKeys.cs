@@ -3,56 +3,45 @@ using Microsoft.IdentityModel.Protocols.OpenIdConnect;
 
 namespace Session.OpenIdConnect;
 
-/// <summary>The provider's issuer and keys, as its discovery document says them. Read when they are needed first, when they are old, and when a token names a key that is not among them.</summary>
-internal sealed class ProviderKeys : IDisposable
+/// <summary>
+/// The provider's issuer and keys, as its discovery document says them. Read when they are needed first, when they are old, and when
+/// a token names a key that is not among them. Who comes while they are read waits for that reading, and begins none.
+/// </summary>
+internal sealed class ProviderKeys(BackChannelLogoutOptions options, TimeProvider clock)
 {
     /// <summary>Anybody can send tokens with names of keys.</summary>
     private static readonly TimeSpan s_pause = TimeSpan.FromSeconds(30);
 
-    private readonly BackChannelLogoutOptions _options;
-    private readonly TimeProvider _clock;
-    private readonly HttpClient? _own;
-    private readonly HttpDocumentRetriever _documents;
-    private readonly string _address;
-    private readonly SemaphoreSlim _turn = new(1);
+    /// <summary>Both documents: a provider that hangs must not hold its own logouts up for longer.</summary>
+    private static readonly TimeSpan s_longest = TimeSpan.FromSeconds(10);
+
+    private static readonly Lazy<HttpClient> s_client = new(Client);
+
+    private readonly Lock _gate = new();
+    private readonly string _address = options.Authority.TrimEnd('/') + "/.well-known/openid-configuration";
+    private readonly Lazy<HttpDocumentRetriever> _documents = new(() =>
+        new(options.Backchannel ?? s_client.Value) { RequireHttps = options.RequireHttpsMetadata }
+    );
     private OpenIdConnectConfiguration? _known;
+    private Task<OpenIdConnectConfiguration>? _reading;
     private DateTimeOffset _readAt;
     private DateTimeOffset _askedFor = DateTimeOffset.MinValue;
 
-    public ProviderKeys(BackChannelLogoutOptions options, TimeProvider clock)
-    {
-        _options = options;
-        _clock = clock;
-        _own = options.Backchannel is null ? Client() : null;
-        _documents = new HttpDocumentRetriever(options.Backchannel ?? _own!)
-        {
-            RequireHttps = options.RequireHttpsMetadata,
-        };
-        _address = options.Authority.TrimEnd('/') + "/.well-known/openid-configuration";
-    }
-
     /// <summary>With the key of this name, if the provider has it.</summary>
     /// <exception cref="ProviderUnreachableException">There are no keys, and none can be read.</exception>
-    public async Task<OpenIdConnectConfiguration> ForAsync(string? keyId, CancellationToken cancellationToken)
+    public Task<OpenIdConnectConfiguration> ForAsync(string? keyId, CancellationToken cancellationToken)
     {
-        if (Volatile.Read(ref _known) is { } known && !IsOld() && Has(known, keyId))
-            return known;
-
-        await _turn.WaitAsync(cancellationToken).ConfigureAwait(false);
-        try
+        lock (_gate)
         {
             if (_known is null || IsOld())
-                return await ReadAsync(cancellationToken).ConfigureAwait(false);
+                return Reading(cancellationToken);
 
-            var now = _clock.GetUtcNow();
+            var now = clock.GetUtcNow();
             if (Has(_known, keyId) || now - _askedFor < s_pause)
-                return _known;
+                return Task.FromResult(_known);
 
-            return await AskAsync(now, cancellationToken).ConfigureAwait(false);
-        }
-        finally
-        {
-            _turn.Release();
+            _askedFor = now;
+            return Reading(cancellationToken);
         }
     }
 
@@ -66,28 +55,21 @@ internal sealed class ProviderKeys : IDisposable
         CancellationToken cancellationToken
     )
     {
-        await _turn.WaitAsync(cancellationToken).ConfigureAwait(false);
-        try
+        Task<OpenIdConnectConfiguration> reading;
+        lock (_gate)
         {
             if (_known != tried)
                 return _known;
 
-            var now = _clock.GetUtcNow();
+            var now = clock.GetUtcNow();
             if (now - _askedFor < s_pause || now - _readAt < s_pause)
                 return null;
 
-            return await AskAsync(now, cancellationToken).ConfigureAwait(false);
+            _askedFor = now;
+            reading = Reading(cancellationToken);
         }
-        finally
-        {
-            _turn.Release();
-        }
-    }
 
-    public void Dispose()
-    {
-        _own?.Dispose();
-        _turn.Dispose();
+        return await reading.ConfigureAwait(false);
     }
 
     private static HttpClient Client() =>
@@ -100,26 +82,39 @@ internal sealed class ProviderKeys : IDisposable
     private static bool Has(OpenIdConnectConfiguration known, string? keyId) =>
         string.IsNullOrEmpty(keyId) || known.SigningKeys.Any(key => key.KeyId == keyId);
 
-    private bool IsOld() => _clock.GetUtcNow() - _readAt >= _options.KeysFor;
+    private bool IsOld() => clock.GetUtcNow() - _readAt >= options.KeysFor;
 
-    /// <summary>Because of a token, which anybody can send.</summary>
-    private Task<OpenIdConnectConfiguration> AskAsync(DateTimeOffset now, CancellationToken cancellationToken)
+    /// <summary>The one that is under way, or a new one: it goes on for the others, and for those who come later, when one gives up.</summary>
+    private Task<OpenIdConnectConfiguration> Reading(CancellationToken cancellationToken)
     {
-        _askedFor = now;
-        return ReadAsync(cancellationToken);
+        if (_reading is not { IsCompleted: false })
+        {
+            _reading = Task.Run(ReadAsync, CancellationToken.None);
+            // Where all have given up nobody hears of its failure.
+            _reading.ContinueWith(
+                static reading => reading.Exception,
+                CancellationToken.None,
+                TaskContinuationOptions.OnlyOnFaulted,
+                TaskScheduler.Default
+            );
+        }
+
+        return _reading.WaitAsync(cancellationToken);
     }
 
     /// <summary>What was known is used no longer than it may be, whatever the provider's state.</summary>
-    private async Task<OpenIdConnectConfiguration> ReadAsync(CancellationToken cancellationToken)
+    private async Task<OpenIdConnectConfiguration> ReadAsync()
     {
+        using var stop = new CancellationTokenSource(s_longest);
         OpenIdConnectConfiguration read;
         try
         {
             read = await OpenIdConnectConfigurationRetriever
-                .GetAsync(_address, _documents, cancellationToken)
+                .GetAsync(_address, _documents.Value, stop.Token)
+                .WaitAsync(stop.Token)
                 .ConfigureAwait(false);
         }
-        catch (Exception error) when (!cancellationToken.IsCancellationRequested)
+        catch (Exception error)
         {
             throw new ProviderUnreachableException("the keys of the identity provider cannot be read", error);
         }
@@ -127,8 +122,9 @@ internal sealed class ProviderKeys : IDisposable
         if (string.IsNullOrEmpty(read.Issuer) || read.SigningKeys.Count == 0)
             throw new ProviderUnreachableException("the identity provider names no issuer, or no keys");
 
-        _readAt = _clock.GetUtcNow();
-        Volatile.Write(ref _known, read);
+        lock (_gate)
+            (_readAt, _known) = (clock.GetUtcNow(), read);
+
         return read;
     }
 }

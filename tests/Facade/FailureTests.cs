@@ -342,6 +342,123 @@ public class FailureTests
         );
     }
 
+    /// <summary>Fails when nobody waits for it any more.</summary>
+    private sealed class FailsLate() : ForwardingStore(new MemoryStore())
+    {
+        public TaskCompletionSource Fails { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+        public bool IsSlow { get; set; }
+
+        public override async ValueTask<StoredRecord?> Load(string id, CancellationToken cancel) =>
+            await WhenItMayAsync(await base.Load(id, CancellationToken.None));
+
+        public override async ValueTask<WriteResult> Replace(StoredRecord record, long expected, CancellationToken c) =>
+            await WhenItMayAsync(await base.Replace(record, expected, CancellationToken.None));
+
+        public override async ValueTask Touch(string id, DateTimeOffset at, CancellationToken cancel)
+        {
+            await base.Touch(id, at, CancellationToken.None);
+            await WhenItMayAsync(true);
+        }
+
+        private async Task<TAnswer> WhenItMayAsync<TAnswer>(TAnswer answer)
+        {
+            if (!IsSlow)
+                return answer;
+
+            await Fails.Task;
+            throw new IOException("late");
+        }
+    }
+
+    /// <summary>Applications report unobserved exceptions as mistakes of theirs, or end: what a call fails with that was given up is none.</summary>
+    [Fact]
+    public async Task What_a_call_fails_with_that_was_given_up_is_no_unobserved_exception()
+    {
+        var unobserved = 0;
+        void Count(object? _, UnobservedTaskExceptionEventArgs it)
+        {
+            if (it.Exception.ToString().Contains("late", StringComparison.Ordinal))
+                Interlocked.Increment(ref unobserved);
+        }
+
+        var store = new FailsLate();
+        await using var site = await Site.StartAsync(
+            o => o.RequestTimeout = TimeSpan.FromMilliseconds(300),
+            store: () => store
+        );
+        var token = await site.BeginAsync("ada");
+        TaskScheduler.UnobservedTaskException += Count;
+        try
+        {
+            await site.WithAsync(
+                async session =>
+                {
+                    store.IsSlow = true;
+                    await Assert.ThrowsAsync<SessionUnavailableException>(() =>
+                        session.UpdateAsync(_ => new Cart("x"))
+                    );
+                },
+                token
+            );
+            Assert.Equal(
+                HttpStatusCode.ServiceUnavailable,
+                (await site.WithAsync(_ => Task.CompletedTask, token)).Status
+            );
+            store.Fails.SetResult();
+            for (var again = 0; again < 10; again++)
+            {
+                await Task.Delay(20);
+                GC.Collect();
+                GC.WaitForPendingFinalizers();
+            }
+        }
+        finally
+        {
+            TaskScheduler.UnobservedTaskException -= Count;
+        }
+
+        Assert.Equal(0, unobserved);
+    }
+
+    /// <summary>A disk that is full, or a replica: it reads, and takes no writes. That is one outage, and not one for each request.</summary>
+    [Fact]
+    public async Task A_store_that_only_reads_is_said_once_and_is_back_with_a_write()
+    {
+        using var ear = new LogEar();
+        var store = new OnlyReads();
+        await using var site = await Site.StartAsync(store: () => store, add: ear.Listen);
+        var token = await site.BeginAsync("ada");
+        ear.Take();
+        store.IsFull = true;
+        for (var again = 0; again < 4; again++)
+        {
+            await site.WithAsync(
+                session =>
+                    Assert.ThrowsAsync<SessionUnavailableException>(() => session.UpdateAsync(_ => new Cart("x"))),
+                token
+            );
+            Assert.Equal(HttpStatusCode.OK, (await site.WithAsync(_ => Task.CompletedTask, token)).Status);
+        }
+
+        Assert.Single(ear.Take(), IsOfTheStore);
+        store.IsFull = false;
+        Assert.Equal(HttpStatusCode.OK, (await site.WithAsync(s => s.UpdateAsync(_ => new Cart("y")), token)).Status);
+        Assert.Contains("answers again", Assert.Single(ear.Take(), IsOfTheStore), StringComparison.Ordinal);
+
+        static bool IsOfTheStore(string line) =>
+            line.Contains("answers again", StringComparison.Ordinal)
+            || line.Contains("further failures", StringComparison.Ordinal);
+    }
+
+    private sealed class OnlyReads() : ForwardingStore(new MemoryStore())
+    {
+        public bool IsFull { get; set; }
+
+        public override ValueTask<WriteResult> Replace(StoredRecord record, long expected, CancellationToken cancel) =>
+            IsFull ? throw new IOException("No space left on device") : base.Replace(record, expected, cancel);
+    }
+
     [Fact]
     public async Task A_session_that_could_not_be_read_is_read_again_by_a_reload()
     {

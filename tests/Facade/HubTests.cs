@@ -1,3 +1,4 @@
+using System.Net.WebSockets;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.Connections;
@@ -6,6 +7,7 @@ using Microsoft.AspNetCore.SignalR.Client;
 using Microsoft.Extensions.DependencyInjection;
 using Session.CSharp;
 using Session.Engine;
+using Session.Testing;
 using Xunit;
 
 namespace Facade;
@@ -31,6 +33,8 @@ public class HubTests
             (await (await SessionAsync()).UpdateAsync(_ => new Cart(item))).Item;
 
         public async Task<string?> Read() => (await SessionAsync()).Data?.Item;
+
+        public async Task<string?> Again() => (await Context.GetSessionAsync<Cart>()).Data?.Item;
 
         public async Task End() => await (await SessionAsync()).DestroyAsync();
     }
@@ -111,5 +115,143 @@ public class HubTests
         Assert.Equal("ada milk", (await site.GetAsync("/me", token)).Body);
         await ada.InvokeAsync("End");
         Assert.Equal(" ", (await site.GetAsync("/me", token)).Body);
+    }
+
+    /// <summary>Whatever lives on behind its answer, and reads its session now and then for as long as it likes: reads it so often, and says how often it could.</summary>
+    private static readonly Dictionary<string, Func<EdgeSite, string, int, Task<int>>> s_long = new()
+    {
+        ["polls"] = (site, token, times) => CalledAsync(site, HttpTransportType.LongPolling, token, times),
+        ["hub"] = (site, token, times) => CalledAsync(site, HttpTransportType.WebSockets, token, times),
+        ["events"] = (site, token, times) => CalledAsync(site, HttpTransportType.ServerSentEvents, token, times),
+        ["stream"] = async (site, token, times) => (await site.GetAsync($"/stream/{times}", token)).Body.Length,
+        ["socket"] = async (site, token, times) =>
+        {
+            using var socket = new ClientWebSocket();
+            socket.Options.SetRequestHeader("Cookie", "__Host-sid=" + token);
+            await socket.ConnectAsync(new Uri($"ws://{site.Address.Authority}/socket/{times}"), CancellationToken.None);
+            var count = 0;
+            while (
+                (await socket.ReceiveAsync(new byte[16], CancellationToken.None)).MessageType
+                == WebSocketMessageType.Text
+            )
+                count++;
+
+            return count;
+        },
+    };
+
+    private static async Task<int> CalledAsync(EdgeSite site, HttpTransportType transport, string token, int times)
+    {
+        await using var ada = await ConnectAsync(site, transport, token);
+        var count = 0;
+        for (var time = 0; time < times; time++)
+        {
+            try
+            {
+                Assert.Equal("tea", await ada.InvokeAsync<string?>("Again"));
+                count++;
+            }
+            catch (HubException)
+            {
+                // Counted by those that come through.
+            }
+        }
+
+        return count;
+    }
+
+    /// <summary>What a request may wait altogether is no lifetime of what goes on behind its answer, where nobody waits for it.</summary>
+    [Theory]
+    [InlineData("polls")]
+    [InlineData("hub")]
+    [InlineData("events")]
+    [InlineData("stream")]
+    [InlineData("socket")]
+    public async Task A_long_connection_has_all_its_time_for_each_operation(string way)
+    {
+        var inner = new Hiccup();
+        var store = new FailingStore(inner) { Delay = TimeSpan.FromMilliseconds(250) };
+        await using var site = await EdgeSite.StartAsync(
+            app =>
+            {
+                app.UseSession<Cart>();
+                app.UseWebSockets();
+                app.MapHub<Desk>("/desk");
+                app.MapPost("/login", (Session<Cart> session) => session.SignInAsync("ada", new Cart("tea")));
+                app.MapGet(
+                    "/stream/{times}",
+                    async (int times, HttpContext context, Session<Cart> session) =>
+                    {
+                        await context.Response.StartAsync();
+                        for (var time = 0; time < times; time++)
+                        {
+                            if (await IsThereAsync(session))
+                                await context.Response.WriteAsync(".");
+                        }
+                    }
+                );
+                app.MapGet(
+                    "/socket/{times}",
+                    async (int times, HttpContext context, Session<Cart> session) =>
+                    {
+                        using var socket = await context.WebSockets.AcceptWebSocketAsync();
+                        for (var time = 0; time < times; time++)
+                        {
+                            if (await IsThereAsync(session))
+                                await socket.SendAsync(
+                                    "."u8.ToArray(),
+                                    WebSocketMessageType.Text,
+                                    true,
+                                    CancellationToken.None
+                                );
+                        }
+
+                        await socket.CloseAsync(WebSocketCloseStatus.NormalClosure, null, CancellationToken.None);
+                    }
+                );
+            },
+            add: services => services.AddSignalR(),
+            configure: o => o.RequestTimeout = TimeSpan.FromSeconds(1),
+            store: store
+        );
+        var token = (await site.SendAsync("POST", "/login")).Token;
+        store.Failure = StoreFailure.Slow;
+        Assert.Equal(6, await s_long[way](site, token, 6));
+
+        // One that took longer than there is time for is a failure of its own, and not of all that come after it.
+        store.Failure = StoreFailure.None;
+        inner.HangsAt = inner.Loads + 4;
+        Assert.Equal(5, await s_long[way](site, token, 6));
+    }
+
+    /// <summary>One of its reads is answered too late.</summary>
+    private sealed class Hiccup() : ForwardingStore(new MemoryStore())
+    {
+        private int _loads;
+
+        public int Loads => Volatile.Read(ref _loads);
+
+        public int HangsAt { get; set; }
+
+        public override async ValueTask<StoredRecord?> Load(string id, CancellationToken cancel)
+        {
+            if (Interlocked.Increment(ref _loads) == HangsAt)
+                await Task.Delay(TimeSpan.FromSeconds(1.5), CancellationToken.None);
+
+            return await base.Load(id, cancel);
+        }
+    }
+
+    private static async Task<bool> IsThereAsync(Session<Cart> session)
+    {
+        try
+        {
+            await session.ReloadAsync();
+            return session.Data is not null;
+        }
+        catch (SessionUnavailableException)
+        {
+            return false;
+        }
     }
 }

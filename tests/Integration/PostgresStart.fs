@@ -159,7 +159,41 @@ let private starts =
                   server.Execute $"DELETE FROM \"{table}_locks\" WHERE stripe = 7"
                   let! torn = refusal server.Address table ignore
                   Expect.stringContains torn "not whole" "one without a lock"
+                  server.Execute $"DROP TABLE \"{table}_locks\""
+                  let! alone = refusal server.Address table ignore
+                  Expect.stringContains alone "not whole" "one without any"
               })
+
+      testCaseTask "half of the tables: a start is refused with what to remove, and works then" (fun () ->
+          task {
+              let server, table = shared.Force(), newTable ()
+              let! _ = notes server.Address table
+              server.Execute $"DROP TABLE \"{table}\""
+              let! sentence = refusal server.Address table ignore
+              Expect.stringContains sentence $"\"{table}\" is not in database" "what is missing"
+              Expect.stringContains sentence $"DROP TABLE \"public\".\"{table}_locks\"" "and what to do"
+              server.Execute $"DROP TABLE \"public\".\"{table}_locks\""
+              let! _ = notes server.Address table
+
+              do!
+                  withStore server.Address table ignore (fun store ->
+                      task {
+                          let! written = store.Insert(record "a" 1L "ada" true, none)
+                          Expect.equal written WriteResult.Written "it works"
+                      })
+          })
+
+      testCaseTask "a role that may only read is told so, with the tables and without them" (fun () ->
+          task {
+              use server = startOne []
+              server.Execute "CREATE ROLE reader LOGIN SUPERUSER"
+              server.Execute "ALTER ROLE reader SET default_transaction_read_only = on"
+              let! sentence = refusal (server.AddressOf "reader") "sessions" ignore
+              Expect.stringContains sentence "takes no writes" "nothing can be made"
+              let! _ = notes server.Address "sessions"
+              let! said = notes (server.AddressOf "reader") "sessions"
+              Expect.stringContains said "default_transaction_read_only = off" "nothing can be written"
+          })
 
       testCaseTask "a schema that is not there is named" (fun () ->
           task {

@@ -67,8 +67,10 @@ module internal Forms =
                         else
                             return None
                     with
-                    // No form at all, or larger than one may be: the client's mistake.
+                    // No form at all, larger than one may be, or in an encoding that nobody reads any more (charset=utf-7): the
+                    // client's mistake.
                     | :? InvalidDataException
+                    | :? NotSupportedException
                     | :? BadHttpRequestException -> return None
                 }
 

@@ -20,6 +20,10 @@ internal sealed class Place(Names names, Statements statements, bool createTable
         {
             await CreateAsync(connection, seconds, cancellationToken).ConfigureAwait(false);
             version = await VersionAsync(connection, seconds, cancellationToken).ConfigureAwait(false);
+            if (version == 0)
+                throw new InvalidOperationException(
+                    $"The table {names.Sessions} is not in database '{connection.Database}', and cannot be made, because something of its script is there: DROP TABLE {names.Locks}, and whatever else has a name of Session.Postgres.sql, and start again."
+                );
         }
         if (version > Current)
             throw new InvalidOperationException(
@@ -31,10 +35,12 @@ internal sealed class Place(Names names, Statements statements, bool createTable
         {
             await using var row = await command.ExecuteReaderAsync(cancellationToken).ConfigureAwait(false);
             if (!await row.ReadAsync(cancellationToken).ConfigureAwait(false) || row.GetInt64(1) != Stripes.Count + 1)
-                throw new InvalidOperationException(
-                    $"The table {names.Locks} in database '{connection.Database}' is not whole: remove both tables, or fill it as Session.Postgres.sql does."
-                );
+                throw NotWhole(connection, null);
             Mark = row.GetInt64(0);
+        }
+        catch (PostgresException error) when (error.SqlState == PostgresErrorCodes.UndefinedTable)
+        {
+            throw NotWhole(connection, error);
         }
         catch (PostgresException error) when (Failures.IsForbidden(error))
         {
@@ -101,6 +107,10 @@ internal sealed class Place(Names names, Statements statements, bool createTable
         {
             // Where the lock is none, the catalogue is: somebody was faster.
         }
+        catch (PostgresException error) when (Failures.IsReadOnly(error))
+        {
+            throw Missing(connection, ReadOnly, error);
+        }
         catch (PostgresException error) when (error.SqlState == PostgresErrorCodes.InvalidSchemaName)
         {
             throw new InvalidOperationException(
@@ -115,9 +125,18 @@ internal sealed class Place(Names names, Statements statements, bool createTable
         }
     }
 
+    private const string ReadOnly =
+        "nothing can be made there, because it takes no writes (it is a standby, or default_transaction_read_only is on)";
+
     private InvalidOperationException Missing(NpgsqlConnection connection, string why, Exception? error) =>
         new(
             $"The table {names.Sessions} is not in database '{connection.Database}', and {why}: run Session.Postgres.sql, which is in the package, as the owner of the schema, or GRANT CREATE ON SCHEMA \"{names.Schema}\".",
+            error
+        );
+
+    private InvalidOperationException NotWhole(NpgsqlConnection connection, Exception? error) =>
+        new(
+            $"The table {names.Locks} in database '{connection.Database}' is not whole, or not there: remove both tables, or make and fill it as Session.Postgres.sql does.",
             error
         );
 

@@ -8,7 +8,8 @@ internal static class ServerProbe
     private const string Question = """
         SELECT pg_is_in_recovery(), current_setting('fsync'), current_setting('full_page_writes'),
             current_setting('synchronous_standby_names'),
-            (SELECT count(*) FROM pg_stat_replication WHERE application_name NOT LIKE 'pg\_%')
+            (SELECT count(*) FROM pg_stat_replication WHERE application_name NOT LIKE 'pg\_%'),
+            current_setting('default_transaction_read_only')
         """;
 
     public static async Task<List<string>> RunAsync(Link link, CancellationToken cancellationToken)
@@ -24,7 +25,8 @@ internal static class ServerProbe
                         Fsync: row.GetString(1),
                         FullPages: row.GetString(2),
                         Synchronous: row.GetString(3),
-                        Standbys: row.GetInt64(4)
+                        Standbys: row.GetInt64(4),
+                        ReadOnly: row.GetString(5)
                     );
                 },
                 cancellationToken
@@ -35,6 +37,10 @@ internal static class ServerProbe
         if (found.IsStandby)
             notes.Add(
                 "PostgreSQL is a standby: it takes no sign-in, and may not have heard of a logout. Name the primary, or all servers in one connection string (Host=a,b): the primary among them is used."
+            );
+        if (found is { IsStandby: false, ReadOnly: "on" })
+            notes.Add(
+                "PostgreSQL takes no writes of this role or in this database: it takes no sign-in, and no logout. ALTER ROLE (or DATABASE) … SET default_transaction_read_only = off."
             );
         if (found.Fsync == "off" || found.FullPages == "off")
             notes.Add(

@@ -127,6 +127,9 @@ internal sealed class IdentityProvider : IAsyncDisposable
     /// <summary>It answers nothing but failures.</summary>
     public bool IsDown { get; set; }
 
+    /// <summary>How long it takes to answer.</summary>
+    public TimeSpan Delay { get; set; }
+
     /// <summary>How often its keys were read.</summary>
     public int Reads => _reads;
 
@@ -139,10 +142,13 @@ internal sealed class IdentityProvider : IAsyncDisposable
         var provider = new IdentityProvider(app, keys.Length > 0 ? keys : [ProviderKey.Rsa("first")]);
         app.MapGet(
             "/.well-known/openid-configuration",
-            () =>
-                provider.IsDown
+            async () =>
+            {
+                await Task.Delay(provider.Delay);
+                return provider.IsDown
                     ? Results.StatusCode(503)
-                    : Results.Json(new { issuer = provider.Issuer, jwks_uri = provider.Issuer + "/keys" })
+                    : Results.Json(new { issuer = provider.Issuer, jwks_uri = provider.Issuer + "/keys" });
+            }
         );
         app.MapGet(
             "/keys",

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Net;
 using System.Net.Http.Headers;
 using System.Net.Http.Json;
@@ -322,7 +323,9 @@ public class LogoutTokenTests
         using var none = new FormUrlEncodedContent([]);
         using var two = new FormUrlEncodedContent([new("logout_token", token), new("logout_token", token)]);
         using var large = new FormUrlEncodedContent([new("logout_token", token), new("more", new string('a', 20_000))]);
-        foreach (var content in new HttpContent[] { json, none, two, large })
+        using var old = new FormUrlEncodedContent([new("logout_token", token)]);
+        old.Headers.ContentType = MediaTypeHeaderValue.Parse("application/x-www-form-urlencoded; charset=utf-7");
+        foreach (var content in new HttpContent[] { json, none, two, large, old })
             Assert.Equal("invalid_request", (await node.PostAsync(content)).Error);
 
         using var client = new HttpClient();
@@ -402,6 +405,44 @@ public class LogoutTokenTests
         for (var i = 0; i < 5; i++)
             Assert.Equal("invalid_request", (await node.PostAsync(guess.Write())).Error);
         Assert.Equal(2, provider.Reads);
+    }
+
+    /// <summary>Anybody can send what has the keys looked up: a provider that is slow to answer holds no logout up longer than that takes.</summary>
+    [Fact]
+    public async Task Who_comes_while_the_keys_are_read_waits_for_that_reading_alone()
+    {
+        await using var provider = await IdentityProvider.StartAsync(s_key);
+        await using var node = await LogoutSite.StartAsync(provider);
+        var token = await node.SignInAsync("ada", "of ada");
+        provider.Delay = TimeSpan.FromSeconds(1);
+        var guess = node.Draft("of ada");
+        guess.Sign = s_stranger.Sign;
+        var junk = Enumerable.Range(0, 12).Select(_ => node.PostAsync(guess.Write())).ToList();
+        var began = Stopwatch.GetTimestamp();
+        Assert.Equal(HttpStatusCode.OK, (await node.LogOutAsync("of ada")).Status);
+        Assert.InRange(Stopwatch.GetElapsedTime(began), TimeSpan.Zero, TimeSpan.FromSeconds(6));
+        foreach (var answer in await Task.WhenAll(junk))
+            Assert.Equal("invalid_request", answer.Error);
+
+        Assert.Null(await node.WhoAsync(token));
+        Assert.Equal(1, provider.Reads);
+    }
+
+    /// <summary>One of those who wait hangs up: the others have their answer.</summary>
+    [Fact]
+    public async Task Who_gives_up_takes_the_keys_from_nobody()
+    {
+        await using var provider = await IdentityProvider.StartAsync(s_key);
+        await using var node = await LogoutSite.StartAsync(provider);
+        provider.Delay = TimeSpan.FromSeconds(1);
+        using var client = new HttpClient();
+        using var form = new FormUrlEncodedContent([new("logout_token", node.Draft("one").Write())]);
+        using var gone = new CancellationTokenSource(TimeSpan.FromMilliseconds(300));
+        var first = client.PostAsync(node.Endpoint, form, gone.Token);
+        var second = node.LogOutAsync("two");
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => first);
+        Assert.Equal(HttpStatusCode.OK, (await second).Status);
+        Assert.Equal(1, provider.Reads);
     }
 
     [Theory]
