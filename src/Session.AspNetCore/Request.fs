@@ -26,6 +26,8 @@ type internal RequestSession<'T>(service: SessionService<'T>, context: HttpConte
     let isRead () =
         match visit.Presence with
         | NotRead -> false
+        // A connection that was opened while the store was away (ContinueWithoutStore) has its session once it is back.
+        | Shut(SessionError.Unavailable _) -> visit.CanIssue
         | _ -> true
 
     /// A request waits no longer than it may, all its operations together. What lives on behind its answer, such as a WebSocket, a

@@ -217,14 +217,14 @@ type SessionEngine
         toldOf (fun errand -> externals.End(logout, errand))
 
     /// Of a session that something is open for: it counts as seen now, once half of its idle time has passed without a request.
-    member internal _.KeepAlive(found: Result<Snapshot, SessionError>, now: DateTimeOffset) : Task =
+    member internal _.KeepAlive(found: Result<Snapshot, SessionError>, now: DateTimeOffset, errand: Errand) : Task =
         match found with
         | Ok session when
             Lifecycle.isLive session.State
             && (Rules.overdue access.Rules now session.State).IsNone
             && now - session.StoredLastSeen >= settings.Policy.Idle / 2.0
             ->
-            access.Touch(session.Id, now, access.NewErrand())
+            access.Touch(session.Id, now, errand)
         | Ok _
         | Error _ -> Task.CompletedTask
 

@@ -461,4 +461,55 @@ public class EndedTests
 
         Assert.Equal(SessionEndCause.Absolute, await held.CauseAsync());
     }
+
+    /// <summary>Keeps what it is asked to touch waiting.</summary>
+    private sealed class HangingTouches() : ForwardingStore(new MemoryStore())
+    {
+        private int _touches;
+
+        public bool Hangs { get; set; }
+
+        public int Touches => Volatile.Read(ref _touches);
+
+        public override ValueTask Touch(string id, DateTimeOffset at, CancellationToken cancel)
+        {
+            if (!Hangs)
+                return base.Touch(id, at, cancel);
+
+            Interlocked.Increment(ref _touches);
+            return new ValueTask(Task.Delay(Timeout.Infinite, CancellationToken.None));
+        }
+    }
+
+    /// <summary>That they are kept alive is a convenience: a store that hangs on it delays no end.</summary>
+    [Fact]
+    public async Task A_store_that_hangs_when_sessions_are_kept_delays_the_end_of_none()
+    {
+        var store = new HangingTouches();
+        await using var site = await Site.StartAsync(
+            o =>
+            {
+                o.ConnectionsExtendIdle = true;
+                o.RequestTimeout = TimeSpan.FromMilliseconds(400);
+            },
+            store: () => store
+        );
+        var held = new List<Held>();
+        var last = "";
+        for (var n = 0; n < 20; n++)
+        {
+            last = await site.BeginAsync($"u{n}");
+            held.Add(await Held.OpenAsync(site, last));
+        }
+
+        // Past half of the idle timeout all of them are to be kept. The last one is gone meanwhile, and nobody was told.
+        await ((ISessionStore)store).Remove(Site.IdOf(last).Value, CancellationToken.None);
+        store.Hangs = true;
+        site.Clock.Advance(TimeSpan.FromMinutes(16));
+        Assert.Equal(SessionEndCause.Removed, await held[^1].CauseAsync().WaitAsync(TimeSpan.FromSeconds(4)));
+        await Held.UntilAsync(() => store.Touches > 0, "the others were to be kept");
+        held.RemoveAt(held.Count - 1);
+        foreach (var one in held)
+            await one.DisposeAsync();
+    }
 }

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Net;
+using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.DependencyInjection;
 using Session.AspNetCore;
@@ -340,6 +341,39 @@ public class FailureTests
                 }),
             token
         );
+    }
+
+    /// <summary>A stream or a socket that was opened while the store was away is nobody's then, and its user's once the store is back.</summary>
+    [Fact]
+    public async Task What_was_opened_without_the_store_has_its_session_once_it_is_back()
+    {
+        var store = new FailingStore(new MemoryStore());
+        await using var site = await EdgeSite.StartAsync(
+            app =>
+            {
+                app.UseSession<Cart>();
+                app.MapPost("/login", (Session<Cart> session) => session.SignInAsync("ada", new Cart("tea")));
+                app.MapGet(
+                    "/stream",
+                    async (HttpContext context, Session<Cart> session) =>
+                    {
+                        await context.Response.WriteAsync($"{session.Subject ?? "nobody"} ");
+                        await context.Response.Body.FlushAsync();
+                        await Assert.ThrowsAsync<SessionUnavailableException>(() =>
+                            session.UpdateAsync(_ => new Cart("milk"))
+                        );
+                        store.Failure = StoreFailure.None;
+                        await session.UpdateAsync(cart => new Cart(cart?.Item + " and milk"));
+                        await context.Response.WriteAsync($"{session.Subject} {session.Data?.Item}");
+                    }
+                );
+            },
+            configure: o => o.ContinueWithoutStore = true,
+            store: store
+        );
+        var token = (await site.SendAsync("POST", "/login")).Token;
+        store.Failure = StoreFailure.Unavailable;
+        Assert.Equal("nobody ada tea and milk", (await site.GetAsync("/stream", token)).Body);
     }
 
     /// <summary>Fails when nobody waits for it any more.</summary>

@@ -271,6 +271,30 @@ let private keeps =
               Expect.equal (version found) (Some 3L) "the last one"
           })
 
+      testCaseTask "a write that hangs holds up its own session, and no other one" (fun () ->
+          task {
+              let cache = WireCache(memoryCache ())
+
+              let store =
+                  DistributedCacheStore(
+                      cache,
+                      DistributedCacheStoreOptions(OperationTimeout = TimeSpan.FromMilliseconds 200.0)
+                  )
+                  :> ISessionStore
+
+              cache.Before <- fun verb -> if verb = "set" then Task.Delay -1 else Task.CompletedTask
+
+              for n in 1..100 do
+                  let! hung = store.Insert(record $"hung{n}" 1L "ada" true, none)
+                  Expect.equal hung WriteResult.Unknown "sent, and no answer ever"
+
+              cache.Before <- fun _ -> Task.CompletedTask
+
+              for n in 1..300 do
+                  let! written = store.Insert(record $"n{n}" 1L "ada" true, none)
+                  Expect.equal written WriteResult.Written "the cache works again"
+          })
+
       testCaseTask
           "a write that takes longer than its deadline is sent once, and stays behind none that comes later"
           (fun () ->

@@ -84,6 +84,22 @@ type internal OpenSessions(engine: SessionEngine, clock: TimeProvider, every: Ti
 
             taken)
 
+    /// Once all ends of a look are told. A store that hangs has all of them wait as long as one request, and those that are left have
+    /// their turn with the next look.
+    let keepAlive (taken: List<struct (string * OpenSession list)>) (found: Dictionary<string, _>) now : Task =
+        task {
+            let errand = engine.NewErrand()
+            let mutable next = 0
+
+            while next < taken.Count && errand.Left > TimeSpan.Zero do
+                let struct (id, _) = taken[next]
+                next <- next + 1
+
+                if lock gate (fun () -> sessions.ContainsKey id) then
+                    do! engine.KeepAlive(found[id], now, errand)
+                    errand.Pause()
+        }
+
     let lookAt (taken: List<struct (string * OpenSession list)>) : Task =
         task {
             let ids = [| for struct (id, _) in taken -> id |]
@@ -97,8 +113,8 @@ type internal OpenSessions(engine: SessionEngine, clock: TimeProvider, every: Ti
                     | ValueSome cause -> finish session cause
                     | ValueNone -> ()
 
-                if extends && lock gate (fun () -> sessions.ContainsKey id) then
-                    do! engine.KeepAlive(found[id], now)
+            if extends then
+                do! keepAlive taken found now
         }
 
     /// Sleeps until the next deadline or look. What fell due while the store was asked is looked at now: no clock would

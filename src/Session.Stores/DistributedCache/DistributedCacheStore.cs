@@ -260,8 +260,7 @@ public sealed class DistributedCacheStore : ISessionStore, IRemovesVersion
     {
         cancellationToken.ThrowIfCancellationRequested();
         using var deadline = new Deadline(_timeout, cancellationToken);
-        var gate = _gates.Of(Key(id));
-        await deadline.Enter(gate).ConfigureAwait(false);
+        var gate = await _gates.EnterAsync(Key(id), deadline).ConfigureAwait(false);
         var write = new PendingWrite();
         var turn = Turn(deadline.Token);
         try
@@ -297,7 +296,7 @@ public sealed class DistributedCacheStore : ISessionStore, IRemovesVersion
             }
             finally
             {
-                gate.Release();
+                gate.Leave();
             }
         }
     }
