@@ -16,7 +16,9 @@ type internal SessionArrival<'T>(service: SessionService<'T>, at: DateTimeOffset
     member _.At = at
 
 [<Sealed>]
-type internal RequestSession<'T>(service: SessionService<'T>, context: HttpContext, arrivedAt: DateTimeOffset) =
+type internal RequestSession<'T>
+    private
+    (service: SessionService<'T>, context: HttpContext, arrivedAt: DateTimeOffset, around: RequestSession<'T> | null) =
     let visit = Visit<'T>(service, context, arrivedAt)
     let errand = visit.Errand
     let turn = Turn()
@@ -238,6 +240,23 @@ type internal RequestSession<'T>(service: SessionService<'T>, context: HttpConte
 
         write "session update" cancel whenOpen whenNone
 
+    new(service, context, arrivedAt) = RequestSession<'T>(service, context, arrivedAt, null)
+
+    /// The same session for one of several that work at once in a request that stays open, such as the calls of a hub: what
+    /// one of them reads or writes is no basis for what another one saves. Its end is watched as that of the request.
+    member request.Fork() : RequestSession<'T> =
+        let fork = RequestSession<'T>(service, context, arrivedAt, request)
+
+        fork.Begin(
+            match visit.Presence with
+            | Open(opened, _) -> Open({ opened with Issued = None }, None)
+            | presence -> presence
+        )
+
+        fork
+
+    member private _.Begin(presence: Presence<'T>) = visit.Presence <- presence
+
     member _.Service = service
     /// Whether no cache may give this answer to anybody else.
     member _.IsKeptOut = visit.IsKeptOut
@@ -271,11 +290,12 @@ type internal RequestSession<'T>(service: SessionService<'T>, context: HttpConte
 
     /// Nothing is watched, and nothing made, before somebody asks.
     member _.Watching: Watching<'T> =
-        match watching with
-        | null ->
+        match watching, around with
+        | null, null ->
             watching <- Watching<'T> visit
             nonNull watching
-        | made -> made
+        | null, around -> (nonNull around).Watching
+        | made, _ -> made
 
     member _.ExpiresAt =
         match Presence.opened visit.Presence with

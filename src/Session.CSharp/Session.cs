@@ -200,6 +200,9 @@ public sealed class Session<T> : IBindableFromHttpContext<Session<T>>, IEndpoint
         }
     }
 
+    /// <summary>One of several in a request that stays open.</summary>
+    internal static Session<T> Of(RequestSession<T> fork) => new(fork);
+
     /// <summary>One for the whole request.</summary>
     private static Session<T> Of(RequestSession<T> request, HttpContext context)
     {

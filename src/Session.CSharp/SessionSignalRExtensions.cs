@@ -21,7 +21,7 @@ public static class SessionSignalRExtensions
     }
 
     /// <summary>The session of this connection as it is now: one store call, by its id and on the authority that the connection was opened with.</summary>
-    /// <remarks>Its token may have been renewed since: it is not presented again. A session that has ended or was elevated meanwhile is none here. No token reaches the client: sign-in and <c>CreateAsync</c> need a request of their own.</remarks>
+    /// <remarks>Each call gives an object of its own: what one call of the hub reads is no basis for what another one saves. The session's token may have been renewed since: it is not presented again. A session that has ended or was elevated meanwhile is none here. No token reaches the client: sign-in and <c>CreateAsync</c> need a request of their own.</remarks>
     /// <typeparam name="T">The session data.</typeparam>
     /// <exception cref="SessionUnavailableException">The store did not answer.</exception>
     /// <exception cref="InvalidOperationException">The connection has no HTTP request.</exception>
@@ -35,8 +35,10 @@ public static class SessionSignalRExtensions
         var http =
             context.GetHttpContext()
             ?? throw new InvalidOperationException("The connection has no HTTP request, and so no session.");
-        var wasRead = RequestSession.find<T>(http).IsRead;
-        var session = await Session<T>.OfAsync(http, cancellationToken).ConfigureAwait(false);
+        var request = RequestSession.find<T>(http);
+        var wasRead = request.IsRead;
+        await Session<T>.OfAsync(http, cancellationToken).ConfigureAwait(false);
+        var session = Session<T>.Of(request.Fork());
         if (wasRead)
             await session.ReloadAsync(cancellationToken).ConfigureAwait(false);
         return session;

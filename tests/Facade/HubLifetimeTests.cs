@@ -8,6 +8,7 @@ using Microsoft.AspNetCore.SignalR.Client;
 using Microsoft.Extensions.DependencyInjection;
 using Session.CSharp;
 using Session.Engine;
+using Session.Testing;
 using Xunit;
 
 namespace Facade;
@@ -210,12 +211,138 @@ public class HubLifetimeTests
         Assert.Equal(HttpStatusCode.OK, (await SendAsync(HttpMethod.Post, query, ada, Handshake)).Status);
         await Held.UntilAsync(() => Held.Count(site) == 1, "connected");
 
-        foreach (var token in new[] { eve, null, ada + "|" + eve })
+        // A session's id is public.
+        var forged = ada[..^8] + (ada[^8] == 'A' ? 'B' : 'A') + ada[^7..];
+        foreach (var token in new[] { eve, null, ada + "|" + eve, forged })
         foreach (var method in new[] { HttpMethod.Get, HttpMethod.Post, HttpMethod.Delete })
             Assert.Equal(HttpStatusCode.Forbidden, (await SendAsync(method, query, token, "x")).Status);
 
         var (status, answer) = await SendAsync(HttpMethod.Get, query, ada);
         Assert.Equal(HttpStatusCode.OK, status);
         Assert.StartsWith("{}", answer, StringComparison.Ordinal);
+
+        // Its own token is renewed while it is open: the new one takes it up, and so does what was sent with the old one.
+        site.Clock.Advance(TimeSpan.FromMinutes(16));
+        var renewed = (await site.WithAsync(_ => Task.CompletedTask, ada)).Token;
+        Assert.NotNull(renewed);
+        Assert.NotEqual(ada, renewed);
+        foreach (var token in new[] { renewed, ada, renewed })
+            Assert.Equal(
+                HttpStatusCode.OK,
+                (await SendAsync(HttpMethod.Post, query, token, "{\"type\":6}\u001e")).Status
+            );
+    }
+
+    private sealed class Counting : Hub
+    {
+        private static int s_began;
+        private static int s_over;
+
+        public static (int Began, int Over) Seen => (Volatile.Read(ref s_began), Volatile.Read(ref s_over));
+
+        public override Task OnConnectedAsync()
+        {
+            Interlocked.Increment(ref s_began);
+            return base.OnConnectedAsync();
+        }
+
+        public override Task OnDisconnectedAsync(Exception? exception)
+        {
+            Interlocked.Increment(ref s_over);
+            return base.OnDisconnectedAsync(exception);
+        }
+    }
+
+    /// <summary>A hub that counts who is there, or joins them to groups, hears of the end of those alone whose beginning it has heard of.</summary>
+    [Fact]
+    public async Task A_hub_hears_of_no_end_of_a_connection_that_it_was_spared()
+    {
+        var store = new FailingStore(new MemoryStore());
+        await using var site = await Site.StartAsync(
+            o => o.ContinueWithoutStore = true,
+            store: () => store,
+            add: services => services.AddSignalR().AddSessionLifetime<Cart>(),
+            map: app => app.MapHub<Counting>("/counting")
+        );
+        var token = await site.BeginAsync("ada");
+        store.Failure = StoreFailure.Unavailable;
+        for (var again = 0; again < 3; again++)
+        {
+            await using var refused = new HubConnectionBuilder()
+                .WithUrl(new Uri(site.Address, "/counting"), o => o.Headers["Cookie"] = "__Host-sid=" + token)
+                .Build();
+            var closed = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+            refused.Closed += _ =>
+            {
+                closed.TrySetResult();
+                return Task.CompletedTask;
+            };
+            await refused.StartAsync();
+            await closed.Task.WaitAsync(Held.Patience);
+        }
+
+        store.Failure = StoreFailure.None;
+        await using (
+            var welcome = new HubConnectionBuilder()
+                .WithUrl(new Uri(site.Address, "/counting"), o => o.Headers["Cookie"] = "__Host-sid=" + token)
+                .Build()
+        )
+        {
+            await welcome.StartAsync();
+            await Held.UntilAsync(() => Counting.Seen.Began == 1, "one is there");
+        }
+
+        await Held.UntilAsync(() => Counting.Seen.Over >= 1, "and has gone");
+        Assert.Equal((1, 1), Counting.Seen);
+    }
+
+    private sealed class Clerk : Hub
+    {
+        public static TaskCompletionSource HasRead { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+        public static TaskCompletionSource MaySave { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+        /// <summary>Saves what it makes of what it read.</summary>
+        public async Task<string> Save()
+        {
+            var session = await Context.GetSessionAsync<Cart>();
+            var item = session.Data!.Item;
+            HasRead.SetResult();
+            await MaySave.Task;
+            try
+            {
+                await session.SaveAsync(new Cart(item + " of long ago"));
+                return "saved";
+            }
+            catch (SessionConflictException)
+            {
+                return "conflict";
+            }
+        }
+
+        public async Task<string?> Read() => (await Context.GetSessionAsync<Cart>()).Data?.Item;
+    }
+
+    /// <summary>Calls of one connection may run side by side: what one of them has read is no basis for what another one saves.</summary>
+    [Fact]
+    public async Task A_call_beside_another_one_makes_nobody_lose_an_update()
+    {
+        await using var site = await Site.StartAsync(
+            add: services =>
+                services.AddSignalR(o => o.MaximumParallelInvocationsPerClient = 2).AddSessionLifetime<Cart>(),
+            map: app => app.MapHub<Clerk>("/clerk")
+        );
+        var token = await site.BeginAsync("ada");
+        await using var connection = new HubConnectionBuilder()
+            .WithUrl(new Uri(site.Address, "/clerk"), o => o.Headers["Cookie"] = "__Host-sid=" + token)
+            .Build();
+        await connection.StartAsync();
+        var saving = connection.InvokeAsync<string>("Save");
+        await Clerk.HasRead.Task.WaitAsync(Held.Patience);
+        await site.WithAsync(session => session.UpdateAsync(_ => new Cart("acknowledged")), token);
+        Assert.Equal("acknowledged", await connection.InvokeAsync<string?>("Read"));
+        Clerk.MaySave.SetResult();
+        Assert.Equal("conflict", await saving.WaitAsync(Held.Patience));
+        Assert.Equal("acknowledged", await connection.InvokeAsync<string?>("Read"));
     }
 }

@@ -12,53 +12,90 @@ open Microsoft.AspNetCore.Http
 open Microsoft.AspNetCore.SignalR
 open Microsoft.Extensions.DependencyInjection
 open Microsoft.Extensions.DependencyInjection.Extensions
+open Session.Domain
+open Session.Engine
 
-/// Which connections were opened under which session: the secret of a connection, and the public id of the session.
+/// A connection that later requests may take up: the session that it was opened under, and the tokens of its requests.
+[<Sealed>]
+type internal HubConnection(session: string, first: SecretHash voption) =
+    // The token is renewed while the connection is open. Old ones come with what was sent before.
+    let mutable known = ValueOption.toList first
+    let kept = 8
+
+    member _.Session = session
+    member _.Knows(secret: SecretHash) = List.contains secret (Volatile.Read &known)
+    member _.Learn(secret: SecretHash) = Volatile.Write(&known, List.truncate kept (secret :: known))
+
+/// Which connections were opened under which session, by the secret that the client adds to each of its requests.
 [<Sealed>]
 type internal HubConnections<'T>() =
-    let sessions = ConcurrentDictionary<string, string>(StringComparer.Ordinal)
+    let connections = ConcurrentDictionary<string, HubConnection>(StringComparer.Ordinal)
 
-    /// What the client adds to each of its requests; none where a connection is a single request, which nobody takes up again.
+    /// None where a connection is a single request, which nobody takes up again.
     static let secretOf (context: HttpContext) = string context.Request.Query["id"]
 
-    member _.Open(context: HttpContext, session: string) =
+    member _.Open(service: SessionService<'T>, context: HttpContext, session: string) =
         match secretOf context with
         | "" -> ()
-        | secret -> sessions[secret] <- session
-
-    member _.Close(context: HttpContext) = sessions.TryRemove(secretOf context) |> ignore
-
-    /// Whether the request takes up a connection that was opened under another session. No store is asked: the session of the
-    /// connection is watched.
-    member _.IsForeign(service: SessionService<'T>, context: HttpContext) =
-        context.Request.QueryString.HasValue
-        && not sessions.IsEmpty
-        && (match sessions.TryGetValue(secretOf context) with
-            | false, _ -> false
-            | true, session ->
+        | secret ->
+            let token =
                 match service.Transport.Read context with
-                | TokenCame token -> token.Id <> session
-                | Arrival.Garbage
-                | NothingCame -> true)
+                | TokenCame token when token.Id = session -> ValueSome(token.Hash)
+                | _ -> ValueNone
 
-/// Polls, messages and reconnects come as requests of their own: each has to come from the session of its connection.
+            connections[secret] <- HubConnection(session, token)
+
+    member _.Close(context: HttpContext) = connections.TryRemove(secretOf context) |> ignore
+
+    /// The connection that a request takes up, if it is a request of one.
+    member _.Of(context: HttpContext) : HubConnection voption =
+        if context.Request.QueryString.HasValue && not connections.IsEmpty then
+            match connections.TryGetValue(secretOf context) with
+            | true, connection -> ValueSome connection
+            | false, _ -> ValueNone
+        else
+            ValueNone
+
+/// Polls, messages and reconnects come as requests of their own: each has to come from the session of its connection. Its id is
+/// public: a token that the connection has not seen yet is looked up in the store, once.
 [<Sealed>]
 type internal HubDoor<'T>(service: SessionService<'T>, connections: HubConnections<'T>) =
+    let foreign context = Answers.write context 403 "This connection belongs to another session: open one of its own."
+
+    let lookUp
+        (connection: HubConnection)
+        (token: PresentedToken)
+        (context: HttpContext)
+        (next: RequestDelegate)
+        : Task =
+        task {
+            let engine, now = service.Engine, service.Clock.GetUtcNow()
+
+            match! engine.Requests.Look(token, now, engine.NewErrand(), context.RequestAborted) with
+            | Ok _ ->
+                connection.Learn(token.Hash)
+                do! next.Invoke context
+            | Error(SessionError.Unavailable _ as error) ->
+                let struct (status, sentence) = SessionFailure.describe error
+                do! Answers.write context status sentence
+            | Error _ -> do! foreign context
+        }
+
+    let pass (context: HttpContext) (next: RequestDelegate) : Task =
+        match connections.Of context with
+        | ValueNone -> next.Invoke context
+        | ValueSome connection ->
+            match service.Transport.Read context with
+            | TokenCame token when token.Id <> connection.Session -> foreign context
+            | TokenCame token when connection.Knows(token.Hash) -> next.Invoke context
+            | TokenCame token -> lookUp connection token context next
+            | Arrival.Garbage
+            | NothingCame -> foreign context
+
     interface IStartupFilter with
         member _.Configure(next) =
             Action<IApplicationBuilder>(fun app ->
-                app.Use(
-                    Func<HttpContext, RequestDelegate, Task>(fun context next ->
-                        if connections.IsForeign(service, context) then
-                            Answers.write
-                                context
-                                403
-                                "This connection belongs to another session: open one of its own."
-                        else
-                            next.Invoke context)
-                )
-                |> ignore
-
+                app.Use(Func<HttpContext, RequestDelegate, Task> pass) |> ignore
                 next.Invoke app)
 
 /// What a connection keeps of its session.
@@ -88,6 +125,11 @@ type internal SessionHubFilter<'T>(connections: HubConnections<'T>) =
         | true, (:? HubWatch<'T> as watch) -> ValueSome watch
         | _ -> ValueNone
 
+    /// The hub has not heard of the connection, and hears of no end of it.
+    let refuse (context: HubCallerContext) =
+        context.Items[typeof<HubDoor<'T>>] <- true
+        context.Abort()
+
     interface IHubFilter with
         member _.OnConnectedAsync(connected: HubLifetimeContext, next: Func<HubLifetimeContext, Task>) : Task =
             task {
@@ -102,12 +144,12 @@ type internal SessionHubFilter<'T>(connections: HubConnections<'T>) =
                         let watch = HubWatch<'T>(request, connected.Context)
 
                         if watch.HasEnded then
-                            connected.Context.Abort()
+                            refuse connected.Context
                         else
                             match request.Id with
                             | Some id ->
                                 connected.Context.Items[typeof<SessionHubFilter<'T>>] <- watch
-                                connections.Open(context, id)
+                                connections.Open(request.Service, context, id)
                             | None -> ()
 
                             try
@@ -140,7 +182,8 @@ type internal SessionHubFilter<'T>(connections: HubConnections<'T>) =
                     | context -> connections.Close context
                 | ValueNone, _ -> ()
 
-                do! next.Invoke(connected, failure)
+                if not (connected.Context.Items.ContainsKey typeof<HubDoor<'T>>) then
+                    do! next.Invoke(connected, failure)
             }
 
 [<RequireQualifiedAccess>]
