@@ -11,8 +11,15 @@ open Microsoft.AspNetCore.Http
 /// answer 401, or with the challenge of the endpoint's authentication scheme.
 [<RequireQualifiedAccess>]
 module SessionEndpoint =
+    /// Where the settings let requests go on without the store nobody knows whether there is a session: 503.
+    let private orOutage<'T> (missing: HttpContext -> Task) : HttpContext -> Task =
+        fun context ->
+            match (RequestSession.find<'T> context).Outage with
+            | Some error -> Answers.write context error.Status error.Sentence
+            | None -> missing context
+
     let private nobody<'T> sentence : HttpContext -> Task =
-        fun context -> Answers.writeOf typeof<'T> context 401 sentence
+        orOutage<'T>(fun context -> Answers.writeOf typeof<'T> context 401 sentence)
 
     let private noSession<'T> = nobody<'T> "There is no live session."
     let private noSubject<'T> = nobody<'T> "Nobody is signed in to this session."
@@ -24,7 +31,7 @@ module SessionEndpoint =
             task {
                 match! Session.tryGet<'T> context with
                 | Some _ -> do! handler context
-                | None -> do! missing context
+                | None -> do! orOutage<'T> missing context
             }
 
     /// Runs the handler with a live session, an anonymous one as well: it is no authentication. Else answers 401. Also an
@@ -40,7 +47,7 @@ module SessionEndpoint =
             task {
                 match! Session.subject<'T> context with
                 | Some _ -> do! handler context
-                | None -> do! missing context
+                | None -> do! orOutage<'T> missing context
             }
 
     /// Runs the handler with a live session that somebody has signed in to; else answers 401.

@@ -11,6 +11,19 @@ open Microsoft.AspNetCore.Http
 module SessionHandler =
     let private finish: HttpContext -> Task<HttpContext option> = Some >> Task.FromResult
 
+    /// Where the settings let requests go on without the store nobody knows whether there is a session: 503.
+    let private refuse<'T>
+        (missing: (HttpContext -> Task<HttpContext option>) -> HttpContext -> Task<HttpContext option>)
+        (context: HttpContext)
+        =
+        task {
+            match (RequestSession.find<'T> context).Outage with
+            | Some error ->
+                do! Answers.write context error.Status error.Sentence
+                return Some context
+            | None -> return! missing finish context
+        }
+
     /// Goes on with a live session, an anonymous one as well: it is no authentication. Else runs the first handler, which
     /// ends the pipeline: `SessionHandler.requireSession<Cart> (setStatusCode 401 >=> text "No session.") >=> …`.
     [<RequiresExplicitTypeArguments>]
@@ -21,7 +34,7 @@ module SessionHandler =
             task {
                 match! Session.tryGet<'T> context with
                 | Some _ -> return! next context
-                | None -> return! missing finish context
+                | None -> return! refuse<'T> missing context
             }
 
     /// Goes on with a live session that somebody has signed in to; else runs the first handler, which ends the pipeline.
@@ -33,7 +46,7 @@ module SessionHandler =
             task {
                 match! Session.subject<'T> context with
                 | Some _ -> return! next context
-                | None -> return! missing finish context
+                | None -> return! refuse<'T> missing context
             }
 
     /// Goes on with a live session that somebody has signed in to less than this time ago (ASVS 7.5.1); else runs the first

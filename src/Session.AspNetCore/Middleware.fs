@@ -55,7 +55,12 @@ type SessionMiddleware<'T>(next: RequestDelegate, service: SessionService<'T>) =
                 | Some _ ->
                     SessionGuard.admit context endpoint typeof<'T>
                     do! pass context
-                | None -> do! Answers.writeOf typeof<'T> context 401 "There is no live session."
+                | None ->
+                    match request.Outage with
+                    | Some error ->
+                        let struct (status, detail) = SessionFailure.describe error
+                        do! Answers.write context status detail
+                    | None -> do! Answers.writeOf typeof<'T> context 401 "There is no live session."
         }
 
     /// Reads the session first, since the framework's antiforgery asks for it without waiting.

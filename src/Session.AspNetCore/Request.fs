@@ -278,6 +278,12 @@ type internal RequestSession<'T>
         | ValueSome opened -> Some opened.Live
         | ValueNone -> None
 
+    /// What the store failed with where the settings let the request go on without its session: nobody knows whether it has one.
+    member _.Outage =
+        match visit.Presence with
+        | Shut(SessionError.Unavailable _ as error) -> Some error
+        | _ -> None
+
     /// Whether a session may live that this request cannot read, and that a sign-out would be about all the same.
     member _.HasUnseen =
         match Presence.opened visit.Presence, Presence.signOut visit.Presence with

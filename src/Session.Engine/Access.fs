@@ -68,6 +68,7 @@ type internal StoreAccess
         | :? MigratingStore as moving -> List.map metered moving.Both
         | _ -> []
 
+    let readsMany = store :? IReadsMany
     let store = metered store
     let measures = telemetry.Measures
     let rules = { Policy = settings.Policy; OwnEnd = ownEnd }
@@ -158,11 +159,21 @@ type internal StoreAccess
                 return Error(access.NotLoaded(error, cancel))
         }
 
-    /// Each of these as it is now, without the keys of any client. Where the store fails, of each an error.
+    /// Each of these as it is now, without the keys of any client. Of what cannot be read, an error.
     member access.LoadMany(ids: IReadOnlyList<string>) : Task<Dictionary<string, Result<Snapshot, SessionError>>> =
         task {
             let answers = Dictionary<string, Result<Snapshot, SessionError>>(StringComparer.Ordinal)
 
+            if readsMany then
+                do! access.LoadTogether(ids, answers)
+
+            // By other stores, and what went wrong together: one record that cannot be read says nothing of the others.
+            do! access.LoadEach(List<string>(Seq.filter (answers.ContainsKey >> not) ids), answers)
+            return answers
+        }
+
+    member private access.LoadTogether(ids, answers) : Task =
+        task {
             try
                 let loading = SessionStore.loadMany store ids CancellationToken.None
                 let! records = (access.NewErrand()).Await(loading, CancellationToken.None)
@@ -174,12 +185,31 @@ type internal StoreAccess
                     if not (answers.ContainsKey id) then
                         answers[id] <- access.Read(id, null, null)
             with error ->
-                let failure = Error(access.NotLoaded(error, CancellationToken.None))
+                access.NotLoaded(error, CancellationToken.None) |> ignore<SessionError>
+        }
 
-                for id in ids do
-                    answers[id] <- failure
+    /// Some at a time: a store that is asked for five hundred at once has no room for anybody else. One that answers none of
+    /// these is asked no more.
+    member private access.LoadEach(ids: List<string>, answers) : Task =
+        task {
+            let mutable given: SessionError voption = ValueNone
 
-            return answers
+            for some in Seq.chunkBySize 16 ids do
+                match given with
+                | ValueSome error ->
+                    for id in some do
+                        answers[id] <- Error error
+                | ValueNone ->
+                    let load id = access.Load(id, null, access.NewErrand(), CancellationToken.None)
+                    let! found = Task.WhenAll(Array.map load some)
+                    Array.iter2 (fun id answer -> answers[id] <- answer) some found
+
+                    match found[0] with
+                    | Error(SessionError.Unavailable _ as error) when
+                        found |> Array.forall (fun (answer: Result<Snapshot, SessionError>) -> answer.IsError)
+                        ->
+                        given <- ValueSome error
+                    | _ -> ()
         }
 
     /// Before a record is read once more. Those who try again at the same moment would meet again.

@@ -249,11 +249,13 @@ type internal Externals(access: StoreAccess, limits: Limits, subjects: Subjects,
 
                     for link in page.Records do
                         // A session of somebody who took such a name for their own is none.
-                        if link.Kind = RecordKind.Ended then
+                        if link.Kind = RecordKind.Ended && not tally.MayTry then
+                            tally <- tally.WithOneLeft
+                        elif link.Kind = RecordKind.Ended then
                             let! ended = endLinked link errand
                             tally <- tally.With ended
 
-                    more <- not (isNull page.Next) && page.Next <> after
+                    more <- not (isNull page.Next) && page.Next <> after && tally.MayTry
                     after <- page.Next
 
                 return tally.Answer

@@ -11,15 +11,33 @@ open Session.Domain
 type internal Tally =
     { Ended: int
       Left: int
-      Cause: SessionError voption }
+      Cause: SessionError voption
+      // How many in a row the store has left without an answer.
+      Unanswered: int }
 
-    static member Zero = { Ended = 0; Left = 0; Cause = ValueNone }
+    static member Zero = { Ended = 0; Left = 0; Cause = ValueNone; Unanswered = 0 }
 
     member tally.With(ending: Result<bool, SessionError>) =
         match ending with
-        | Ok true -> { tally with Ended = tally.Ended + 1 }
-        | Ok false -> tally
-        | Error cause -> { tally with Left = tally.Left + 1; Cause = ValueSome cause }
+        | Ok true -> { tally with Ended = tally.Ended + 1; Unanswered = 0 }
+        | Ok false -> { tally with Unanswered = 0 }
+        | Error cause ->
+            let isUnanswered =
+                match cause with
+                | SessionError.Unavailable(:? TimeoutException)
+                | SessionError.Unsure(:? TimeoutException) -> true
+                | _ -> false
+
+            { tally with
+                Left = tally.Left + 1
+                Cause = ValueSome cause
+                Unanswered = if isUnanswered then tally.Unanswered + 1 else 0 }
+
+    /// A store that does not answer is waited for as long as for a few requests, and not once for each of many sessions.
+    member tally.MayTry = tally.Unanswered < 3
+
+    /// One that was not tried.
+    member tally.WithOneLeft = { tally with Left = tally.Left + 1 }
 
     member tally.Answer: Result<int, SessionError> =
         match tally.Cause with
@@ -141,14 +159,18 @@ type internal Subjects(access: StoreAccess, writers: Writers, limits: Limits, se
                 let mutable tally = Tally.Zero
 
                 for session in found.Sessions do
-                    if Some session.Id <> except then
+                    if Some session.Id <> except && not tally.MayTry then
+                        tally <- tally.WithOneLeft
+                    elif Some session.Id <> except then
                         cancel.ThrowIfCancellationRequested()
                         errand.Renew()
                         let! ended = limits.EndOf(Some subject, session.Id, reason, errand, CancellationToken.None)
                         tally <- tally.With ended
 
                 for record in found.Unreadable do
-                    if Some record.Id <> except then
+                    if Some record.Id <> except && not tally.MayTry then
+                        tally <- tally.WithOneLeft
+                    elif Some record.Id <> except then
                         let! ended = endUnreadable record errand 1
                         tally <- tally.With ended
 
@@ -173,12 +195,14 @@ type internal Subjects(access: StoreAccess, writers: Writers, limits: Limits, se
                     let! page = errand.Await(store.Enumerate(after, pageSize, cancel), cancel)
 
                     for record in page.Records do
-                        if record.Kind <> RecordKind.Ended then
+                        if record.Kind <> RecordKind.Ended && not tally.MayTry then
+                            tally <- tally.WithOneLeft
+                        elif record.Kind <> RecordKind.Ended then
                             cancel.ThrowIfCancellationRequested()
                             let! ended = endRecord record reason errand
                             tally <- tally.With ended
 
-                    more <- not (isNull page.Next) && page.Next <> after
+                    more <- not (isNull page.Next) && page.Next <> after && tally.MayTry
                     after <- page.Next
 
                 return tally.Answer

@@ -131,6 +131,9 @@ internal sealed class LogoutTokens(BackChannelLogoutOptions options, ProviderKey
         if (expiresAt <= now - options.ClockSkew)
             return LogoutToken.Refused("the token has expired (exp)");
 
+        if (claims.TryGetProperty("nbf", out _) && !(Time(claims, "nbf") <= now + options.ClockSkew))
+            return LogoutToken.Refused("the token is not valid yet (nbf)");
+
         if (issuedAt <= now - options.ClockSkew - options.MaxTokenAge)
             return LogoutToken.Refused("the token is older than MaxTokenAge (iat)");
 

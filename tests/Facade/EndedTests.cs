@@ -512,4 +512,45 @@ public class EndedTests
         foreach (var one in held)
             await one.DisposeAsync();
     }
+
+    /// <summary>One of its records cannot be read: a shard that is away, or a damaged entry.</summary>
+    private sealed class Damaged() : ForwardingStore(new MemoryStore())
+    {
+        public string Id { get; set; } = "";
+
+        public override ValueTask<StoredRecord?> Load(string id, CancellationToken cancel) =>
+            id == Id ? throw new IOException("damaged") : base.Load(id, cancel);
+
+        public override ValueTask<IReadOnlyList<StoredRecord>> LoadMany(
+            IReadOnlyList<string> ids,
+            CancellationToken cancel
+        ) => ids.Contains(Id) ? throw new IOException("damaged") : base.LoadMany(ids, cancel);
+    }
+
+    /// <summary>One session that cannot be read says nothing of the others that are looked at together with it.</summary>
+    [Fact]
+    public async Task A_session_that_cannot_be_read_keeps_no_other_one_open()
+    {
+        var store = new Damaged();
+        await using var site = await Site.StartAsync(store: () => store);
+        var held = new List<Held>();
+        var last = "";
+        for (var n = 0; n < 40; n++)
+        {
+            last = await site.BeginAsync($"u{n}");
+            held.Add(await Held.OpenAsync(site, last));
+            if (n == 0)
+                store.Id = Site.IdOf(last).Value;
+        }
+
+        await Held.UntilAsync(() => Held.Count(site) == 40, "all are open");
+        await ((ISessionStore)store).Remove(Site.IdOf(last).Value, CancellationToken.None);
+        site.Clock.Advance(site.Settings.LiveCheck);
+        Assert.Equal(SessionEndCause.Removed, await held[^1].CauseAsync());
+        await held[0].StaysAsync();
+        await held[1].StaysAsync();
+        held.RemoveAt(held.Count - 1);
+        foreach (var one in held)
+            await one.DisposeAsync();
+    }
 }

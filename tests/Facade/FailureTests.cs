@@ -376,6 +376,47 @@ public class FailureTests
         Assert.Equal("nobody ada tea and milk", (await site.GetAsync("/stream", token)).Body);
     }
 
+    private sealed class HangingWrites() : ForwardingStore(new MemoryStore())
+    {
+        public bool Hangs { get; set; }
+
+        public override async ValueTask<WriteResult> Replace(StoredRecord record, long expected, CancellationToken c)
+        {
+            if (Hangs)
+                await Task.Delay(Timeout.Infinite, CancellationToken.None);
+
+            return await base.Replace(record, expected, CancellationToken.None);
+        }
+    }
+
+    /// <summary>Ends of many sessions wait for a store that hangs as long as for a few, and say how many are left.</summary>
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task Ends_of_many_sessions_do_not_wait_for_each_of_them(bool ofOne)
+    {
+        var store = new HangingWrites();
+        await using var site = await Site.StartAsync(
+            o => o.RequestTimeout = TimeSpan.FromMilliseconds(400),
+            store: () => store
+        );
+        for (var n = 0; n < 20; n++)
+            await site.BeginAsync("ada");
+
+        store.Hangs = true;
+        var began = Stopwatch.GetTimestamp();
+        var error = await Assert.ThrowsAsync<SessionUnavailableException>(() =>
+            ofOne ? site.Manager.DestroyAllAsync("ada") : site.Manager.DestroyEverySessionAsync()
+        );
+        Assert.InRange(Stopwatch.GetElapsedTime(began), TimeSpan.Zero, TimeSpan.FromSeconds(5));
+        Assert.Contains("20 did not", error.Message, StringComparison.Ordinal);
+        store.Hangs = false;
+        Assert.Equal(
+            20,
+            ofOne ? await site.Manager.DestroyAllAsync("ada") : await site.Manager.DestroyEverySessionAsync()
+        );
+    }
+
     /// <summary>Fails when nobody waits for it any more.</summary>
     private sealed class FailsLate() : ForwardingStore(new MemoryStore())
     {

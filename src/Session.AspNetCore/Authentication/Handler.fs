@@ -190,8 +190,18 @@ type internal SessionAuthenticationHandler<'T>
         |> Redirecting.ask this.Context status
 
     override this.HandleChallengeAsync(properties) =
-        match failure with
-        | Some failure -> unavailable this.Context failure
+        let context, options = this.Context, this.Options
+
+        // Also where the settings let requests go on without the store: whom nobody knows is not sent to sign in.
+        let outage () =
+            match context.Features[typeof<RequestSession<'T>>] with
+            | :? RequestSession<'T> as request ->
+                request.Outage
+                |> Option.bind (fun error -> UserOutage.of' (AuthenticateResult.Fail(options.ToException error)))
+            | _ -> None
+
+        match Option.orElseWith outage failure with
+        | Some failure -> unavailable context failure
         | None -> this.Ask(401, this.Options.Scheme.LoginPath, properties)
 
         Task.CompletedTask

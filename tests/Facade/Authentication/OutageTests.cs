@@ -5,6 +5,7 @@ using Microsoft.AspNetCore.Authorization;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.DependencyInjection;
+using Microsoft.FSharp.Core;
 using Session.AspNetCore;
 using Session.CSharp;
 using Xunit;
@@ -63,6 +64,10 @@ public class OutageTests
                     (ClaimsPrincipal user) => user.Identity!.Name
                 );
                 app.MapGet("/guarded", () => "in").RequireSignIn<Cart>();
+                app.MapGet("/anonymous", () => "in").RequireSession<Cart>();
+                var write = FuncConvert.FromFunc((HttpContext context) => context.Response.WriteAsync("in"));
+                app.MapGet("/fsharp", (RequestDelegate)SessionEndpoint.requireSession<Cart>(write).Invoke);
+                app.MapGet("/fsharp/signed-in", (RequestDelegate)SessionEndpoint.requireSignIn<Cart>(write).Invoke);
                 app.MapGet("/open", [Authorize] [AllowAnonymous] () => "open");
                 app.MapGet(
                     "/caught",
@@ -116,15 +121,28 @@ public class OutageTests
             Assert.Equal((path, 503), (path, (int)(await site.GetAsync(path, token)).Status));
     }
 
+    /// <summary>Pages that only read go on, and what needs a user or a session sends nobody to sign in, whom nobody knows.</summary>
     [Fact]
-    public async Task An_application_may_go_on_without_the_store_and_the_user_is_a_stranger_then()
+    public async Task An_application_may_go_on_without_the_store_and_what_needs_a_user_is_a_503_all_the_same()
     {
         var store = new Watched();
         await using var site = await StartAsync(store, "Session", "Session", o => o.ContinueWithoutStore = true);
         var token = await site.SignInAsync();
         store.IsAway = true;
         Assert.Equal("nobody", (await site.GetAsync("/context", token)).Body);
-        Assert.StartsWith("/signin", (await site.GetAsync("/me", token))["Location"], StringComparison.Ordinal);
+        Assert.Equal("open", (await site.GetAsync("/open", token)).Body);
+        foreach (var path in new[] { "/me", "/named", "/guarded", "/anonymous", "/fsharp", "/fsharp/signed-in" })
+        {
+            var answer = await site.GetAsync(path, token);
+            Assert.Equal((path, HttpStatusCode.ServiceUnavailable), (path, answer.Status));
+            Assert.Null(answer["Location"]);
+            Assert.Equal("1", answer["Retry-After"]);
+        }
+
+        // Who brings no token is a stranger, store or no store.
+        Assert.StartsWith("/signin", (await site.GetAsync("/me"))["Location"], StringComparison.Ordinal);
+        store.IsAway = false;
+        Assert.Equal("in", (await site.GetAsync("/guarded", token)).Body);
     }
 
     [Fact]

@@ -103,6 +103,8 @@ public class LogoutTokenTests
         ["no time of issue"] = (draft => Without(draft, "iat"), "iat"),
         ["a time of issue that is a text"] = (draft => With(draft, "iat", "now"), ""),
         ["expired"] = (draft => Later(draft, "exp", -181), "exp"),
+        ["not valid yet"] = (draft => With(draft, "nbf", (long)draft.Claims["iat"]! + 61), "nbf"),
+        ["a beginning that is a text"] = (draft => With(draft, "nbf", "now"), ""),
         ["no expiry"] = (draft => Without(draft, "exp"), "exp"),
         ["no events"] = (draft => Without(draft, "events"), "events"),
         ["another event"] = (
