@@ -89,12 +89,14 @@ type SessionSettings =
         /// IdleTimeout.
         ConnectionsExtendIdle: bool
         /// Default 5 seconds, at most 10 minutes: what one request waits for the store, all its operations together. Then it
-        /// gets a 503. A call without a request waits so long for each session.
+        /// gets a 503. Each operation by itself waits so long in what goes on behind its answer (a WebSocket, a stream, a hub), and
+        /// for each session a call without a request: after three that the store has left without an answer it tries no more.
         RequestTimeout: TimeSpan
         /// Default 5 seconds, at most 10 minutes: how long the handler of an event is waited for, of an end by time at least
         /// 30 seconds. It goes on by itself then.
         EventTimeout: TimeSpan
-        /// Default false: 503 when the store is down. True: requests that only read go on without a session.
+        /// Default false: 503 when the store is down. True: requests that only read go on without a session; what needs
+        /// a session or a user is a 503 then as well.
         ContinueWithoutStore: bool
         /// Default false. Whether OnNotice has to hear of ends by time: a store that cannot find them is refused at start.
         HearsExpiry: bool

@@ -193,7 +193,10 @@ public sealed class SessionOptions<T>
     }
 
     /// <summary>What one request waits for the store, all its operations together. Default 5 seconds, at most 10 minutes. Then it gets a 503.</summary>
-    /// <remarks>A call without a request, of <see cref="SessionManager{T}"/>, waits so long for each session.</remarks>
+    /// <remarks>
+    /// Each operation by itself waits so long in what goes on behind its answer (a WebSocket, a stream, a hub), and for each session a call
+    /// without a request, of <see cref="SessionManager{T}"/>: after three that the store has left without an answer it tries no more.
+    /// </remarks>
     public TimeSpan RequestTimeout
     {
         get => _settings.RequestTimeout;
@@ -209,6 +212,7 @@ public sealed class SessionOptions<T>
     }
 
     /// <summary>Whether requests that only read go on without a session while the store is down. Default false: 503.</summary>
+    /// <remarks>What needs a session or a user, and whatever writes, is a 503 then as well: nobody is sent to a login page for it.</remarks>
     public bool ContinueWithoutStore
     {
         get => _settings.ContinueWithoutStore;

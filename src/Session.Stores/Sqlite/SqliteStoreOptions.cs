@@ -29,5 +29,6 @@ public sealed class SqliteStoreOptions
     /// How long a write waits for other writers, in this process and in others, before it fails. More than zero, at
     /// most one hour. Default: 5 seconds.
     /// </summary>
+    /// <remarks>The thread of the request waits, whatever RequestTimeout says: where that is shorter, make this shorter, too.</remarks>
     public TimeSpan BusyTimeout { get; set; } = TimeSpan.FromSeconds(5);
 }
