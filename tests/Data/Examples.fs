@@ -315,8 +315,28 @@ let private development () =
     json.Serializer.Serialize visit |> ignore
     same "nothing where all comes back" 0 said.Lines.Length
 
+type Ledger =
+    { ByNumber: Map<bigint, string>
+      ByAmount: Map<decimal, float>
+      ByShift: Map<TimeSpan, DateTimeOffset>
+      ByDay: Map<DateOnly, TimeOnly> }
+
+/// Keys are texts: those of the invariant culture, whatever the culture of the request (Data.Main sets one with another minus).
+let private keyed () =
+    let ledger =
+        { ByNumber = Map.ofList [ bigint.Pow(-7I, 91), "a"; -1I, "b"; 5I, "c" ]
+          ByAmount = Map.ofList [ -1.25m, -0.5; 3m, 1e21 ]
+          ByShift = Map.ofList [ TimeSpan.FromHours -1.5, DateTimeOffset(2026, 1, 2, 3, 4, 5, TimeSpan.FromHours -3.0) ]
+          ByDay = Map.ofList [ DateOnly(2026, 1, 2), TimeOnly(3, 4, 5) ] }
+
+    same
+        "its keys"
+        ledger
+        (serializer<Ledger>().Deserialize(ReadOnlyMemory<byte>(serializer<Ledger>().Serialize ledger)))
+
 let all =
-    [ "nulls that a type has not are refused by name at the write", nulls
+    [ "keys are the same under any culture", keyed
+      "nulls that a type has not are refused by name at the write", nulls
       "collections without a setter are filled once", filled
       "a derived type that nobody knew of is refused at the write", derived
       "what docs/DATA.md shows comes back", shown

@@ -2,6 +2,7 @@
 module Data.Main
 
 open System
+open System.Globalization
 open System.Text.Json.Nodes
 
 let private argument (args: string array) name =
@@ -17,6 +18,16 @@ let main args =
         |> Option.defaultWith (fun () -> Random.Shared.Next(1, 1_000_000_000))
 
     let count = argument args "--count" |> Option.map int |> Option.defaultValue 300
+
+    // What is written by the one of a user's languages has to be read under any other: in Sweden a minus is no hyphen.
+    let somewhere = CultureInfo.InvariantCulture.Clone() :?> CultureInfo
+    somewhere.NumberFormat.NegativeSign <- "\u2212"
+    somewhere.NumberFormat.NumberDecimalSeparator <- ","
+    somewhere.NumberFormat.NumberGroupSeparator <- "."
+    somewhere.DateTimeFormat.DateSeparator <- "."
+    somewhere.DateTimeFormat.TimeSeparator <- "."
+    CultureInfo.CurrentCulture <- somewhere
+    CultureInfo.DefaultThreadCurrentCulture <- somewhere
     printfn "seed %d" seed
 
     let tests =

@@ -42,7 +42,29 @@ let private benchTold onEvent =
 let all =
     testList
         "events"
-        [ testTask "each is told with its session, in its order" {
+        [ testTask "a handler that fails at the first event of a change hears of the second" {
+              let heard = ConcurrentQueue<string>()
+
+              let bench =
+                  benchTold (fun event _ ->
+                      heard.Enqueue(nameOf event)
+
+                      if event.IsCreated then
+                          Task.FromException(InvalidOperationException "mail")
+                      else
+                          Task.CompletedTask)
+
+              do!
+                  bench.Run(fun _ browser ->
+                      task {
+                          let! _ = bench.Do(browser, Session.signIn "ada" tea)
+                          ()
+                      })
+
+              Expect.equal (List.ofSeq heard) [ "created True"; "signed in ada" ] "both"
+          }
+
+          testTask "each is told with its session, in its order" {
               let heard = ConcurrentQueue<string>()
 
               let bench =

@@ -272,4 +272,22 @@ public class CookieTests
         await Assert.ThrowsAsync<InvalidOperationException>(() => mine.RegenerateAsync());
         Assert.Equal("ada", (await site.GetAsync("/me", token)).Body);
     }
+
+    /// <summary>The one reads what the other one's browsers hold, and would take its cookie from them.</summary>
+    [Fact]
+    public async Task Two_kinds_of_sessions_may_not_share_the_name_of_before_Partitioned_either()
+    {
+        var builder = WebApplication.CreateSlimBuilder();
+        builder.WebHost.UseUrls("http://127.0.0.1:0");
+        builder.Services.AddSession<Cart>(o =>
+        {
+            o.Cookie.Name = "__Host-shop";
+            o.Cookie.SameSite = SameSiteMode.None;
+            o.Partitioned = true;
+        });
+        builder.Services.AddSession<Other>(o => o.Cookie.Name = "__Host-shop");
+        await using var app = builder.Build();
+        var error = await Assert.ThrowsAsync<OptionsValidationException>(() => app.StartAsync());
+        Assert.Contains("same cookie name", error.Message, StringComparison.Ordinal);
+    }
 }

@@ -99,4 +99,56 @@ public class ElevationTests
             return base.Replace(record, expected, cancel);
         }
     }
+
+    /// <summary>A request in flight with the token of before a renewal may not elevate, and keeps its session for all else.</summary>
+    [Fact]
+    public async Task A_predecessors_request_that_may_not_elevate_goes_on_with_its_session()
+    {
+        await using var site = await Site.StartAsync();
+        var first = await site.BeginAsync("ada");
+        await site.WithAsync(_ => Task.CompletedTask, first);
+        site.Clock.Advance(TimeSpan.FromMinutes(16));
+        var second = (await site.WithAsync(_ => Task.CompletedTask, first)).Token;
+        Assert.NotNull(second);
+        Assert.NotEqual(first, second);
+        await site.WithAsync(_ => Task.CompletedTask, second);
+        await site.WithAsync(
+            async session =>
+            {
+                await Assert.ThrowsAsync<SessionEndedException>(() => session.RegenerateAsync());
+                Assert.Equal("ada", session.Subject);
+                Assert.Equal(new Cart("late"), await session.UpdateAsync(_ => new Cart("late")));
+            },
+            first
+        );
+        await site.WithAsync(
+            session =>
+            {
+                Assert.Equal(new Cart("late"), session.Data);
+                return Task.CompletedTask;
+            },
+            second
+        );
+    }
+
+    /// <summary>Its client may have a newer session by the time a slow answer is there: the token of one that has ended takes the place of none.</summary>
+    [Fact]
+    public async Task A_slow_sign_in_whose_session_has_ended_meanwhile_hands_out_nothing()
+    {
+        await using var site = await Site.StartAsync();
+        var slow = await site.WithAsync(async session =>
+        {
+            await session.SignInAsync("ada", new Cart("tea"));
+            Assert.Equal(1, await site.Manager.DestroyAllAsync("ada"));
+            await Task.Delay(TimeSpan.FromSeconds(1.2));
+        });
+        Assert.Empty(slow.SetCookies);
+
+        var stands = await site.WithAsync(async session =>
+        {
+            await session.SignInAsync("ada", new Cart("tea"));
+            await Task.Delay(TimeSpan.FromSeconds(1.2));
+        });
+        Assert.Equal("ada", (await site.Manager.FindAsync(Site.IdOf(stands.Token!)))?.Subject);
+    }
 }

@@ -553,4 +553,22 @@ public class EndedTests
         foreach (var one in held)
             await one.DisposeAsync();
     }
+
+    /// <summary>What was in flight at the end writes nothing; whoever comes later begins anew.</summary>
+    [Fact]
+    public async Task A_while_after_its_end_the_next_write_begins_a_new_session()
+    {
+        await using var site = await Site.StartAsync();
+        var token = await site.BeginAsync("ada");
+        await site.Manager.DestroyAllAsync("ada");
+        await site.WithAsync(
+            session => Assert.ThrowsAsync<SessionEndedException>(() => session.UpdateAsync(_ => new Cart("late"))),
+            token
+        );
+        site.Clock.Advance(site.Settings.RotationGrace);
+        var reply = await site.WithAsync(session => session.UpdateAsync(_ => new Cart("anew")), token);
+        Assert.NotNull(reply.Token);
+        Assert.NotEqual(Site.IdOf(token), Site.IdOf(reply.Token));
+        Assert.Null((await site.Manager.FindAsync(Site.IdOf(reply.Token)))!.Subject);
+    }
 }

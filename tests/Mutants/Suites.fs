@@ -48,6 +48,12 @@ let suites =
         Stages = [ [ "--seeds"; "300"; "--stop" ] ]
         Parts = lifecycle
         Needs = [] }
+      // The F# face, by the programs of its users.
+      { Name = "fsharp"
+        Program = "FSharpFace"
+        Stages = [ [] ]
+        Parts = lifecycle
+        Needs = [] }
       { Name = "contract"
         Program = "Facade"
         Stages = [ [ "--only"; "ContractTests" ] ]

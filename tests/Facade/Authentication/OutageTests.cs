@@ -159,6 +159,7 @@ public class OutageTests
                     [Authorize(AuthenticationSchemes = "Cookies,Session")]
                     (ClaimsPrincipal user) => user.Identity!.Name
                 );
+                app.MapGet("/theirs", [Authorize(AuthenticationSchemes = "Cookies")] () => "in");
                 app.MapPost(
                     "/cookie",
                     () =>
@@ -174,6 +175,11 @@ public class OutageTests
         store.IsAway = true;
         var both = await site.SendAsync("GET", "/either", ("Cookie", $"{cookie}; __Host-sid={token}"));
         Assert.Equal("eve", both.Body);
+
+        // Nor does its endpoint to ask a stranger to sign in: there.
+        var stranger = await site.SendAsync("GET", "/theirs", ("Cookie", "__Host-sid=" + token));
+        Assert.Equal(HttpStatusCode.Redirect, stranger.Status);
+        Assert.Contains("/Account/Login", stranger["Location"], StringComparison.Ordinal);
     }
 
     [Fact]

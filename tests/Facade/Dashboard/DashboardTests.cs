@@ -462,6 +462,10 @@ public class DashboardTests
         await using var site = await StartAsync();
         using var operator1 = new Reader(site);
         using var ada = new Reader(site);
+        using var bob = new Reader(site);
+        await bob.SignInAsync("bob");
+        site.Clock.Advance(TimeSpan.FromMinutes(31));
+        await site.Services.GetRequiredService<global::Session.AspNetCore.SessionService<Cart>>().Engine.Sweep(100, CancellationToken.None);
         await ada.SignInAsync("ada");
         for (var i = 0; i < 200; i++)
             await site.WithAsync(session => Task.CompletedTask, ada.Id + "." + new string('A', 43));
@@ -472,6 +476,9 @@ public class DashboardTests
         var page = await operator1.GetAsync("/sessions/session/" + ada.Id);
         page.Shows("Began with a sign-in");
         page.Shows("A token with a wrong secret was refused");
+
+        // Nor what time has ended.
+        (await operator1.GetAsync("/sessions/session/" + bob.Id)).Shows("Ended by time: idle for too long");
         Assert.Contains(
             "Refused<strong>200</strong>",
             (await operator1.GetAsync("/sessions")).Html,

@@ -386,4 +386,19 @@ public class MySessionsTests
             StringComparison.Ordinal
         );
     }
+
+    [Fact]
+    public async Task A_device_whose_time_is_over_is_no_device_before_a_sweep_has_come_for_it()
+    {
+        await using var site = await StartAsync(sessions: o => o.SweepInterval = TimeSpan.FromDays(1));
+        using var home = new Reader(site);
+        using var work = new Reader(site);
+        await work.SignInAsync("ada", "phone");
+        site.Clock.Advance(TimeSpan.FromMinutes(29));
+        await home.SignInAsync("ada", "laptop");
+        Assert.Equal(2, (await home.GetAsync("/account/sessions")).Html.Split("/account/sessions/end\"").Length - 1);
+        site.Clock.Advance(TimeSpan.FromMinutes(2));
+        Assert.Single((await home.GetAsync("/account/sessions")).Html.Split("/account/sessions/end\"").Skip(1));
+        Assert.Single(await site.Manager.ListAsync("ada").ToListAsync());
+    }
 }
