@@ -23,6 +23,7 @@ let main args =
                   Calls.all
                   Told.all
                   External.all
+                  Handlers.all
                   Frameworks.all
                   Compiled.all ]
         )

@@ -290,4 +290,17 @@ public class CookieTests
         var error = await Assert.ThrowsAsync<OptionsValidationException>(() => app.StartAsync());
         Assert.Contains("same cookie name", error.Message, StringComparison.Ordinal);
     }
+
+    /// <summary>A browser full of planted cookies: not all of them are looked at, and the logout does not say that it has ended what it has not seen.</summary>
+    [Theory]
+    [InlineData(16, HttpStatusCode.OK)]
+    [InlineData(17, HttpStatusCode.Unauthorized)]
+    public async Task A_logout_that_has_not_looked_at_every_token_is_none(int count, HttpStatusCode expected)
+    {
+        await using var site = await EdgeSite.StartAsync(Map);
+        var ada = (await site.SendAsync("POST", "/login")).Token;
+        var planted = Enumerable.Range(0, count - 1).Select(n => $"__Host-sid={n:D4}planted." + new string('A', 43));
+        var cookies = string.Join("; ", planted.Append("__Host-sid=" + ada));
+        Assert.Equal(expected, (await site.SendAsync("POST", "/logout", ("Cookie", cookies))).Status);
+    }
 }

@@ -571,4 +571,29 @@ public class EndedTests
         Assert.NotEqual(Site.IdOf(token), Site.IdOf(reply.Token));
         Assert.Null((await site.Manager.FindAsync(Site.IdOf(reply.Token)))!.Subject);
     }
+
+    /// <summary>A token that opens nothing, and may have opened something: what is open for it has no session to go on for.</summary>
+    [Theory]
+    [InlineData("a guess")]
+    [InlineData("without the store")]
+    public async Task What_is_refused_is_over_at_once(string how)
+    {
+        var store = new FailingStore(new MemoryStore());
+        await using var site = await Site.StartAsync(o => o.ContinueWithoutStore = true, store: () => store);
+        var token = await site.BeginAsync("ada");
+        if (how == "a guess")
+            token = Site.IdOf(token).Value + "." + new string('A', 43);
+        else
+            store.Failure = StoreFailure.Unavailable;
+
+        await site.WithAsync(
+            session =>
+            {
+                Assert.Null(session.Subject);
+                Assert.True(session.Ended.IsCancellationRequested);
+                return Task.CompletedTask;
+            },
+            token
+        );
+    }
 }

@@ -780,4 +780,37 @@ public class FailureTests
             };
         }
     }
+
+    /// <summary>A sweep that fails is tried again: else nothing would ever be told, or removed, until a restart.</summary>
+    [Fact]
+    public async Task A_sweep_that_fails_is_not_the_last_one()
+    {
+        var store = new FailingStore(new MemoryStore());
+        var told = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        await using var site = await Site.StartAsync(
+            o =>
+                o.Events.OnExpired = _ =>
+                {
+                    told.TrySetResult();
+                    return Task.CompletedTask;
+                },
+            store: () => store
+        );
+        await site.BeginAsync("ada");
+        store.Failure = StoreFailure.Unavailable;
+        for (var again = 0; again < 4; again++)
+        {
+            site.Clock.Advance(TimeSpan.FromMinutes(2));
+            await Task.Delay(50);
+        }
+
+        store.Failure = StoreFailure.None;
+        for (var again = 0; again < 100 && !told.Task.IsCompleted; again++)
+        {
+            site.Clock.Advance(TimeSpan.FromMinutes(2));
+            await Task.Delay(20);
+        }
+
+        Assert.True(told.Task.IsCompleted);
+    }
 }

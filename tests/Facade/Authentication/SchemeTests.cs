@@ -231,4 +231,91 @@ public class SchemeTests
             it => it.ServiceType == typeof(Microsoft.AspNetCore.Authorization.IAuthorizationMiddlewareResultHandler)
         );
     }
+
+    /// <summary>Writes down what it is asked to do.</summary>
+    private sealed class Noting : IAuthenticationHandler, IAuthenticationSignInHandler
+    {
+        private string _name = "";
+        private HttpContext? _context;
+
+        public Task InitializeAsync(AuthenticationScheme scheme, HttpContext context)
+        {
+            (_name, _context) = (scheme.Name, context);
+            return Task.CompletedTask;
+        }
+
+        private Task Note(string what)
+        {
+            _context!.Response.Headers.Append("X-Asked", what + " by " + _name);
+            return Task.CompletedTask;
+        }
+
+        public async Task<AuthenticateResult> AuthenticateAsync()
+        {
+            await Note("authenticate");
+            return AuthenticateResult.NoResult();
+        }
+
+        public Task ChallengeAsync(AuthenticationProperties? properties) => Note("challenge");
+
+        public Task ForbidAsync(AuthenticationProperties? properties) => Note("forbid");
+
+        public Task SignInAsync(ClaimsPrincipal user, AuthenticationProperties? properties) => Note("sign-in");
+
+        public Task SignOutAsync(AuthenticationProperties? properties) => Note("sign-out");
+    }
+
+    /// <summary>Each of the five by itself.</summary>
+    [Fact]
+    public async Task Each_operation_is_handed_on_to_the_scheme_that_it_was_told()
+    {
+        string[] operations = ["authenticate", "challenge", "forbid", "sign-in", "sign-out"];
+        await using var site = await EdgeSite.StartAsync(
+            app =>
+            {
+                app.UseSession<Cart>();
+                app.MapPost(
+                    "/authenticate",
+                    async (HttpContext context) =>
+                    {
+                        await context.AuthenticateAsync("Session");
+                    }
+                );
+                app.MapPost("/challenge", (HttpContext context) => context.ChallengeAsync("Session"));
+                app.MapPost("/forbid", (HttpContext context) => context.ForbidAsync("Session"));
+                app.MapPost(
+                    "/sign-in",
+                    (HttpContext context) =>
+                        context.SignInAsync(
+                            "Session",
+                            new ClaimsPrincipal(new ClaimsIdentity([new Claim("sub", "ada")], "test"))
+                        )
+                );
+                app.MapPost("/sign-out", (HttpContext context) => context.SignOutAsync("Session"));
+            },
+            add: services =>
+            {
+                var authentication = services.AddAuthentication();
+                foreach (var operation in operations)
+                    authentication.Services.Configure<AuthenticationOptions>(o =>
+                        o.AddScheme<Noting>("of " + operation, null)
+                    );
+
+                authentication.AddSession<Cart>(o =>
+                {
+                    o.ForwardAuthenticate = "of authenticate";
+                    o.ForwardChallenge = "of challenge";
+                    o.ForwardForbid = "of forbid";
+                    o.ForwardSignIn = "of sign-in";
+                    o.ForwardSignOut = "of sign-out";
+                });
+                services.AddTransient<Noting>();
+            }
+        );
+        foreach (var operation in operations)
+        {
+            var answer = await site.SendAsync("POST", "/" + operation);
+            Assert.Equal($"{operation} by of {operation}", answer["X-Asked"]);
+        }
+    }
 }

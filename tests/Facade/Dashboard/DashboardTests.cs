@@ -465,7 +465,9 @@ public class DashboardTests
         using var bob = new Reader(site);
         await bob.SignInAsync("bob");
         site.Clock.Advance(TimeSpan.FromMinutes(31));
-        await site.Services.GetRequiredService<global::Session.AspNetCore.SessionService<Cart>>().Engine.Sweep(100, CancellationToken.None);
+        await site
+            .Services.GetRequiredService<global::Session.AspNetCore.SessionService<Cart>>()
+            .Engine.Sweep(100, CancellationToken.None);
         await ada.SignInAsync("ada");
         for (var i = 0; i < 200; i++)
             await site.WithAsync(session => Task.CompletedTask, ada.Id + "." + new string('A', 43));

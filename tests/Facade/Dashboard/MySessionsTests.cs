@@ -401,4 +401,29 @@ public class MySessionsTests
         Assert.Single((await home.GetAsync("/account/sessions")).Html.Split("/account/sessions/end\"").Skip(1));
         Assert.Single(await site.Manager.ListAsync("ada").ToListAsync());
     }
+
+    [Fact]
+    public async Task A_description_is_told_the_times_of_the_session()
+    {
+        SessionInfo? told = null;
+        await using var site = await StartAsync(o =>
+            o.Describe = (info, _) =>
+            {
+                told = info;
+                return "phone";
+            }
+        );
+        using var home = new Reader(site);
+        await home.SignInAsync("ada", "laptop");
+        var began = site.Clock.GetUtcNow();
+        site.Clock.Advance(TimeSpan.FromMinutes(5));
+        await home.GetAsync("/account/sessions");
+        var found = (await site.Manager.FindAsync(Site.IdOf(home.Token!)))!;
+        Assert.Equal(
+            (began, began, began + TimeSpan.FromMinutes(5)),
+            (told!.CreatedAt, told.AuthenticatedAt, told.LastSeen)
+        );
+        Assert.Equal(began + TimeSpan.FromMinutes(35), told.ExpiresAt);
+        Assert.Equal((found.Id, found.Subject, found.State), (told.Id, told.Subject, told.State));
+    }
 }
