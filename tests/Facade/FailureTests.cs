@@ -813,4 +813,183 @@ public class FailureTests
 
         Assert.True(told.Task.IsCompleted);
     }
+
+    /// <summary>As drivers do that cancel by themselves when a connection is lost.</summary>
+    private sealed class Cancels() : ForwardingStore(new MemoryStore())
+    {
+        public bool GivesUp { get; set; }
+
+        public override ValueTask<StoredRecord?> Load(string id, CancellationToken cancel) =>
+            GivesUp ? throw new TaskCanceledException("by the driver") : base.Load(id, cancel);
+
+        public override ValueTask<WriteResult> Insert(StoredRecord record, CancellationToken cancel) =>
+            GivesUp ? throw new TaskCanceledException("by the driver") : base.Insert(record, cancel);
+    }
+
+    [Fact]
+    public async Task A_store_that_cancels_by_itself_is_an_outage_and_no_client_that_has_gone()
+    {
+        var store = new Cancels();
+        await using var site = await Site.StartAsync(store: () => store);
+        var token = await site.BeginAsync("ada");
+        store.GivesUp = true;
+        Assert.Equal(HttpStatusCode.ServiceUnavailable, (await site.WithAsync(_ => Task.CompletedTask, token)).Status);
+        Assert.Equal(
+            HttpStatusCode.ServiceUnavailable,
+            (await site.WithAsync(session => session.UpdateAsync(_ => new Cart("x")))).Status
+        );
+        await Assert.ThrowsAsync<SessionUnavailableException>(() => site.Manager.FindAsync(Site.IdOf(token)));
+        await Assert.ThrowsAsync<SessionUnavailableException>(() => site.Manager.DestroySessionAsync(Site.IdOf(token)));
+    }
+
+    /// <summary>Says nothing of its writes, and has not taken the first.</summary>
+    private sealed class Mute() : ForwardingStore(new MemoryStore())
+    {
+        public Action? OnWrite { get; set; }
+
+        public override ValueTask<WriteResult> Replace(StoredRecord record, long expected, CancellationToken cancel)
+        {
+            if (OnWrite is null)
+                return base.Replace(record, expected, cancel);
+
+            OnWrite();
+            return new ValueTask<WriteResult>(WriteResult.Unknown);
+        }
+    }
+
+    /// <summary>What was sent may be stored, whoever has gone since: a cancellation would say that nothing was changed.</summary>
+    [Fact]
+    public async Task Once_a_write_was_sent_a_cancellation_is_none()
+    {
+        var store = new Mute();
+        await using var site = await Site.StartAsync(
+            o => o.RequestTimeout = TimeSpan.FromSeconds(1),
+            store: () => store
+        );
+        var token = await site.BeginAsync("ada");
+        using var gone = new CancellationTokenSource();
+        store.OnWrite = gone.Cancel;
+        await site.WithAsync(
+            async session =>
+            {
+                var error = await Assert.ThrowsAsync<SessionUnavailableException>(() =>
+                    session.UpdateAsync(_ => new Cart("x"), gone.Token)
+                );
+                Assert.True(error.MayHaveChanged);
+            },
+            token
+        );
+    }
+
+    private sealed class Durable() : ForwardingStore(new MemoryStore())
+    {
+        public List<bool> Writes { get; } = [];
+
+        public override ValueTask<WriteResult> Replace(StoredRecord record, long expected, CancellationToken cancel)
+        {
+            Writes.Add(record.IsDurable);
+            return base.Replace(record, expected, cancel);
+        }
+    }
+
+    /// <summary>What takes rights from a token must outlive a failover; what a failover may undo costs less.</summary>
+    [Fact]
+    public async Task What_makes_a_token_worth_nothing_has_to_last()
+    {
+        var store = new Durable();
+        await using var site = await Site.StartAsync(store: () => store);
+        var token = await site.BeginAsync();
+        async Task<bool> LastsAsync(Func<Session<Cart>, Task> work)
+        {
+            store.Writes.Clear();
+            token = (await site.WithAsync(work, token)).Token ?? token;
+            return store.Writes[^1];
+        }
+
+        Assert.False(await LastsAsync(session => session.UpdateAsync(_ => new Cart("x"))));
+        Assert.True(await LastsAsync(session => session.RegenerateAsync()));
+        Assert.True(await LastsAsync(session => session.RegenerateAsync(new Cart("y"))));
+        Assert.True(await LastsAsync(session => session.SignInAsync("ada", new Cart("z"))));
+        Assert.False(await LastsAsync(session => session.SaveAsync(new Cart("w"))));
+        Assert.True(await LastsAsync(session => session.DestroyAsync()));
+    }
+
+    /// <summary>Its record of a session cannot be read here: a key that another node has, say.</summary>
+    private sealed class Sealed() : ForwardingStore(new MemoryStore())
+    {
+        public override async ValueTask<IReadOnlyList<StoredRecord>> ClaimOverdue(
+            DateTimeOffset now,
+            TimeSpan lease,
+            int limit,
+            CancellationToken cancel
+        ) =>
+            [
+                .. (await base.ClaimOverdue(now, lease, limit, cancel)).Select(it => new StoredRecord(
+                    it.Id,
+                    it.Version,
+                    it.Kind,
+                    it.LastSeen,
+                    it.DueAt,
+                    it.Subject,
+                    it.Operation,
+                    new byte[] { 255, 255 }
+                )),
+            ];
+    }
+
+    /// <summary>Somebody else may read it, and it may live as long as the longest.</summary>
+    [Fact]
+    public async Task What_cannot_be_read_here_is_left_as_long_as_a_session_may_live()
+    {
+        var store = new Sealed();
+        await using var site = await Site.StartAsync(
+            o =>
+            {
+                o.IdleTimeout = TimeSpan.FromMinutes(30);
+                o.AbsoluteTimeout = TimeSpan.FromDays(20);
+                o.SweepInterval = TimeSpan.FromDays(30);
+            },
+            store: () => store
+        );
+        var id = Site.IdOf(await site.BeginAsync("ada")).Value;
+        var engine = site.Services.GetRequiredService<SessionService<Cart>>().Engine;
+        foreach (var (days, isThere) in new[] { (5, true), (10, true), (4, true), (3, false) })
+        {
+            site.Clock.Advance(TimeSpan.FromDays(days));
+            await engine.Sweep(100, CancellationToken.None);
+            Assert.Equal(isThere, await ((ISessionStore)store).Load(id, CancellationToken.None) is not null);
+        }
+    }
+
+    /// <summary>Who gave up while waiting for its turn keeps it from nobody.</summary>
+    [Fact]
+    public async Task A_call_that_has_given_up_waiting_is_passed_over()
+    {
+        await using var site = await Site.StartAsync(o => o.RequestTimeout = TimeSpan.FromSeconds(2));
+        var token = await site.BeginAsync("ada");
+        await site.WithAsync(
+            async session =>
+            {
+                using var held = new ManualResetEventSlim();
+                using var taken = new ManualResetEventSlim();
+                var first = Task.Run(() =>
+                    session.UpdateAsync(_ =>
+                    {
+                        taken.Set();
+                        held.Wait();
+                        return new Cart("first");
+                    })
+                );
+                taken.Wait();
+                var second = Task.Run(() => session.UpdateAsync(_ => new Cart("second")));
+                await Task.Delay(1000);
+                var third = Task.Run(() => session.UpdateAsync(_ => new Cart("third")));
+                await Assert.ThrowsAnyAsync<Exception>(() => second);
+                held.Set();
+                Assert.Equal(new Cart("third"), await third);
+                await first;
+            },
+            token
+        );
+    }
 }

@@ -44,10 +44,12 @@ public class LogoutRaceTests
         return await work();
     }
 
+    /// <summary>Of a session of the provider's, of its user, and of a user who was logged out before, earlier that day.</summary>
     [Theory]
-    [InlineData(true)]
-    [InlineData(false)]
-    public async Task A_logout_between_any_two_calls_of_a_sign_in_leaves_nobody(bool bySession)
+    [InlineData(true, false)]
+    [InlineData(false, false)]
+    [InlineData(false, true)]
+    public async Task A_logout_between_any_two_calls_of_a_sign_in_leaves_nobody(bool bySession, bool isAgain)
     {
         await using var provider = await IdentityProvider.StartAsync();
         var store = new MemoryStore();
@@ -60,6 +62,9 @@ public class LogoutRaceTests
         for (call = first; ; call++)
         {
             var (subject, sid) = ($"ada {call}", bySession ? $"sid {call}" : null);
+            if (isAgain)
+                Assert.Equal(HttpStatusCode.OK, (await ends.LogOutAsync(sid, subject)).Status);
+
             stepped.WaitAt(call);
             var signingIn = TrySignInAsync(signs, subject, sid);
             await Task.WhenAny(stepped.Reached, signingIn);
