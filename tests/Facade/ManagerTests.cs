@@ -300,6 +300,58 @@ public class ManagerTests
         Assert.Null(await site.Manager.FindAsync(ids[1]));
     }
 
+    /// <summary>A transaction that ended nobody was committed all the same; one that was rolled back ended nobody, and nobody is told.</summary>
+    [Fact]
+    public async Task What_became_of_a_transaction_is_said_as_it_is()
+    {
+        var told = 0;
+        var store = new Undone();
+        await using var site = await Site.StartAsync(
+            o =>
+                o.Events.OnDestroyed = _ =>
+                {
+                    told++;
+                    return Task.CompletedTask;
+                },
+            store: () => store
+        );
+        await using var transaction = new Committing(() => { });
+        var ofNobody = await site.Manager.DestroyAllAsync("nobody", transaction);
+        Assert.Equal(0, ofNobody.Count);
+        Assert.True(await ofNobody.CompleteAsync());
+
+        var token = await site.BeginAsync("ada");
+        var undone = await site.Manager.DestroyAllAsync("ada", transaction);
+        Assert.Equal(1, undone.Count);
+        Assert.False(await undone.CompleteAsync());
+        Assert.Equal(0, told);
+        Assert.NotNull(await site.Manager.FindAsync(Site.IdOf(token)));
+
+        // Another kind of transaction, or one that is over: a mistake of the application's, and no outage.
+        store.Mistake = new InvalidOperationException("This transaction is over.");
+        await Assert.ThrowsAsync<InvalidOperationException>(() => site.Manager.DestroyAllAsync("ada", transaction));
+        store.Mistake = new IOException("gone");
+        await Assert.ThrowsAsync<SessionUnavailableException>(() => site.Manager.DestroyAllAsync("ada", transaction));
+    }
+
+    /// <summary>Its transactions are rolled back.</summary>
+    private sealed class Undone() : ForwardingStore(new MemoryStore()), IJoinsTransaction
+    {
+        public Exception? Mistake { get; set; }
+
+        ValueTask<ISessionStore> IJoinsTransaction.Join(
+            DbTransaction transaction,
+            string subject,
+            CancellationToken cancellationToken
+        ) => Mistake is null ? new(new Within(this)) : throw Mistake;
+
+        private sealed class Within(ISessionStore store) : ForwardingStore(store)
+        {
+            public override ValueTask<WriteResult> Replace(StoredRecord record, long expected, CancellationToken c) =>
+                new(WriteResult.Written);
+        }
+    }
+
     private sealed class Joining() : ForwardingStore(new MemoryStore()), IJoinsTransaction
     {
         public override ValueTask<StoredRecord?> Load(string id, CancellationToken cancellationToken)

@@ -74,6 +74,18 @@ public class SpanTests
         var call = followed.Spans.Single(it => it.OperationName == "session store load");
         Assert.Equal((ActivityStatusCode.Error, "System.IO.IOException"), (call.Status, call.GetTagItem("error.type")));
         store.IsAway = false;
+        store.IsAlone = true;
+        await followed.InAsync(
+            site,
+            token,
+            session => Assert.ThrowsAsync<SessionUnavailableException>(() => session.RegenerateAsync())
+        );
+        var elevation = followed.Spans.Single(it => it.OperationName == "session regenerate");
+        Assert.Equal(
+            (ActivityStatusCode.Error, "Unacknowledged"),
+            (elevation.Status, elevation.GetTagItem("error.type"))
+        );
+        store.IsAlone = false;
         await followed.InAsync(
             site,
             null,

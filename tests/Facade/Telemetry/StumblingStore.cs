@@ -16,11 +16,18 @@ internal sealed class StumblingStore(ISessionStore inner) : ForwardingStore(inne
 
     public bool IsAway { get; set; }
 
+    /// <summary>No replica confirms what it writes.</summary>
+    public bool IsAlone { get; set; }
+
     public override ValueTask<StoredRecord?> Load(string id, CancellationToken cancel) =>
         IsAway ? throw new IOException("away") : base.Load(id, cancel);
 
-    public override ValueTask<WriteResult> Replace(StoredRecord record, long expected, CancellationToken cancel) =>
-        Interlocked.Decrement(ref _conflicts) >= 0
-            ? ValueTask.FromResult(WriteResult.Conflict)
-            : base.Replace(record, expected, cancel);
+    public override async ValueTask<WriteResult> Replace(StoredRecord record, long expected, CancellationToken cancel)
+    {
+        if (Interlocked.Decrement(ref _conflicts) >= 0)
+            return WriteResult.Conflict;
+
+        var written = await base.Replace(record, expected, cancel);
+        return IsAlone && written == WriteResult.Written ? WriteResult.Unacknowledged : written;
+    }
 }
