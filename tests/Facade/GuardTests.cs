@@ -33,8 +33,44 @@ public class CartController : Controller
     public string SignedIn() => "in";
 }
 
+/// <summary>Data that does not fulfil what its attribute says.</summary>
+public sealed record Strict([property: System.ComponentModel.DataAnnotations.StringLength(2)] string Name);
+
+[ApiController]
+public class StrictController : Controller
+{
+    [HttpGet("/strict")]
+    public string Name(Session<Strict> session) => session.Data!.Name;
+}
+
 public class GuardTests
 {
+    /// <summary>What a form or a body says is checked. A session's data is the application's own, and no request's mistake.</summary>
+    [Fact]
+    public async Task The_data_of_a_session_is_not_validated_as_input()
+    {
+        await using var site = await EdgeSite.StartAsync(
+            app =>
+            {
+                app.UseSession<Strict>();
+                app.MapPost("/begin", (Session<Strict> session) => session.CreateAsync(new Strict("longer")));
+                app.MapControllers();
+            },
+            add: services =>
+            {
+                services.AddSession<Strict>(o => o.Cookie.Name = "__Host-strict").UseMemory();
+                services
+                    .AddControllers()
+                    .ConfigureApplicationPartManager(parts =>
+                        parts.ApplicationParts.Add(new AssemblyPart(typeof(StrictController).Assembly))
+                    );
+            }
+        );
+        var cookie = (await site.SendAsync("POST", "/begin")).SetCookies.Single().Split(';')[0];
+        var answer = await site.SendAsync("GET", "/strict", ("Cookie", cookie));
+        Assert.Equal((HttpStatusCode.OK, "longer"), (answer.Status, answer.Body));
+    }
+
     private static Task<Site> StartAsync() =>
         Site.StartAsync(
             map: app =>

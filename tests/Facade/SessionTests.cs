@@ -307,6 +307,48 @@ public class SessionTests
         Assert.Equal(0, await site.Manager.DestroyEverySessionAsync());
     }
 
+    /// <summary>Each call stops before it has sent anything, where its caller has gone already.</summary>
+    [Theory]
+    [InlineData("save")]
+    [InlineData("update")]
+    [InlineData("create")]
+    [InlineData("sign-in")]
+    [InlineData("regenerate")]
+    [InlineData("regenerate with data")]
+    [InlineData("destroy")]
+    public async Task A_call_that_was_cancelled_before_it_began_changes_nothing(string call)
+    {
+        await using var site = await Site.StartAsync();
+        var token = await site.BeginAsync("ada");
+        var stop = new CancellationToken(true);
+        var late = new Cart("late");
+        var reply = await site.WithAsync(
+            session =>
+                Assert.ThrowsAnyAsync<OperationCanceledException>(() =>
+                    call switch
+                    {
+                        "save" => session.SaveAsync(late, stop),
+                        "update" => session.UpdateAsync(_ => late, stop),
+                        "create" => session.CreateAsync(late, stop),
+                        "sign-in" => session.SignInAsync("eve", late, stop),
+                        "regenerate" => session.RegenerateAsync(stop),
+                        "regenerate with data" => session.RegenerateAsync(late, stop),
+                        _ => session.DestroyAsync(stop),
+                    }
+                ),
+            token
+        );
+        Assert.Empty(reply.SetCookies);
+        await site.WithAsync(
+            session =>
+            {
+                Assert.Equal(("ada", new Cart("tea")), (session.Subject, session.Data));
+                return Task.CompletedTask;
+            },
+            token
+        );
+    }
+
     [Fact]
     public async Task A_request_that_is_gone_reads_nothing()
     {

@@ -87,7 +87,7 @@ let suites =
       { Name = "sqlite"
         Program = "Integration"
         Stages =
-          only [ "Sqlite file" ]
+          only [ "Sqlite file"; "SQLite: sessions, tickets" ]
           @ [ List.concat (
                   only
                       [ "SQLite: a notice waits"
@@ -108,6 +108,7 @@ let suites =
                 "Redis / contents"
                 "Redis / entries"
                 "Redis / notices"
+                "Redis: sessions, tickets"
                 "Redis / sweepers / where an entry"
                 "JanitorMargin of Redis"
                 "two applications on one Redis"
@@ -126,13 +127,19 @@ let suites =
                 "Postgres / answers"
                 "Postgres at start"
                 "Postgres ends in a transaction"
+                "PostgreSQL: sessions, tickets"
                 "connections that lead to a standby" ]
         Parts = [ "Session.Stores.Postgres" ]
         Needs = [ "/usr/lib/postgresql/*/bin/initdb" ] }
       // On the stand-in, or on the server of SESSION_MONGO.
       { Name = "mongo"
         Program = "Integration"
-        Stages = only [ "the contract / Mongo"; "integration / MongoDB"; "JanitorMargin of MongoDB" ]
+        Stages =
+          only
+              [ "the contract / Mongo"
+                "integration / MongoDB"
+                "JanitorMargin of MongoDB"
+                "MongoDB: sessions, tickets" ]
         Parts = [ "Session.Stores.Mongo" ]
         Needs = [] }
       { Name = "cache"
