@@ -495,9 +495,10 @@ public class EndedTests
             store: () => store
         );
         var held = new List<Held>();
-        var last = "";
+        var (before, last) = ("", "");
         for (var n = 0; n < 20; n++)
         {
+            before = last.Split('.')[0];
             last = await site.BeginAsync($"u{n}");
             held.Add(await Held.OpenAsync(site, last));
         }
@@ -508,6 +509,12 @@ public class EndedTests
         site.Clock.Advance(TimeSpan.FromMinutes(16));
         Assert.Equal(SessionEndCause.Removed, await held[^1].CauseAsync().WaitAsync(TimeSpan.FromSeconds(4)));
         await Held.UntilAsync(() => store.Touches > 0, "the others were to be kept");
+        held.RemoveAt(held.Count - 1);
+
+        // Nor of one that goes while they are.
+        await ((ISessionStore)store).Remove(before, CancellationToken.None);
+        site.Clock.Advance(site.Settings.LiveCheck);
+        Assert.Equal(SessionEndCause.Removed, await held[^1].CauseAsync().WaitAsync(TimeSpan.FromSeconds(4)));
         held.RemoveAt(held.Count - 1);
         foreach (var one in held)
             await one.DisposeAsync();
