@@ -81,6 +81,28 @@ public class EventTests
 
     private static (string, string)[] Names(Ear ear) => [.. ear.Take().Select(it => (it.What, it.Reason))];
 
+    /// <summary>What is stored of an end has no data any more: whoever wants to write a cart down hears it with the end.</summary>
+    [Fact]
+    public async Task An_end_is_told_with_the_data_that_it_ended()
+    {
+        var ear = new Ear();
+        await using var site = await Site.StartAsync(ear.Listen);
+        var token = await site.BeginAsync("ada");
+        ear.Take();
+        await site.Manager.DestroyAllAsync("ada");
+        Assert.Equal(
+            ("destroyed", "ada", new Cart("tea")),
+            ear.Take().Select(it => (it.What, it.Subject, it.Data)).Single()
+        );
+        token = await site.BeginAsync("ada");
+        ear.Take();
+        await site.WithAsync(session => session.DestroyAsync(), token);
+        Assert.Equal(
+            ("destroyed", "ada", new Cart("tea")),
+            ear.Take().Select(it => (it.What, it.Subject, it.Data)).Single()
+        );
+    }
+
     [Fact]
     public async Task A_life_is_told_with_its_reasons()
     {

@@ -376,6 +376,31 @@ public class FailureTests
         Assert.Equal("nobody ada tea and milk", (await site.GetAsync("/stream", token)).Body);
     }
 
+    /// <summary>Nobody knows whether it has one: 401 would have a program sign in again, which it cannot.</summary>
+    [Fact]
+    public async Task What_needs_a_session_is_a_503_without_the_store_though_others_go_on()
+    {
+        var store = new FailingStore(new MemoryStore());
+        await using var site = await EdgeSite.StartAsync(
+            app =>
+            {
+                app.UseSession<Cart>();
+                app.MapPost("/login", (Session<Cart> session) => session.SignInAsync("ada", new Cart("tea")));
+                app.MapGet("/open", (Session<Cart> session) => session.Subject ?? "nobody");
+                app.MapGet("/guarded", () => "in").RequireSession<Cart>();
+                app.MapGet("/signed-in", () => "in").RequireSignIn<Cart>();
+            },
+            configure: o => o.ContinueWithoutStore = true,
+            store: store
+        );
+        var token = (await site.SendAsync("POST", "/login")).Token;
+        store.Failure = StoreFailure.Unavailable;
+        Assert.Equal("nobody", (await site.GetAsync("/open", token)).Body);
+        Assert.Equal(HttpStatusCode.ServiceUnavailable, (await site.GetAsync("/guarded", token)).Status);
+        Assert.Equal(HttpStatusCode.ServiceUnavailable, (await site.GetAsync("/signed-in", token)).Status);
+        Assert.Equal(HttpStatusCode.Unauthorized, (await site.GetAsync("/guarded")).Status);
+    }
+
     private sealed class HangingWrites() : ForwardingStore(new MemoryStore())
     {
         public bool Hangs { get; set; }
@@ -967,7 +992,7 @@ public class FailureTests
     {
         await using var site = await Site.StartAsync(o => o.RequestTimeout = TimeSpan.FromSeconds(2));
         var token = await site.BeginAsync("ada");
-        await site.WithAsync(
+        var reply = await site.WithAsync(
             async session =>
             {
                 using var held = new ManualResetEventSlim();
@@ -991,5 +1016,6 @@ public class FailureTests
             },
             token
         );
+        Assert.Equal(HttpStatusCode.OK, reply.Status);
     }
 }
