@@ -143,6 +143,10 @@ let private recordOf version kind =
         ReadOnlyMemory [| byte version |]
     )
 
+/// Waits 200 ms for the cache, and no longer.
+let private impatient (cache: IDistributedCache) : ISessionStore =
+    DistributedCacheStore(cache, DistributedCacheStoreOptions(OperationTimeout = TimeSpan.FromMilliseconds 200.0))
+
 let private live version = recordOf version RecordKind.Live
 let private ended version = recordOf version RecordKind.Ended
 
@@ -229,12 +233,7 @@ let private keeps =
           task {
               let cache = WireCache(memoryCache ())
 
-              let store =
-                  DistributedCacheStore(
-                      cache,
-                      DistributedCacheStoreOptions(OperationTimeout = TimeSpan.FromMilliseconds 200.0)
-                  )
-                  :> ISessionStore
+              let store = impatient cache
 
               let! _ = store.Insert(live 1L, none)
               let held = TaskCompletionSource()
@@ -275,12 +274,7 @@ let private keeps =
           task {
               let cache = WireCache(memoryCache ())
 
-              let store =
-                  DistributedCacheStore(
-                      cache,
-                      DistributedCacheStoreOptions(OperationTimeout = TimeSpan.FromMilliseconds 200.0)
-                  )
-                  :> ISessionStore
+              let store = impatient cache
 
               let named id =
                   let record = live 1L
