@@ -229,6 +229,11 @@ module internal Answers =
     let writeOf (dataType: Type) (context: HttpContext) (status: int) (detail: string) : Task =
         answer context dataType status detail ValueNone
 
+    /// What a session operation failed with.
+    let failed (context: HttpContext) error : Task =
+        let struct (status, detail) = SessionFailure.describe error
+        write context status detail
+
     /// Somebody is signed in, and it is too long ago: another sign-in is asked for, and the client is told why.
     let stale (dataType: Type) (context: HttpContext) (maxAge: TimeSpan) : Task =
         answer

@@ -15,7 +15,7 @@ module SessionEndpoint =
     let private orOutage<'T> (missing: HttpContext -> Task) : HttpContext -> Task =
         fun context ->
             match (RequestSession.find<'T> context).Outage with
-            | Some error -> Answers.write context error.Status error.Sentence
+            | Some error -> Answers.failed context error
             | None -> missing context
 
     let private nobody<'T> sentence : HttpContext -> Task =
@@ -107,8 +107,7 @@ module SessionEndpoint =
         withSubjectOr<'T> noSubject<'T> handler
 
     /// Answers with an error as the middleware would: status, problem+json or a challenge, no-store.
-    let failed (error: SessionError) : HttpContext -> Task =
-        fun context -> Answers.write context error.Status error.Sentence
+    let failed (error: SessionError) : HttpContext -> Task = fun context -> Answers.failed context error
 
     /// The endpoint's answers are the same for everybody, whatever session it looks at: the output cache and shared caches
     /// may keep them. Without it they keep nothing for which a session was opened.

@@ -19,7 +19,7 @@ module SessionHandler =
         task {
             match (RequestSession.find<'T> context).Outage with
             | Some error ->
-                do! Answers.write context error.Status error.Sentence
+                do! Answers.failed context error
                 return Some context
             | None -> return! missing finish context
         }
@@ -89,6 +89,6 @@ module SessionHandler =
         : (HttpContext -> Task<HttpContext option>) -> HttpContext -> Task<HttpContext option> =
         fun _ context ->
             task {
-                do! Answers.write context error.Status error.Sentence
+                do! Answers.failed context error
                 return Some context
             }

@@ -43,9 +43,7 @@ type SessionMiddleware<'T>(next: RequestDelegate, service: SessionService<'T>) =
             let request = RequestSession.find<'T> context
 
             match! request.Load context.RequestAborted with
-            | Error error ->
-                let struct (status, detail) = SessionFailure.describe error
-                do! Answers.write context status detail
+            | Error error -> do! Answers.failed context error
             | Ok() ->
                 match request.Live with
                 | Some live when needsSubject && live.Subject.IsNone ->
@@ -57,9 +55,7 @@ type SessionMiddleware<'T>(next: RequestDelegate, service: SessionService<'T>) =
                     do! pass context
                 | None ->
                     match request.Outage with
-                    | Some error ->
-                        let struct (status, detail) = SessionFailure.describe error
-                        do! Answers.write context status detail
+                    | Some error -> do! Answers.failed context error
                     | None -> do! Answers.writeOf typeof<'T> context 401 "There is no live session."
         }
 
@@ -67,9 +63,7 @@ type SessionMiddleware<'T>(next: RequestDelegate, service: SessionService<'T>) =
     let readThenPass (context: HttpContext) : Task =
         task {
             match! (RequestSession.find<'T> context).Load context.RequestAborted with
-            | Error error ->
-                let struct (status, detail) = SessionFailure.describe error
-                do! Answers.write context status detail
+            | Error error -> do! Answers.failed context error
             | Ok() -> do! pass context
         }
 

@@ -11,10 +11,19 @@ namespace Facade;
 /// </summary>
 internal static class Program
 {
+    /// <summary>A file's name comes next.</summary>
+    internal static readonly string[] Quiet = ["-noLogo", "-noColor", "-reporter", "silent", "-result-xml"];
+
+    /// <summary>A row of a theory is asked with its theory: xUnit knows methods by name.</summary>
+    internal static string Method(string text) => $"*{text.Split('(')[0]}*";
+
     private static async Task<int> Main(string[] args)
     {
         if (args.Length > 0 && !args[0].StartsWith("--", StringComparison.Ordinal))
             return await ConsoleRunner.Run(args);
+
+        if (args is ["--bugs", var bugs, "--results", var found])
+            return await SeededBugs.AskAsync(bugs, found);
 
         IEnumerable<string> Arguments(string name) =>
             args.Zip(args.Skip(1)).Where(it => it.First == name).Select(it => it.Second);
@@ -28,9 +37,7 @@ internal static class Program
         var report = Path.GetTempFileName();
         try
         {
-            List<string> asked = ["-noLogo", "-noColor", "-reporter", "silent", "-result-xml", report];
-            // A row of a theory is asked with its theory: xUnit knows methods by name.
-            string Method(string text) => $"*{text.Split('(')[0]}*";
+            List<string> asked = [.. Quiet, report];
             foreach (var text in Arguments("--only"))
                 asked.AddRange(["-method", Method(text)]);
             foreach (var text in Arguments("--except"))

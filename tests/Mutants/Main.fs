@@ -78,7 +78,7 @@ let private askOthers (folderOf: Suite -> string) first number (trial: Trial, sa
         | Invalid _ -> trial, said
         | Survived ->
             let folder = folderOf suite
-            let _, _, built = assemble suite folder [] [ number, mutant ] |> List.exactlyOne
+            let _, _, built = assemble suite folder (fun _ -> None) [ number, mutant ] |> List.exactlyOne
             let next, said = tryOut suite folder None mutant built
 
             if next.Verdict.IsKilled then
@@ -166,9 +166,8 @@ let private tryAll isOwn (finderOf: Mutant -> string option) (learn: Trial -> un
                     match next with
                     | Some suite, batch ->
                         let folder = folderOf suite
-                        let finders = batch |> List.choose (snd >> finderOf)
 
-                        for number, mutant, built in assemble suite folder finders batch do
+                        for number, mutant, built in assemble suite folder finderOf batch do
                             let asked = tryOut suite folder (finderOf mutant) mutant built
                             (if isOwn then asked else askOthers folderOf suite number asked) ||> ended number
                     | None, batch ->

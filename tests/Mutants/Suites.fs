@@ -18,6 +18,8 @@ type Suite =
         Parts: string list
         /// The servers that it starts: a command, or a path with a wildcard.
         Needs: string list
+        /// Its program asks about several bugs of one assembly in one process (`--bugs`).
+        AsksSeveral: bool
     }
 
 let private only (texts: string list) = texts |> List.map (fun text -> [ "--only"; text ])
@@ -30,46 +32,54 @@ let suites =
         // The exhaustive ones about migrations take most of the time, and few bugs need them.
         Stages = [ [ "--quick"; "--invariants" ]; [ "--quick" ] ]
         Parts = lifecycle
-        Needs = [] }
+        Needs = []
+        AsksSeveral = false }
       { Name = "facade"
         Program = "Facade"
         Stages = [ [ "--except"; "ContractTests"; "--stop" ] ]
         Parts = lifecycle @ [ "Session.CSharp"; "Session.OpenIdConnect" ]
-        Needs = [] }
+        Needs = []
+        AsksSeveral = true }
       { Name = "data"
         Program = "Data"
         // Fewer types: each bug is of a kind that stands in many of them.
         Stages = [ [ "--count"; "20" ] ]
         Parts = lifecycle @ [ "Session.CSharp" ]
-        Needs = [] }
+        Needs = []
+        AsksSeveral = false }
       // On the code that ships, in a simulated fleet: as many seeds as ./test simulation asks.
       { Name = "simulation"
         Program = "Simulation"
         Stages = [ [ "--seeds"; "300"; "--stop" ] ]
         Parts = lifecycle
-        Needs = [] }
+        Needs = []
+        AsksSeveral = false }
       // The F# face, by the programs of its users.
       { Name = "fsharp"
         Program = "FSharpFace"
         Stages = [ [] ]
         Parts = lifecycle
-        Needs = [] }
+        Needs = []
+        AsksSeveral = false }
       { Name = "contract"
         Program = "Facade"
         Stages = [ [ "--only"; "ContractTests" ] ]
         Parts = [ "Session.Stores.Sqlite" ]
-        Needs = [] }
+        Needs = []
+        AsksSeveral = false }
       // The package for tests of applications.
       { Name = "testing"
         Program = "Facade"
         Stages = [ [ "--only"; "TestingTests"; "--only"; "TestingGuide"; "--stop" ] ]
         Parts = [ "Session.Testing" ]
-        Needs = [] }
+        Needs = []
+        AsksSeveral = false }
       { Name = "analyzers"
         Program = "Analyzers"
         Stages = [ [ "--stop" ] ]
         Parts = [ "Session.Analyzers" ]
-        Needs = [] }
+        Needs = []
+        AsksSeveral = false }
       // The contract kit itself: right stores pass, and what is wrong is seen in wrong ones.
       { Name = "kit"
         Program = "Integration"
@@ -82,7 +92,8 @@ let suites =
                 "the contract / an exception"
                 "the contract kit" ]
         Parts = [ "Session.Stores.Testing" ]
-        Needs = [] }
+        Needs = []
+        AsksSeveral = false }
       // On real servers: the contract in short first, then what the store promises besides.
       { Name = "sqlite"
         Program = "Integration"
@@ -96,7 +107,8 @@ let suites =
                         "SQLite: where nobody listens" ]
               ) ]
         Parts = [ "Session.Stores.Sqlite" ]
-        Needs = [] }
+        Needs = []
+        AsksSeveral = false }
       { Name = "redis"
         Program = "Integration"
         Stages =
@@ -118,7 +130,8 @@ let suites =
                 "Cluster: an old primary"
                 "Cluster: while a slot moves" ]
         Parts = [ "Session.Stores.Redis" ]
-        Needs = [ "redis-server"; "redis-sentinel" ] }
+        Needs = [ "redis-server"; "redis-sentinel" ]
+        AsksSeveral = false }
       { Name = "postgres"
         Program = "Integration"
         Stages =
@@ -130,7 +143,8 @@ let suites =
                 "PostgreSQL: sessions, tickets"
                 "connections that lead to a standby" ]
         Parts = [ "Session.Stores.Postgres" ]
-        Needs = [ "/usr/lib/postgresql/*/bin/initdb" ] }
+        Needs = [ "/usr/lib/postgresql/*/bin/initdb" ]
+        AsksSeveral = false }
       // On the stand-in, or on the server of SESSION_MONGO.
       { Name = "mongo"
         Program = "Integration"
@@ -141,7 +155,8 @@ let suites =
                 "JanitorMargin of MongoDB"
                 "MongoDB: sessions, tickets" ]
         Parts = [ "Session.Stores.Mongo" ]
-        Needs = [] }
+        Needs = []
+        AsksSeveral = false }
       { Name = "cache"
         Program = "Integration"
         Stages =
@@ -151,7 +166,8 @@ let suites =
                 "distributed cache / says"
                 "JanitorMargin of a cache" ]
         Parts = [ "Session.Stores.DistributedCache" ]
-        Needs = [] } ]
+        Needs = []
+        AsksSeveral = false } ]
 
 /// Those of its servers that this machine does not have.
 let missing suite =

@@ -14,12 +14,16 @@ open System.Text.RegularExpressions
 
 let setting = "SESSION_SEEDED_BUG"
 
-/// Comes before all files of the part.
+/// Comes before all files of the part. A program that asks about several bugs has it read the setting again.
 let chooser =
     $"""module internal SeededBug
-let private chosen = System.Environment.GetEnvironmentVariable "{setting}"
-let private number = if isNull chosen then 0 else int chosen
-let is (bug: int) = bug = number
+let mutable private number = -1
+let read () =
+    let chosen = System.Environment.GetEnvironmentVariable "{setting}"
+    number <- if isNull chosen then 0 else int chosen
+let is (bug: int) =
+    if number < 0 then read ()
+    bug = number
 """
 
 /// What stands on these lines, from a column of the first (0: whole lines), and what would stand there with the bug.

@@ -257,6 +257,8 @@ type Built =
         Library: Result<string, string * string>
         /// Its number, where it is one of several that the library has.
         Bug: int option
+        /// The tests that were seen to fail with it as it was put together.
+        Found: string list
         Seconds: float
     }
 
@@ -303,14 +305,38 @@ let private alone suite folder (mutant: Mutant) : Built =
 
     { Library = library
       Bug = None
+      Found = []
       Seconds = clock.Elapsed.TotalSeconds }
 
-/// One assembly for as many of these bugs of one part as go together, and one for each of the others. `finders`: the tests that
-/// have to pass with that assembly while no bug is chosen.
+/// Asks about each of these bugs whoever found it the last time, all in one process, which begins and ends with these tests
+/// without a bug. None, where they do not pass then, or the process ends otherwise.
+let private askSeveral suite (folder: string) (bugs: (int * string) list) : Map<int, string list> option =
+    let file, results = Path.Combine(folder, "bugs.txt"), Path.Combine(folder, "bugs.json")
+    File.WriteAllLines(file, bugs |> List.map (fun (bug, test) -> $"{bug}\t{test}"))
+    File.Delete results
+
+    let arguments =
+        [ Path.Combine(folder, suite.Program + ".dll")
+          "--bugs"
+          file
+          "--results"
+          results ]
+
+    let elsewhere = Directory.CreateDirectory(Path.Combine(folder, "empty")).FullName
+
+    Spent.on $"who found several the last time: {suite.Name}" (fun () ->
+        start arguments settings elsewhere (patienceFor suite))
+    |> ignore
+
+    read results
+    |> Option.map (fun found -> Map [ for it in found.AsObject() -> int it.Key, texts it.Value ])
+
+/// One assembly for as many of these bugs of one part as go together, and one for each of the others. `finderOf`: the test that
+/// found a bug the last time; it has to pass with that assembly while no bug is chosen.
 let assemble
     suite
     (folder: string)
-    (finders: string list)
+    (finderOf: Mutant -> string option)
     (mutants: (int * Mutant) list)
     : (int * Mutant * Built) list =
     let clock = Stopwatch.StartNew()
@@ -356,21 +382,42 @@ let assemble
                 else
                     together (choices |> List.filter (fun (_, it) -> not (blamed.Contains it.Bug)))
 
-    let isSound (library, _) =
+    let isSound () =
+        mutants
+        |> List.choose (snd >> finderOf >> Option.bind (againOf suite))
+        |> List.distinct
+        |> passTogether suite folder
+
+    let ask (library, inside: Set<int>) =
         use place = new Place(folder, partOf (snd mutants.Head), library)
         place.Put true
-        finders |> List.choose (againOf suite) |> List.distinct |> passTogether suite folder
 
-    let made = together choices |> Option.filter isSound
+        let known =
+            [ for number, mutant in mutants do
+                  match finderOf mutant with
+                  // The story against a guard that is missing is told by the exploration.
+                  | Some test when inside.Contains number && mutant.Guard.IsNone && not (test.StartsWith '(') ->
+                      number, test
+                  | _ -> () ]
+
+        let several = if suite.AsksSeveral && not known.IsEmpty then askSeveral suite folder known else None
+
+        match several with
+        | Some found -> Some(library, inside, found)
+        | None when isSound () -> Some(library, inside, Map.empty)
+        | None -> None
+
+    let made = together choices |> Option.bind ask
     let seconds = clock.Elapsed.TotalSeconds
 
     [ for number, mutant in mutants do
           number,
           mutant,
           match made with
-          | Some(library, inside) when inside.Contains number ->
+          | Some(library, inside, found) when inside.Contains number ->
               { Library = Ok library
                 Bug = Some number
+                Found = found.TryFind number |> Option.defaultValue []
                 Seconds = seconds / float inside.Count }
           | _ -> alone suite folder mutant ]
 
@@ -383,6 +430,9 @@ let tryOut suite (folder: string) (finder: string option) (mutant: Mutant) (buil
     let verdict, said =
         match built.Library with
         | Error(why, said) -> Invalid why, said
+        | Ok _ when not built.Found.IsEmpty ->
+            isAgain <- true
+            Killed(built.Found, []), ""
         | Ok library ->
             use place = new Place(folder, partOf mutant, library)
 

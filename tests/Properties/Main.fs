@@ -63,6 +63,7 @@ let private properties args =
               testSequenced (EngineInvariants.all seed)
               EngineFaults.all
               Turns.all
+              Outcomes.all
               EveryStep.all
               Effects.all
               Requesting.all

@@ -772,6 +772,28 @@ let private both =
               Expect.equal count 2L "one in each"
           })
 
+      testCaseTask "what either store says at start is told, and both have to list" (fun () ->
+          task {
+              for oldLists, newLists in [ true, true; true, false; false, true ] do
+                  let store (name: string) lists =
+                      { new ForwardingStore(MemoryStore()) with
+                          override _.Prepare _ = ValueTask<_>(StoreReport(name, true, lists, [ $"a note of {name}" ])) }
+
+                  let moving =
+                      MigratingStore(store "the new one" newLists, store "the old one" oldLists) :> ISessionStore
+
+                  let! report = moving.Prepare none
+                  Expect.equal report.Location "the new one" "where they are"
+                  Expect.equal report.Lists (oldLists && newLists) "lists"
+                  let said = String.concat "\n" report.Notes
+
+                  for note in
+                      [ "a note of the new one"
+                        "a note of the old one"
+                        "the old one to the new one" ] do
+                      Expect.stringContains said note "told"
+          })
+
       testCaseTask "a store is not moved to itself" (fun () ->
           task {
               let store = MemoryStore() :> ISessionStore

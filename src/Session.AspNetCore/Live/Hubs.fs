@@ -75,9 +75,7 @@ type internal HubDoor<'T>(service: SessionService<'T>, connections: HubConnectio
             | Ok _ ->
                 connection.Learn(token.Hash)
                 do! next.Invoke context
-            | Error(SessionError.Unavailable _ as error) ->
-                let struct (status, sentence) = SessionFailure.describe error
-                do! Answers.write context status sentence
+            | Error(SessionError.Unavailable _ as error) -> do! Answers.failed context error
             | Error _ -> do! foreign context
         }
 
