@@ -136,7 +136,7 @@ let all =
       make
           17
           "no crossed answer"
-          "A token that is handed out opens the session that is stored, and no other: no answer is about a session that another answer has replaced."
+          "A token that is handed out opens the session that is stored, and no other: no answer is about a session that another answer has replaced. One order is beyond any server: an answer that renews is on its way, an elevation is answered after it and reaches the browser before it. The browser is left with the older token, which opens nothing (5), and its user signs in again; the exploration leaves that order out."
           "Nobody is given the token of another session, or one that opens nothing."
           "answer hands out t ⇒ opens(t, stored(id(t)))"
           "ASVS 7.2.1, 15.4.2"

@@ -133,12 +133,24 @@ module SessionGuard =
                     verify context requirement
                     next.Invoke context)
 
+    // Of the process: whoever adds to an endpoint has no application at hand.
+    let mutable private isRecentAsked = false
+
+    /// Endpoints are built when the first request comes. What they lack is to stop the start, so they are built once everything
+    /// has started, where there may be such a lack: it takes time.
+    let internal buildEndpoints (provider: IServiceProvider) : unit =
+        if isRecentAsked then
+            match provider.GetService typeof<EndpointDataSource> with
+            | :? EndpointDataSource as source -> source.Endpoints |> ignore
+            | _ -> ()
+
     /// The sign-in that the endpoint requires has to be this recent. Without such a requirement nobody would be kept out, and the
-    /// endpoint is not built.
+    /// application does not start.
     let requireWithin (maxAge: TimeSpan) (builder: IEndpointConventionBuilder) : unit =
         if maxAge <= TimeSpan.Zero then
             invalidArg (nameof maxAge) "Nobody has signed in within no time: give a time longer than zero."
 
+        isRecentAsked <- true
         builder.Add(fun endpoint -> endpoint.Metadata.Add(SignedInWithin maxAge))
 
         builder.Finally(fun endpoint ->

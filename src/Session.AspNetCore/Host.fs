@@ -21,7 +21,7 @@ type internal SessionNames() =
         if owner = dataType then None else Some owner
 
 [<Sealed>]
-type internal SessionHost<'T>(service: SessionService<'T>, names: SessionNames) =
+type internal SessionHost<'T>(service: SessionService<'T>, names: SessionNames, provider: IServiceProvider) =
     inherit BackgroundService()
 
     let log = service.Log
@@ -126,6 +126,8 @@ type internal SessionHost<'T>(service: SessionService<'T>, names: SessionNames) 
         member _.StartingAsync _ = Task.CompletedTask
 
         member _.StartedAsync _ =
+            SessionGuard.buildEndpoints provider
+
             for start in service.Started do
                 start ()
 

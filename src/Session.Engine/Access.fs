@@ -10,14 +10,17 @@ open Session.Domain
 open NonStructuralComparison // the general operators allocate for each comparison
 
 /// Says once that the store has failed, and once that it is back, however many requests meet the failure: of a store that
-/// fails now and then not more often than every ten seconds. Every failure is counted. A store that reads and takes no writes (its disk
-/// is full, it is a replica) is not back with the next read.
+/// fails now and then not more often than every ten seconds. Every failure is counted. It is back when calls come through and none
+/// has failed for a second (one shard of several may be down), and where writes failed, with a write: a store may read and take no
+/// writes (its disk is full, it is a replica).
 [<Sealed>]
 type internal Outage(log: ILogger, measures: Measures, timer: TimeProvider) =
     let mutable failures = 0L
-    let mutable isSaid = 0
+    // 0: it works. 1: that it fails is being written down, and nobody says the contrary before that. 2: it is said.
+    let mutable stage = 0
     // A write has failed, and none has come through since.
     let mutable failsToWrite = false
+    let mutable failedLast = 0L
     // Zero: it has never been back.
     let mutable backSince = 0L
 
@@ -27,28 +30,34 @@ type internal Outage(log: ILogger, measures: Measures, timer: TimeProvider) =
         | 0L -> false
         | since -> timer.GetElapsedTime since < TimeSpan.FromSeconds 10L
 
+    let isCalm () = timer.GetElapsedTime(Volatile.Read &failedLast) >= TimeSpan.FromSeconds 1L
+
     member _.Failed(error: exn, isWrite: bool) =
         measures.StoreFailed()
+        Volatile.Write(&failedLast, timer.GetTimestamp())
 
         if isWrite then
             Volatile.Write(&failsToWrite, true)
 
         Interlocked.Increment &failures |> ignore
 
-        if not (isQuiet ()) && Interlocked.CompareExchange(&isSaid, 1, 0) = 0 then
+        if not (isQuiet ()) && Interlocked.CompareExchange(&stage, 1, 0) = 0 then
             EngineLog.storeFailed log error
+            Volatile.Write(&stage, 2)
 
     member _.Worked(isWrite: bool) =
         if isWrite && Volatile.Read &failsToWrite then
             Volatile.Write(&failsToWrite, false)
 
         if
-            Volatile.Read &isSaid = 1
+            Volatile.Read &stage = 2
             && not (Volatile.Read &failsToWrite)
-            && Interlocked.CompareExchange(&isSaid, 0, 1) = 1
+            && isCalm ()
+            && Interlocked.CompareExchange(&stage, 1, 2) = 2
         then
             Volatile.Write(&backSince, timer.GetTimestamp())
             EngineLog.storeIsBack log null (Interlocked.Exchange(&failures, 0L))
+            Volatile.Write(&stage, 0)
 
 [<Sealed>]
 type internal StoreAccess

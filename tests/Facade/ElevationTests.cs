@@ -1,3 +1,4 @@
+using Microsoft.AspNetCore.Builder;
 using Session.CSharp;
 using Xunit;
 
@@ -44,6 +45,25 @@ public class ElevationTests
             },
             token
         );
+    }
+
+    /// <summary>Whichever answer the browser hears last: fixation is impossible (ASVS 7.2.4), so the renewal from before gives way.</summary>
+    [Fact]
+    public async Task A_renewal_from_before_an_elevation_is_dead_after_it_and_a_poll_is_issued_none()
+    {
+        await using var site = await Site.StartAsync(map: app =>
+            app.MapGet("/poll", (Session<Cart> session) => session.Subject ?? "nobody").NoTouch()
+        );
+        var token = await site.BeginAsync("ada");
+        await site.WithAsync(_ => Task.CompletedTask, token);
+        site.Clock.Advance(TimeSpan.FromMinutes(16));
+        var poll = await site.SendAsync("/poll", token);
+        Assert.Equal(("ada", null), (poll.Body, poll.Token));
+        var renewal = await site.WithAsync(_ => Task.CompletedTask, token);
+        var elevation = await site.WithAsync(session => session.RegenerateAsync(), token);
+        Assert.NotNull(renewal.Token);
+        Assert.Equal("nobody", (await site.SendAsync("/poll", renewal.Token)).Body);
+        Assert.Equal("ada", (await site.SendAsync("/poll", elevation.Token)).Body);
     }
 
     [Fact]

@@ -45,7 +45,12 @@ internal static class SeededBugs
         var report = Path.GetTempFileName();
         try
         {
-            string[] asked = [.. Program.Quiet, report, .. tests.SelectMany(it => new[] { "-method", Program.Method(it) })];
+            string[] asked =
+            [
+                .. Program.Quiet,
+                report,
+                .. tests.SelectMany(it => new[] { "-method", Program.Method(it) }),
+            ];
             var run = Task.Run(() => ConsoleRunner.Run(asked));
             if (await Task.WhenAny(run, Task.Delay(Patience * tests.Length)) != run)
                 return null;
@@ -53,7 +58,11 @@ internal static class SeededBugs
             var ran = XDocument.Load(report).Descendants("test").ToList();
             return ran.Count == 0
                 ? null
-                : [.. ran.Where(it => (string?)it.Attribute("result") == "Fail").Select(it => (string)it.Attribute("name")!)];
+                :
+                [
+                    .. ran.Where(it => (string?)it.Attribute("result") == "Fail")
+                        .Select(it => (string)it.Attribute("name")!),
+                ];
         }
         finally
         {
@@ -66,7 +75,12 @@ internal static class SeededBugs
     {
         Environment.SetEnvironmentVariable("SESSION_SEEDED_BUG", bug);
         foreach (var assembly in AppDomain.CurrentDomain.GetAssemblies())
-            if (assembly.GetType("SeededBug")?.GetMethod("read", BindingFlags.Static | BindingFlags.NonPublic | BindingFlags.Public) is { } read)
+            if (
+                assembly
+                    .GetType("SeededBug")
+                    ?.GetMethod("read", BindingFlags.Static | BindingFlags.NonPublic | BindingFlags.Public) is
+                { } read
+            )
                 read.Invoke(null, null);
     }
 }

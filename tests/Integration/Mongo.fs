@@ -432,6 +432,20 @@ let private starts =
                       if said = "" then Expect.equal some "" what else Expect.stringContains some said what
               })
 
+          testCaseTask "a clock that is not that of the server's is told, ahead and behind" (fun () ->
+              task {
+                  let ahead hours (server: StandIn) =
+                      server.Members <- 3
+                      server.Ahead <- TimeSpan.FromHours(float hours)
+
+                  let! slow = notes (ahead -1) id
+                  Expect.stringContains slow "ahead of that of MongoDB" "which way"
+                  Expect.stringContains slow "01:00:0" "and by how much"
+                  let! fast = notes (ahead 26) id
+                  Expect.stringContains fast "1 days 0" "by how much"
+                  Expect.stringContains fast "behind that of MongoDB" "and which way"
+              })
+
           testCaseTask
               "a majority that is not on disk, retries that are off, writes that nobody acknowledges"
               (fun () ->

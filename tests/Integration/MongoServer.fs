@@ -178,6 +178,7 @@ type StandIn() =
     let mutable lastCursor = 0L
     let mutable settings = doc [ "writeConcernMajorityJournalDefault", true ]
     let mutable hosts = 1
+    let mutable ahead = TimeSpan.Zero
     let mutable passives = 0
     let mutable fault: BsonDocument -> Fault option = fun _ -> None
     let mutable isAway = false
@@ -248,7 +249,7 @@ type StandIn() =
               "maxBsonObjectSize", 16777216
               "maxMessageSizeBytes", 48000000
               "maxWriteBatchSize", 100000
-              "localTime", BsonDateTime DateTime.UtcNow
+              "localTime", BsonDateTime(DateTime.UtcNow + ahead)
               "logicalSessionTimeoutMinutes", 30
               "minWireVersion", 0
               "maxWireVersion", 21
@@ -656,6 +657,10 @@ type StandIn() =
         with set value = hosts <- value
 
     /// And as many with data that are never elected: of priority 0.
+    /// How far its clock is ahead of the others'.
+    member _.Ahead
+        with set value = ahead <- value
+
     member _.Passives
         with set value = passives <- value
 

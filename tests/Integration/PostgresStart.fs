@@ -217,6 +217,29 @@ let private starts =
                       })
           })
 
+      testCaseTask "a clock that is not that of the server's is told, ahead and behind" (fun () ->
+          task {
+              let server = shared.Force()
+
+              for name, by, said in
+                  [ "slow", "- interval '1 hour'", "01:00:0"
+                    "fast", "+ interval '26 hours'", "1 days 0" ] do
+                  server.Execute $"CREATE SCHEMA {name}"
+
+                  // Found before the server's own function.
+                  server.Execute
+                      $"CREATE FUNCTION {name}.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS $body$SELECT pg_catalog.clock_timestamp() {by}$body$"
+
+                  let! told = notes $"{server.Address};Search Path={name},pg_catalog,public" (newTable ())
+                  Expect.stringContains told said "by how much"
+                  let how = if name = "slow" then "ahead of that of PostgreSQL" else "behind that of PostgreSQL"
+                  Expect.stringContains told how "and which way"
+                  server.Execute $"DROP SCHEMA {name} CASCADE"
+
+              let! told = notes server.Address (newTable ())
+              Expect.isFalse (told.Contains "clock") "they agree"
+          })
+
       testCaseTask "fsync off is told" (fun () ->
           task {
               use server = startOne [ "fsync", "off" ]

@@ -12,6 +12,7 @@ open StackExchange.Redis
 open Integration.RedisFleet
 open Integration.RedisServer
 open Integration.RedisTls
+open Integration.Relays
 open Integration.World
 open Session.Engine
 open Session.Stores.Redis
@@ -341,6 +342,65 @@ let private rights =
               notes [ "has replicas"; "WaitForReplicas is 0" ] answer
           }) ]
 
+/// A server whose clock is wrong: what it says of its time is rewritten, in as many digits.
+let private wrongClock (server: RedisServer) (by: TimeSpan) =
+    let rewrite (bytes: byte array) =
+        let word = "server_time_usec:"B
+        let at = bytes.AsSpan().IndexOf(ReadOnlySpan word)
+
+        if at >= 0 then
+            let digits = bytes.AsSpan(at + word.Length, 16)
+            let time = Int64.Parse(digits) + by.Ticks / TimeSpan.TicksPerMicrosecond
+            Text.Encoding.ASCII.GetBytes(string time).CopyTo digits
+
+    let answer (from: Net.Sockets.NetworkStream) (into: Net.Sockets.NetworkStream) =
+        task {
+            let bytes = Array.zeroCreate<byte> 65536
+            let mutable goesOn = true
+
+            try
+                while goesOn do
+                    let! length = from.ReadAsync(bytes.AsMemory())
+                    rewrite bytes
+                    do! into.WriteAsync(ReadOnlyMemory(bytes, 0, length))
+                    goesOn <- length > 0
+            with
+            | :? IOException
+            | :? ObjectDisposedException -> ()
+
+            into.Dispose()
+        }
+
+    let serve (client: Net.Sockets.TcpClient) =
+        task {
+            let upstream = new Net.Sockets.TcpClient(NoDelay = true)
+            do! upstream.ConnectAsync(Net.IPAddress.Loopback, server.Port)
+            let toServer, toClient = upstream.GetStream(), client.GetStream()
+            let asking = pump toClient toServer (fun _ -> Task.CompletedTask)
+            do! answer toServer toClient
+            do! asking
+        }
+
+    new Relay(serve)
+
+let private clocks =
+    [ testCaseTask "a clock that is not that of the server's is told, ahead and behind" (fun () ->
+          task {
+              use server = startOne durable
+
+              for hours, said in [ -1.0, "01:00:0"; 26.0, "1 days 0" ] do
+                  use relay = wrongClock server (TimeSpan.FromHours hours)
+                  let! answer = prepare (at $"127.0.0.1:{relay.Port}")
+
+                  notes
+                      [ said
+                        (if hours < 0.0 then "ahead of that of Redis" else "behind that of Redis") ]
+                      answer
+
+              let! answer = prepare (at server.Address)
+              Expect.equal answer (Ok []) "they agree"
+          }) ]
+
 let private sealedConnections =
     let waits (options: RedisStoreOptions) =
         options.WaitForReplicas <- 1
@@ -459,5 +519,6 @@ let all =
         "Redis at start"
         [ testList "causes" causes
           testList "rights" rights
+          testList "clocks" clocks
           testList "sealed connections" sealedConnections
           prefixes ]

@@ -645,10 +645,62 @@ let private cases =
 
               store.Loads <- true
               let! found = engine.Find((ok created).Snapshot.Id, none)
+              Expect.isOk found "one that comes through"
+              Expect.equal lines.Count (2 * outage - 1) "so soon it may be another shard"
+              clock.Advance(TimeSpan.FromSeconds 1L)
+              let! found = engine.Find((ok created).Snapshot.Id, none)
               Expect.isOk found "back"
               Expect.equal lines.Count (2 * outage) "lines"
               Expect.stringContains lines.Last $" {times} " "how many failed"
               clock.Advance(TimeSpan.FromSeconds 10L)
+      }
+
+      testTask
+          "outage: while some calls come through and others fail, one of several shards is down, it is not said to be back" {
+          let store = Failing(MemoryStore())
+          let lines, clock = Lines(), FakeTimeProvider t0
+          let waits = { WaitLimits.Default with Timer = clock }
+          let engine = SessionEngine(store, settings, waits, clock, lines, silent)
+
+          for step in 1..600 do
+              store.Loads <- step % 3 <> 0
+              let! _ = engine.Find("nobody", none)
+              clock.Advance(TimeSpan.FromMilliseconds 100L)
+
+          Expect.equal lines.Count 1 "said once"
+          store.Loads <- true
+          clock.Advance(TimeSpan.FromSeconds 1L)
+          let! _ = engine.Find("nobody", none)
+          Expect.equal lines.Count 2 "and back"
+          Expect.stringContains lines.Last " 200 " "how many failed"
+      }
+
+      testTask "outage: what comes through while the failure is being written down is not said before it" {
+          let store, said = Failing(MemoryStore()), List<string>()
+          let clock = FakeTimeProvider t0
+          let mutable engine: SessionEngine option = None
+
+          let slow =
+              { new ILogger with
+                  member _.BeginScope _ = null
+                  member _.IsEnabled _ = true
+
+                  member _.Log(_, id, _, _, _) =
+                      if said.Count = 0 && id.Name = "StoreFailed" then
+                          store.Loads <- true
+                          clock.Advance(TimeSpan.FromSeconds 2L)
+                          (engine.Value.Find("nobody", none)).Wait()
+
+                      said.Add(string id.Name) }
+
+          let waits = { WaitLimits.Default with Timer = clock }
+          let it = SessionEngine(store, settings, waits, clock, slow, silent)
+          engine <- Some it
+          store.Loads <- false
+          let! _ = it.Find("nobody", none)
+          Expect.equal (List.ofSeq said) [ "StoreFailed" ] "not back before"
+          let! _ = it.Find("nobody", none)
+          Expect.equal (List.ofSeq said) [ "StoreFailed"; "StoreIsBack" ] "and back"
       }
 
       testTask "a cancelled operation that has sent nothing changes nothing" {

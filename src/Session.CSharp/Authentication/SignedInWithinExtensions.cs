@@ -11,7 +11,8 @@ public static class SignedInWithinExtensions
     /// </summary>
     /// <remarks>
     /// At exactly that age it is too old. A group and an endpoint may both say it: the shorter time counts. The identity
-    /// provider's challenge gets it as <c>max_age</c>. On an endpoint without <c>RequireSignIn</c> building it throws.
+    /// provider's challenge gets it as <c>max_age</c>. Where an endpoint lacks <c>RequireSignIn</c> the application
+    /// does not start.
     /// </remarks>
     /// <param name="builder">The endpoint, or a group.</param>
     /// <param name="maxAge">How long ago <c>Session&lt;T&gt;.AuthenticatedAt</c> may be: longer than zero.</param>

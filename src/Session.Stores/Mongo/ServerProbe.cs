@@ -14,7 +14,15 @@ internal static class ServerProbe
     {
         var admin = client.GetDatabase("admin");
         var notes = new List<string>();
+        var before = DateTimeOffset.UtcNow;
         var hello = await Run("hello").ConfigureAwait(false);
+        if (
+            hello is not null
+            && hello.TryGetValue("localTime", out var time)
+            && time.IsBsonDateTime
+            && Clocks.NoteOf("MongoDB", time.ToUniversalTime(), before) is { } note
+        )
+            notes.Add(note);
 
         if (hello is not null && hello.GetValue("msg", "") != "isdbgrid")
             OfOneSet(hello, notes);

@@ -9,11 +9,12 @@ internal static class ServerProbe
         SELECT pg_is_in_recovery(), current_setting('fsync'), current_setting('full_page_writes'),
             current_setting('synchronous_standby_names'),
             (SELECT count(*) FROM pg_stat_replication WHERE application_name NOT LIKE 'pg\_%'),
-            current_setting('default_transaction_read_only')
+            current_setting('default_transaction_read_only'), clock_timestamp()
         """;
 
     public static async Task<List<string>> RunAsync(Link link, CancellationToken cancellationToken)
     {
+        var before = DateTimeOffset.UtcNow;
         var found = await link.QueryAsync(
                 Question,
                 [],
@@ -26,7 +27,8 @@ internal static class ServerProbe
                         FullPages: row.GetString(2),
                         Synchronous: row.GetString(3),
                         Standbys: row.GetInt64(4),
-                        ReadOnly: row.GetString(5)
+                        ReadOnly: row.GetString(5),
+                        Time: row.GetFieldValue<DateTimeOffset>(6)
                     );
                 },
                 cancellationToken
@@ -34,6 +36,8 @@ internal static class ServerProbe
             .ConfigureAwait(false);
 
         var notes = new List<string>();
+        if (Clocks.NoteOf("PostgreSQL", found.Time, before) is { } note)
+            notes.Add(note);
         if (found.IsStandby)
             notes.Add(
                 "PostgreSQL is a standby: it takes no sign-in, and may not have heard of a logout. Name the primary, or all servers in one connection string (Host=a,b): the primary among them is used."

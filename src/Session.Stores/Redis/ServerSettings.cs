@@ -16,6 +16,7 @@ internal static class ServerSettings
     )
     {
         var where = ConnectionTrouble.Name(server.EndPoint);
+        var before = DateTimeOffset.UtcNow;
         if (await Info(server, options).ConfigureAwait(false) is not { } info)
         {
             notes.Add(
@@ -29,6 +30,26 @@ internal static class ServerSettings
         else
             await AboutRedis(server, options, notes, where, info).ConfigureAwait(false);
         AboutReplicas(info, options, notes, where);
+        AboutItsClock(info, before, notes, where);
+    }
+
+    /// <summary>Redis says its time since 6.2.</summary>
+    private static void AboutItsClock(
+        Dictionary<string, string> info,
+        DateTimeOffset before,
+        List<string> notes,
+        string where
+    )
+    {
+        if (
+            long.TryParse(
+                info.GetValueOrDefault("server_time_usec"),
+                NumberStyles.None,
+                CultureInfo.InvariantCulture,
+                out var time
+            ) && Clocks.NoteOf($"Redis at {where}", DateTimeOffset.UnixEpoch.AddMicroseconds(time), before) is { } note
+        )
+            notes.Add(note);
     }
 
     private static async Task AboutRedis(

@@ -3,6 +3,7 @@ using System.Text.Json;
 using Microsoft.AspNetCore.Authentication;
 using Microsoft.AspNetCore.Authorization;
 using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Mvc;
 using Microsoft.Extensions.DependencyInjection;
@@ -213,6 +214,16 @@ public class SignedInWithinTests
             var error = await Assert.ThrowsAsync<InvalidOperationException>(() => SchemeSite.StartAsync(map: map));
             Assert.Contains("call RequireSignIn<T>()", error.Message, StringComparison.Ordinal);
         }
+
+        // Where nothing else looks at the endpoints before the first request.
+        var builder = WebApplication.CreateSlimBuilder();
+        builder.WebHost.UseUrls("http://127.0.0.1:0");
+        builder.Services.AddSession<Cart>().UseMemory();
+        await using var alone = builder.Build();
+        alone.UseSession<Cart>();
+        alone.MapGet("/forgotten", () => "in").SignedInWithin(s_five);
+        var refused = await Assert.ThrowsAsync<InvalidOperationException>(() => alone.StartAsync());
+        Assert.Contains("call RequireSignIn<T>()", refused.Message, StringComparison.Ordinal);
 
         await using var plain = WebApplication.CreateSlimBuilder().Build();
         Assert.Throws<ArgumentException>(() => plain.MapGet("/never", () => "in").SignedInWithin(TimeSpan.Zero));
