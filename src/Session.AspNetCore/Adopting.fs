@@ -39,12 +39,16 @@ let private goOn (visit: Visit<'T>) (former: FormerSession<'T>) cancel (opened: 
             let context = visit.Context
 
             // Before the parting begins to watch, so that it runs after it: only if the response does carry the token.
-            if not context.Response.HasStarted then
-                context.Response.OnStarting(fun () ->
-                    if visit.Service.Transport.IsHanding context then
-                        former.LetGo context
+            if visit.Received.TryEnter() then
+                try
+                    if not context.Response.HasStarted then
+                        context.Response.OnStarting(fun () ->
+                            if visit.Service.Transport.IsHanding context then
+                                former.LetGo context
 
-                    Task.CompletedTask)
+                            Task.CompletedTask)
+                finally
+                    visit.Received.Leave()
 
             return Ok opened
     }

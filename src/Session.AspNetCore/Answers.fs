@@ -11,6 +11,7 @@ open Microsoft.AspNetCore.Authentication
 open Microsoft.AspNetCore.Authorization
 open Microsoft.AspNetCore.Diagnostics
 open Microsoft.AspNetCore.Http
+open Microsoft.AspNetCore.Http.Features
 open Microsoft.AspNetCore.Mvc
 open Microsoft.AspNetCore.WebUtilities
 open Microsoft.Extensions.DependencyInjection
@@ -176,7 +177,10 @@ module internal Answers =
         (stale: TimeSpan voption)
         : Task =
         task {
-            if context.Response.HasStarted then
+            // What is written and not flushed cannot be taken back either.
+            let writer = (context.Features.GetRequiredFeature<IHttpResponseBodyFeature>()).Writer
+
+            if context.Response.HasStarted || writer.CanGetUnflushedBytes && writer.UnflushedBytes > 0L then
                 context.Abort()
             else
                 forget context

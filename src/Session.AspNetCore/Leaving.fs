@@ -21,7 +21,15 @@ let private endOne (visit: Visit<'T>) (opened: Opened) : Task<SessionError optio
 /// and why not all.
 let private endEach (visit: Visit<'T>) : Task<struct (int * SessionError option)> =
     task {
-        let struct (tokens, areAll) = visit.Service.Transport.AllTokens visit.Context
+        let struct (tokens, areAll) =
+            if visit.Received.TryEnter() then
+                try
+                    visit.Service.Transport.AllTokens visit.Context
+                finally
+                    visit.Received.Leave()
+            else
+                struct ([], false)
+
         let mutable count = 0
         let mutable failure = if areAll then None else Some(SessionError.Refused Guess)
 

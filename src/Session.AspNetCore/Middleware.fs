@@ -5,38 +5,45 @@ namespace Session.AspNetCore
 open System
 open System.Threading.Tasks
 open Microsoft.AspNetCore.Http
+open Microsoft.AspNetCore.Http.Features
 open Session.Engine
 
 /// What `UseSession` puts into the pipeline.
 [<Sealed>]
 type SessionMiddleware<'T>(next: RequestDelegate, service: SessionService<'T>) =
     do service.IsMounted <- true
+    let passed = SessionPassed<'T> service
 
     let isFor (metadata: IRequireSessionMetadata) =
         match metadata.DataType with
         | null -> true
         | dataType -> dataType = typeof<'T>
 
-    let answer (context: HttpContext) (failure: SessionFailedException) =
+    /// `body`: as it was. What keeps the response back may have left its own in its place, and have closed that.
+    let answer (context: HttpContext) (body: obj | null) (failure: SessionFailedException) =
         if context.Response.HasStarted then
             EdgeLog.failedLate service.Log failure
+        elif not (obj.ReferenceEquals(context.Features[typeof<IHttpResponseBodyFeature>], body)) then
+            context.Features[typeof<IHttpResponseBodyFeature>] <- body
 
         Answers.writeOf typeof<'T> context failure.StatusCode failure.Message
 
-    let watch (running: Task) (context: HttpContext) : Task =
+    let watch (running: Task) (context: HttpContext) (body: obj | null) : Task =
         task {
             try
                 do! running
             with :? SessionFailedException as failure ->
-                do! answer context failure
+                do! answer context body failure
         }
 
     let pass (context: HttpContext) : Task =
+        let body = context.Features[typeof<IHttpResponseBodyFeature>]
+
         try
             let running = next.Invoke context
-            if running.IsCompletedSuccessfully then running else watch running context
+            if running.IsCompletedSuccessfully then running else watch running context body
         with :? SessionFailedException as failure ->
-            answer context failure
+            answer context body failure
 
     let guard (context: HttpContext) (endpoint: Endpoint) (needsSubject: bool) (maxAge: TimeSpan) : Task =
         task {
@@ -68,9 +75,13 @@ type SessionMiddleware<'T>(next: RequestDelegate, service: SessionService<'T>) =
         }
 
     member _.Invoke(context: HttpContext) : Task =
-        // For whoever looks for it: the framework makes a scope of services for each request that asks for one. The token of
-        // this request is judged as of now, however late its session is asked for.
-        context.Features[typeof<SessionArrival<'T>>] <- SessionArrival<'T>(service, service.Clock.GetUtcNow())
+        let received = Received.Of(service.Clock, context)
+
+        if isNull received.First then
+            received.First <- context.GetEndpoint()
+
+        // For whoever looks for it: the framework makes a scope of services for each request that asks for one.
+        context.Features[typeof<SessionPassed<'T>>] <- passed
 
         if service.Transport.IsAmbiguous context then
             Answers.write context 400 "The request has its session token in a cookie and in a header: send one of them."

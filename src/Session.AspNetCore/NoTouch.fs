@@ -13,7 +13,10 @@ type SessionNotTouched() =
 
 [<RequireQualifiedAccess>]
 module internal NoTouch =
-    let isOn (context: HttpContext) =
-        match context.GetEndpoint() with
+    let private isSaidBy (endpoint: Endpoint | null) =
+        match endpoint with
         | null -> false
         | endpoint -> not (isNull (endpoint.Metadata.GetMetadata<INoTouchMetadata>()))
+
+    /// An error page that is served in place of such an endpoint is nobody's activity either.
+    let isOn (received: Received) (context: HttpContext) = isSaidBy received.First || isSaidBy (context.GetEndpoint())

@@ -1,4 +1,5 @@
-/// A token that is stored, and that the client does not have yet, reaches it with a failure as well.
+/// Around the whole pipeline: when a request came; and a token that is stored, and that the client does not have yet, reaches it
+/// with a failure as well.
 namespace Session.AspNetCore
 
 open System
@@ -28,6 +29,8 @@ type internal TokenKeeper(services: IServiceProvider) =
         context.Features[typeof<IHttpResponseBodyFeature>] <- body
         let response = context.Response
         response.Clear()
+        // RFC 9111 7.3: Set-Cookie does not keep a response out of caches.
+        Sharing.noStore context
 
         let complete status =
             response.StatusCode <- status
@@ -39,22 +42,41 @@ type internal TokenKeeper(services: IServiceProvider) =
         | :? BadHttpRequestException as bad -> complete bad.StatusCode
         | _ -> complete 500
 
-    let watch (running: Task) (context: HttpContext) (body: obj | null) : Task =
+    let watch (running: Task) (context: HttpContext) (received: Received) (body: obj | null) : Task =
         task {
             try
-                do! running
-            with error when TokenOwed.IsNoted context && not context.Response.HasStarted ->
-                let caught = ExceptionDispatchInfo.Capture error
-
                 try
-                    do! answer context body error
-                with second ->
-                    raise (AggregateException(error, second))
+                    do! running
+                with error when TokenOwed.IsNoted context && not context.Response.HasStarted ->
+                    let caught = ExceptionDispatchInfo.Capture error
 
-                caught.Throw()
+                    try
+                        do! answer context body error
+                    with second ->
+                        raise (AggregateException(error, second))
+
+                    caught.Throw()
+            finally
+                received.PipelineEnded context
+        }
+
+    let clock =
+        match services.GetService typeof<TimeProvider> with
+        | :? TimeProvider as clock -> clock
+        | _ -> TimeProvider.System
+
+    let note (next: RequestDelegate) (context: HttpContext) : Task =
+        let received = Received.Of(clock, context)
+
+        task {
+            try
+                do! next.Invoke context
+            finally
+                received.PipelineEnded context
         }
 
     let pass (next: RequestDelegate) (context: HttpContext) : Task =
+        let received = Received.Of(clock, context)
         let body = context.Features[typeof<IHttpResponseBodyFeature>]
 
         let running =
@@ -63,13 +85,17 @@ type internal TokenKeeper(services: IServiceProvider) =
             with error ->
                 Task.FromException error
 
-        if running.IsCompletedSuccessfully then running else watch running context body
+        if running.IsCompletedSuccessfully then
+            received.PipelineEnded context
+            running
+        else
+            watch running context received body
 
     interface IStartupFilter with
         member _.Configure next =
             Action<IApplicationBuilder>(fun app ->
                 // The client of a test in this process gets the exception itself, and no answer.
-                if not (TestServers.isUsed services) then
-                    app.Use(fun rest -> RequestDelegate(pass rest)) |> ignore
+                let around = if TestServers.isUsed services then note else pass
+                app.Use(fun rest -> RequestDelegate(around rest)) |> ignore
 
                 next.Invoke app)

@@ -9,17 +9,15 @@ open Microsoft.Extensions.DependencyInjection
 open Session.Domain
 open Session.Engine
 
-/// That a request passed the middleware, and when: its token is judged as of then.
+/// That a request passed the middleware: the same for all of them.
 [<Sealed>]
-type internal SessionArrival<'T>(service: SessionService<'T>, at: DateTimeOffset) =
+type internal SessionPassed<'T>(service: SessionService<'T>) =
     member _.Service = service
-    member _.At = at
 
 [<Sealed>]
 type internal RequestSession<'T>
-    private
-    (service: SessionService<'T>, context: HttpContext, arrivedAt: DateTimeOffset, around: RequestSession<'T> | null) =
-    let visit = Visit<'T>(service, context, arrivedAt)
+    private (service: SessionService<'T>, context: HttpContext, received: Received, around: RequestSession<'T> | null) =
+    let visit = Visit<'T>(service, context, received)
     let errand = visit.Errand
     let turn = Turn()
     let mutable hasSignedOut = false
@@ -30,7 +28,9 @@ type internal RequestSession<'T>
         | NotRead -> false
         // A connection that was opened while the store was away (ContinueWithoutStore) has its session once it is back.
         | Shut(SessionError.Unavailable _) -> visit.CanIssue
-        | _ -> true
+        | _ ->
+            visit.LookAgain()
+            true
 
     /// A request waits no longer than it may, all its operations together. What lives on behind its answer, such as a WebSocket, a
     /// stream or a hub's connection, may ask the store for hours: each of its operations waits as long as a request.
@@ -54,7 +54,11 @@ type internal RequestSession<'T>
 
                 try
                     let! result = operation ()
-                    answer <- result
+
+                    answer <-
+                        match result with
+                        | Ok _ when visit.HasLostToken -> Error(SessionError.Unacknowledged Visit<'T>.LostToken)
+                        | result -> result
                 finally
                     errand.Pause()
                     turn.Leave()
@@ -116,11 +120,7 @@ type internal RequestSession<'T>
 
     /// Does something that changes a session, unless another site had the browser send the request.
     let changing name cancel (operation: unit -> Task<Result<'a, SessionError>>) : Task<Result<'a, SessionError>> =
-        withPresence name cancel (fun () ->
-            if CrossSite.forbids service.Settings service.Transport context then
-                Task.FromResult(refuseForeign ())
-            else
-                operation ())
+        withPresence name cancel (fun () -> if visit.IsForeign then Task.FromResult(refuseForeign ()) else operation ())
 
     /// The session that a write goes to; without one it begins one, unless something speaks against it.
     let write
@@ -240,12 +240,12 @@ type internal RequestSession<'T>
 
         write "session update" cancel whenOpen whenNone
 
-    new(service, context, arrivedAt) = RequestSession<'T>(service, context, arrivedAt, null)
+    new(service, context, received) = RequestSession<'T>(service, context, received, null)
 
     /// The same session for one of several that work at once in a request that stays open, such as the calls of a hub: what
     /// one of them reads or writes is no basis for what another one saves. Its end is watched as that of the request.
     member request.Fork() : RequestSession<'T> =
-        let fork = RequestSession<'T>(service, context, arrivedAt, request)
+        let fork = RequestSession<'T>(service, context, received, request)
 
         fork.Begin(
             match visit.Presence with
@@ -445,12 +445,10 @@ type internal RequestSession<'T>
     member _.Destroy(cancel: CancellationToken) : Task<Result<unit, SessionError>> =
         withPresence "session destroy" cancel (fun () ->
             task {
-                let isForeign () = CrossSite.forbids service.Settings service.Transport context
-
                 match Presence.signOut visit.Presence with
                 | EndThis _
                 | EndEachToken
-                | CannotEnd _ when isForeign () -> return refuseForeign ()
+                | CannotEnd _ when visit.IsForeign -> return refuseForeign ()
                 | _ ->
                     let! ended = Leaving.signOut visit cancel
                     hasSignedOut <- hasSignedOut || ended.IsOk
@@ -465,13 +463,10 @@ module internal RequestSession =
         match context.Features[typeof<RequestSession<'T>>] with
         | :? RequestSession<'T> as request -> request
         | _ ->
-            let struct (service: SessionService<'T> | null, at) =
-                match context.Features[typeof<SessionArrival<'T>>] with
-                | :? SessionArrival<'T> as arrival -> struct (arrival.Service, arrival.At)
-                | _ ->
-                    match context.RequestServices.GetService<SessionService<'T>>() with
-                    | null -> struct (null, DateTimeOffset.MinValue)
-                    | service -> struct (service, service.Clock.GetUtcNow())
+            let service: SessionService<'T> | null =
+                match context.Features[typeof<SessionPassed<'T>>] with
+                | :? SessionPassed<'T> as passed -> passed.Service
+                | _ -> context.RequestServices.GetService<SessionService<'T>>()
 
             match service with
             | null ->
@@ -493,7 +488,7 @@ module internal RequestSession =
                         )
                     )
 
-                let request = RequestSession<'T>(service, context, at)
+                let request = RequestSession<'T>(service, context, Received.Of(service.Clock, context))
                 context.Features[typeof<RequestSession<'T>>] <- request
                 request
 

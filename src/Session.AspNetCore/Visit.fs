@@ -12,31 +12,50 @@ open Session.Engine
 
 /// What a request has of a session, what its response does for the client's token, its time and its news.
 [<Sealed>]
-type internal Visit<'T>(service: SessionService<'T>, context: HttpContext, arrivedAt: DateTimeOffset) =
+type internal Visit<'T>(service: SessionService<'T>, context: HttpContext, received: Received) =
     let engine = service.Engine
     let errand = engine.NewErrand()
     let mutable parter: Parter | null = null
     let mutable isDataFresh = false
+    // A live session was opened for it.
     let mutable isPersonal = false
+    // Something came in place of a token.
+    let mutable hasToken = false
+    // An endpoint allowed shared caches, and nobody has asked since who does not.
+    let mutable isAllowed = false
     let mutable isKeptOut = false
+    // The browser drops the cookie.
     let mutable isLost = false
+    // The request was over before there was a token for its client.
+    let mutable hasLostToken = false
+
+    let mutable isForeign = false
 
     static let sayWhose =
         Func<obj, Task>(fun visit ->
             (visit :?> Visit<'T>).SayWhose()
             Task.CompletedTask)
 
+    /// Runs while the request goes on, or not at all.
+    let touch (work: unit -> unit) =
+        if received.TryEnter() then
+            try
+                work ()
+            finally
+                received.Leave()
+
     member _.Service = service
     member _.Engine = engine
     member _.Context = context
-    /// The token is judged as of then, however late the session is asked for.
-    member _.ArrivedAt = arrivedAt
+    member _.Received = received
+    member _.ArrivedAt = received.At
     member _.Errand = errand
 
     /// Whether the response can still carry a token. That of a context without a server, such as a hub's over long polling,
     /// goes nowhere, and never starts.
     member _.CanIssue =
-        not context.Response.HasStarted
+        not received.IsOver
+        && not context.Response.HasStarted
         && not (context.Features.Get<IHttpResponseFeature>() :? HttpResponseFeature)
 
     member val Presence: Presence<'T> = NotRead with get, set
@@ -47,53 +66,86 @@ type internal Visit<'T>(service: SessionService<'T>, context: HttpContext, arriv
         if service.Log.IsEnabled LogLevel.Debug then
             EdgeLog.decided service.Log null (string context.Request.Path) reason
 
-        if service.Explains && not context.Response.HasStarted then
-            context.Response.Headers["X-Session-Explain"] <-
-                StringValues(
-                    if isLost then
-                        String.Concat(
-                            reason,
-                            "; but the cookie is Secure and this is plain HTTP: only browsers on localhost send it back. Use HTTPS, or Cookie.SecurePolicy = SameAsRequest for development"
-                        )
-                    else
-                        reason
-                )
+        if service.Explains then
+            touch (fun () ->
+                if not context.Response.HasStarted then
+                    context.Response.Headers["X-Session-Explain"] <-
+                        StringValues(
+                            if isLost then
+                                String.Concat(
+                                    reason,
+                                    "; but the cookie is Secure and this is plain HTTP: only browsers on localhost send it back. Use HTTPS, or Cookie.SecurePolicy = SameAsRequest for development"
+                                )
+                            else
+                                reason
+                        ))
 
     /// The answer depends on what comes where tokens are looked for. Said at once, for caches in this process, and once more
-    /// when the headers are written, in case somebody has set theirs meanwhile.
+    /// when the headers are written, in case somebody has set theirs meanwhile. While the request goes on.
     member visit.LookAt() =
-        if not context.Response.HasStarted && not (Sharing.isAllowed context) then
+        isForeign <- CrossSite.forbids service.Settings service.Transport context
+
+        if not context.Response.HasStarted then
             visit.SayWhose()
             context.Response.OnStarting(sayWhose, visit)
 
-    member visit.SayWhose() =
-        service.Transport.Vary context
+    /// Unless the endpoint says that it is everybody's. That is a word about its own answer: not about that of the error page
+    /// which the request is routed to next.
+    member _.SayWhose() =
+        isAllowed <- Sharing.isAllowed context
 
-        if isPersonal then
-            Sharing.makePrivate context
+        if not isAllowed then
+            service.Transport.Vary context
 
-        if isKeptOut then
-            Sharing.keepOut context
+            if isPersonal then
+                Sharing.makePrivate context
+
+            if isPersonal || hasToken then
+                isKeptOut <- true
+                Sharing.keepOut context
+
+    /// Of a session that was read before.
+    member visit.LookAgain() =
+        if isAllowed then
+            visit.SayNow()
+
+    member private visit.SayNow() =
+        touch (fun () ->
+            if not context.Response.HasStarted then
+                visit.SayWhose())
+
+    /// Whether another site had the browser send this request.
+    member _.IsForeign =
+        if received.TryEnter() then
+            try
+                CrossSite.forbids service.Settings service.Transport context
+            finally
+                received.Leave()
+        else
+            isForeign
 
     /// Something came in place of a token: whatever it opens, others who bring one must not get this answer from the output
     /// cache, which does not tell them apart.
     member visit.KeepOut() =
-        if not isKeptOut && not (Sharing.isAllowed context) then
-            isKeptOut <- true
-            Sharing.keepOut context
+        if not hasToken then
+            hasToken <- true
+            visit.SayNow()
 
-    member _.IsKeptOut = isKeptOut
+    /// Whether no cache may give this answer to anybody else.
+    member _.IsKeptOut = isKeptOut || (isPersonal || hasToken) && not (Sharing.isAllowed context)
 
+    /// Nothing, once the request is over: no response of this client's is left.
     member _.Part(decision: Parting) =
-        let parter =
-            match parter with
-            | null ->
-                let made = Parter(service.Transport, engine, context, service.Clock, arrivedAt)
-                parter <- made
-                made
-            | parter -> parter
+        touch (fun () ->
+            let parter =
+                match parter with
+                | null ->
+                    let made = Parter(service.Transport, engine, context, service.Clock, received.At)
+                    parter <- made
+                    made
+                | parter -> parter
 
-        parter.Decide decision
+            parter.Decide decision)
 
     /// The data, which the application may change in place from now on.
     member visit.Data: 'T option =
@@ -127,21 +179,28 @@ type internal Visit<'T>(service: SessionService<'T>, context: HttpContext, arriv
         isDataFresh <- false
         visit.Presence <- Open(opened, value)
 
-        if not isPersonal && not context.Response.HasStarted then
-            isPersonal <- true
-
-            if not (Sharing.isAllowed context) then
-                isKeptOut <- true
+        touch (fun () ->
+            if not isPersonal && not context.Response.HasStarted then
+                isPersonal <- true
                 visit.SayWhose()
 
-        if opened.Issued.IsSome && not isLost && service.Transport.IsLost context then
-            isLost <- true
-            service.NoteLost context
+            if opened.Issued.IsSome && not isLost && service.Transport.IsLost context then
+                isLost <- true
+                service.NoteLost context)
 
         match opened.Issued with
         | Some token when opened.IsRenewal -> visit.Part(HandIfItStands token)
-        | Some token -> visit.Part(Hand token)
+        | Some token ->
+            visit.Part(Hand token)
+            hasLostToken <- received.IsOver
         | None -> ()
+
+    /// Whether what is stored has a token that no response carries, since nobody waited for it.
+    member _.HasLostToken = hasLostToken
+
+    static member LostToken =
+        InvalidOperationException
+            "The request was over before its new token was stored, and no response carries it: await session operations before the request ends."
 
     /// Of a session of this request that has just ended, or was found to have ended meanwhile.
     member _.Past(id: string voption, ending, at) : Past = { Id = id; Ending = ending; IsRecent = true; At = at }

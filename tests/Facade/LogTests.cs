@@ -192,6 +192,8 @@ public class LogTests
             Assert.Equal(HttpStatusCode.ServiceUnavailable, (await site.GetAsync("/me", token)).Status);
 
         store.IsAway = false;
+        // It is back when nothing has failed for a second.
+        await Task.Delay(TimeSpan.FromSeconds(1.1));
         Assert.Equal("ada", (await site.GetAsync("/me", token)).Body);
 
         // And a store that fails every other time is no line for each.

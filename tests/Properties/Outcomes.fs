@@ -6,6 +6,8 @@ open System
 open System.Threading
 open System.Threading.Tasks
 open Expecto
+open Microsoft.Extensions.Logging.Abstractions
+open Microsoft.Extensions.Time.Testing
 open Session.Domain
 open Session.Engine
 open Properties.Engines
@@ -332,4 +334,220 @@ let private removing =
               Expect.equal (isNull left) same "this very record, and no other"
       } ]
 
-let all = testList "outcomes" (waiting @ overtaken @ sizes @ long @ asked @ removing)
+/// What fails, or gives up, stands in nobody's way.
+let private inNobodysWay =
+    [ testTask "a change that throws when it is decided again holds up nobody" {
+          let memory = MemoryStore()
+          let there = engineWith memory settings
+          let! opened = begin' there
+
+          let fate call (send: unit -> ValueTask<WriteResult>) =
+              task {
+                  if call = 1 then
+                      let! other = there.Update(opened, (fun _ -> Ok [| 100uy |]), none)
+                      ok other |> ignore
+
+                  return! send ()
+              }
+
+          let here = engineWith (Replacing(memory, fate)) settings
+          let picky (data: byte[]) = if data[0] = 100uy then invalidOp "not this one" else Ok [| 1uy |]
+          let mutable said = ""
+
+          try
+              let! _ = here.Update(opened, picky, none)
+              ()
+          with :? InvalidOperationException as error ->
+              said <- error.Message
+
+          Expect.equal said "not this one" "it has failed by itself"
+          let! next = (here.Update(opened, (fun _ -> Ok [| 2uy |]), none)).WaitAsync(TimeSpan.FromSeconds 20L)
+          Expect.isOk next "and the next one has its turn"
+      }
+
+      testTask "a turn goes to nobody who has given up waiting for it" {
+          let clock, turn = FakeTimeProvider t0, Turn()
+          Expect.isTrue (turn.TryTake()) "the first"
+          let late = turn.Take(TimeSpan.FromSeconds 1L, clock)
+          clock.Advance(TimeSpan.FromSeconds 1L)
+          let! isLate = late
+          Expect.isFalse isLate "it did not come in time"
+          turn.Leave()
+          Expect.isTrue (turn.TryTake()) "it is free"
+      }
+
+      testTask "a session that is over and not swept takes no place under a limit that refuses" {
+          let clock = FakeTimeProvider t0
+
+          let one =
+              { settings with
+                  MaxSessionsPerSubject = Some 1
+                  WhenLimitReached = RefuseNew }
+
+          let engine = SessionEngine(MemoryStore(), one, clock, NullLogger.Instance, silent)
+          let! _ = begin' engine
+          let! second = engine.Create(Token.newId, Some "ada", [| 0uy |], none)
+          Expect.equal second (Error(SessionError.LimitReached 1)) "while it lives"
+          clock.Advance settings.Policy.Idle
+          let! third = engine.Create(Token.newId, Some "ada", [| 0uy |], none)
+          Expect.isOk third "and when it is over"
+      }
+
+      testTask "of many sessions one that cannot be read keeps none of the others back" {
+          let memory = MemoryStore() :> ISessionStore
+          let quick = engineWith memory settings
+          let mutable n = 0
+
+          let next () =
+              n <- n + 1
+              $"s{n}"
+
+          for _ in 1..40 do
+              let! created = quick.Create(next, None, [| 0uy |], none)
+              ok created |> ignore
+
+          let broken =
+              { new ForwardingStore(memory) with
+                  override _.LoadMany(_, _) = raise (TimeoutException "no answer")
+
+                  override _.Load(id, cancel) =
+                      if id = "s5" then raise (TimeoutException "no answer") else memory.Load(id, cancel) }
+
+          let look = (engineWith broken settings).Look [| for n in 1..40 -> $"s{n}" |]
+          let! (found: Collections.Generic.Dictionary<string, Result<Snapshot, SessionError>>) = look
+          let unread = [ for it in found |> Seq.filter (fun it -> it.Value.IsError) -> it.Key ]
+          Expect.equal (found.Count, unread) (40, [ "s5" ]) "all but one"
+      }
+
+      testTask "a request's operations have their time together" {
+          let clock = FakeTimeProvider t0
+
+          let waits =
+              { WaitLimits.Default with
+                  RequestTimeout = TimeSpan.FromSeconds 5L
+                  Timer = clock }
+
+          let errand = Errand waits
+
+          for _ in 1..3 do
+              let slow = TaskCompletionSource<int>()
+              let waiting = errand.Await(ValueTask<int> slow.Task)
+              clock.Advance(TimeSpan.FromSeconds 1.5)
+              slow.SetResult 1
+              let! _ = waiting
+              errand.Pause()
+              // What the application does between costs nothing.
+              clock.Advance(TimeSpan.FromSeconds 60L)
+
+          Expect.equal errand.Left (TimeSpan.FromSeconds 0.5) "what is left"
+      } ]
+
+/// Kept as widely as it has to be before it is acknowledged: what takes a token's power away.
+let private lasting =
+    [ testTask "sign-ins, elevations and ends are to last; what is lost with a node otherwise is not" {
+          let memory, lasts = MemoryStore() :> ISessionStore, Collections.Generic.List<bool>()
+
+          let watched =
+              { new ForwardingStore(memory) with
+                  override _.Insert(record, cancel) =
+                      lasts.Add record.IsDurable
+                      memory.Insert(record, cancel)
+
+                  override _.Replace(record, expected, cancel) =
+                      lasts.Add record.IsDurable
+                      memory.Replace(record, expected, cancel) }
+
+          let engine = engineWith watched settings
+          let! anonymous = engine.Create(Token.newId, None, [| 0uy |], none)
+          let! elevated = engine.Regenerate(ok anonymous, none)
+          let! updated = engine.Update(ok elevated, Ok, none)
+          let! signedIn = engine.SignIn(ok updated, "ada", [| 0uy |], none)
+          let! another = engine.Create(Token.newId, Some "ada", [| 0uy |], none)
+          ok another |> ignore
+          let! ended = engine.SignOut(ok signedIn, none)
+          ok ended |> ignore
+          Expect.equal (List.ofSeq lasts) [ false; true; false; true; true; true ] "which of them"
+      }
+
+      testTask "the end of what this node cannot read is an end only when it is stored" {
+          let memory = MemoryStore() :> ISessionStore
+
+          let key (first: byte) =
+              { new IRecordProtector with
+                  member _.Protect record = Array.append [| first |] record
+                  member _.Unprotect stored = if stored[0] = first then stored[1..] else null }
+
+          let lost call (send: unit -> ValueTask<WriteResult>) =
+              task { if call = 1 then return WriteResult.Unknown else return! send () }
+
+          let there = engineWith memory { settings with Protector = key 2uy }
+          let here = engineWith (Replacing(memory, lost)) { settings with Protector = key 1uy }
+          let! opened = begin' there
+          let! ended = here.DestroyAll("ada", None, Revoked, none)
+          Expect.equal ended (Ok 1) "said to be ended"
+          let! found = here.Find(opened.Snapshot.Id, none)
+          Expect.isNone (ok found) "and its tombstone is there"
+      }
+
+      testTask "what has ended before an operation was given up is told all the same" {
+          let told = Collections.Generic.List<string>()
+          let givesUp = new CancellationTokenSource()
+
+          let board =
+              { new INoticeBoard with
+                  member _.Post notice =
+                      match notice.Kind with
+                      | DestroyedNotice _ -> told.Add notice.Id
+                      | _ -> ()
+
+                      ValueTask.CompletedTask }
+
+          let ending call (send: unit -> ValueTask<WriteResult>) =
+              task {
+                  let! result = send ()
+
+                  if call = 2 then
+                      givesUp.Cancel()
+
+                  return result
+              }
+
+          let store = Replacing(MemoryStore(), ending)
+          let engine = SessionEngine(store, settings, TimeProvider.System, NullLogger.Instance, board)
+
+          for _ in 1..4 do
+              let! _ = begin' engine
+              ()
+
+          let mutable isGivenUp = false
+
+          try
+              let! _ = engine.DestroyAll("ada", None, Revoked, givesUp.Token)
+              ()
+          with :? OperationCanceledException ->
+              isGivenUp <- true
+
+          Expect.isTrue isGivenUp "given up"
+          Expect.equal told.Count 2 "the two that have ended"
+      } ]
+
+let private walks =
+    [ testTask "a walk through the sessions in this process begins with those of now, whatever became of the one before" {
+          let store = MemoryStore() :> ISessionStore
+          let engine = engineWith store settings
+          let create id = engine.Create((fun () -> id), None, [| 0uy |], none)
+
+          for id in [ "a"; "b"; "c" ] do
+              let! created = create id
+              ok created |> ignore
+
+          let! page = store.Enumerate(null, 2, none)
+          Expect.isNotNull page.Next "broken off"
+          let! created = create "d"
+          ok created |> ignore
+          let! page = store.Enumerate(null, 10, none)
+          Expect.equal [ for record in page.Records -> record.Id ] [ "a"; "b"; "c"; "d" ] "all of them"
+      } ]
+
+let all =
+    testList "outcomes" (waiting @ overtaken @ sizes @ long @ asked @ removing @ inNobodysWay @ lasting @ walks)

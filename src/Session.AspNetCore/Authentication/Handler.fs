@@ -134,7 +134,7 @@ type internal SessionAuthenticationHandler<'T>
     /// Called just before the framework authenticates the default scheme: that it would do for every request.
     member private this.Defer() : Task<bool> =
         let context, scheme, options = this.Context, this.Scheme.Name, this.Options
-        let isInside () = not context.Response.HasStarted && not (isNull context.Features[typeof<SessionArrival<'T>>])
+        let isInside () = not context.Response.HasStarted && not (isNull context.Features[typeof<SessionPassed<'T>>])
 
         task {
             match! Deferral.throughDefault context scheme options with

@@ -10,13 +10,19 @@ type internal Watching<'T>(visit: Visit<'T>) =
     let mutable lease: SessionLease | null = null
 
     let hold (opened: Opened) =
-        let made = visit.Service.OpenSessions.Watch opened
-        lease <- made
-        visit.Context.Response.RegisterForDispose made
-        made.Token
+        if visit.Received.TryEnter() then
+            try
+                let made = visit.Service.OpenSessions.Watch opened
+                lease <- made
+                visit.Context.Response.RegisterForDispose made
+                made.Token
+            finally
+                visit.Received.Leave()
+        else
+            CancellationToken true
 
     /// Cancelled once the session of this request has ended or was elevated, on any node; watched from the first call to the end
-    /// of the request. Without a session: never; where one was found to be over, or not this request's: at once.
+    /// of the request. Without a session: never; where one was found to be over, or not this request's, or the request itself is over: at once.
     member _.Ended: CancellationToken =
         match visit.Presence with
         | Open(opened, _)

@@ -18,6 +18,7 @@ internal sealed class CompatibleSession : ISession, ISessionFeature
     private const string TempDataKey = "__ControllerTempData";
 
     private readonly HttpContext _context;
+    private readonly Received _received;
     private readonly CompatibilityHost _host;
 
     // What the framework's interface allows: it may be wrapped, or replaced by the application.
@@ -40,6 +41,7 @@ internal sealed class CompatibleSession : ISession, ISessionFeature
     public CompatibleSession(HttpContext context, CompatibilityHost host)
     {
         _context = context;
+        _received = Received.Of(TimeProvider.System, context);
         _host = host;
         _shown = this;
     }
@@ -50,7 +52,12 @@ internal sealed class CompatibleSession : ISession, ISessionFeature
         set => _shown = value;
     }
 
-    private RequestSession<SessionValues> Request => _request ??= RequestSession.find<SessionValues>(_context);
+    private RequestSession<SessionValues> Request =>
+        _request ??= _received.IsOver
+            ? throw new InvalidOperationException(
+                "The request of this session is over, and the server may use its HttpContext for another one: read HttpContext.Session while the request goes on."
+            )
+            : RequestSession.find<SessionValues>(_context);
 
     /// <summary>As last read or stored; null without a session.</summary>
     private SessionValues? Stored => Request.Data?.Value;

@@ -31,6 +31,11 @@ internal sealed class TicketCookies(ICookieManager inner, TicketStore store, Coo
 
     public void AppendResponseCookie(HttpContext context, string key, string? value, CookieOptions cookie)
     {
+        if (key == options.Cookie.Name && store.VisitOf(context) is null)
+            throw new InvalidOperationException(
+                "A ticket's cookie is set by the request that stored it: await SignInAsync before the request ends."
+            );
+
         if (key != options.Cookie.Name || value is null || store.VisitOf(context) is not { } visit)
         {
             inner.AppendResponseCookie(context, key, value, cookie);

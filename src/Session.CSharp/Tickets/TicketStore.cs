@@ -36,7 +36,15 @@ internal sealed class TicketStore(SessionService<AuthenticationTicket> service, 
         CancellationToken cancellationToken
     )
     {
+        var request = Received.Of(service.Clock, httpContext);
         var (opened, error) = await CreateAsync(ticket, httpContext, cancellationToken).ConfigureAwait(false);
+        if (request.IsOver)
+        {
+            // No response carries its token.
+            await _engine.SignOut(opened, CancellationToken.None).ConfigureAwait(false);
+            throw Late();
+        }
+
         // The store was down when the request's own ticket was read, and may be back: that one ends, as at any other sign-in.
         if (httpContext.Items[_unseen] is UnseenTicket before)
         {
@@ -55,7 +63,9 @@ internal sealed class TicketStore(SessionService<AuthenticationTicket> service, 
         CancellationToken cancellationToken
     )
     {
+        var request = Received.Of(service.Clock, httpContext);
         var (found, unclear) = await LookAsync(key, cancellationToken).ConfigureAwait(false);
+        ThrowIfOver(request);
         if (unclear is not null)
             httpContext.Items[_unseen] = MayGoOn(unclear)
                 ? new UnseenTicket(key, unclear)
@@ -93,18 +103,24 @@ internal sealed class TicketStore(SessionService<AuthenticationTicket> service, 
         if (httpContext.Response.HasStarted)
             throw Translate.ToException(SessionError.ResponseStarted);
 
+        var request = Received.Of(service.Clock, httpContext);
         if (visit.IsStarting && visit.Opened.Live.Subject?.Value == TicketSubject.Of(ticket, scheme))
             await ExtendAsync(visit, ticket).ConfigureAwait(false);
         else
+        {
             await SignInAsync(visit, ticket, httpContext, cancellationToken).ConfigureAwait(false);
+            ThrowIfOver(request);
+        }
     }
 
     /// <summary>Whatever becomes of the connection: who has asked for a logout does not wait for the answer.</summary>
     public async Task RemoveAsync(string key, HttpContext httpContext, CancellationToken cancellationToken)
     {
+        var request = Received.Of(service.Clock, httpContext);
         if (VisitOf(httpContext) is not { } visit || visit.Key != key)
         {
             await RemoveAsync(key).ConfigureAwait(false);
+            ThrowIfOver(request);
             return;
         }
 
@@ -112,6 +128,7 @@ internal sealed class TicketStore(SessionService<AuthenticationTicket> service, 
             await SignOutAsync(visit.Opened).ConfigureAwait(false);
 
         visit.IsOver = true;
+        ThrowIfOver(request);
     }
 
     // -- the same without a request, for the application's own calls
@@ -144,6 +161,18 @@ internal sealed class TicketStore(SessionService<AuthenticationTicket> service, 
     }
 
     // -- how
+
+    /// <summary>The handler goes on with the HttpContext, which the server may use for somebody else's request by now.</summary>
+    private static void ThrowIfOver(Received request)
+    {
+        if (request.IsOver)
+            throw Late();
+    }
+
+    private static InvalidOperationException Late() =>
+        new(
+            "The request was over before its ticket was stored, and no response carries its cookie: await SignInAsync and SignOutAsync."
+        );
 
     /// <summary>Neither: nobody is signed in by this key. An error: nobody can tell.</summary>
     private async Task<(Found? Found, SessionError? Unclear)> LookAsync(string key, CancellationToken cancel)

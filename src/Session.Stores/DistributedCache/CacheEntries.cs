@@ -26,7 +26,22 @@ internal sealed class CacheEntries(IDistributedCache cache)
             isThere ? new ReadOnlyMemory<byte>?(value) : default(ReadOnlyMemory<byte>?);
     }
 
+    /// <summary>A cache in this process that is full drops what it is given, and says nothing: it is asked at once.</summary>
     public Task Set(string key, byte[] head, ReadOnlyMemory<byte> body, TimeSpan timeToLive)
+    {
+        var sending = Send(key, head, body, timeToLive);
+        return sending.IsCompletedSuccessfully ? RequireKept(key) : sending;
+    }
+
+    private async Task RequireKept(string key)
+    {
+        if (await Get(key, CancellationToken.None).ConfigureAwait(false) is null)
+            throw new InvalidOperationException(
+                "The cache has not kept what it was given: it is full. Give it more room (MemoryDistributedCacheOptions.SizeLimit), or choose another store."
+            );
+    }
+
+    private Task Send(string key, byte[] head, ReadOnlyMemory<byte> body, TimeSpan timeToLive)
     {
         var entry = new DistributedCacheEntryOptions { AbsoluteExpirationRelativeToNow = timeToLive };
         if (_buffered is not null)

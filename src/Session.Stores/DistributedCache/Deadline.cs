@@ -39,7 +39,7 @@ internal sealed class Deadline : IDisposable
         {
             await task.WaitAsync(Token).ConfigureAwait(false);
         }
-        catch (OperationCanceledException error) when (!_caller.IsCancellationRequested)
+        catch (OperationCanceledException error) when (LeaveTo(task) && !_caller.IsCancellationRequested)
         {
             throw Token.IsCancellationRequested
                 ? Passed(_timeout)
@@ -51,6 +51,18 @@ internal sealed class Deadline : IDisposable
     {
         await Of((Task)task).ConfigureAwait(false);
         return await task.ConfigureAwait(false);
+    }
+
+    /// <summary>What a read fails with when nobody waits for it any more is no unobserved exception.</summary>
+    private static bool LeaveTo(Task task)
+    {
+        _ = task.ContinueWith(
+            static task => _ = task.Exception,
+            CancellationToken.None,
+            TaskContinuationOptions.OnlyOnFaulted | TaskContinuationOptions.ExecuteSynchronously,
+            TaskScheduler.Default
+        );
+        return true;
     }
 
     public static TimeoutException Passed(TimeSpan timeout) =>
