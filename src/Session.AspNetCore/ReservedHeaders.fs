@@ -64,7 +64,8 @@ let private names =
       "X-Frame-Options"
       "X-HTTP-Method-Override"
       "X-Real-IP"
-      "X-Requested-With" ]
+      "X-Requested-With"
+      "X-Session-Explain" ]
 
 let private families =
     [ "Accept"

@@ -218,6 +218,10 @@ module SessionSettings =
             (isToken name)
             "Cookie.Name is empty or has a character that no cookie name may have: use letters, digits, - and _."
 
+        unless
+            (name.Length <= 1000)
+            "Cookie.Name is longer than 1,000 characters: browsers drop a cookie of more than 4,096 bytes. Shorten it."
+
         if startsWith "__Host-" name then
             unless
                 isAlwaysSecure
@@ -288,6 +292,7 @@ module SessionSettings =
             // A user who is active lets a renewal send the cookie again at the latest so long after it was sent.
             let isSentInTime =
                 match settings.RotateEvery with
+                | _ when age <= TimeSpan.Zero -> true // said above
                 | Some every -> age >= settings.AbsoluteTimeout || age - every >= settings.IdleTimeout
                 | None -> age >= settings.AbsoluteTimeout
 
@@ -336,6 +341,11 @@ module SessionSettings =
 
         time "LiveCheck" settings.LiveCheck
 
+        for name, value in [ "SweepInterval", settings.SweepInterval; "LiveCheck", settings.LiveCheck ] do
+            unless
+                (value <= TimeSpan.Zero || value >= TimeSpan.FromMilliseconds 1L)
+                (String.Concat(name, " is shorter than a millisecond: it would keep a processor busy. Lengthen it."))
+
         unless
             (not settings.ConnectionsExtendIdle || settings.LiveCheck <= settings.IdleTimeout / 4.0)
             "ConnectionsExtendIdle needs a LiveCheck of at most a quarter of IdleTimeout: sessions would end between two looks. Shorten LiveCheck."
@@ -382,14 +392,17 @@ module SessionSettings =
         | Some most -> unless (most >= 1) "MaxSessionsPerSubject must be at least 1: leave it unset for no limit."
         | None -> ()
 
-        unless (settings.DataVersion >= 1) "DataVersion must be at least 1."
+        let isVersion = settings.DataVersion >= 1 && settings.DataVersion <= 10_000
+        unless isVersion "DataVersion must be 1 to 10,000: it counts the changes of the data's shape."
 
         let missing =
-            seq { 1 .. settings.DataVersion - 1 }
-            |> Seq.filter (fun version -> not (settings.Upcasters.ContainsKey version))
+            if isVersion then
+                List.filter (settings.Upcasters.ContainsKey >> not) [ 1 .. settings.DataVersion - 1 ]
+            else
+                []
 
-        // A sentence for each: of a version that is a slip of the keyboard not all.
-        for version in Seq.truncate 1000 missing do
+        // A sentence for each of the first.
+        for version in List.truncate 10 missing do
             found.Add(
                 String.Concat(
                     "DataVersion is ",
@@ -400,6 +413,15 @@ module SessionSettings =
             )
 
         for version, upcaster in Map.toSeq settings.Upcasters do
+            unless
+                (not isVersion || version >= 1 && version < settings.DataVersion)
+                (String.Concat(
+                    "Upcasters has one from version ",
+                    string version,
+                    ", which is never called: it takes data of versions from 1 to the one before DataVersion, which is ",
+                    string settings.DataVersion + ". Raise DataVersion, or remove it."
+                ))
+
             unless
                 (not (isNull (box upcaster)))
                 (String.Concat("Upcasters has null for version ", string version, ": give it a function, or remove it."))

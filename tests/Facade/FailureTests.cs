@@ -553,6 +553,66 @@ public class FailureTests
             || line.Contains("further failures", StringComparison.Ordinal);
     }
 
+    /// <summary>A middleware that keeps the response back, and throws its buffer away when what is inside it fails.</summary>
+    [Fact]
+    public async Task A_buffer_that_is_gone_with_the_failure_keeps_no_503_back()
+    {
+        var store = new OnlyReads();
+        await using var site = await Site.StartAsync(
+            store: () => store,
+            map: app =>
+            {
+                app.Use(
+                    async (context, next) =>
+                    {
+                        if (context.Request.Path != "/kept")
+                        {
+                            await next(context);
+                            return;
+                        }
+
+                        var body = context.Response.Body;
+                        using var buffer = new MemoryStream();
+                        context.Response.Body = buffer;
+                        await next(context);
+                        context.Response.Body = body;
+                        await body.WriteAsync(buffer.ToArray());
+                    }
+                );
+                app.MapGet("/kept", (Session<Cart> session) => session.UpdateAsync(_ => new Cart("x")));
+            }
+        );
+        var token = await site.BeginAsync("ada");
+        store.IsFull = true;
+        var reply = await site.SendAsync("/kept", token);
+        Assert.Equal(HttpStatusCode.ServiceUnavailable, reply.Status);
+        Assert.StartsWith("{", reply.Body, StringComparison.Ordinal);
+    }
+
+    /// <summary>What is written and not flushed yet would stand before the error.</summary>
+    [Fact]
+    public async Task An_answer_that_has_begun_without_a_flush_is_broken_off()
+    {
+        var store = new OnlyReads();
+        await using var site = await Site.StartAsync(
+            store: () => store,
+            map: app =>
+                app.MapGet(
+                    "/begun",
+                    async (HttpContext context, Session<Cart> session) =>
+                    {
+                        context.Response.BodyWriter.GetSpan(4)[..4].Fill((byte)'x');
+                        context.Response.BodyWriter.Advance(4);
+                        await session.UpdateAsync(_ => new Cart("x"));
+                    }
+                )
+        );
+        var token = await site.BeginAsync("ada");
+        store.IsFull = true;
+        await Assert.ThrowsAsync<HttpRequestException>(() => site.SendAsync("/begun", token));
+        Assert.Equal(HttpStatusCode.OK, (await site.WithAsync(_ => Task.CompletedTask, token)).Status);
+    }
+
     private sealed class OnlyReads() : ForwardingStore(new MemoryStore())
     {
         public bool IsFull { get; set; }

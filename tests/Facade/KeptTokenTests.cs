@@ -256,6 +256,9 @@ public class KeptTokenTests
 
             using var answer = await _client.SendAsync(request);
             var set = answer.Headers.TryGetValues("Set-Cookie", out var lines) ? Assert.Single(lines) : cookie;
+            if (lines is not null)
+                Assert.True(answer.Headers.CacheControl is { NoStore: true } or { NoCache: true }, $"{path}: kept");
+
             return ((int)answer.StatusCode, set.Split(';')[0], await answer.Content.ReadAsStringAsync());
         }
 

@@ -326,7 +326,7 @@ public class OptionsTests
         });
         Assert.Contains("no upcaster from version 1001:", refused);
         Assert.DoesNotContain("no upcaster from version 1000:", refused);
-        Assert.Contains("no upcaster from version 1000:", Refused(o => o.DataVersion = int.MaxValue));
+        Assert.Contains("no upcaster from version 10:", Refused(o => o.DataVersion = 10_000));
     }
 
     [Theory]
@@ -418,6 +418,32 @@ public class OptionsTests
         Assert.Contains("EventTimeout", Refused(o => o.EventTimeout = TimeSpan.Zero));
         Assert.Contains("EventTimeout", Refused(o => o.EventTimeout = Minutes(11)));
         Assert.Equal(Minutes(10), Settings(o => o.RequestTimeout = o.EventTimeout = Minutes(10)).RequestTimeout);
+    }
+
+    /// <summary>Slips of the keyboard: each is one sentence at start, and no exception of somebody else's, nor a busy processor.</summary>
+    [Fact]
+    public void Values_that_nobody_means_are_refused_with_what_to_change()
+    {
+        Assert.Contains("SweepInterval is shorter", Refused(o => o.SweepInterval = TimeSpan.FromTicks(1)));
+        Assert.Contains("LiveCheck is shorter", Refused(o => o.LiveCheck = TimeSpan.FromTicks(9_999)));
+        var shortest = Settings(o => o.SweepInterval = o.LiveCheck = TimeSpan.FromMilliseconds(1));
+        Assert.Equal(TimeSpan.FromMilliseconds(1), shortest.SweepInterval);
+        foreach (var age in new[] { TimeSpan.MinValue, TimeSpan.FromTicks(-1), TimeSpan.Zero })
+            Assert.Contains("Cookie.MaxAge must be positive", Refused(o => o.Cookie.MaxAge = age));
+        foreach (var version in new[] { int.MaxValue, int.MinValue, 0, 10_001 })
+            Assert.Equal(
+                "DataVersion must be 1 to 10,000: it counts the changes of the data's shape.",
+                Refused(o => o.DataVersion = version)
+            );
+        Assert.Equal(10, Refused(o => o.DataVersion = 9_999).Split("upcaster from version").Length - 1);
+        foreach (var version in new[] { -3, 0, 1, 5 })
+            Assert.Contains(
+                $"from version {version}, which is never called",
+                Refused(o => o.Upcasters[version] = data => data)
+            );
+        Assert.Contains("Cookie.Name is longer", Refused(o => o.Cookie.Name = "__Host-" + new string('a', 994)));
+        Assert.Equal(1000, Settings(o => o.Cookie.Name = "__Host-" + new string('a', 993)).CookieName!.Value.Length);
+        Assert.Contains("HeaderName", Refused(o => o.HeaderName = "X-Session-Explain"));
     }
 
     [Fact]

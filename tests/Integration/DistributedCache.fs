@@ -15,6 +15,7 @@ open Integration.App
 open Integration.Http
 open Integration.World
 open Session.CSharp
+open Session.Domain
 open Session.Engine
 open Session.Stores.DistributedCache
 open Session.Stores.Testing
@@ -72,6 +73,9 @@ type private WireCache(inner: IDistributedCache) =
                         return ()
                     }
             )
+
+/// Drops what does not fit, and says nothing.
+let private fullCache () = MemoryDistributedCache(Options.Create(MemoryDistributedCacheOptions(SizeLimit = 4000L)))
 
 /// A cache with buffers; its arrays are not to be used.
 type private BufferCache() =
@@ -434,6 +438,28 @@ let private keeps =
                       let! found = load store
                       Expect.equal (found |> Option.map _.LastSeen) (Some start2026) $"{name}: seen when it began"
               })
+
+      testCaseTask "a cache in this process that is full says nothing: what it has not kept is no success" (fun () ->
+          task {
+              let store = openOn (fullCache ())
+              let engine = Engines.engineOn store Engines.settings TimeProvider.System Engines.silent
+              let mutable refused = 0
+
+              for _ in 1..60 do
+                  let id = Token.newId ()
+
+                  match! engine.Create((fun () -> id), Some "ada", Array.zeroCreate 300, none) with
+                  | Ok _ -> ()
+                  | Error(SessionError.Unsure cause as error) ->
+                      refused <- refused + 1
+                      Expect.stringContains cause.Message "SizeLimit" "what to change"
+                      Expect.equal (SessionError.outcome error) MayHaveChanged "what is said"
+                      let! found = store.Load(id, none)
+                      Expect.isNull found "it is not there"
+                  | Error error -> failtestf "%A" error
+
+              Expect.isGreaterThan refused 0 "it is full, and says so"
+          })
 
       testCaseTask "what another program wrote under the prefix opens nothing, and is told apart" (fun () ->
           task {

@@ -383,6 +383,37 @@ let private wrongClock (server: RedisServer) (by: TimeSpan) =
 
     new Relay(serve)
 
+let private slips =
+    let refusal configure =
+        let options = RedisStoreOptions(Configuration = "127.0.0.1:1")
+        configure options
+
+        try
+            (new RedisStore(options) :> IDisposable).Dispose()
+            "taken"
+        with :? ArgumentException as error ->
+            error.Message
+
+    [ testCase "values that nobody means are refused with what to change" (fun () ->
+          for number in [ -2; -5; Int32.MinValue ] do
+              Expect.stringContains (refusal (fun o -> o.Database <- number)) "RedisStoreOptions.Database" "a database"
+
+          for text in [ "foo=bar"; "localhost,ssl=perhaps" ] do
+              let said = refusal (at text)
+              Expect.stringContains said "no connection string of StackExchange.Redis" text
+
+          Expect.equal (refusal ignore) "taken" "what is right")
+      testCaseTask "a connection that the application does not give is said to be missing" (fun () ->
+          task {
+              let! answer =
+                  prepare (fun options ->
+                      options.Connect <-
+                          fun () ->
+                              Task.FromResult<StackExchange.Redis.IConnectionMultiplexer>(Unchecked.defaultof<_>))
+
+              refuses [ "RedisStoreOptions.Connect"; "null" ] answer
+          }) ]
+
 let private clocks =
     [ testCaseTask "a clock that is not that of the server's is told, ahead and behind" (fun () ->
           task {
@@ -520,5 +551,6 @@ let all =
         [ testList "causes" causes
           testList "rights" rights
           testList "clocks" clocks
+          testList "slips" slips
           testList "sealed connections" sealedConnections
           prefixes ]

@@ -80,7 +80,12 @@ internal sealed class TicketCookies(ICookieManager inner, TicketStore store, Coo
             TokenOwed.Note(context);
             context.Response.OnStarting(() =>
             {
-                visit.SetCookieAgain?.Invoke();
+                if (visit.SetCookieAgain is { } setAgain)
+                {
+                    setAgain();
+                    Sharing.noStore(context);
+                }
+
                 return Task.CompletedTask;
             });
         }

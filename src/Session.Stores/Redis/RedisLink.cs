@@ -96,6 +96,12 @@ internal sealed class RedisLink : IAsyncDisposable, IDisposable
             "The Sentinels do not name a Redis primary: most of them have to be there, and to agree. Until then nothing can be said of any session."
         );
 
+    private static async Task<IConnectionMultiplexer> FromApplication(Func<Task<IConnectionMultiplexer>> connect) =>
+        await connect().ConfigureAwait(false)
+        ?? throw new InvalidOperationException(
+            "RedisStoreOptions.Connect has given null: give the connection, or leave it unset and name the server in Configuration."
+        );
+
     /// <summary>Connects, unless the store is connected. A server that is not there yet is no error.</summary>
     public async Task Connect(CancellationToken cancellationToken)
     {
@@ -107,7 +113,8 @@ internal sealed class RedisLink : IAsyncDisposable, IDisposable
                 return;
 
             var connection =
-                _route?.Connection ?? (_options.Connect is { } connect ? await connect().ConfigureAwait(false) : null);
+                _route?.Connection
+                ?? (_options.Connect is { } connect ? await FromApplication(connect).ConfigureAwait(false) : null);
             var settings = _settings ??= connection is null ? _own.Settings() : _own.SettingsOf(connection);
             if (!string.IsNullOrEmpty(settings.ServiceName))
             {

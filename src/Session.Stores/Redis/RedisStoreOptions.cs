@@ -71,6 +71,9 @@ public sealed class RedisStoreOptions
             Connect is not null || ConfigurationOptions is not null || !string.IsNullOrWhiteSpace(Configuration),
             "RedisStoreOptions.Configuration must be a connection string, such as localhost:6379."
         );
+        if (Connect is null && ConfigurationOptions is null)
+            RequireConnectionString(Configuration);
+        Require(Database >= -1, "RedisStoreOptions.Database must be the number of a database, from 0.");
         Require(
             KeyPrefix is null or { Length: <= 100 },
             "RedisStoreOptions.KeyPrefix must have at most 100 characters."
@@ -91,6 +94,22 @@ public sealed class RedisStoreOptions
         var copy = (RedisStoreOptions)MemberwiseClone();
         copy.ConfigurationOptions = ConfigurationOptions?.Clone();
         return copy;
+
+        static void RequireConnectionString(string text)
+        {
+            try
+            {
+                _ = ConfigurationOptions.Parse(text);
+            }
+            catch (Exception error) when (error is ArgumentException or FormatException)
+            {
+                throw new ArgumentException(
+                    "RedisStoreOptions.Configuration is no connection string of StackExchange.Redis: servers and settings with commas between, such as localhost:6379,ssl=true.",
+                    "options",
+                    error
+                );
+            }
+        }
 
         static void Require(bool isRight, string sentence)
         {
