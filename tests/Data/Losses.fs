@@ -44,6 +44,18 @@ let private csharp =
       "using System.Collections.Generic; public record Sku(string Code); public record Cart(Dictionary<Sku, int> Counts);",
       [ "Cart.Counts"; "Sku"; "Guid" ]
       "a stack", "using System.Collections.Generic; public record Cart(Stack<int> Undo);", [ "Cart.Undo"; "List" ]
+      "a stack for several threads",
+      "using System.Collections.Concurrent; public record Cart(ConcurrentStack<int> Undo);",
+      [ "Cart.Undo"; "List" ]
+      "a stack that stays as it is",
+      "using System.Collections.Immutable; public record Cart(ImmutableStack<int> Undo);",
+      [ "Cart.Undo"; "List" ]
+      "any stack that stays as it is",
+      "using System.Collections.Immutable; public record Cart(IImmutableStack<int> Undo);",
+      [ "Cart.Undo"; "List" ]
+      "a stack of one's own",
+      "using System.Collections.Generic; public class Undo : Stack<int> { } public record Cart(Undo Undo);",
+      [ "Cart.Undo"; "List" ]
       "a collection with more",
       "using System.Collections.Generic; public class Items : List<int> { public string? Owner { get; set; } } public record Cart(Items Items);",
       [ "Items.Owner"; "[JsonConverter]" ]

@@ -320,6 +320,18 @@ let private others =
                     Expect.equal (ok own |> Option.map _.Id) (Some secondId) "hers"
                     let! nobody = bench.Do(Browser first.Address, Sessions.findOwn<Cart> secondId)
                     Expect.equal nobody (Ok None) "nobody's"
+                    // Two of nobody belong to two people.
+                    let anonymous, another = Browser first.Address, Browser first.Address
+                    let! _ = bench.Do(anonymous, Session.create tea)
+                    let! _ = bench.Do(another, Session.create tea)
+                    let! anothersId = bench.Do(another, Session.tryId<Cart>)
+                    let! hidden = bench.Do(anonymous, Sessions.findOwn<Cart> anothersId.Value)
+                    Expect.equal hidden (Ok None) "nobody's is nobody else's"
+
+                    for browser in [ anonymous; another ] do
+                        let! ended = bench.Do(browser, Session.destroy<Cart>)
+                        ok ended |> ignore
+
                     let! missed = bench.Do(first, Devices.signOutDevice strangerId)
                     Expect.equal missed (Ok false) "she cannot end his"
                     let! updated = bench.Do(stranger, Sessions.update secondId (add "gift"))

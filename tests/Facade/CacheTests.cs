@@ -162,6 +162,24 @@ public class CacheTests
         Assert.Equal((null, null), (none["Cache-Control"], none["Vary"]));
     }
 
+    /// <summary>A name that has ours in it is another one; and of what the application says the stricter part stays.</summary>
+    [Fact]
+    public async Task Other_names_and_stricter_words_stay_beside_ours()
+    {
+        await using var site = await Site.StartAsync();
+        var reply = await site.InRequestAsync(async context =>
+        {
+            context.Response.Headers.CacheControl = "private, no-cache, max-age=60";
+            context.Response.Headers.Vary = "X-Cookie-Consent";
+            await (await context.GetSessionAsync<Cart>()).SignInAsync("ada", new Cart("tea"));
+            context.Response.Headers["X-Said"] =
+                context.Response.Headers.CacheControl + "|" + context.Response.Headers.Vary;
+            await context.Response.WriteAsync(context.Response.Headers["X-Said"]!);
+        });
+        Assert.NotNull(reply.Token);
+        Assert.Equal("no-store, private, no-cache|X-Cookie-Consent,Cookie", reply.Body);
+    }
+
     [Theory, InlineData("public, max-age=60"), InlineData("no-store"), InlineData("private, max-age=5")]
     public async Task What_the_application_says_stays(string said)
     {

@@ -200,6 +200,20 @@ public class CookieTests
         Assert.Contains("shop.lan:8080", line, StringComparison.Ordinal);
     }
 
+    /// <summary>A proxy that ends TLS is no reason: browsers send such a cookie over plain HTTP as well.</summary>
+    [Theory, InlineData("Production", true), InlineData("Staging", true), InlineData("Development", false)]
+    public async Task A_cookie_that_is_not_always_Secure_is_told_where_it_matters(string environment, bool isTold)
+    {
+        using var ear = new LogEar();
+        await using var site = await EdgeSite.StartAsync(
+            app => app.UseSession<Cart>(),
+            configure: o => (o.Cookie.Name, o.Cookie.SecurePolicy) = ("sid", CookieSecurePolicy.SameAsRequest),
+            environment: environment,
+            log: logging => logging.AddProvider(ear)
+        );
+        Assert.Equal(isTold, ear.Take().Any(it => it.Contains("is not Always", StringComparison.Ordinal)));
+    }
+
     /// <summary>As the client of a WebApplicationFactory: an in-process server, `http://localhost`, and .NET's cookie container.</summary>
     [Theory, InlineData("Development", true), InlineData("Production", false)]
     public async Task A_test_server_works_as_it_is(string environment, bool works)

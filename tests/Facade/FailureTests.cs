@@ -553,6 +553,34 @@ public class FailureTests
             || line.Contains("further failures", StringComparison.Ordinal);
     }
 
+    /// <summary>It is over, and was not kept as widely as it has to be: the user is told, and has no cookie of it any more.</summary>
+    [Fact]
+    public async Task A_sign_out_that_is_stored_and_not_confirmed_takes_the_cookie_all_the_same()
+    {
+        var store = new Faulty();
+        await using var site = await Site.StartAsync(store: () => store);
+        var token = await site.BeginAsync("ada");
+        store.Fault = Fault.IsNotConfirmed;
+        var reply = await site.WithAsync(
+            async session =>
+            {
+                await Assert.ThrowsAsync<SessionUnavailableException>(() => session.DestroyAsync());
+                Assert.Equal((SessionState.Destroyed, null), (session.State, session.Subject));
+            },
+            token
+        );
+        Assert.True(reply.IsCleared);
+        store.Fault = Fault.None;
+        await site.WithAsync(
+            session =>
+            {
+                Assert.Null(session.Subject);
+                return Task.CompletedTask;
+            },
+            token
+        );
+    }
+
     /// <summary>A middleware that keeps the response back, and throws its buffer away when what is inside it fails.</summary>
     [Fact]
     public async Task A_buffer_that_is_gone_with_the_failure_keeps_no_503_back()

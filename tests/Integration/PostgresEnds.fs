@@ -173,6 +173,35 @@ let private examples =
                   connection.Dispose()
               }))
 
+      testCaseTask "Sessions.destroyAllButIn: all but the one that stays, with a request and without one" (fun () ->
+          withApp (fun w source ->
+              task {
+                  let context = DefaultHttpContext(RequestServices = w.App.Services)
+
+                  for how in
+                      [ fun transaction own -> Sessions.destroyAllButIn<Cart> transaction own "ada" context
+                        fun transaction own ->
+                            SessionServices.destroyAllButIn<Cart> transaction own "ada" w.App.Services ] do
+                      let! own = w.SignIn "ada"
+                      let! other = w.SignIn "ada"
+
+                      do!
+                          inTransaction source (fun transaction ->
+                              task {
+                                  match! how transaction ((own: string).Split('.')[0]) with
+                                  | Error error -> failtestf "%A" error
+                                  | Ok pending ->
+                                      Expect.isGreaterThan pending.Count 0 "the other one"
+                                      do! transaction.CommitAsync()
+                                      let! isThere = pending.Complete none
+                                      Expect.isTrue isThere "committed"
+                              })
+
+                      for token, expected in [ own, 200; other, 401 ] do
+                          let! status = w.Profile token
+                          Expect.equal status expected "who stays and who does not"
+              }))
+
       testCaseTask
           "a sign-in that meets the transaction is stored after it, and one that came before it is ended"
           (fun () ->

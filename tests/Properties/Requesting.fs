@@ -237,6 +237,24 @@ let all =
               Expect.equal (Engines.ok left).Length 1 "his lives"
           }
 
+          testTask "keys are copied when sessions are added: an application may wipe its arrays" {
+              let key (first: byte) = Array.init 32 (fun i -> first + byte i)
+              let store, mine, former = MemoryStore(), key 1uy, key 100uy
+
+              let site =
+                  Site((fun settings -> { settings with ServerKey = Some mine; FormerServerKeys = [ former ] }), store)
+
+              Array.Clear mine
+              Array.Clear former
+
+              for first, isOpen in [ 1uy, true; 100uy, true; 0uy, false ] do
+                  let own = if first = 0uy then Array.zeroCreate 32 else key first
+                  let other = Site((fun settings -> { settings with ServerKey = Some own }), store)
+                  let! _, cookie = other.SignIn()
+                  let! found, _ = site.Look cookie
+                  Expect.equal found isOpen $"{first}"
+          }
+
           testTask
               "8 the unattended end: what a request writes to the session that it has begun keeps it no longer awake" {
               let clock = FakeTimeProvider t0

@@ -108,6 +108,22 @@ public class HealthTests
         }
     }
 
+    /// <summary>What the store said of its surroundings before an outage, such as a failover, holds no longer.</summary>
+    [Fact]
+    public async Task After_an_outage_the_store_is_asked_anew_how_it_is_set_up()
+    {
+        var store = new PartlyStore(new MemoryStore()) { Notes = [] };
+        await using var site = await StartAsync(() => store);
+        Assert.Equal(HealthStatus.Healthy, (await CheckAsync(site)).Status);
+        foreach (var verb in _verbs)
+            store.Failing.Add(verb);
+        Assert.Equal(HealthStatus.Unhealthy, (await CheckAsync(site)).Status);
+        store.Failing.Clear();
+        store.Notes = ["Its replica is gone."];
+        var entry = await CheckAsync(site);
+        Assert.Equal((HealthStatus.Degraded, "Its replica is gone."), (entry.Status, entry.Description));
+    }
+
     [Fact]
     public async Task A_store_that_hangs_is_unhealthy_within_the_time_of_a_request()
     {
