@@ -137,6 +137,35 @@ public class ChallengeTests
         Assert.Equal("/shop/signin?ReturnUrl=%2Fshop%2Fme", (await site.GetAsync("/shop/me"))["Location"]);
     }
 
+    /// <summary>A part of the site in a branch of the pipeline: the way back is the address that the browser knows.</summary>
+    [Theory, InlineData(true), InlineData(false)]
+    public async Task In_a_branch_the_way_back_has_its_name(bool isAuthenticationOutside)
+    {
+        await using var site = await SchemeSite.StartAsync(pipeline: app =>
+        {
+            if (isAuthenticationOutside)
+                app.UseAuthentication();
+            app.Map(
+                "/admin",
+                branch =>
+                {
+                    branch.UseRouting();
+                    if (!isAuthenticationOutside)
+                        branch.UseAuthentication();
+                    branch.UseSession<Cart>();
+                    branch.UseAuthorization();
+                    branch.UseEndpoints(endpoints => endpoints.MapGet("/page", () => "in").RequireSignIn<Cart>());
+                }
+            );
+            app.UseRouting();
+            app.UseAuthentication();
+            app.UseSession<Cart>();
+            app.UseAuthorization();
+        });
+        var way = (await site.SendAsync("GET", "/admin/page?x=1", ("Accept", "text/html")))["Location"];
+        Assert.EndsWith("?ReturnUrl=%2Fadmin%2Fpage%3Fx%3D1", way, StringComparison.Ordinal);
+    }
+
     [Fact]
     public async Task The_application_may_say_where_to_go_afterwards_and_forward_to_another_scheme()
     {

@@ -193,6 +193,29 @@ public class AdoptionTests
         _ = id;
     }
 
+    /// <summary>It looks here and finds nothing, looks there and finds nothing any more: another request has moved it between.</summary>
+    [Fact]
+    public async Task A_request_that_another_one_is_quicker_than_finds_the_session_here()
+    {
+        await using var move = new Move();
+        var (before, _) = await move.BeginAsync();
+        var site = await move.StartAsync(Ours);
+        var quick = before.Copy(site);
+        var slow = quick.Copy();
+        move.Cache.BeforeGet = async () =>
+        {
+            move.Cache.BeforeGet = null;
+            Assert.Equal(HttpStatusCode.OK, (await quick.WithAsync(s => s.SetInt32("quick", 1))).Status);
+        };
+        var answer = await slow.InAsync(context =>
+        {
+            Assert.Equal((7, 1), (context.Session.GetInt32("count"), context.Session.GetInt32("quick")));
+            return Task.CompletedTask;
+        });
+        Assert.Equal(HttpStatusCode.OK, answer.Status);
+        Assert.Empty(move.Cache.Keys);
+    }
+
     [Fact]
     public async Task An_answer_that_is_lost_costs_nothing()
     {

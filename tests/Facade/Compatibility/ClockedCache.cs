@@ -12,6 +12,8 @@ internal sealed class ClockedCache(TimeProvider clock) : IDistributedCache
 
     public Func<Task>? BeforeRemove { get; set; }
 
+    public Func<Task>? BeforeGet { get; set; }
+
     public ICollection<string> Keys => _entries.Keys;
 
     public byte[]? Get(string key)
@@ -30,8 +32,15 @@ internal sealed class ClockedCache(TimeProvider clock) : IDistributedCache
         return entry.Value;
     }
 
-    public Task<byte[]?> GetAsync(string key, CancellationToken token = default) =>
-        Fails ? Task.FromException<byte[]?>(new IOException("down")) : Task.FromResult(Get(key));
+    public async Task<byte[]?> GetAsync(string key, CancellationToken token = default)
+    {
+        if (Fails)
+            throw new IOException("down");
+
+        if (BeforeGet is { } before)
+            await before();
+        return Get(key);
+    }
 
     public void Set(string key, byte[] value, DistributedCacheEntryOptions options)
     {
