@@ -53,6 +53,8 @@ public class ChangedInPlaceTests
     [InlineData("session.Data!.Note = item; await session.SaveAsync(session.Data);")]
     [InlineData("var basket = session.Data ?? new Basket(); basket.Items.Add(item); await session.SaveAsync(basket);")]
     [InlineData("var basket = session.Data!; basket.Note = item; await session.SignInAsync(item, basket);")]
+    [InlineData("var basket = session.Data!; basket.Note = item; await session.CreateAsync(basket);")]
+    [InlineData("var basket = session.Data!; basket.Note = item; await session.RegenerateAsync(basket);")]
     [InlineData("var basket = session.Data!; basket.Note = item; await session.UpdateAsync(_ => basket);")]
     [InlineData("var basket = session.Data!; basket.Note = item; await StoreAsync(session, basket);")]
     [InlineData("session.Data!.Note = item; await StoreAsync(session, null);")]

@@ -39,6 +39,8 @@ public class NotAwaitedTests
     [InlineData(
         "public void Map() { app.MapPost(\"/logout\", (Session<Cart> s) => { [|s.DestroyAsync()|]; return \"bye\"; }); }"
     )]
+    [InlineData("public void OnPost() { lock (session) { [|session.DestroyAsync()|]; } }")]
+    [InlineData("public async Task OnPost() { lock (session) [|session.DestroyAsync()|]; await Task.Yield(); }")]
     [InlineData("public void Each() { new List<Session<Cart>>().ForEach(s => [|s.ReloadAsync()|]); }")]
     [InlineData("public void OnPost() { void End() { [|session.DestroyAsync()|]; } End(); }")]
     [InlineData("public void OnPost() { if (session.Data is null) [|session.CreateAsync(Cart.Empty)|]; }")]

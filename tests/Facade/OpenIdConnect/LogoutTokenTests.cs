@@ -104,6 +104,8 @@ public class LogoutTokenTests
         ["a time of issue that is a text"] = (draft => With(draft, "iat", "now"), ""),
         ["expired"] = (draft => Later(draft, "exp", -181), "exp"),
         ["not valid yet"] = (draft => With(draft, "nbf", (long)draft.Claims["iat"]! + 61), "nbf"),
+        ["a beginning before time"] = (draft => With(draft, "nbf", -1), "nbf"),
+        ["a beginning behind all time"] = (draft => With(draft, "nbf", 1e18), "nbf"),
         ["a beginning that is a text"] = (draft => With(draft, "nbf", "now"), ""),
         ["no expiry"] = (draft => Without(draft, "exp"), "exp"),
         ["no events"] = (draft => Without(draft, "events"), "events"),
