@@ -229,4 +229,56 @@ public class LateTests
         goes.SetResult();
         Assert.Empty((await next).Set);
     }
+
+    [Fact]
+    public async Task HttpContext_Session_that_is_first_read_after_its_request_is_nobody_elses()
+    {
+        Func<Task>? late = null;
+        TaskCompletionSource came = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        TaskCompletionSource goes = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        var builder = WebApplication.CreateSlimBuilder();
+        builder.WebHost.UseUrls("http://127.0.0.1:0");
+        builder.Logging.ClearProviders();
+        builder.Services.AddSessionCompatibility().UseMemory();
+        await using var app = builder.Build();
+        app.UseSessionCompatibility();
+        app.MapGet("/name/{name}", (string name, HttpContext context) => context.Session.SetString("name", name));
+        app.MapGet(
+            "/begin",
+            (HttpContext context) =>
+            {
+                var session = context.Session;
+                late = async () =>
+                {
+                    await session.LoadAsync();
+                    Assert.Fail($"it was read: {session.GetString("name")}");
+                };
+            }
+        );
+        app.MapGet(
+            "/wait",
+            async () =>
+            {
+                came.SetResult();
+                await goes.Task;
+            }
+        );
+        await app.StartAsync();
+        using var client = new HttpClient(new SocketsHttpHandler { UseCookies = false, MaxConnectionsPerServer = 1 })
+        {
+            BaseAddress = new Uri(app.Urls.First()),
+        };
+        using var named = await client.GetAsync(new Uri("/name/bob", UriKind.Relative));
+        var cookie = CookiesOf([.. named.Headers.GetValues("Set-Cookie")]);
+        using var begun = await client.GetAsync(new Uri("/begin", UriKind.Relative));
+        using var request = new HttpRequestMessage(HttpMethod.Get, "/wait");
+        request.Headers.Add("Cookie", cookie);
+        var next = client.SendAsync(request);
+        await came.Task;
+        var failure = await Assert.ThrowsAsync<InvalidOperationException>(late!);
+        Assert.Contains("is over", failure.Message, StringComparison.Ordinal);
+        goes.SetResult();
+        using var answer = await next;
+        Assert.False(answer.Headers.Contains("Set-Cookie"));
+    }
 }
