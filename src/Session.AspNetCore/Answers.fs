@@ -166,6 +166,15 @@ module internal Answers =
                 ()
         }
 
+    let hasUnflushed (context: HttpContext) =
+        let writer = (context.Features.GetRequiredFeature<IHttpResponseBodyFeature>()).Writer
+        writer.CanGetUnflushedBytes && writer.UnflushedBytes > 0L
+
+    /// What was written and not flushed cannot be taken back: the answer is broken off. Where a token is owed to the client it ends
+    /// with these bytes under its status, for an abort might be faster than the headers.
+    let breakOff (context: HttpContext) : Task =
+        if TokenOwed.IsNoted context then context.Response.CompleteAsync() else Task.FromResult(context.Abort())
+
     /// A 401 asks for a sign-in where the application has a scheme for that. Where that sends nobody to a page, and for whatever
     /// else there is to say, the body is a page of the application's (status code pages), or a problem (RFC 9457). Headers
     /// that the session has set so far stay: what they say is stored.
@@ -177,11 +186,12 @@ module internal Answers =
         (stale: TimeSpan voption)
         : Task =
         task {
-            // What is written and not flushed cannot be taken back either.
-            let writer = (context.Features.GetRequiredFeature<IHttpResponseBodyFeature>()).Writer
-
-            if context.Response.HasStarted || writer.CanGetUnflushedBytes && writer.UnflushedBytes > 0L then
+            if context.Response.HasStarted then
                 context.Abort()
+            elif hasUnflushed context then
+                forget context
+                context.Response.StatusCode <- status
+                do! breakOff context
             else
                 forget context
                 context.Response.StatusCode <- status

@@ -48,8 +48,9 @@ module internal CrossSite =
          || HttpMethods.IsOptions request.Method
          || HttpMethods.IsTrace request.Method)
         && not (
-            request.Headers.Upgrade
-            |> Seq.exists (fun it -> "websocket".Equals(it, StringComparison.OrdinalIgnoreCase))
+            request.Headers.Upgrade.Count > 0
+            && request.Headers.Upgrade
+               |> Seq.exists (fun it -> "websocket".Equals(it, StringComparison.OrdinalIgnoreCase))
         )
 
     let private isAllowedHere (context: HttpContext) =

@@ -10,15 +10,6 @@ open Microsoft.AspNetCore.Hosting
 open Microsoft.AspNetCore.Http
 open Microsoft.AspNetCore.Http.Features
 
-/// That the headers of this response have something to say of a token once they are written, whatever is cleared before.
-[<Sealed>]
-type internal TokenOwed private () =
-    static let owed = TokenOwed()
-
-    static member Note(context: HttpContext) = context.Features[typeof<TokenOwed>] <- owed
-
-    static member IsNoted(context: HttpContext) = not (isNull context.Features[typeof<TokenOwed>])
-
 /// Around the whole pipeline. An exception that nobody in it answers is answered by the server, which writes no header of this
 /// response: the new token would be lost, and the one before is dead (invariant 18). So the answer is given here, where a token
 /// is owed; the exception goes on to the server all the same, for its log.
@@ -32,32 +23,33 @@ type internal TokenKeeper(services: IServiceProvider) =
         // RFC 9111 7.3: Set-Cookie does not keep a response out of caches.
         Sharing.noStore context
 
-        let complete status =
+        let complete status : Task =
             response.StatusCode <- status
-            response.ContentLength <- 0L
-            response.CompleteAsync()
+
+            if Answers.hasUnflushed context then
+                Answers.breakOff context
+            else
+                response.ContentLength <- 0L
+                response.CompleteAsync()
 
         match error with
         | :? SessionFailedException as failure -> Answers.write context failure.StatusCode failure.Message
         | :? BadHttpRequestException as bad -> complete bad.StatusCode
         | _ -> complete 500
 
-    let watch (running: Task) (context: HttpContext) (received: Received) (body: obj | null) : Task =
+    let watch (running: Task) (context: HttpContext) (body: obj | null) : Task =
         task {
             try
+                do! running
+            with error when TokenOwed.IsNoted context && not context.Response.HasStarted ->
+                let caught = ExceptionDispatchInfo.Capture error
+
                 try
-                    do! running
-                with error when TokenOwed.IsNoted context && not context.Response.HasStarted ->
-                    let caught = ExceptionDispatchInfo.Capture error
+                    do! answer context body error
+                with second ->
+                    raise (AggregateException(error, second))
 
-                    try
-                        do! answer context body error
-                    with second ->
-                        raise (AggregateException(error, second))
-
-                    caught.Throw()
-            finally
-                received.PipelineEnded context
+                caught.Throw()
         }
 
     let clock =
@@ -66,17 +58,11 @@ type internal TokenKeeper(services: IServiceProvider) =
         | _ -> TimeProvider.System
 
     let note (next: RequestDelegate) (context: HttpContext) : Task =
-        let received = Received.Of(clock, context)
-
-        task {
-            try
-                do! next.Invoke context
-            finally
-                received.PipelineEnded context
-        }
+        Received.Begin(clock, context)
+        next.Invoke context
 
     let pass (next: RequestDelegate) (context: HttpContext) : Task =
-        let received = Received.Of(clock, context)
+        Received.Begin(clock, context)
         let body = context.Features[typeof<IHttpResponseBodyFeature>]
 
         let running =
@@ -85,11 +71,7 @@ type internal TokenKeeper(services: IServiceProvider) =
             with error ->
                 Task.FromException error
 
-        if running.IsCompletedSuccessfully then
-            received.PipelineEnded context
-            running
-        else
-            watch running context received body
+        if running.IsCompletedSuccessfully then running else watch running context body
 
     interface IStartupFilter with
         member _.Configure next =

@@ -93,28 +93,15 @@ let private orFormer (visit: Visit<'T>) (cancel: CancellationToken) (without: un
         | ValueSome token -> ValueTask<_>(task = go former token)
         | ValueNone -> ValueTask<_>(without ())
 
-/// What came in place of a token, and whether there is more than one.
-let private came (visit: Visit<'T>) : struct (Arrival * bool) =
-    if not (visit.Received.TryEnter()) then
-        invalidOp
-            "The request is over, and the server may use its HttpContext for another one: ask for the session while the request goes on (await GetSessionAsync)."
+let private begin' (visit: Visit<'T>) (cancel: CancellationToken) : ValueTask<Result<unit, SessionError>> =
+    let transport = visit.Service.Transport
+    visit.LookAt()
 
-    try
-        let transport = visit.Service.Transport
-        visit.LookAt()
+    match transport.Read visit.Context with
+    | NothingCame -> orFormer visit cancel (fun () -> has visit Nothing "no session: the request has no token")
+    | Arrival.Garbage ->
+        let isDoubled = transport.IsDoubled visit.Context
 
-        match transport.Read visit.Context with
-        | Arrival.Garbage -> struct (Arrival.Garbage, transport.IsDoubled visit.Context)
-        | arrival -> struct (arrival, false)
-    finally
-        visit.Received.Leave()
-
-/// One store call, or none without a token.
-let read (visit: Visit<'T>) (cancel: CancellationToken) : ValueTask<Result<unit, SessionError>> =
-    match came visit with
-    | struct (NothingCame, _) ->
-        orFormer visit cancel (fun () -> has visit Nothing "no session: the request has no token")
-    | struct (Arrival.Garbage, isDoubled) ->
         let refuse () =
             visit.KeepOut()
             let reason = if isDoubled then RefusalReason.Duplicated else RefusalReason.Malformed
@@ -123,7 +110,7 @@ let read (visit: Visit<'T>) (cancel: CancellationToken) : ValueTask<Result<unit,
 
         // The cookie of the other middleware may have had the name that ours has now.
         if isDoubled then ValueTask<_>(refuse ()) else orFormer visit cancel refuse
-    | struct (TokenCame token, _) ->
+    | TokenCame token ->
         visit.KeepOut()
         let requests = visit.Engine.Requests
 
@@ -143,3 +130,14 @@ let read (visit: Visit<'T>) (cancel: CancellationToken) : ValueTask<Result<unit,
                         return found visit token presented
                     }
             )
+
+/// One store call, or none without a token. What came is looked at while the request goes on, all of it before the first wait.
+let read (visit: Visit<'T>) (cancel: CancellationToken) : ValueTask<Result<unit, SessionError>> =
+    if not (visit.Received.TryEnter()) then
+        invalidOp
+            "The request is over, and the server may use its HttpContext for another one: ask for the session while the request goes on (await GetSessionAsync)."
+
+    try
+        begin' visit cancel
+    finally
+        visit.Received.Leave()

@@ -9,7 +9,6 @@ open Microsoft.AspNetCore.Http
 
 [<Sealed>]
 type internal Received(at: DateTimeOffset) =
-    let gate = Lock()
     let mutable isOver = false
 
     static let ended =
@@ -27,26 +26,23 @@ type internal Received(at: DateTimeOffset) =
     /// neither read that one's token nor put one into its response.
     member _.IsOver = Volatile.Read &isOver
 
-    member private _.End() =
-        gate.Enter()
+    /// Nobody else has this object: it is its own lock.
+    member private received.End() =
+        Monitor.Enter received
         isOver <- true
-        gate.Exit()
+        Monitor.Exit received
 
-    /// The pipeline has ended, and so has the request, unless the headers of its response are yet to be written.
-    member received.PipelineEnded(context: HttpContext) =
-        if context.Response.HasStarted then received.End() else context.Response.OnCompleted(ended, received)
-
-    /// True: the request goes on, and does not end before `Leave`.
-    member _.TryEnter() =
-        gate.Enter()
+    /// True: the request goes on, and does not end before `Leave`, by the same thread.
+    member received.TryEnter() =
+        Monitor.Enter received
 
         if isOver then
-            gate.Exit()
+            Monitor.Exit received
             false
         else
             true
 
-    member _.Leave() = gate.Exit()
+    member received.Leave() = Monitor.Exit received
 
     /// By whoever asks first, the outermost middleware as a rule.
     static member Of(clock: TimeProvider, context: HttpContext) : Received =
@@ -56,3 +52,8 @@ type internal Received(at: DateTimeOffset) =
             let received = Received(clock.GetUtcNow())
             context.Features[typeof<Received>] <- received
             received
+
+    /// The same by the outermost middleware: it is over once the response is, and all that the application has registered for
+    /// that has run. Of these callbacks the first that is registered is the last to run.
+    static member Begin(clock: TimeProvider, context: HttpContext) : unit =
+        context.Response.OnCompleted(ended, Received.Of(clock, context))

@@ -38,6 +38,20 @@ type internal RequestSession<'T>
         if errand.HasWaited && not visit.CanIssue then
             errand.Renew()
 
+    /// Nobody holds the session that has just been stored: it would stand among its user's devices until it ends by time.
+    let endLost () =
+        task {
+            match visit.Presence with
+            | Open(opened, _) ->
+                match! visit.Engine.Requests.SignOut(opened, errand, CancellationToken.None) with
+                | Reply.Done snapshot
+                | Reply.Partly(snapshot, _) -> visit.Close(ValueSome opened.Snapshot.Id, snapshot.State)
+                | Reply.Failed _ -> ()
+            | _ -> ()
+
+            return SessionError.Unacknowledged(TokenLostException())
+        }
+
     /// One at a time. What is to be told is told when the next one may begin, for a handler may be the next one.
     let takingTurn hasTurn (operation: unit -> Task<Result<'a, SessionError>>) : Task<Result<'a, SessionError>> =
         task {
@@ -53,12 +67,13 @@ type internal RequestSession<'T>
                     renewBehindAnswer ()
 
                 try
+                    visit.HasLostToken <- false
                     let! result = operation ()
+                    answer <- result
 
-                    answer <-
-                        match result with
-                        | Ok _ when visit.HasLostToken -> Error(SessionError.Unacknowledged Visit<'T>.LostToken)
-                        | result -> result
+                    if visit.HasLostToken then
+                        let! ended = endLost ()
+                        answer <- result |> Result.bind (fun _ -> Error ended)
                 finally
                     errand.Pause()
                     turn.Leave()
@@ -114,7 +129,7 @@ type internal RequestSession<'T>
 
     let refuseForeign () : Result<'a, SessionError> =
         visit.Engine.Telemetry.Measures.Refused "cross_site"
-        EdgeLog.crossSite service.Log null (CrossSite.sender context) (string context.Request.Path)
+        visit.SayForeign()
         visit.Explain "nothing is changed: another site had the browser send this request"
         Error SessionError.CrossSite
 
@@ -248,14 +263,20 @@ type internal RequestSession<'T>
         let fork = RequestSession<'T>(service, context, received, request)
 
         fork.Begin(
-            match visit.Presence with
-            | Open(opened, _) -> Open({ opened with Issued = None }, None)
-            | presence -> presence
+            (match visit.Presence with
+             | Open(opened, _) -> Open({ opened with Issued = None }, None)
+             | presence -> presence),
+            visit.IsForeign
         )
 
         fork
 
-    member private _.Begin(presence: Presence<'T>) = visit.Presence <- presence
+    member private _.Begin(presence: Presence<'T>, isForeign: bool) =
+        visit.Presence <- presence
+        visit.IsForeign <- isForeign
+
+    /// What the C# face shows of it: one for the whole request.
+    member val Face: obj | null = null with get, set
 
     member _.Service = service
     /// Whether no cache may give this answer to anybody else.

@@ -32,6 +32,13 @@ type SessionFailedException(statusCode: int, message: string, inner: exn | null)
     /// 401 over or refused, 403 from another site, 409 conflict, 413 too much data, 500 misuse, 503 store or contention.
     member _.StatusCode = statusCode
 
+/// A sign-in, an elevation or a new session that was stored too late for its response.
+[<Sealed>]
+type internal TokenLostException() =
+    inherit
+        InvalidOperationException
+            "The session was stored, and ended again: its response had started, or its request was over, and no response carries its token. Await session operations before the response starts."
+
 [<RequireQualifiedAccess>]
 module SessionFailure =
     /// The error as a status code and a sentence, without ids. Whether an id exists can still be seen: a write with a
@@ -70,6 +77,7 @@ module SessionFailure =
         | SessionError.Unsure _ ->
             struct (503,
                     "The session store did not say whether it took the change: it may be stored. Reload before you try again.")
+        | SessionError.Unacknowledged(:? TokenLostException as lost) -> struct (503, lost.Message)
         | SessionError.Unacknowledged _ ->
             struct (503,
                     "The change is stored, but the session store did not confirm all that belongs to it. Reload before you try again.")

@@ -26,23 +26,18 @@ type internal Visit<'T>(service: SessionService<'T>, context: HttpContext, recei
     let mutable isKeptOut = false
     // The browser drops the cookie.
     let mutable isLost = false
-    // The request was over before there was a token for its client.
+    // The response had started, or the request was over, before there was a token for its client.
     let mutable hasLostToken = false
 
-    let mutable isForeign = false
+    // Nobody has looked.
+    let mutable isForeign = true
 
     static let sayWhose =
         Func<obj, Task>(fun visit ->
             (visit :?> Visit<'T>).SayWhose()
             Task.CompletedTask)
 
-    /// Runs while the request goes on, or not at all.
-    let touch (work: unit -> unit) =
-        if received.TryEnter() then
-            try
-                work ()
-            finally
-                received.Leave()
+    let lookAtSite () = isForeign <- CrossSite.forbids service.Settings service.Transport context
 
     member _.Service = service
     member _.Engine = engine
@@ -63,12 +58,12 @@ type internal Visit<'T>(service: SessionService<'T>, context: HttpContext, recei
 
     /// For the developer: in the log at Debug, and in Development in a header of the response as well.
     member _.Explain(reason: string) =
-        if service.Log.IsEnabled LogLevel.Debug then
-            EdgeLog.decided service.Log null (string context.Request.Path) reason
+        if (service.Explains || service.Log.IsEnabled LogLevel.Debug) && received.TryEnter() then
+            try
+                if service.Log.IsEnabled LogLevel.Debug then
+                    EdgeLog.decided service.Log null (string context.Request.Path) reason
 
-        if service.Explains then
-            touch (fun () ->
-                if not context.Response.HasStarted then
+                if service.Explains && not context.Response.HasStarted then
                     context.Response.Headers["X-Session-Explain"] <-
                         StringValues(
                             if isLost then
@@ -78,12 +73,14 @@ type internal Visit<'T>(service: SessionService<'T>, context: HttpContext, recei
                                 )
                             else
                                 reason
-                        ))
+                        )
+            finally
+                received.Leave()
 
     /// The answer depends on what comes where tokens are looked for. Said at once, for caches in this process, and once more
     /// when the headers are written, in case somebody has set theirs meanwhile. While the request goes on.
     member visit.LookAt() =
-        isForeign <- CrossSite.forbids service.Settings service.Transport context
+        lookAtSite ()
 
         if not context.Response.HasStarted then
             visit.SayWhose()
@@ -110,19 +107,32 @@ type internal Visit<'T>(service: SessionService<'T>, context: HttpContext, recei
             visit.SayNow()
 
     member private visit.SayNow() =
-        touch (fun () ->
-            if not context.Response.HasStarted then
-                visit.SayWhose())
-
-    /// Whether another site had the browser send this request.
-    member _.IsForeign =
         if received.TryEnter() then
             try
-                CrossSite.forbids service.Settings service.Transport context
+                if not context.Response.HasStarted then
+                    visit.SayWhose()
             finally
                 received.Leave()
-        else
+
+    /// Whether another site had the browser send this request; of one that is over as it was when somebody looked last.
+    member _.IsForeign
+        with get () =
+            if received.TryEnter() then
+                try
+                    lookAtSite ()
+                finally
+                    received.Leave()
+
             isForeign
+        and set value = isForeign <- value
+
+    /// For the log: an operation that changes something was refused.
+    member _.SayForeign() =
+        if received.TryEnter() then
+            try
+                EdgeLog.crossSite service.Log null (CrossSite.sender context) (string context.Request.Path)
+            finally
+                received.Leave()
 
     /// Something came in place of a token: whatever it opens, others who bring one must not get this answer from the output
     /// cache, which does not tell them apart.
@@ -134,18 +144,27 @@ type internal Visit<'T>(service: SessionService<'T>, context: HttpContext, recei
     /// Whether no cache may give this answer to anybody else.
     member _.IsKeptOut = isKeptOut || (isPersonal || hasToken) && not (Sharing.isAllowed context)
 
-    /// Nothing, once the request is over: no response of this client's is left.
-    member _.Part(decision: Parting) =
-        touch (fun () ->
-            let parter =
-                match parter with
-                | null ->
-                    let made = Parter(service.Transport, engine, context, service.Clock, received.At)
-                    parter <- made
-                    made
-                | parter -> parter
+    /// Nothing, once the request is over: no response of this client's is left. Whether it was in time.
+    member _.TryPart(decision: Parting) : bool =
+        if received.TryEnter() then
+            try
+                let parter =
+                    match parter with
+                    | null ->
+                        let made = Parter(service.Transport, engine, context, service.Clock, received.At)
+                        parter <- made
+                        made
+                    | parter -> parter
 
-            parter.Decide decision)
+                let isInTime = not context.Response.HasStarted
+                parter.Decide decision
+                isInTime
+            finally
+                received.Leave()
+        else
+            false
+
+    member visit.Part(decision: Parting) = visit.TryPart decision |> ignore
 
     /// The data, which the application may change in place from now on.
     member visit.Data: 'T option =
@@ -179,28 +198,27 @@ type internal Visit<'T>(service: SessionService<'T>, context: HttpContext, recei
         isDataFresh <- false
         visit.Presence <- Open(opened, value)
 
-        touch (fun () ->
-            if not isPersonal && not context.Response.HasStarted then
-                isPersonal <- true
-                visit.SayWhose()
+        if (not isPersonal || opened.Issued.IsSome) && received.TryEnter() then
+            try
+                if not isPersonal && not context.Response.HasStarted then
+                    isPersonal <- true
+                    visit.SayWhose()
 
-            if opened.Issued.IsSome && not isLost && service.Transport.IsLost context then
-                isLost <- true
-                service.NoteLost context)
+                if opened.Issued.IsSome && not isLost && service.Transport.IsLost context then
+                    isLost <- true
+                    service.NoteLost context
+            finally
+                received.Leave()
 
         match opened.Issued with
         | Some token when opened.IsRenewal -> visit.Part(HandIfItStands token)
-        | Some token ->
-            visit.Part(Hand token)
-            hasLostToken <- received.IsOver
+        | Some token -> hasLostToken <- not (visit.TryPart(Hand token))
         | None -> ()
 
-    /// Whether what is stored has a token that no response carries, since nobody waited for it.
-    member _.HasLostToken = hasLostToken
-
-    static member LostToken =
-        InvalidOperationException
-            "The request was over before its new token was stored, and no response carries it: await session operations before the request ends."
+    /// Whether what this operation has stored has a token that no response carries, since nobody waited for it.
+    member _.HasLostToken
+        with get () = hasLostToken
+        and set value = hasLostToken <- value
 
     /// Of a session of this request that has just ended, or was found to have ended meanwhile.
     member _.Past(id: string voption, ending, at) : Past = { Id = id; Ending = ending; IsRecent = true; At = at }

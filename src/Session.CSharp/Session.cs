@@ -182,35 +182,34 @@ public sealed class Session<T> : IBindableFromHttpContext<Session<T>>, IEndpoint
         var request = RequestSession.find<T>(context);
         var loading = request.Load(cancellationToken);
         if (!loading.IsCompletedSuccessfully)
-            return Later(loading, request, context);
+            return Later(loading, request);
 
         var answer = loading.Result;
         return answer.IsOk
-            ? new ValueTask<Session<T>>(Of(request, context))
+            ? new ValueTask<Session<T>>(OfRequest(request))
             : ValueTask.FromException<Session<T>>(Translate.ToException(answer.ErrorValue));
 
         static async ValueTask<Session<T>> Later(
             ValueTask<FSharpResult<Unit, SessionError>> loading,
-            RequestSession<T> request,
-            HttpContext context
+            RequestSession<T> request
         )
         {
             (await loading.ConfigureAwait(false)).OrThrow();
-            return Of(request, context);
+            return OfRequest(request);
         }
     }
 
     /// <summary>One of several in a request that stays open.</summary>
     internal static Session<T> Of(RequestSession<T> fork) => new(fork);
 
-    /// <summary>One for the whole request.</summary>
-    private static Session<T> Of(RequestSession<T> request, HttpContext context)
+    /// <summary>One for the whole request; kept with it, and not with its HttpContext, which may be somebody else's by now.</summary>
+    private static Session<T> OfRequest(RequestSession<T> request)
     {
-        if (context.Features[typeof(Session<T>)] is Session<T> known)
+        if (request.Face is Session<T> known)
             return known;
 
         var session = new Session<T>(request);
-        context.Features[typeof(Session<T>)] = session;
+        request.Face = session;
         return session;
     }
 }

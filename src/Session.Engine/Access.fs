@@ -42,8 +42,10 @@ type internal Outage(log: ILogger, measures: Measures, timer: TimeProvider) =
         Interlocked.Increment &failures |> ignore
 
         if not (isQuiet ()) && Interlocked.CompareExchange(&stage, 1, 0) = 0 then
-            EngineLog.storeFailed log error
-            Volatile.Write(&stage, 2)
+            try
+                EngineLog.storeFailed log error
+            finally
+                Volatile.Write(&stage, 2)
 
     member _.Worked(isWrite: bool) =
         if isWrite && Volatile.Read &failsToWrite then
@@ -56,8 +58,11 @@ type internal Outage(log: ILogger, measures: Measures, timer: TimeProvider) =
             && Interlocked.CompareExchange(&stage, 1, 2) = 2
         then
             Volatile.Write(&backSince, timer.GetTimestamp())
-            EngineLog.storeIsBack log null (Interlocked.Exchange(&failures, 0L))
-            Volatile.Write(&stage, 0)
+
+            try
+                EngineLog.storeIsBack log null (Interlocked.Exchange(&failures, 0L))
+            finally
+                Volatile.Write(&stage, 0)
 
 [<Sealed>]
 type internal StoreAccess

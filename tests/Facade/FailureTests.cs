@@ -641,6 +641,47 @@ public class FailureTests
         Assert.Equal(HttpStatusCode.OK, (await site.WithAsync(_ => Task.CompletedTask, token)).Status);
     }
 
+    /// <summary>A new token is owed to the client even so: the answer ends with what was written, and its status says what it is worth.</summary>
+    [Theory, InlineData(true), InlineData(false)]
+    public async Task A_token_reaches_its_client_with_an_answer_that_had_begun(bool bySession)
+    {
+        var store = new OnlyReads();
+        await using var site = await Site.StartAsync(
+            store: () => store,
+            map: app =>
+                app.MapGet(
+                    "/begun",
+                    async (HttpContext context, Session<Cart> session) =>
+                    {
+                        await session.RegenerateAsync();
+                        store.IsFull = true;
+                        context.Response.BodyWriter.GetSpan(4)[..4].Fill((byte)'x');
+                        context.Response.BodyWriter.Advance(4);
+                        if (!bySession)
+                            throw new InvalidOperationException("the mail server is away");
+                        await session.UpdateAsync(_ => new Cart("x"));
+                    }
+                )
+        );
+        var token = await site.BeginAsync("ada");
+        using var client = new HttpClient(new SocketsHttpHandler { UseCookies = false });
+        using var request = new HttpRequestMessage(HttpMethod.Get, new Uri(site.Address, "/begun"));
+        request.Headers.Add("Cookie", "__Host-sid=" + token);
+        using var answer = await client.SendAsync(request, HttpCompletionOption.ResponseHeadersRead);
+        Assert.Equal(bySession ? 503 : 500, (int)answer.StatusCode);
+        var next = answer.Headers.GetValues("Set-Cookie").Single().Split(';')[0].Split('=', 2)[1];
+        Assert.Equal("xxxx", await answer.Content.ReadAsStringAsync());
+        store.IsFull = false;
+        await site.WithAsync(
+            session =>
+            {
+                Assert.Equal("ada", session.Subject);
+                return Task.CompletedTask;
+            },
+            next
+        );
+    }
+
     private sealed class OnlyReads() : ForwardingStore(new MemoryStore())
     {
         public bool IsFull { get; set; }

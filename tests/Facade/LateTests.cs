@@ -25,6 +25,9 @@ public class LateTests
 
         public Task Passed => _closed?.Task ?? Task.CompletedTask;
 
+        /// <summary>The id of the session that reads wait for, too.</summary>
+        public string? Reads { get; set; }
+
         public void Close() => _closed = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
         public void Open()
@@ -37,6 +40,13 @@ public class LateTests
     /// <summary>Its writes wait while the gate is closed.</summary>
     private sealed class Gated(Gate gate) : ForwardingStore(new MemoryStore())
     {
+        public override async ValueTask<StoredRecord?> Load(string id, CancellationToken cancel)
+        {
+            if (id == gate.Reads)
+                await gate.Passed;
+            return await base.Load(id, cancel);
+        }
+
         public override async ValueTask<WriteResult> Insert(StoredRecord record, CancellationToken cancel)
         {
             await gate.Passed;
@@ -75,6 +85,11 @@ public class LateTests
         ["a write"] = new(async it => await (await Of(it)).UpdateAsync(_ => new Cart("tea")), true, false),
         ["an elevation"] = new(async it => await (await Of(it)).RegenerateAsync(), true, true),
         ["a sign-out"] = new(async it => await (await Of(it)).DestroyAsync(), true, false),
+        ["a sign-out by the scheme that leads away"] = new(
+            it => it.SignOutAsync("Session", new AuthenticationProperties { RedirectUri = "/me" }),
+            true,
+            false
+        ),
         ["a ticket"] = new(it => it.SignInAsync(s_ann), false, true),
         ["the end of a ticket"] = new(it => it.SignOutAsync(), true, true),
     };
@@ -93,7 +108,8 @@ public class LateTests
         builder.Services.AddServerSideTickets().UseStore(_ => new Gated(gate));
         builder
             .Services.AddAuthentication(CookieAuthenticationDefaults.AuthenticationScheme)
-            .AddCookie(o => o.Cookie.Name = "ticket");
+            .AddCookie(o => o.Cookie.Name = "ticket")
+            .AddSession<Cart>(_ => { });
         var app = builder.Build();
         app.UseSession<Cart>();
         app.MapGet(
@@ -230,8 +246,8 @@ public class LateTests
         Assert.Empty((await next).Set);
     }
 
-    [Fact]
-    public async Task HttpContext_Session_that_is_first_read_after_its_request_is_nobody_elses()
+    [Theory, InlineData(true), InlineData(false)]
+    public async Task HttpContext_Session_after_its_request_is_nobody_elses(bool isRead)
     {
         Func<Task>? late = null;
         TaskCompletionSource came = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -248,8 +264,12 @@ public class LateTests
             (HttpContext context) =>
             {
                 var session = context.Session;
+                if (isRead)
+                    session.GetString("name");
                 late = async () =>
                 {
+                    if (isRead)
+                        session.SetString("name", "ann");
                     await session.LoadAsync();
                     Assert.Fail($"it was read: {session.GetString("name")}");
                 };
@@ -261,6 +281,7 @@ public class LateTests
             {
                 came.SetResult();
                 await goes.Task;
+                return "waited";
             }
         );
         await app.StartAsync();
@@ -280,5 +301,160 @@ public class LateTests
         goes.SetResult();
         using var answer = await next;
         Assert.False(answer.Headers.Contains("Set-Cookie"));
+        Assert.Equal("waited", await answer.Content.ReadAsStringAsync());
+    }
+
+    [Theory, InlineData(true), InlineData(false)]
+    public async Task A_session_that_is_still_read_when_its_request_is_over_is_nobody_elses(bool isOtherReadBefore)
+    {
+        var gate = new Gate();
+        Task<Session<Cart>>? late = null;
+        TaskCompletionSource came = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        TaskCompletionSource goes = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        var (app, get) = await StartAsync(
+            gate,
+            app =>
+            {
+                app.MapGet(
+                    "/begin",
+                    (HttpContext context) =>
+                    {
+                        late = context.GetSessionAsync<Cart>().AsTask();
+                        return "soon";
+                    }
+                );
+                app.MapGet(
+                    "/wait",
+                    async (HttpContext context) =>
+                    {
+                        if (isOtherReadBefore)
+                            await Of(context);
+                        came.SetResult();
+                        await goes.Task;
+                        return (await Of(context)).Subject;
+                    }
+                );
+            }
+        );
+        await using var _ = app;
+        var anns = CookiesOf((await get("/login/ann", null)).Set);
+        var bobs = CookiesOf((await get("/login/bob", null)).Set);
+        foreach (var cookies in new[] { anns, bobs })
+            await get("/me", cookies);
+        gate.Reads = anns.Split("__Host-sid=")[1].Split('.')[0];
+        gate.Close();
+        Assert.Equal("soon", (await get("/begin", anns)).Body);
+        var next = get("/wait", bobs);
+        await came.Task;
+        gate.Open();
+        var session = await late!;
+        Assert.Equal("ann", session.Subject);
+        await Assert.ThrowsAnyAsync<InvalidOperationException>(() => session.SignInAsync("eve", new Cart("x")));
+        goes.SetResult();
+        var (body, set) = await next;
+        Assert.Equal(("bob", ""), (body, string.Join("; ", set)));
+        Assert.Equal("bob", (await get("/me", bobs)).Body);
+    }
+
+    /// <summary>The token is lost, and so is the session: it would stand among the user's devices, open to nobody.</summary>
+    [Theory, InlineData(true), InlineData(false)]
+    public async Task A_sign_in_whose_response_starts_meanwhile_is_no_success_and_leaves_no_session(bool isOver)
+    {
+        var gate = new Gate();
+        Task? late = null;
+        Exception? said = null;
+        var (app, get) = await StartAsync(
+            gate,
+            app =>
+                app.MapGet(
+                    "/begin",
+                    async (HttpContext context) =>
+                    {
+                        var session = await Of(context);
+                        late = session.SignInAsync("ann", new Cart("tea"));
+                        await context.Response.WriteAsync("begun");
+                        if (isOver)
+                            return;
+                        gate.Open();
+                        said = await Record.ExceptionAsync(() => late);
+                        // What comes after is judged by itself.
+                        await session.DestroyAsync();
+                    }
+                )
+        );
+        await using var _ = app;
+        gate.Close();
+        Assert.Equal(("begun", 0), ((await get("/begin", null)) is var (body, set) ? (body, set.Length) : default));
+        if (isOver)
+        {
+            gate.Open();
+            said = await Record.ExceptionAsync(() => late!);
+        }
+
+        Assert.Contains("no response carries its token", Assert.IsType<SessionUnavailableException>(said).Message);
+        var manager = app.Services.GetRequiredService<SessionManager<Cart>>();
+        await foreach (var info in manager.ListAsync("ann"))
+            Assert.Fail($"it lives: {info.Id}");
+    }
+
+    /// <summary>What an application registers for the end of the response still is of this request.</summary>
+    [Theory, InlineData(true), InlineData(false)]
+    public async Task Who_asks_when_the_response_is_complete_still_asks_for_this_request(bool hasBody)
+    {
+        TaskCompletionSource<string?> subject = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        var (app, get) = await StartAsync(
+            new Gate(),
+            app =>
+                app.MapGet(
+                    "/audited",
+                    async (HttpContext context) =>
+                    {
+                        context.Response.OnCompleted(async () => subject.SetResult((await Of(context)).Subject));
+                        if (hasBody)
+                            await context.Response.WriteAsync("body");
+                        else
+                            context.Response.StatusCode = 204;
+                    }
+                )
+        );
+        await using var _ = app;
+        var anns = CookiesOf((await get("/login/ann", null)).Set);
+        await get("/audited", anns);
+        Assert.Equal("ann", await subject.Task.WaitAsync(TimeSpan.FromSeconds(20)));
+    }
+
+    /// <summary>A hub's method may go on when its connection is gone: whether another site began that is known from before.</summary>
+    [Theory, InlineData(true), InlineData(false)]
+    public async Task A_request_of_another_site_changes_nothing_when_it_is_over_either(bool isFork)
+    {
+        global::Session.AspNetCore.RequestSession<Cart>? request = null;
+        var (app, get) = await StartAsync(
+            new Gate(),
+            app =>
+                app.MapPost(
+                    "/hub",
+                    async (HttpContext context) =>
+                    {
+                        var mine = global::Session.AspNetCore.RequestSession.find<Cart>(context);
+                        await mine.Load(CancellationToken.None);
+                        request = isFork ? mine.Fork() : mine;
+                    }
+                )
+        );
+        await using var _ = app;
+        var anns = CookiesOf((await get("/login/ann", null)).Set);
+        await get("/me", anns);
+        foreach (var (site, isRefused) in new[] { ("same-site", true), ("same-origin", false) })
+        {
+            using var client = new HttpClient(new SocketsHttpHandler { UseCookies = false });
+            using var message = new HttpRequestMessage(HttpMethod.Post, app.Urls.First() + "/hub");
+            message.Headers.Add("Cookie", anns);
+            message.Headers.Add("Sec-Fetch-Site", site);
+            using var answer = await client.SendAsync(message);
+            await Task.Delay(50);
+            var written = await request!.Destroy(CancellationToken.None);
+            Assert.Equal((site, isRefused), (site, written.IsError && written.ErrorValue.IsCrossSite));
+            Assert.Equal(isRefused ? "ann" : "nobody", (await get("/me", anns)).Body);
+        }
     }
 }

@@ -33,9 +33,14 @@ module internal UserOutage =
             | :? SessionFailedException as failure -> Some failure
             | _ -> None
 
-    let note (context: HttpContext) (result: AuthenticateResult | null) =
+    let note (received: Received) (context: HttpContext) (result: AuthenticateResult | null) =
         match of' result with
-        | Some failure -> context.Features.Set(UserOutage failure)
+        | Some failure when received.TryEnter() ->
+            try
+                context.Features.Set(UserOutage failure)
+            finally
+                received.Leave()
+        | Some _
         | None -> ()
 
 /// HttpContext.User, and the result of its authentication, known when they are asked for.
@@ -43,6 +48,7 @@ module internal UserOutage =
 type internal DeferredUser(context: HttpContext, scheme: string, mayFail: unit -> bool, waiting: unit -> unit) =
     /// Of whoever has set one before: it stays where the session has no user.
     let before = context.Features.Get<IHttpAuthenticationFeature>()
+    let received = Received.Of(TimeProvider.System, context)
     let mutable loading: Task<AuthenticateResult> | null = null
     let mutable isKnown = false
     let mutable user: ClaimsPrincipal | null = null
@@ -79,6 +85,15 @@ type internal DeferredUser(context: HttpContext, scheme: string, mayFail: unit -
 
     /// For those who cannot await: a thread waits while the store answers.
     member private deferred.Know() =
+        // Who writes down the user of each request may do so when it is over: nobody has asked, and nothing is read any more.
+        if not isKnown && received.IsOver && isNull loading then
+            isKnown <- true
+
+            user <-
+                match before with
+                | null -> null
+                | before -> before.User
+
         if not isKnown then
             let loading = deferred.Load()
 

@@ -18,8 +18,9 @@ type internal SessionPolicyEvaluator(inner: IPolicyEvaluator) =
 
                 match context.Features.Get<IAuthenticateResultFeature>() with
                 | :? DeferredUser as deferred when policy.AuthenticationSchemes.Count = 0 ->
+                    let received = Received.Of(TimeProvider.System, context)
                     let! found = deferred.Load()
-                    UserOutage.note context found
+                    UserOutage.note received context found
                 | _ -> ()
 
                 return! inner.AuthenticateAsync(policy, context)

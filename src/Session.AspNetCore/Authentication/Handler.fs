@@ -125,9 +125,11 @@ type internal SessionAuthenticationHandler<'T>
                 return AuthenticateResult.NoResult()
             }
         | _ ->
+            let received = Received.Of(TimeProvider.System, context)
+
             task {
                 let! result = this.AuthenticateAsync()
-                UserOutage.note context result
+                UserOutage.note received context result
                 return result
             }
 
@@ -167,17 +169,20 @@ type internal SessionAuthenticationHandler<'T>
         | properties when properties.Items.ContainsKey SchemeSignIn.remoteScheme -> CrossSite.vouch context
         | _ -> ()
 
+        let received = Received.Of(TimeProvider.System, context)
+
         task {
             do! SchemeSignIn.signIn options context user
-            Redirecting.goOn context isLoginPage options.Scheme.ReturnUrlParameter properties
+            Redirecting.goOn received context isLoginPage options.Scheme.ReturnUrlParameter properties
         }
 
     override this.HandleSignOutAsync(properties) =
         let context, options = this.Context, this.Options
+        let received = Received.Of(TimeProvider.System, context)
 
         task {
             do! SchemeSignIn.signOut options context
-            Redirecting.goOn context false options.Scheme.ReturnUrlParameter properties
+            Redirecting.goOn received context false options.Scheme.ReturnUrlParameter properties
         }
 
     member private this.Ask(status: int, page: string option, properties: AuthenticationProperties) =

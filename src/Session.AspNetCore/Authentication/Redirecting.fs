@@ -80,8 +80,13 @@ let pageOf
 
     String.Concat(pathBase.Add(PathString page).ToUriComponent(), QueryString.Create(query).ToUriComponent())
 
-/// After a sign-in or a sign-out: where the application says, else where the login page was asked to lead, if that is here.
-let goOn (context: HttpContext) (isLoginPage: bool) (parameter: string) (properties: AuthenticationProperties | null) =
+/// Where the application says, else where the login page was asked to lead, if that is here.
+let private lead
+    (context: HttpContext)
+    (isLoginPage: bool)
+    (parameter: string)
+    (properties: AuthenticationProperties | null)
+    =
     let said =
         match properties with
         | null -> None
@@ -99,3 +104,11 @@ let goOn (context: HttpContext) (isLoginPage: bool) (parameter: string) (propert
         else
             context.Response.Redirect(inHeader url)
     | _ -> ()
+
+/// After a sign-in or a sign-out, while the request goes on: its HttpContext may be somebody else's then.
+let goOn (received: Received) context isLoginPage parameter properties =
+    if received.TryEnter() then
+        try
+            lead context isLoginPage parameter properties
+        finally
+            received.Leave()

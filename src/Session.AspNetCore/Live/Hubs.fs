@@ -99,6 +99,7 @@ type internal HubDoor<'T>(service: SessionService<'T>, connections: HubConnectio
 /// What a connection keeps of its session.
 [<Sealed>]
 type internal HubWatch<'T>(request: RequestSession<'T>, context: HubCallerContext) =
+    do request.Watching.OutliveRequest()
     let ended = request.Watching.Ended
 
     let registration =

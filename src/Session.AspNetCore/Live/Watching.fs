@@ -8,13 +8,17 @@ open Session.Engine
 type internal Watching<'T>(visit: Visit<'T>) =
     let gate = Lock()
     let mutable lease: SessionLease | null = null
+    let mutable outlivesRequest = false
 
     let hold (opened: Opened) =
         if visit.Received.TryEnter() then
             try
                 let made = visit.Service.OpenSessions.Watch opened
                 lease <- made
-                visit.Context.Response.RegisterForDispose made
+
+                if not outlivesRequest then
+                    visit.Context.Response.RegisterForDispose made
+
                 made.Token
             finally
                 visit.Received.Leave()
@@ -42,6 +46,10 @@ type internal Watching<'T>(visit: Visit<'T>) =
         | Nothing
         | Stranger
         | Garbage -> CancellationToken.None
+
+    /// Of a connection that goes on when its request has ended, such as a hub's that is taken up again by another one: until `Stop`.
+    /// To be said before anybody asks for `Ended`.
+    member _.OutliveRequest() = outlivesRequest <- true
 
     /// Why `Ended` was cancelled; None: it was not, or nobody has asked for it.
     member _.Cause: EndCause option =

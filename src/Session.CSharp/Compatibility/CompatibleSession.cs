@@ -52,12 +52,22 @@ internal sealed class CompatibleSession : ISession, ISessionFeature
         set => _shown = value;
     }
 
-    private RequestSession<SessionValues> Request =>
-        _request ??= _received.IsOver
-            ? throw new InvalidOperationException(
-                "The request of this session is over, and the server may use its HttpContext for another one: read HttpContext.Session while the request goes on."
-            )
-            : RequestSession.find<SessionValues>(_context);
+    private RequestSession<SessionValues> Request
+    {
+        get
+        {
+            ThrowIfOver();
+            return _request ??= RequestSession.find<SessionValues>(_context);
+        }
+    }
+
+    private void ThrowIfOver()
+    {
+        if (_received.IsOver)
+            throw new InvalidOperationException(
+                "The request of this session is over, and the server may use its HttpContext for another one: read and write HttpContext.Session while the request goes on."
+            );
+    }
 
     /// <summary>As last read or stored; null without a session.</summary>
     private SessionValues? Stored => Request.Data?.Value;
@@ -72,6 +82,8 @@ internal sealed class CompatibleSession : ISession, ISessionFeature
     {
         get
         {
+            if (_received.IsOver)
+                return false;
             try
             {
                 Read();
@@ -128,6 +140,7 @@ internal sealed class CompatibleSession : ISession, ISessionFeature
     {
         ArgumentNullException.ThrowIfNull(key);
         ArgumentNullException.ThrowIfNull(value);
+        ThrowIfOver();
         if (key.Length > SessionValuesSerializer.MaxKeyBytes / 3)
             ThrowIfTooLong(key);
 
@@ -142,12 +155,14 @@ internal sealed class CompatibleSession : ISession, ISessionFeature
     public void Remove(string key)
     {
         ArgumentNullException.ThrowIfNull(key);
+        ThrowIfOver();
         (_changes ??= new Dictionary<string, byte[]?>())[key] = null;
         Changed();
     }
 
     public void Clear()
     {
+        ThrowIfOver();
         _changes = null;
         _isCleared = true;
         Changed();
@@ -284,8 +299,17 @@ internal sealed class CompatibleSession : ISession, ISessionFeature
         _isTouched = true;
         _isDirty = true;
         _version++;
-        if (_body is null && !_context.Response.HasStarted)
-            _body = CommittingBody.Before(_context, this);
+        if (_body is not null || !_received.TryEnter())
+            return;
+        try
+        {
+            if (!_context.Response.HasStarted)
+                _body = CommittingBody.Before(_context, this);
+        }
+        finally
+        {
+            _received.Leave();
+        }
     }
 
     private SessionValues Current() => (Stored ?? SessionValues.Empty).Merge(_isCleared, _changes);

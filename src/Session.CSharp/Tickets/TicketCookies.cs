@@ -48,7 +48,11 @@ internal sealed class TicketCookies(ICookieManager inner, TicketStore store, Coo
             return;
         }
 
-        var sent = visit.Successor is { } token ? Readdressed(context, value, visit.Key, token) : value;
+        // A cookie of another request's ticket never gets further than this: it does not carry this one's key.
+        var sent =
+            visit.Successor is { } token ? Readdressed(context, value, visit.Key, token)
+            : visit.HasNewToken ? Readdressed(context, value, visit.Key, visit.Key)
+            : value;
         inner.AppendResponseCookie(context, key, sent, cookie);
         if (visit.HasNewToken)
             Keep(

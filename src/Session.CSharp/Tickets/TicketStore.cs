@@ -38,20 +38,18 @@ internal sealed class TicketStore(SessionService<AuthenticationTicket> service, 
     {
         var request = Received.Of(service.Clock, httpContext);
         var (opened, error) = await CreateAsync(ticket, httpContext, cancellationToken).ConfigureAwait(false);
-        if (request.IsOver)
-        {
-            // No response carries its token.
-            await _engine.SignOut(opened, CancellationToken.None).ConfigureAwait(false);
-            throw Late();
-        }
-
         // The store was down when the request's own ticket was read, and may be back: that one ends, as at any other sign-in.
         if (httpContext.Items[_unseen] is UnseenTicket before)
         {
             await EndOrUndoAsync(() => RemoveAsync(before.Key), opened).ConfigureAwait(false);
-            httpContext.Items.Remove(_unseen);
+            if (request.TryEnter())
+            {
+                httpContext.Items.Remove(_unseen);
+                request.Leave();
+            }
         }
 
+        await EndIfLateAsync(request, opened).ConfigureAwait(false);
         var key = opened.Issued!.Value.Reveal();
         httpContext.Items[_item] = new TicketVisit(key, opened) { Failure = error };
         return key;
@@ -109,7 +107,7 @@ internal sealed class TicketStore(SessionService<AuthenticationTicket> service, 
         else
         {
             await SignInAsync(visit, ticket, httpContext, cancellationToken).ConfigureAwait(false);
-            ThrowIfOver(request);
+            await EndIfLateAsync(request, visit.Opened).ConfigureAwait(false);
         }
     }
 
@@ -169,9 +167,18 @@ internal sealed class TicketStore(SessionService<AuthenticationTicket> service, 
             throw Late();
     }
 
+    /// <summary>No response carries its token: it would stand among its user's devices until it ends by time.</summary>
+    private async Task EndIfLateAsync(Received request, Opened opened)
+    {
+        if (!request.IsOver)
+            return;
+        await _engine.SignOut(opened, CancellationToken.None).ConfigureAwait(false);
+        throw Late();
+    }
+
     private static InvalidOperationException Late() =>
         new(
-            "The request was over before its ticket was stored, and no response carries its cookie: await SignInAsync and SignOutAsync."
+            "The request was over before its ticket was stored or ended, and no response carries its cookie; a ticket that was stored has ended again. Await SignInAsync and SignOutAsync."
         );
 
     /// <summary>Neither: nobody is signed in by this key. An error: nobody can tell.</summary>

@@ -4,7 +4,9 @@ using Microsoft.Extensions.Caching.Distributed;
 namespace Session.Stores.DistributedCache;
 
 /// <summary>Values in a cache, with as few copies as the cache allows.</summary>
-internal sealed class CacheEntries(IDistributedCache cache)
+/// <param name="cache">The application's.</param>
+/// <param name="dropsSilently">Whether it is one in this process that drops what it has no room for, and says nothing.</param>
+internal sealed class CacheEntries(IDistributedCache cache, bool dropsSilently)
 {
     private const int UsualBytes = 1024;
     private readonly IBufferDistributedCache? _buffered = cache as IBufferDistributedCache;
@@ -26,16 +28,13 @@ internal sealed class CacheEntries(IDistributedCache cache)
             isThere ? new ReadOnlyMemory<byte>?(value) : default(ReadOnlyMemory<byte>?);
     }
 
-    /// <summary>A cache in this process that is full drops what it is given, and says nothing: it is asked at once.</summary>
-    public Task Set(string key, byte[] head, ReadOnlyMemory<byte> body, TimeSpan timeToLive)
+    public async Task Set(string key, byte[] head, ReadOnlyMemory<byte> body, TimeSpan timeToLive)
     {
-        var sending = Send(key, head, body, timeToLive);
-        return sending.IsCompletedSuccessfully ? RequireKept(key) : sending;
-    }
-
-    private async Task RequireKept(string key)
-    {
-        if (await Get(key, CancellationToken.None).ConfigureAwait(false) is null)
+        await Send(key, head, body, timeToLive).ConfigureAwait(false);
+        if (
+            dropsSilently
+            && !(await Get(key, CancellationToken.None).ConfigureAwait(false) is { } kept && kept.Span.StartsWith(head))
+        )
             throw new InvalidOperationException(
                 "The cache has not kept what it was given: it is full. Give it more room (MemoryDistributedCacheOptions.SizeLimit), or choose another store."
             );

@@ -12,6 +12,8 @@ public sealed class DistributedCacheStore : ISessionStore, IRemovesVersion
     private const string CannotList =
         "A distributed cache cannot list sessions: neither those of a subject nor those that are overdue. Choose UseRedis or UseSqlite for that.";
 
+    private const string InThisProcess = "Microsoft.Extensions.Caching.Distributed.MemoryDistributedCache";
+
     private readonly string _cacheName;
     private readonly CacheEntries _entries;
     private readonly WriteGates _gates;
@@ -40,7 +42,7 @@ public sealed class DistributedCacheStore : ISessionStore, IRemovesVersion
         Lifetime.RequireMargin(options.JanitorMargin, nameof(DistributedCacheStoreOptions));
 
         _cacheName = cache.GetType().FullName ?? cache.GetType().Name;
-        _entries = new CacheEntries(cache);
+        _entries = new CacheEntries(cache, dropsSilently: _cacheName == InThisProcess);
         _gates = WriteGates.Of(cache);
         _prefix = options.KeyPrefix;
         _timeout = options.OperationTimeout;
@@ -57,7 +59,7 @@ public sealed class DistributedCacheStore : ISessionStore, IRemovesVersion
             "A distributed cache cannot list sessions: no list of a subject's sessions, no DestroyAllAsync, no limit of sessions, and OnExpired is never told.",
             $"A session is dropped {Words(_keepFor + _margin)} after its last write, and whenever the cache needs room: set DistributedCacheStoreOptions.KeepFor to at least AbsoluteTimeout, and give the cache enough memory.",
         ];
-        if (_cacheName == "Microsoft.Extensions.Caching.Distributed.MemoryDistributedCache")
+        if (_cacheName == InThisProcess)
             notes.Add(
                 "The registered cache is MemoryDistributedCache, the memory of this process: its sessions end with it, and no other node sees them. UseMemory says the same and keeps every promise on one node."
             );
