@@ -98,6 +98,7 @@ let readingOrder =
       "src/Session.Engine/Requests.fs", "what a request does with its session, each operation as a plan for the loop"
       "src/Session.Engine/Limits.fs", "the sessions of a subject, and how many there may be"
       "src/Session.Engine/Sweeper.fs", "ends what is overdue, tells, removes tombstones"
+      "src/Session.AspNetCore/Received.fs", "when a request came, and whether it is over"
       "src/Session.AspNetCore/Transport.fs", "raw headers in, exact bytes only; Set-Cookie out"
       "src/Session.AspNetCore/Presence.fs",
       "what a request has of a session: one union, and tables of what follows from it"

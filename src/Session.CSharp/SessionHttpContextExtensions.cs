@@ -8,6 +8,7 @@ public static class SessionHttpContextExtensions
 {
     /// <summary>The session of this request, read from the store on the first call: one store call, none without a token.</summary>
     /// <exception cref="SessionUnavailableException">The store did not answer.</exception>
+    /// <exception cref="InvalidOperationException">The request is over: its <c>HttpContext</c> may be another request's.</exception>
     public static ValueTask<Session<T>> GetSessionAsync<T>(
         this HttpContext context,
         CancellationToken cancellationToken = default

@@ -656,11 +656,11 @@ type StandIn() =
     member _.Members
         with set value = hosts <- value
 
-    /// And as many with data that are never elected: of priority 0.
     /// How far its clock is ahead of the others'.
     member _.Ahead
         with set value = ahead <- value
 
+    /// And as many with data that are never elected: of priority 0.
     member _.Passives
         with set value = passives <- value
 
