@@ -345,4 +345,52 @@ public class HubLifetimeTests
         Assert.Equal("conflict", await saving.WaitAsync(Held.Patience));
         Assert.Equal("acknowledged", await connection.InvokeAsync<string?>("Read"));
     }
+
+    /// <summary>It goes on over another request when the network drops (stateful reconnect): that its first request is over says nothing.</summary>
+    [Fact]
+    public async Task A_connection_that_another_request_takes_up_still_ends_with_its_session()
+    {
+        await using var site = await Site.StartAsync(
+            add: services => services.AddSignalR().AddSessionLifetime<Cart>(),
+            map: app => app.MapHub<Desk>("/desk", o => o.AllowStatefulReconnects = true)
+        );
+        var token = await site.BeginAsync("ada");
+        var sockets = new System.Collections.Concurrent.ConcurrentQueue<System.Net.WebSockets.ClientWebSocket>();
+        await using var connection = new HubConnectionBuilder()
+            .WithUrl(
+                new Uri(site.Address, "/desk"),
+                o =>
+                {
+                    o.Transports = HttpTransportType.WebSockets;
+                    o.Headers["Cookie"] = "__Host-sid=" + token;
+                    o.WebSocketFactory = async (context, cancel) =>
+                    {
+                        var socket = new System.Net.WebSockets.ClientWebSocket();
+                        socket.Options.SetRequestHeader("Cookie", "__Host-sid=" + token);
+                        await socket.ConnectAsync(context.Uri, cancel);
+                        sockets.Enqueue(socket);
+                        return socket;
+                    };
+                }
+            )
+            .WithStatefulReconnect()
+            .Build();
+        var closed = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        connection.Closed += _ =>
+        {
+            closed.TrySetResult();
+            return Task.CompletedTask;
+        };
+        await connection.StartAsync();
+        Assert.Equal("nothing", await connection.InvokeAsync<string>("Nothing"));
+        sockets.First().Abort();
+        for (var again = 0; again < 500 && sockets.Count < 2; again++)
+            await Task.Delay(20);
+
+        Assert.Equal(2, sockets.Count);
+        Assert.Equal("nothing", await connection.InvokeAsync<string>("Nothing"));
+        Assert.False(closed.Task.IsCompleted);
+        await site.Manager.DestroySessionAsync(Site.IdOf(token));
+        await closed.Task.WaitAsync(TimeSpan.FromSeconds(15));
+    }
 }
