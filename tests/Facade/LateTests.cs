@@ -86,7 +86,7 @@ public class LateTests
         ["an elevation"] = new(async it => await (await Of(it)).RegenerateAsync(), true, true),
         ["a sign-out"] = new(async it => await (await Of(it)).DestroyAsync(), true, false),
         ["a sign-out by the scheme that leads away"] = new(
-            it => it.SignOutAsync("Session", new AuthenticationProperties { RedirectUri = "/me" }),
+            it => it.SignOutAsync("Session", new AuthenticationProperties { RedirectUri = "/nowhere" }),
             true,
             false
         ),
