@@ -22,13 +22,10 @@ let private endOne (visit: Visit<'T>) (opened: Opened) : Task<SessionError optio
 let private endEach (visit: Visit<'T>) : Task<struct (int * SessionError option)> =
     task {
         let struct (tokens, areAll) =
-            if visit.Received.TryEnter() then
-                try
-                    visit.Service.Transport.AllTokens visit.Context
-                finally
-                    visit.Received.Leave()
-            else
-                struct ([], false)
+            visit.Received.Touch(
+                (fun () -> visit.Service.Transport.AllTokens visit.Context),
+                (fun () -> struct ([], false))
+            )
 
         let mutable count = 0
         let mutable failure = if areAll then None else Some(SessionError.Refused Guess)

@@ -133,11 +133,9 @@ let private begin' (visit: Visit<'T>) (cancel: CancellationToken) : ValueTask<Re
 
 /// One store call, or none without a token. What came is looked at while the request goes on, all of it before the first wait.
 let read (visit: Visit<'T>) (cancel: CancellationToken) : ValueTask<Result<unit, SessionError>> =
-    if not (visit.Received.TryEnter()) then
-        invalidOp
-            "The request is over, and the server may use its HttpContext for another one: ask for the session while the request goes on (await GetSessionAsync)."
-
-    try
-        begin' visit cancel
-    finally
-        visit.Received.Leave()
+    visit.Received.Touch(
+        (fun () -> begin' visit cancel),
+        (fun () ->
+            invalidOp
+                "The request is over, and the server may use its HttpContext for another one: ask for the session while the request goes on (await GetSessionAsync).")
+    )

@@ -44,6 +44,16 @@ type internal Received(at: DateTimeOffset) =
 
     member received.Leave() = Monitor.Exit received
 
+    /// Does something with the request or its response; the other thing, when it is over. No closures: each request comes here.
+    member inline received.Touch([<InlineIfLambda>] work: unit -> 'a, [<InlineIfLambda>] over: unit -> 'a) : 'a =
+        if received.TryEnter() then
+            try
+                work ()
+            finally
+                received.Leave()
+        else
+            over ()
+
     /// By whoever asks first, the outermost middleware as a rule.
     static member Of(clock: TimeProvider, context: HttpContext) : Received =
         match context.Features[typeof<Received>] with

@@ -107,32 +107,26 @@ type internal Visit<'T>(service: SessionService<'T>, context: HttpContext, recei
             visit.SayNow()
 
     member private visit.SayNow() =
-        if received.TryEnter() then
-            try
+        received.Touch(
+            (fun () ->
                 if not context.Response.HasStarted then
-                    visit.SayWhose()
-            finally
-                received.Leave()
+                    visit.SayWhose()),
+            ignore
+        )
 
     /// Whether another site had the browser send this request; of one that is over as it was when somebody looked last.
     member _.IsForeign
         with get () =
-            if received.TryEnter() then
-                try
-                    lookAtSite ()
-                finally
-                    received.Leave()
-
+            received.Touch(lookAtSite, ignore)
             isForeign
         and set value = isForeign <- value
 
     /// For the log: an operation that changes something was refused.
     member _.SayForeign() =
-        if received.TryEnter() then
-            try
-                EdgeLog.crossSite service.Log null (CrossSite.sender context) (string context.Request.Path)
-            finally
-                received.Leave()
+        received.Touch(
+            (fun () -> EdgeLog.crossSite service.Log null (CrossSite.sender context) (string context.Request.Path)),
+            ignore
+        )
 
     /// Something came in place of a token: whatever it opens, others who bring one must not get this answer from the output
     /// cache, which does not tell them apart.

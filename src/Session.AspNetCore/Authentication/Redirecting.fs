@@ -107,8 +107,4 @@ let private lead
 
 /// After a sign-in or a sign-out, while the request goes on: its HttpContext may be somebody else's then.
 let goOn (received: Received) context isLoginPage parameter properties =
-    if received.TryEnter() then
-        try
-            lead context isLoginPage parameter properties
-        finally
-            received.Leave()
+    received.Touch((fun () -> lead context isLoginPage parameter properties), ignore)
