@@ -255,11 +255,15 @@ let main args =
                           if names.IsEmpty then
                               invariant ]
 
+                // First who was found by it alone before, and then any that is to break it.
                 let another invariant =
-                    mutants
-                    |> List.tryFind (fun mutant ->
-                        not (Set.contains mutant.Name tried)
-                        && (finders.Value.TryFind mutant.Name |> Option.bind _.Alone) = Some invariant)
+                    let left = mutants |> List.filter (fun mutant -> not (Set.contains mutant.Name tried))
+
+                    let wasAlone (mutant: Mutant) =
+                        (finders.Value.TryFind mutant.Name |> Option.bind _.Alone) = Some invariant
+
+                    List.tryFind wasAlone left
+                    |> Option.orElse (List.tryFind (fun mutant -> List.contains invariant mutant.Breaks) left)
 
                 match missing |> List.choose another |> List.distinct with
                 | [] -> trials
