@@ -325,7 +325,17 @@ public class ManagerTests
         Assert.Equal(1, undone.Count);
         Assert.False(await undone.CompleteAsync());
         Assert.Equal(0, told);
-        Assert.NotNull(await site.Manager.FindAsync(Site.IdOf(token)));
+        var id = Site.IdOf(token);
+        Assert.NotNull(await site.Manager.FindAsync(id));
+
+        // Nor where the session was written to meanwhile: its version is as high by then as that of its end would be, or higher.
+        var overtaken = await site.Manager.DestroyAllAsync("ada", transaction);
+        for (var writes = 1; writes <= 3; writes++)
+        {
+            await site.Manager.UpdateAsync(id, _ => new Cart($"{writes}"));
+            Assert.False(await overtaken.CompleteAsync(), $"after {writes} writes");
+        }
+        Assert.Equal(0, told);
 
         // Another kind of transaction, or one that is over: a mistake of the application's, and no outage.
         store.Mistake = new InvalidOperationException("This transaction is over.");

@@ -220,6 +220,10 @@ public class TestingTests
         request.Headers.Add("Cookie", $"{name}={value}; theme=dark");
         using var answer = await other.SendAsync(request);
         Assert.Equal("nobody theme=dark", await answer.Content.ReadAsStringAsync());
+
+        // The application's own, which it deletes as ASP.NET Core does: by a time that is over, and without Max-Age.
+        Assert.Equal("nobody theme=dark", await other.GetStringAsync(new Uri("/dark", UriKind.Relative)));
+        Assert.Equal("nobody ", await other.GetStringAsync(new Uri("/plain", UriKind.Relative)));
     }
 
     /// <summary>Before the sample's own pages: sign in and out, and go on to who is there.</summary>
@@ -240,12 +244,16 @@ public class TestingTests
                             );
                         else if (path == "/out")
                             await session.DestroyAsync();
+                        else if (path == "/dark")
+                            context.Response.Cookies.Append("theme", "dark");
+                        else if (path == "/plain")
+                            context.Response.Cookies.Delete("theme");
                         else if (path.StartsWith("/in/", StringComparison.Ordinal))
                             await session.SignInAsync(path[4..], Shop.Cart.Empty);
                         else
                             await go(context);
 
-                        if (path == "/out" || path.StartsWith("/in/", StringComparison.Ordinal))
+                        if (path is "/out" or "/dark" or "/plain" || path.StartsWith("/in/", StringComparison.Ordinal))
                             context.Response.Redirect("/who");
                     }
                 );

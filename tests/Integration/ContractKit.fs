@@ -58,6 +58,39 @@ let private stale () =
                     }
             ) }
 
+/// Two writes at once, of whatever sessions: the later one hears of a conflict, on the very version that is stored.
+let private hasty () =
+    let writing = ref 0
+
+    { new ForwardingStore(healthy ()) with
+        override s.Replace(record, expected, cancel) =
+            ValueTask<WriteResult>(
+                task =
+                    task {
+                        let isAlone = Interlocked.Increment &writing.contents = 1
+
+                        try
+                            do! Task.Delay(2, cancel)
+
+                            if isAlone then
+                                return! s.Inner.Replace(record, expected, cancel)
+                            else
+                                match! s.Inner.Load(record.Id, cancel) with
+                                | null -> return WriteResult.Absent
+                                | _ -> return WriteResult.Conflict
+                        finally
+                            Interlocked.Decrement &writing.contents |> ignore
+                    }
+            ) }
+
+/// Keeps what the due index had, where a write says what it was decided on.
+let private trusting () =
+    { new ForwardingStore(healthy ()) with
+        override s.Replace(record, expected, cancel) =
+            match record.Basis with
+            | null -> s.Inner.Replace(record, expected, cancel)
+            | basis -> s.Inner.Replace(record.Due basis.DueAt, expected, cancel) }
+
 /// Each of its handles has leases of its own.
 [<Sealed>]
 type private OwnLeases(records: ISessionStore) =
@@ -190,6 +223,33 @@ let all =
         [ testCase "a history that has too many orders is not called a violation" (fun () ->
               Expect.equal (Linearizability.Check(tangled 4)) Linearizability.Verdict.Violated "few: proved"
               Expect.equal (Linearizability.Check(tangled 30)) Linearizability.Verdict.Undecided "many: not proved")
+
+          testCase "a history of as many operations as there may be is looked at to its end" (fun () ->
+              let one n (steps: Linearizability.Register -> struct (bool * Linearizability.Register) array) =
+                  Linearizability.Operation(2L * n, 2L * n + 1L, "", Func<_, _> steps)
+
+              let after n = Linearizability.Register(n, n)
+              let writes = [| for n in 1L .. 63L -> one n (fun _ -> [| struct (true, after n) |]) |]
+              let reads version = one 64L (fun now -> [| struct (now.Version = version, now) |])
+              let check last = Linearizability.Check(Array.append writes [| last |])
+              Expect.equal (check (reads 63L)) Linearizability.Verdict.Holds "the last write is read"
+              Expect.equal (check (reads 62L)) Linearizability.Verdict.Violated "the one before is read")
+
+          testCaseTask "a conflict that no other write is the reason of is seen by the histories" (fun () ->
+              task {
+                  let! story = said (contract "Hasty" (fun () -> hasty ()) ignore) "parallel clients see one order"
+                  Expect.stringContains story "does not keep the contract" "seen"
+              })
+
+          testCaseTask "what a store makes of the basis of a write is looked at" (fun () ->
+              task {
+                  let! story =
+                      said
+                          (contract "Trusting" (fun () -> trusting ()) (fun o -> o.Commands <- 2000))
+                          "random commands"
+
+                  Expect.stringContains story "does not keep the contract" "seen"
+              })
 
           testCaseTask "claims that leave a record out are seen" (fun () ->
               task {

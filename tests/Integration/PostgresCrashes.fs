@@ -234,4 +234,58 @@ let private standbys =
                     failtestf "%s: %O" name error
         })
 
-let all = testList "Postgres crashes" [ kills; failovers; standbys ]
+/// A standby may not have heard of a logout: what it says of a session is nothing.
+let private standbyAlone =
+    testCaseTask
+        "connections that lead to a standby alone are none: nothing is read until the primary is back"
+        (fun () ->
+            task {
+                use pair = new PostgresPair()
+                pair.Start()
+
+                let opened =
+                    [ for settings in [ ""; ";Target Session Attributes=any" ] ->
+                          openPostgresAt (pair.Address + settings) "sessions" (fun o ->
+                              o.OperationTimeout <- TimeSpan.FromSeconds 2L) ]
+
+                try
+                    let stores = [ for store in opened -> store :> ISessionStore ]
+                    let! _ = stores.Head.Insert(record "a" 1L "ada" true, none)
+
+                    for store in stores do
+                        let! found = store.Load("a", none)
+                        Expect.isNotNull found "while the primary is there"
+
+                    pair.Primary.Kill()
+                    let clock = Stopwatch.StartNew()
+
+                    while clock.Elapsed < TimeSpan.FromSeconds 3L do
+                        for store in stores do
+                            let! answer =
+                                task {
+                                    try
+                                        let! _ = store.Load("a", none)
+                                        return "an answer"
+                                    with error ->
+                                        return "none"
+                                }
+
+                            Expect.equal answer "none" $"after {clock.Elapsed.TotalSeconds:F1} s"
+
+                        do! Task.Delay 100
+
+                    pair.Primary.Start()
+
+                    for store in stores do
+                        do!
+                            eventually "the primary" (fun () ->
+                                try
+                                    store.Load("a", none).AsTask().GetAwaiter().GetResult() |> isNull |> not
+                                with _ ->
+                                    false)
+                finally
+                    for store in opened do
+                        (store :> IDisposable).Dispose()
+            })
+
+let all = testList "Postgres crashes" [ kills; failovers; standbys; standbyAlone ]

@@ -269,6 +269,22 @@ let private starts =
               refused "ConnectionString" (fun o -> o.ConnectionString <- "Hots=localhost;Password=geheim")
           })
 
+      testCaseTask "an NpgsqlDataSource of the application stays open when the store is disposed of" (fun () ->
+          task {
+              use source = NpgsqlDataSource.Create(shared.Force().Address)
+
+              do!
+                  task {
+                      use store = new PostgresStore(PostgresStoreOptions(DataSource = source, Table = newTable ()))
+                      let! written = (store :> ISessionStore).Insert(record "a" 1L null false, none)
+                      Expect.equal written WriteResult.Written "it works"
+                  }
+
+              use command = source.CreateCommand "SELECT 1"
+              let! answer = command.ExecuteScalarAsync()
+              Expect.equal answer (box 1) "the application goes on"
+          })
+
       testCaseTask "the registered NpgsqlDataSource is used, and its absence is named" (fun () ->
           task {
               let services = ServiceCollection()

@@ -280,9 +280,16 @@ let private probes =
           })
       testCaseTask "start: an evicting server is refused" (fun () ->
           task {
-              match! notes [ "maxmemory", "100mb"; "maxmemory-policy", "allkeys-lru" ] ignore with
-              | Error sentence -> Expect.stringContains sentence "noeviction" "and says what to change"
-              | Ok found -> failtestf "started with %A" found
+              let policies =
+                  "volatile-ttl"
+                  :: [ for keys in [ "allkeys"; "volatile" ] do
+                           for order in [ "lru"; "lfu"; "random" ] do
+                               $"{keys}-{order}" ]
+
+              for policy in policies do
+                  match! notes [ "maxmemory", "100mb"; "maxmemory-policy", policy ] ignore with
+                  | Error sentence -> Expect.stringContains sentence "noeviction" $"{policy}: and says what to change"
+                  | Ok found -> failtestf "%s: started with %A" policy found
           })
       says
           "start: a policy that would evict once there is a limit"

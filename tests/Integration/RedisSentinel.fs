@@ -356,7 +356,77 @@ let private namedMeanwhile =
     let logout (store: ISessionStore) = store.Replace(record 2L RecordKind.Ended true, 1L, none).AsTask()
     let signIn (store: ISessionStore) = store.Insert(record 1L RecordKind.Live true, none).AsTask()
 
-    [ for what, isThere, write in [ "a sign-in", false, signIn; "a logout", true, logout ] ->
+    let pages (page: ValueTask<StoredPage>) =
+        task {
+            let! page = page
+            return page.Records.Count
+        }
+
+    let bySubject (store: ISessionStore) = pages (store.BySubject("ann", null, 10, none))
+    let enumerate (store: ISessionStore) = pages (store.Enumerate(null, 10, none))
+
+    [ for what, isThere, write in [ "a sign-in", false, signIn; "a logout", true, logout ] do
+          testCaseTask
+              $"{what} that the primary took, when no Sentinel answers any more, is not acknowledged"
+              (fun () ->
+                  task {
+                      use server = RedisServer.startOne []
+                      use naming = new Naming(server)
+                      do! eventually "the Sentinel" (fun () -> naming.IsUp)
+
+                      use redis =
+                          openRedisAt naming.Configuration "silent:" (fun options ->
+                              options.OperationTimeout <- TimeSpan.FromSeconds 1L)
+
+                      let store = redis :> ISessionStore
+
+                      if isThere then
+                          let! _ = store.Insert(record 1L RecordKind.Live false, none)
+                          ()
+
+                      let! _ = store.Load("a", none)
+                      naming.Fence.Cut()
+                      let! written = write store
+                      Expect.equal written WriteResult.Unacknowledged "nobody says that it is the primary still"
+                  })
+
+      for what, listing in [ "of a subject", bySubject; "of all", enumerate ] do
+          testCaseTask
+              $"a list {what} that the old primary gave, when another one was named already, is no list"
+              (fun () ->
+                  task {
+                      use old = RedisServer.startOne []
+                      use next = RedisServer.startOne []
+                      use naming = new Naming(old)
+                      do! eventually "the Sentinel" (fun () -> naming.IsUp)
+                      use redis = openRedisAt naming.Configuration "listed:" ignore
+                      let store = redis :> ISessionStore
+                      let! _ = signIn store
+                      let! before = listing store
+                      Expect.equal before 1 "while it is the primary"
+                      naming.Fence.Cut()
+                      naming.Name next
+                      let asking = listing store
+                      // The old one has answered long ago.
+                      do! Task.Delay 200
+                      naming.Fence.Heal()
+
+                      let! answer =
+                          task {
+                              try
+                                  let! count = asking
+                                  return $"a list of {count}"
+                              with error ->
+                                  return error.GetType().Name
+                          }
+
+                      Expect.equal
+                          answer
+                          "PrimaryUnknownException"
+                          "who logs out everywhere may have signed in elsewhere"
+                  })
+
+      for what, isThere, write in [ "a sign-in", false, signIn; "a logout", true, logout ] do
           testCaseTask
               $"{what} that the old primary took, when another one was named already, is not acknowledged"
               (fun () ->

@@ -437,5 +437,42 @@ let private disposal =
                     "and has written nothing"
             }))
 
+/// A transaction that is given up must not go on in the connection: it would keep all others out.
+let private givenUp =
+    testCaseAsync
+        "a sweep that fails halfway leaves nothing locked, and nothing done"
+        (inFolder (fun path ->
+            task {
+                use opened = openAt path
+                let store = opened :> ISessionStore
+                let now = DateTimeOffset.UtcNow
+
+                for id in [ "first"; "second" ] do
+                    let! _ = store.Insert((record id false).Due(now.AddHours -1.0), never)
+                    ()
+
+                execute
+                    path
+                    "CREATE TRIGGER failing BEFORE UPDATE ON sessions WHEN old.id = 'second'
+                     BEGIN SELECT RAISE(ABORT, 'as told'); END"
+
+                let claim () = store.ClaimOverdue(now, TimeSpan.FromMinutes 1L, 10, never).AsTask()
+
+                try
+                    let! _ = claim ()
+                    failtest "claimed"
+                with :? SqliteException as failure ->
+                    Expect.stringContains failure.Message "as told" "why"
+
+                // By another process, which waits for no lock.
+                use other = new SqliteConnection $"Data Source={path};Pooling=False;Default Timeout=1"
+                other.Open()
+                use command = other.CreateCommand()
+                command.CommandText <- "DROP TRIGGER failing"
+                command.ExecuteNonQuery() |> ignore
+                let! claimed = claim ()
+                Expect.equal claimed.Count 2 "both are due as before"
+            }))
+
 let all =
-    testList "Sqlite file" ([ disposal; upgrade; together; compact; former01 ] @ refusals @ names @ durability)
+    testList "Sqlite file" ([ disposal; givenUp; upgrade; together; compact; former01 ] @ refusals @ names @ durability)

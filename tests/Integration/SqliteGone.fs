@@ -128,6 +128,18 @@ let private disappearances =
                   File.WriteAllBytes(path, [||])
                   File.SetUnixFileMode(path, ownerOnly ||| UnixFileMode.OtherRead)
                   do! make ()
+
+                  // Companions that an open connection keeps, and that others can read.
+                  use other = new Microsoft.Data.Sqlite.SqliteConnection $"Data Source={path};Pooling=False"
+                  other.Open()
+                  use command = other.CreateCommand()
+                  command.CommandText <- "UPDATE sessions SET last_seen = last_seen + 1"
+                  Expect.isGreaterThan (command.ExecuteNonQuery()) 0 "it has written"
+
+                  for name in [ path + "-wal"; path + "-shm" ] do
+                      File.SetUnixFileMode(name, ownerOnly ||| UnixFileMode.OtherRead)
+
+                  do! make ()
               })) ]
 
 let all = testList "Sqlite file that is gone" disappearances

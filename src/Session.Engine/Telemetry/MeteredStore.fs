@@ -72,16 +72,17 @@ type internal MeteredStore(inner: ISessionStore, telemetry: Telemetry) =
                 return Unchecked.defaultof<'answer>
         }
 
-    let timed operation (call: unit -> ValueTask<'answer>) : ValueTask<'answer> =
-        let began = Stopwatch.GetTimestamp()
-        let answer = asked call
-
-        // A store in this process answers at once: no state machine then.
+    /// A store in this process has answered already: no state machine then.
+    let measured operation began (answer: ValueTask<'answer>) : ValueTask<'answer> =
         if answer.IsCompletedSuccessfully then
             took operation began null
             answer
         else
             ValueTask<'answer>(task = timedOn operation began answer)
+
+    let timed operation (call: unit -> ValueTask<'answer>) : ValueTask<'answer> =
+        let began = Stopwatch.GetTimestamp()
+        measured operation began (asked call)
 
     let traced (begun: Activity) (operation: StoreCall) (id: string) (call: unit -> ValueTask<'answer>) =
         task {
@@ -135,8 +136,22 @@ type internal MeteredStore(inner: ISessionStore, telemetry: Telemetry) =
         else
             inner.Insert(record, cancel)
 
+    /// Of every request: where nobody follows traces it is measured without a closure.
     override _.Load(id, cancel) =
-        if isWatched () then watch StoreCalls.load id (fun () -> inner.Load(id, cancel)) else inner.Load(id, cancel)
+        if Telemetry.IsTraced then
+            watch StoreCalls.load id (fun () -> inner.Load(id, cancel))
+        elif measures.TimesStore then
+            let began = Stopwatch.GetTimestamp()
+
+            let answer =
+                try
+                    inner.Load(id, cancel)
+                with failure ->
+                    ValueTask.FromException<StoredRecord | null> failure
+
+            measured StoreCalls.load began answer
+        else
+            inner.Load(id, cancel)
 
     override _.Replace(record, expected, cancel) =
         if isWatched () then

@@ -8,6 +8,9 @@ internal sealed class ModelRun(ISessionStore store, bool lists, TimeSpan patienc
 {
     private readonly Model _model = new();
     private readonly List<string> _story = [];
+
+    // As they were loaded last: what a replace was decided on. Some are outdated by now, as those of other clients would be.
+    private readonly Dictionary<string, RecordHead> _heads = new(StringComparer.Ordinal);
     private DateTimeOffset _now = Start;
     private long _writes;
 
@@ -100,14 +103,19 @@ internal sealed class ModelRun(ISessionStore store, bool lists, TimeSpan patienc
                 var first = New(command, 1);
                 return ($"{_model.Insert(first)}", $"{await store.Insert(first, cancel).ConfigureAwait(false)}");
             case Verb.Replace:
+                // The engine says what it has decided on; other programs need not.
+                if (command.Body % 2 == 0)
+                    await Load(id).ConfigureAwait(false);
                 var next = New(command, version + 1);
+                if (_heads.TryGetValue(id, out var head) && head.Version == version)
+                    next = next.BasedOn(head);
                 return (
                     $"{_model.Replace(next, version)}",
                     $"{await store.Replace(next, version, cancel).ConfigureAwait(false)}"
                 );
             case Verb.Load:
                 var withDue = !_model.IsMoved(id);
-                return (Show(stored, withDue), Show(await store.Load(id, cancel).ConfigureAwait(false), withDue));
+                return (Show(stored, withDue), Show(await Load(id).ConfigureAwait(false), withDue));
             case Verb.Touch:
                 var at = Start.AddTicks(command.Ticks);
                 _model.Touch(id, at);
@@ -149,6 +157,14 @@ internal sealed class ModelRun(ISessionStore store, bool lists, TimeSpan patienc
             default:
                 throw new InvalidOperationException($"{command.Verb}");
         }
+    }
+
+    private async Task<StoredRecord?> Load(string id)
+    {
+        var found = await store.Load(id, cancel).ConfigureAwait(false);
+        if (found is not null)
+            _heads[id] = found.Head;
+        return found;
     }
 
     /// <summary>A touch may take effect later: what the record becomes in a while.</summary>
