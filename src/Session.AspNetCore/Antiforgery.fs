@@ -50,7 +50,7 @@ type internal SessionAntiforgery(marks: IEnumerable<IAntiforgeryMark>) =
     /// The framework asks without waiting. The middleware has read the session by then where the endpoint says that it
     /// validates tokens, and so has, mostly, whoever shows a form.
     let markOf (context: HttpContext) (mark: IAntiforgeryMark) =
-        let asked = mark.Of context
+        let asked = OffContext.start (fun () -> mark.Of context)
 
         if asked.IsCompletedSuccessfully then asked.Result else asked.AsTask().GetAwaiter().GetResult()
 

@@ -4,7 +4,6 @@ namespace Session.AspNetCore
 
 open System
 open System.Threading.Tasks
-open Microsoft.AspNetCore.Diagnostics
 open Microsoft.AspNetCore.Http
 open Microsoft.AspNetCore.OutputCaching
 open Microsoft.Extensions.Options
@@ -12,6 +11,7 @@ open Microsoft.Extensions.Options
 [<Sealed>]
 type internal SessionOutputCaching<'T>(service: SessionService<'T>) =
     let key = String.Concat("session ", service.Transport.CookieName)
+    let ticketKey = "session of a ticket"
 
     let usesSession (context: HttpContext) =
         match context.GetEndpoint() with
@@ -22,25 +22,17 @@ type internal SessionOutputCaching<'T>(service: SessionService<'T>) =
 
     let isKeptOut (context: HttpContext) =
         match context.Features[typeof<RequestSession<'T>>] with
-        | :? RequestSession<'T> as request -> request.IsKeptOut
-        | _ -> false
+        | :? RequestSession<'T> as request when request.IsKeptOut -> true
+        | _ -> Sharing.isClaimed context
 
-    /// Begins the response, while its storage is forbidden: the cache lets go of it then for good, and a policy that comes
-    /// after this one cannot allow it again. Not where an error still gets a page.
-    let letGo (response: HttpResponse) : Task =
-        let awaitsPage =
-            response.StatusCode >= 400
-            && not (isNull (response.HttpContext.Features.Get<IStatusCodePagesFeature>()))
-
-        if response.HasStarted || awaitsPage then
-            Task.CompletedTask
-        else
-            let hasBody = response.StatusCode <> 204 && response.StatusCode <> 304
-
-            if hasBody && not (HttpMethods.IsHead response.HttpContext.Request.Method) then
-                response.ContentLength <- response.ContentLength.GetValueOrDefault 0L |> Nullable
-
-            response.Body.FlushAsync()
+    /// The cache lets go of the response for good, and a policy that comes after this one cannot allow it again: it takes note of
+    /// the response at the first write, while its storage is forbidden, and it keeps none of which a write has failed. This
+    /// one can only fail: nothing is written, and whoever is around the cache finds the response as it was.
+    let letGo (response: HttpResponse) =
+        try
+            response.Body.Write([||], 1, 0)
+        with _ ->
+            ()
 
     interface IOutputCachePolicy with
         // Policies of endpoints come later, and allow what this one would forbid; the key they leave alone.
@@ -52,6 +44,10 @@ type internal SessionOutputCaching<'T>(service: SessionService<'T>) =
                     // An endpoint that is known to use the session: no answer is stored, so nobody need wait for another's.
                     if usesSession http then http.TraceIdentifier else "there is one"
 
+            // Whoever is known by a ticket: nobody else's answer does for them.
+            if Sharing.isClaimed http then
+                context.CacheVaryByRules.VaryByValues[ticketKey] <- http.TraceIdentifier
+
             ValueTask()
 
         member _.ServeFromCacheAsync(_, _) = ValueTask()
@@ -59,9 +55,9 @@ type internal SessionOutputCaching<'T>(service: SessionService<'T>) =
         member _.ServeResponseAsync(context, _) =
             if isKeptOut context.HttpContext then
                 context.AllowCacheStorage <- false
-                ValueTask(letGo context.HttpContext.Response)
-            else
-                ValueTask()
+                letGo context.HttpContext.Response
+
+            ValueTask()
 
     interface IPostConfigureOptions<OutputCacheOptions> with
         member caching.PostConfigure(_, options) = options.AddBasePolicy(caching :> IOutputCachePolicy)

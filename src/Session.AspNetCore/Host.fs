@@ -76,6 +76,11 @@ type internal SessionHost<'T>(service: SessionService<'T>, names: SessionNames, 
                 refuse
                     "MaxSessionsPerSubject needs a store that compares and swaps: over another one two sign-ins at once can both be let in, and an ended session can come back. Choose another store, or leave it unset."
 
+            // Two sweeps, the pauses a fifth longer, and what one of them may take.
+            if report.Lists && service.Settings.SweepInterval > report.KeepsBeyond / 3.0 then
+                refuse
+                    "SweepInterval is longer than a third of the store's JanitorMargin: records would go before a sweep comes to them, with OnExpired never told, and sessions that are only read lost. Shorten it, or lengthen JanitorMargin."
+
             if not report.ComparesAndSwaps then
                 EdgeLog.noCompareAndSwap log null typeof<'T>.Name
 

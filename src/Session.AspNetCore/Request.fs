@@ -104,7 +104,7 @@ type internal RequestSession<'T>
 
         takingTurn false (fun () -> if isRead () then operation () else readFirst ())
 
-    let withPresence name cancel operation = within name (presenceThen cancel operation)
+    let withPresence name cancel operation = OffContext.start (fun () -> within name (presenceThen cancel operation))
 
     let load cancel = presenceThen cancel (fun () -> Task.FromResult(Ok()))
 
@@ -337,9 +337,10 @@ type internal RequestSession<'T>
         if isRead () then
             ValueTask<_>(Ok())
         else
-            match visit.Engine.Telemetry.Begin "session load" with
-            | null -> loadAtOnce cancel
-            | span -> ValueTask<_>(task = Spans.operation visit.Engine.Telemetry span idNow (load cancel))
+            OffContext.start (fun () ->
+                match visit.Engine.Telemetry.Begin "session load" with
+                | null -> loadAtOnce cancel
+                | span -> ValueTask<_>(task = Spans.operation visit.Engine.Telemetry span idNow (load cancel)))
 
     /// Reads the session again, by its id and on the authority of this request: its token may have been renewed meanwhile.
     /// A session that has ended says so by its state; one that has been elevated by another request is none here.

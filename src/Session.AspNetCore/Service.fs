@@ -86,7 +86,7 @@ module SessionFailure =
                     String.Concat(
                         "Of the sessions that were to end ",
                         string ended,
-                        " ended and ",
+                        " ended and at least ",
                         string left + " did not, and may live: try again."
                     ))
 

@@ -19,6 +19,11 @@ type SharedCaching() =
 type IUsesSessionMetadata =
     abstract DataType: Type
 
+/// In the features of a request: its answer is somebody's, though no session of the request's own was opened for it.
+[<Sealed; AllowNullLiteral>]
+type private Claimed private () =
+    static member val Mark = Claimed()
+
 [<RequireQualifiedAccess>]
 module internal Sharing =
     let isAllowed (context: HttpContext) =
@@ -69,6 +74,19 @@ module internal Sharing =
 
         if StringValues.IsNullOrEmpty headers.CacheControl then
             headers.CacheControl <- StringValues ours
+
+    /// What was opened for this request by another way than `Session<T>`, such as a ticket of cookie authentication, makes its
+    /// answer somebody's, too. To be said when it is opened, and again when the headers are written.
+    let claim (context: HttpContext) =
+        if not (isAllowed context) then
+            context.Features[typeof<Claimed>] <- Claimed.Mark
+            keepOut context
+
+            if not context.Response.HasStarted then
+                vary context "Cookie"
+                makePrivate context
+
+    let isClaimed (context: HttpContext) = not (isNull context.Features[typeof<Claimed>]) && not (isAllowed context)
 
     /// RFC 9111 7.3: Set-Cookie does not keep a response out of caches. A stricter header of the application stays.
     let noStore (context: HttpContext) =

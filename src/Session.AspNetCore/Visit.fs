@@ -101,6 +101,11 @@ type internal Visit<'T>(service: SessionService<'T>, context: HttpContext, recei
                 isKeptOut <- true
                 Sharing.keepOut context
 
+    member private _.KeepOutLate() =
+        if not (Sharing.isAllowed context) then
+            isKeptOut <- true
+            Sharing.keepOut context
+
     /// Of a session that was read before.
     member visit.LookAgain() =
         if isAllowed then
@@ -194,9 +199,11 @@ type internal Visit<'T>(service: SessionService<'T>, context: HttpContext, recei
 
         if (not isPersonal || opened.Issued.IsSome) && received.TryEnter() then
             try
-                if not isPersonal && not context.Response.HasStarted then
+                if not isPersonal then
                     isPersonal <- true
-                    visit.SayWhose()
+
+                    // Once the headers are out, the caches of this process can still be told.
+                    if context.Response.HasStarted then visit.KeepOutLate() else visit.SayWhose()
 
                 if opened.Issued.IsSome && not isLost && service.Transport.IsLost context then
                     isLost <- true

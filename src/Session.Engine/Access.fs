@@ -75,7 +75,7 @@ type internal StoreAccess
         log: ILogger,
         telemetry: Telemetry
     ) =
-    let metered (store: ISessionStore) : ISessionStore = MeteredStore(store, telemetry)
+    let metered (store: ISessionStore) : ISessionStore = MeteredStore(ApartStore store, telemetry)
 
     let everywhere =
         match store with
@@ -87,6 +87,7 @@ type internal StoreAccess
     let measures = telemetry.Measures
     let rules = { Policy = settings.Policy; OwnEnd = ownEnd }
 
+    let unanswered = TimeoutException "The session store has not said what became of a write."
     let records = Records(rules, settings, log)
     let outage = Outage(log, measures, limits.Timer)
 
@@ -161,6 +162,14 @@ type internal StoreAccess
         | error ->
             outage.Failed(error, false)
             SessionError.Unavailable error
+
+    /// Of a write that failed: it may have been taken. A store that is full has taken nothing.
+    member _.NotStored(error: exn) : SessionError =
+        outage.Failed(error, true)
+
+        match error with
+        | :? StoreFullException -> SessionError.Unavailable error
+        | error -> SessionError.Unsure error
 
     // -- and the whole of it
 
@@ -256,11 +265,14 @@ type internal StoreAccess
                             store.Replace(record, version, CancellationToken.None)
                     )
 
-                outage.Worked true
-
                 match result with
-                | WriteResult.Conflict -> measures.Conflicted()
-                | _ -> ()
+                | WriteResult.Unknown -> outage.Failed(unanswered, true)
+                // Nothing was written: a store that takes no writes any more says so, too.
+                | WriteResult.Conflict ->
+                    measures.Conflicted()
+                    outage.Worked false
+                | WriteResult.Absent -> outage.Worked false
+                | _ -> outage.Worked true
 
                 return Answered result
             with error ->
@@ -273,7 +285,8 @@ type internal StoreAccess
         task {
             try
                 do! errand.Await(store.Touch(id, at, CancellationToken.None))
-                outage.Worked true
+                // A store may take effect of it later, or lose it: it is no proof of a write.
+                outage.Worked false
             with error ->
                 outage.Failed(error, true)
         }

@@ -121,25 +121,31 @@ type internal Externals(access: StoreAccess, limits: Limits, subjects: Subjects,
 
     /// Stored in place of whatever is there.
     let put (store: ISessionStore) (id: string) (subject: string option) data (until: DateTimeOffset) (errand: Errand) =
+        let write (found: StoredRecord | null) =
+            let note (version: int64) =
+                access.Records.Note(id, version, subject, data, until, access.Now, access.NewOperation())
+
+            match found with
+            | null -> errand.Await(store.Insert(note 1L, none))
+            | found -> errand.Await(store.Replace((note (found.Version + 1L)).BasedOn found.Head, found.Version, none))
+
         let rec from (found: StoredRecord | null) attempt : Task<Result<unit, SessionError>> =
             task {
-                let operation = access.NewOperation()
-
-                let note (version: int64) =
-                    access.Records.Note(id, version, subject, data, until, access.Now, operation)
-
                 let! result =
-                    match found with
-                    | null -> errand.Await(store.Insert(note 1L, none))
-                    | found ->
-                        let record = (note (found.Version + 1L)).BasedOn found.Head
-                        errand.Await(store.Replace(record, found.Version, none))
+                    task {
+                        try
+                            let! result = write found
+                            return Ok result
+                        with error when not (error :? NotSupportedException) ->
+                            return Error(access.NotStored error)
+                    }
 
                 match result with
-                | WriteResult.Written -> return Ok()
-                | WriteResult.Unacknowledged -> return Error(notKept ())
-                | _ when attempt >= 16 -> return Error SessionError.Contended
-                | _ ->
+                | Error error -> return Error error
+                | Ok WriteResult.Written -> return Ok()
+                | Ok WriteResult.Unacknowledged -> return Error(notKept ())
+                | Ok _ when attempt >= 16 -> return Error SessionError.Contended
+                | Ok _ ->
                     let! found = errand.Await(store.Load(id, none))
                     return! from found (attempt + 1)
             }

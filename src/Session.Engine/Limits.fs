@@ -38,7 +38,16 @@ type internal Limits(access: StoreAccess, writers: Writers, settings: EngineSett
     let isOverdue now (session: Snapshot) = (Rules.overdue rules now session.State).IsSome
 
     /// Whatever was found of a subject, page by page.
-    member _.Find(subject: string, errand: Errand, cancel: CancellationToken) : Task<Result<Belongings, SessionError>> =
+    member limits.Find(subject: string, errand: Errand, cancel: CancellationToken) =
+        limits.Find(subject, errand, cancel, ignore)
+
+    /// As many pages as there are, each with all the time of the errand: whoever ends them all must come to the last one.
+    member limits.FindAll(subject: string, errand: Errand, cancel: CancellationToken) =
+        limits.Find(subject, errand, cancel, errand.Renew)
+
+    member private _.Find
+        (subject: string, errand: Errand, cancel: CancellationToken, beforeEach: unit -> unit)
+        : Task<Result<Belongings, SessionError>> =
         task {
             try
                 let sessions, unreadable = List<Snapshot>(), List<StoredRecord>()
@@ -47,6 +56,7 @@ type internal Limits(access: StoreAccess, writers: Writers, settings: EngineSett
 
                 while more do
                     cancel.ThrowIfCancellationRequested()
+                    beforeEach ()
                     let! page = errand.Await(access.Store.BySubject(subject, after, pageSize, cancel), cancel)
 
                     for record in page.Records do

@@ -129,18 +129,25 @@ type MemoryStore(options: MemoryStoreOptions) =
         let next: string | null = if last < ids.Length then ids[last - 1] else null
         StoredPage(found, next)
 
-    let page (ids: seq<string>) (after: string | null) limit =
+    /// From `after` on, and no further than the page goes.
+    let page (ids: SortedSet<string>) (after: string | null) limit =
         let found = List<StoredRecord>()
         let mutable next: string | null = null
 
-        for id in ids do
-            if isNull next && (isNull after || String.CompareOrdinal(id, after) > 0) then
-                if found.Count = limit then
-                    next <- found[limit - 1].Id
-                else
-                    match records.TryGetValue id with
-                    | true, record -> found.Add record
-                    | false, _ -> ()
+        let rest: SortedSet<string> =
+            match after, ids.Max with
+            | null, _
+            | _, null -> ids
+            | after, last when String.CompareOrdinal(after, last) > 0 -> SortedSet<string>(StringComparer.Ordinal)
+            | after, last -> ids.GetViewBetween(after, last)
+
+        let mutable each = rest.GetEnumerator()
+
+        while isNull next && each.MoveNext() do
+            match records.TryGetValue each.Current with
+            | true, record when not (String.Equals(record.Id, after, StringComparison.Ordinal)) ->
+                if found.Count = limit then next <- found[limit - 1].Id else found.Add record
+            | _ -> ()
 
         StoredPage(found, next)
 

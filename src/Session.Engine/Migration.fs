@@ -215,7 +215,8 @@ type MigratingStore(target: ISessionStore, source: ISessionStore) =
                             notes.Add
                                 "The store that sessions move from has no compare-and-swap: stop every application without MigrateFrom first, else a logout taken there can be undone."
 
-                        return StoreReport(current.Location, true, current.Lists && old.Lists, notes)
+                        let keepsBeyond = min current.KeepsBeyond old.KeepsBeyond
+                        return StoreReport(current.Location, true, current.Lists && old.Lists, notes, keepsBeyond)
                     }
             )
 

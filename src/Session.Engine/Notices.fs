@@ -66,24 +66,32 @@ type internal IHearsFirst =
 /// Tells the application, one notice after another, and waits for each handler, but not for ever.
 [<Sealed>]
 type internal Announcer(limits: WaitLimits, board: INoticeBoard, log: ILogger) =
-    /// False when the handler failed, or did not come to its end within the limit.
-    member _.Tell(notice: Notice, limit: TimeSpan) : Task<bool> =
+    /// False when the handler failed, which is said then, however late that is. However long it takes.
+    member _.Begin(notice: Notice) : Task<bool> =
         task {
             try
-                let telling = board.Post notice
-
-                if not telling.IsCompletedSuccessfully then
-                    do! telling.AsTask().WaitAsync(limit, limits.Timer)
-
+                do! board.Post notice
                 return true
-            with
-            | :? TimeoutException as error ->
-                EngineLog.handlerIsSlow log error (Notices.nameOf notice.Kind) notice.Id limit
-                return false
-            | error ->
+            with error ->
                 EngineLog.handlerFailed log error (Notices.nameOf notice.Kind) notice.Id
                 return false
         }
+
+    /// False when what was begun failed, or does not come to its end within the limit.
+    member _.Within(telling: Task<bool>, notice: Notice, limit: TimeSpan) : Task<bool> =
+        if telling.IsCompleted then
+            telling
+        else
+            task {
+                try
+                    return! telling.WaitAsync(limit, limits.Timer)
+                with :? TimeoutException as error ->
+                    EngineLog.handlerIsSlow log error (Notices.nameOf notice.Kind) notice.Id limit
+                    return false
+            }
+
+    member announcer.Tell(notice: Notice, limit: TimeSpan) : Task<bool> =
+        announcer.Within(announcer.Begin notice, notice, limit)
 
     member announcer.TellAll(errand: Errand) : Task =
         if not errand.HasNews then

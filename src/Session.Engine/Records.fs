@@ -68,6 +68,9 @@ type internal Records(rules: Rules, settings: EngineSettings, log: ILogger) =
         | Expired _
         | Absent -> RecordKind.Ended
 
+    // Timeouts are no longer than ten years, and several are added up.
+    let latest = DateTimeOffset.MaxValue.AddYears -100
+
     let unreadable (id: string) (reason: string) : Result<'a, SessionError> =
         EngineLog.recordUnreadable log null id reason
         Error(SessionError.Unreadable reason)
@@ -115,6 +118,9 @@ type internal Records(rules: Rules, settings: EngineSettings, log: ILogger) =
         | record ->
             match decode record with
             | Error reason -> unreadable id reason
+            // Nobody of ours writes that, and no deadline can be counted from it. What is over has none any more.
+            | Ok state when record.LastSeen > latest && (Lifecycle.living state).IsSome ->
+                unreadable id "last seen at no possible time"
             | Ok state ->
                 let struct (state, wraps, isOpen) =
                     match Lifecycle.living state with

@@ -120,7 +120,12 @@ type StoredPage(records: IReadOnlyList<StoredRecord>, next: string | null) =
 
 /// What a store found out about itself and its surroundings at start.
 [<Sealed>]
-type StoreReport(location: string, comparesAndSwaps: bool, lists: bool, notes: IReadOnlyList<string>) =
+type StoreReport
+    (location: string, comparesAndSwaps: bool, lists: bool, notes: IReadOnlyList<string>, keepsBeyond: TimeSpan) =
+    /// Of a store that keeps every record until it is removed.
+    new(location, comparesAndSwaps, lists, notes) =
+        StoreReport(location, comparesAndSwaps, lists, notes, TimeSpan.MaxValue)
+
     /// Where the records are, in a form that is equal for two stores exactly if they share their records. No passwords.
     member _.Location = location
     /// Whether replace is atomic. Without it parallel updates can be lost, and a late save can undo a logout.
@@ -129,6 +134,9 @@ type StoreReport(location: string, comparesAndSwaps: bool, lists: bool, notes: I
     member _.Lists = lists
     /// Sentences for the log at start: each names a setting, what it means for sessions, and what to change.
     member _.Notes = notes
+    /// How long after its time a record goes by itself, if no sweeper comes: sessions are lost where sweeps are rarer.
+    /// Default: never.
+    member _.KeepsBeyond = keepsBeyond
 
 /// Keeps records; knows nothing of HTTP, cookies or policy.
 ///

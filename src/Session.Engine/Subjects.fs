@@ -48,32 +48,65 @@ type internal Tally =
 type internal Subjects(access: StoreAccess, writers: Writers, limits: Limits, settings: EngineSettings) =
     let policy, rules, store = settings.Policy, access.Rules, access.Store
     let pageSize = 200
+    let silence = TimeoutException "The session store has not said what became of a write."
 
     let isLiveAt now (session: Snapshot) =
         Lifecycle.isLive session.State && (Rules.overdue rules now session.State).IsNone
 
     /// Ends a record that nobody here can read, by a tombstone in its place; another node may read it.
-    let rec endUnreadable (record: StoredRecord) (errand: Errand) attempt : Task<Result<bool, SessionError>> =
-        task {
-            try
+    let endUnreadable (record: StoredRecord) (errand: Errand) : Task<Result<bool, SessionError>> =
+        // Those of our tombstones that the store has said nothing of: each may be stored, now or later.
+        let rec replace (record: StoredRecord) (unsure: int64 list) attempt : Task<Result<bool, SessionError>> =
+            task {
                 let tombstone = access.Records.Tombstone(record, Revoked, access.Now)
                 errand.Renew()
 
-                match! errand.Await(store.Replace(tombstone, record.Version, CancellationToken.None)) with
-                | WriteResult.Written -> return Ok true
-                | WriteResult.Absent -> return Ok false
-                | WriteResult.Unacknowledged ->
+                match! write tombstone record.Version with
+                | Ok WriteResult.Written -> return Ok true
+                | Ok WriteResult.Unacknowledged ->
                     return Error(SessionError.Unacknowledged(TimeoutException "Not kept as widely as it must be."))
-                | _ when attempt >= 8 -> return Error SessionError.Contended
-                | _ ->
-                    match! errand.Await(store.Load(record.Id, CancellationToken.None)) with
-                    | null -> return Ok false
-                    | found when found.Operation = tombstone.Operation -> return Ok true
-                    | found when found.Kind = RecordKind.Ended -> return Ok false
-                    | found -> return! endUnreadable found errand (attempt + 1)
-            with error ->
-                return Error(access.NotLoaded(error, CancellationToken.None))
-        }
+                | Ok WriteResult.Absent when unsure.IsEmpty -> return Ok false
+                | Ok WriteResult.Unknown -> return! look record.Id (tombstone.Operation :: unsure) attempt silence
+                | Ok _ -> return! look record.Id unsure attempt silence
+                | Error failure ->
+                    match access.NotStored failure with
+                    | SessionError.Unsure _ -> return! look record.Id (tombstone.Operation :: unsure) attempt failure
+                    | error -> return Error error
+            }
+
+        and look (id: string) (unsure: int64 list) attempt (failure: exn) : Task<Result<bool, SessionError>> =
+            task {
+                match! read id with
+                | Error failure when not (List.isEmpty unsure) -> return Error(SessionError.Unsure failure)
+                | Error failure -> return Error(SessionError.Unavailable failure)
+                | Ok Null -> return Ok(not (List.isEmpty unsure))
+                | Ok(NonNull found) when List.contains found.Operation unsure -> return Ok true
+                | Ok(NonNull found) when found.Kind = RecordKind.Ended -> return Ok false
+                | Ok(NonNull _) when attempt >= 8 && List.isEmpty unsure -> return Error SessionError.Contended
+                | Ok(NonNull _) when attempt >= 8 -> return Error(SessionError.Unsure failure)
+                | Ok(NonNull found) -> return! replace found unsure (attempt + 1)
+            }
+
+        and write (tombstone: StoredRecord) version : Task<Result<WriteResult, exn>> =
+            task {
+                try
+                    let! result = errand.Await(store.Replace(tombstone, version, CancellationToken.None))
+                    return Ok result
+                with error ->
+                    return Error error
+            }
+
+        and read (id: string) : Task<Result<StoredRecord | null, exn>> =
+            task {
+                try
+                    let! found = errand.Await(store.Load(id, CancellationToken.None))
+                    return Ok found
+                with error ->
+                    access.NotLoaded(error, CancellationToken.None) |> ignore<SessionError>
+                    return Error error
+            }
+
+        replace record [] 1
 
     /// Of a subject, whoever can read it.
     let endOf (subject: string) (id: string) reason (errand: Errand) : Task<Result<bool, SessionError>> =
@@ -83,7 +116,7 @@ type internal Subjects(access: StoreAccess, writers: Writers, limits: Limits, se
                 try
                     match! errand.Await(store.Load(id, CancellationToken.None)) with
                     | null -> return Ok false
-                    | record when record.Subject = subject -> return! endUnreadable record errand 1
+                    | record when record.Subject = subject -> return! endUnreadable record errand
                     | _ -> return Error error
                 with error ->
                     return Error(access.NotLoaded(error, CancellationToken.None))
@@ -95,7 +128,7 @@ type internal Subjects(access: StoreAccess, writers: Writers, limits: Limits, se
             errand.Renew()
 
             match! limits.End(record.Id, reason, errand, CancellationToken.None) with
-            | Error(SessionError.Unreadable _) -> return! endUnreadable record errand 1
+            | Error(SessionError.Unreadable _) -> return! endUnreadable record errand
             | ended -> return ended
         }
 
@@ -135,11 +168,11 @@ type internal Subjects(access: StoreAccess, writers: Writers, limits: Limits, se
         : Task<Result<bool, SessionError>> =
         task {
             match! limits.End(id, reason, errand, cancel) with
-            | Error(SessionError.Unreadable _ as error) ->
+            | Error(SessionError.Unreadable _) ->
                 try
                     match! errand.Await(store.Load(id, cancel), cancel) with
-                    | null -> return Error error
-                    | record -> return! endUnreadable record errand 1
+                    | null -> return Ok false
+                    | record -> return! endUnreadable record errand
                 with error ->
                     return Error(access.NotLoaded(error, cancel))
             | ended -> return ended
@@ -153,7 +186,7 @@ type internal Subjects(access: StoreAccess, writers: Writers, limits: Limits, se
         (subject: string, except: string option, reason: DestroyReason, errand: Errand, cancel: CancellationToken)
         : Task<Result<int, SessionError>> =
         task {
-            match! limits.Find(subject, errand, cancel) with
+            match! limits.FindAll(subject, errand, cancel) with
             | Error error -> return Error error
             | Ok found ->
                 let mutable tally = Tally.Zero
@@ -171,7 +204,7 @@ type internal Subjects(access: StoreAccess, writers: Writers, limits: Limits, se
                     if Some record.Id <> except && not tally.MayTry then
                         tally <- tally.WithOneLeft
                     elif Some record.Id <> except then
-                        let! ended = endUnreadable record errand 1
+                        let! ended = endUnreadable record errand
                         tally <- tally.With ended
 
                 return tally.Answer

@@ -2,6 +2,7 @@
 namespace Session.Engine
 
 open System
+open System.Collections.Concurrent
 open System.Threading
 open System.Threading.Tasks
 open Microsoft.Extensions.Logging
@@ -13,10 +14,17 @@ type internal Sweeper
     let policy, rules, store = settings.Policy, access.Rules, access.Store
     // Several at once: each is a few round trips to the store.
     let sweptAtOnce = 16
-    let lease = TimeSpan.FromMinutes 2L
 
-    // A handler of an end by time may take its time (a mail, a report), but not longer than the record is ours.
-    let handlerLimit = max access.Limits.EventTimeout (lease / 4.0)
+    // A handler of an end by time may take its time (a mail, a report). What is claimed meanwhile waits behind it.
+    let handlerLimit = max access.Limits.EventTimeout (TimeSpan.FromSeconds 30L)
+    // Nobody else tells of a session while a handler of it is waited for here.
+    let lease = max (TimeSpan.FromMinutes 2L) (handlerLimit * 2.0)
+
+    // One that takes longer than this hangs: it is called again.
+    let longest = max (TimeSpan.FromMinutes 10L) (handlerLimit * 2.0)
+
+    // The sessions that handlers still run for, which were not waited for to their end.
+    let running = ConcurrentDictionary<string, Task<bool>>(StringComparer.Ordinal)
 
     let remove (record: StoredRecord | null) =
         match record with
@@ -27,29 +35,81 @@ type internal Sweeper
         let plan = Plans.commandAsOf rules now command id
         writers.Run(snapshot.Id, plan, ValueSome snapshot, null, hold, access.NewErrand(), CancellationToken.None)
 
-    let tell (snapshot: Snapshot) kind (live: Live) =
-        announcer.Tell(
-            { Kind = ExpiredNotice kind
-              Id = snapshot.Id
-              Subject = live.Subject
-              Data = live.Data
-              At = access.Now },
-            handlerLimit
-        )
+    /// The application has heard of it.
+    let close (snapshot: Snapshot) kind : Task =
+        task {
+            if kind = Unconfirmed || policy.Retention = TimeSpan.Zero then
+                do! remove snapshot.Record
+            else
+                let! _ = run snapshot access.Now Tell TimeSpan.Zero
+                ()
+        }
+
+    /// A handler of the application's that fails for so long will not do better.
+    let giveUpLate (snapshot: Snapshot) at : Task =
+        if access.Now - at > policy.Retention + TimeSpan.FromDays 1 then
+            EngineLog.expiryNotTold log null snapshot.Id
+            remove snapshot.Record
+        else
+            Task.CompletedTask
+
+    /// A handler that goes on after its limit is no failure yet: its session stays ours, so that nobody tells of it twice.
+    let attend (snapshot: Snapshot) kind at (telling: Task<bool>) : Task =
+        let keep () : Task =
+            task {
+                try
+                    match snapshot.Record with
+                    | null -> ()
+                    | record ->
+                        do! store.Reschedule(record.Id, record.Version, access.Now + lease, CancellationToken.None)
+                with error ->
+                    access.NotStored error |> ignore<SessionError>
+            }
+
+        task {
+            try
+                do! keep ()
+                let began = access.Limits.Timer.GetTimestamp()
+                let isPatient () = access.Limits.Timer.GetElapsedTime began < longest
+
+                while not telling.IsCompleted && isPatient () do
+                    let! _ = Task.WhenAny(telling, Task.Delay(lease / 4.0, access.Limits.Timer))
+
+                    if not telling.IsCompleted then
+                        do! keep ()
+
+                let! isTold = if telling.IsCompleted then telling else Task.FromResult false
+
+                if isTold then do! close snapshot kind else do! giveUpLate snapshot at
+            with error ->
+                access.NotStored error |> ignore<SessionError>
+
+            running.TryRemove snapshot.Id |> ignore
+        }
 
     let told (snapshot: Snapshot) : Task =
         task {
             match snapshot.State with
+            | Expired _ when running.ContainsKey snapshot.Id -> ()
             | Expired(live, kind, at, false) ->
-                match! tell snapshot kind live with
-                | true when kind = Unconfirmed || policy.Retention = TimeSpan.Zero -> do! remove snapshot.Record
+                let notice =
+                    { Kind = ExpiredNotice kind
+                      Id = snapshot.Id
+                      Subject = live.Subject
+                      Data = live.Data
+                      At = access.Now }
+
+                let telling = announcer.Begin notice
+                running[snapshot.Id] <- telling
+
+                match! announcer.Within(telling, notice, handlerLimit) with
                 | true ->
-                    let! _ = run snapshot access.Now Tell TimeSpan.Zero
-                    ()
-                | false when access.Now - at > policy.Retention + TimeSpan.FromDays 1 ->
-                    EngineLog.expiryNotTold log null snapshot.Id
-                    do! remove snapshot.Record
-                | false -> ()
+                    running.TryRemove snapshot.Id |> ignore
+                    do! close snapshot kind
+                | false when not telling.IsCompleted -> attend snapshot kind at telling |> ignore
+                | false ->
+                    running.TryRemove snapshot.Id |> ignore
+                    do! giveUpLate snapshot at
             | _ -> ()
         }
 
@@ -69,6 +129,8 @@ type internal Sweeper
                 match snapshot.State with
                 | Destroyed _
                 | Expired(_, _, _, true) when due <= asOf -> do! remove record
+                // What was claimed long ago, behind slow handlers, may be somebody else's by the time that this one ends.
+                | Expired(_, _, _, false) when access.Now + handlerLimit > asOf + lease -> ()
                 | Expired(_, _, _, false) -> do! told snapshot
                 | Created _
                 | Active _

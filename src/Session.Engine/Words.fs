@@ -173,7 +173,8 @@ type SessionError =
     /// The change is stored and its token handed over, but the store does not keep it as widely as it should, or a limit or
     /// an end that belongs to it failed.
     | Unacknowledged of exn
-    /// Of several sessions some were ended, and these many were not. Try again.
+    /// Of several sessions some were ended, and at least so many were not: where the store stopped to answer, the rest is not
+    /// counted. Try again.
     | Incomplete of ended: int * left: int * cause: SessionError
 
     // Without what an exception says: that may name servers, and texts of errors get into answers.

@@ -4,6 +4,7 @@ using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Options;
 using Session.AspNetCore;
 using Session.CSharp;
+using Session.Engine;
 using Session.OpenIdConnect;
 using Xunit;
 
@@ -78,6 +79,29 @@ public class LongTimesTests
             Settings(o => o.SweepInterval = TimeSpan.FromDays(30) + TimeSpan.FromTicks(1))
         );
         Assert.Contains("SweepInterval is longer than 30 days", error.Message);
+    }
+
+    /// <summary>Its records go by themselves, a day after their time.</summary>
+    private sealed class Forgetting() : ForwardingStore(new MemoryStore())
+    {
+        public override ValueTask<StoreReport> Prepare(CancellationToken cancellationToken) =>
+            new(new StoreReport("forgetting", true, true, [], TimeSpan.FromDays(1)));
+    }
+
+    /// <summary>Where sweeps are rarer than records go, no expiry would be told, and whoever only reads would be signed out.</summary>
+    [Fact]
+    public async Task Sweeps_come_before_the_store_lets_go()
+    {
+        await using (await Site.StartAsync(o => o.SweepInterval = TimeSpan.FromHours(8), store: () => new Forgetting()))
+        { }
+
+        var error = await Assert.ThrowsAsync<OptionsValidationException>(() =>
+            Site.StartAsync(
+                o => o.SweepInterval = TimeSpan.FromHours(8) + TimeSpan.FromTicks(1),
+                store: () => new Forgetting()
+            )
+        );
+        Assert.Contains("JanitorMargin", error.Message);
     }
 
     /// <summary>Reckoned with, each of them: a sum of times that no clock has would be a 500 for every logout.</summary>

@@ -71,6 +71,18 @@ let private once (server: StandIn) name fault =
         fun command ->
             if command.GetElement(0).Name = name && Interlocked.Exchange(&left, 0) = 1 then Some fault else None
 
+/// As somebody does by hand, or another program.
+let private put (client: MongoClient) (id: string) (name: string) (value: BsonValue) =
+    task {
+        let filter = BsonDocumentFilterDefinition<BsonDocument>(BsonDocument("_id", BsonString id))
+
+        let change = BsonDocumentUpdateDefinition<BsonDocument>(BsonDocument("$set", BsonDocument(name, value)))
+
+        let sessions = client.GetDatabase("session-tests").GetCollection<BsonDocument>("sessions")
+        let! result = sessions.UpdateOneAsync(filter, change)
+        Expect.equal result.MatchedCount 1L "it is there"
+    }
+
 let private isMajority (command: BsonDocument) =
     command.Contains "writeConcern"
     && command["writeConcern"].AsBsonDocument.GetValue("w", BsonNull.Value).Equals(BsonString "majority")
@@ -380,6 +392,119 @@ let private faults =
                       Expect.equal found.Version 1L "back"
                   })
 
+          test "a write that must last, and the look for it, have one deadline together" (fun server store ->
+              task {
+                  let! _ = store.Insert(record "a" 1L false, none)
+
+                  server.Fault <-
+                      fun command ->
+                          if command.GetElement(0).Name = "update" then Some(Late(TimeSpan.FromSeconds 5L)) else None
+
+                  let clock = Stopwatch.StartNew()
+                  let! written = store.Replace(record "a" 2L true, 1L, none)
+                  Expect.equal written WriteResult.Unknown "nobody knows"
+                  Expect.isLessThan clock.Elapsed.TotalSeconds 2.9 "one deadline, of two seconds"
+
+                  server.Fault <- fun _ -> None
+                  server.Away <- true
+                  clock.Restart()
+
+                  let! written =
+                      task {
+                          try
+                              let! inserted = store.Insert(record "b" 1L true, none)
+                              return inserted
+                          with :? TimeoutException ->
+                              return WriteResult.Unknown
+                      }
+
+                  Expect.equal written WriteResult.Unknown "nobody can be asked"
+                  Expect.isLessThan clock.Elapsed.TotalSeconds 2.9 "one deadline, though it was never sent"
+              })
+
+          test "numbers of another type are read: as a shell and an import write them" (fun server store ->
+              task {
+                  for id in [ "a"; "b"; "c" ] do
+                      let! _ = store.Insert(record id 1L false, none)
+                      ()
+
+                  use client = new MongoClient(server.Address)
+
+                  let changes: (string * BsonValue) list =
+                      [ "due", BsonInt32 0
+                        "v", BsonInt32 1
+                        "kind", BsonInt64 1L
+                        "seen", BsonDouble(float start.UtcTicks) ]
+
+                  for name, value in changes do
+                      do! put client "a" name value
+
+                  let! claimed = store.ClaimOverdue(start.AddHours 2.0, TimeSpan.FromMinutes 1L, 10, none)
+                  Expect.equal [ for one in claimed -> one.Id ] [ "a"; "b"; "c" ] "the longest overdue first"
+                  let! found = loaded store "a"
+                  Expect.equal (found.Version, found.Kind) (1L, RecordKind.Live) "as it was"
+                  Expect.equal (found.Body.ToArray()) "body"B "with what is in it"
+                  let! written = store.Replace(record "a" 2L false, 1L, none)
+                  Expect.equal written WriteResult.Written "and it goes on"
+              })
+
+          test
+              "a document that is no record of ours keeps no sweep, list or logout from the others"
+              (fun server store ->
+                  task {
+                      use client = new MongoClient(server.Address)
+
+                      let strange: (string * BsonValue) list =
+                          [ "kind", BsonInt32 9
+                            "due", BsonInt64(-1L)
+                            "seen", BsonInt64 Int64.MaxValue
+                            "op", BsonString "x"
+                            "subject", BsonInt32 5
+                            "body", BsonString "x"
+                            "v", BsonDouble 1.5 ]
+
+                      for name, value in strange do
+                          let ids = [ for one in [ "a"; "b"; "c" ] -> $"{name}-{one}" ]
+
+                          for id in ids do
+                              let! _ = store.Insert(record id 1L false, none)
+                              ()
+
+                          do! put client ids[1] name value
+                          let! several = (store :?> IReadsMany).LoadMany(Array.ofList ids, none)
+                          let found = several |> Seq.find (fun one -> one.Id = ids[1])
+
+                          Expect.equal
+                              (several.Count, found.Body.Length)
+                              (3, 0)
+                              $"{name}: there is nothing in it to read"
+
+                          let! claimed = store.ClaimOverdue(start.AddHours 2.0, TimeSpan.FromHours 9, 10, none)
+                          Expect.equal (List.sort [ for one in claimed -> one.Id ]) ids $"{name}: claimed"
+
+                      let every = [ for name, _ in strange -> $"{name}-b" ]
+                      let! all = store.Enumerate(null, 100, none)
+                      Expect.equal all.Records.Count (3 * every.Length) "all are listed"
+                      let! theirs = store.BySubject("ada", null, 100, none)
+                      Expect.equal theirs.Records.Count (3 * every.Length - 1) "and of the subject all whose it is"
+
+                      for id in List.except [ "v-b" ] every do
+                          let! one = loaded store id
+                          Expect.equal one.Kind RecordKind.Live $"{id} is loaded, and cannot be read"
+
+                      let engine = Engines.engineOn store Engines.settings TimeProvider.System Engines.silent
+                      let! ended = engine.DestroyEvery(Session.Domain.Revoked, none)
+                      Expect.isError ended "one of them has no version, and cannot be ended"
+                      let! all = store.Enumerate(null, 100, none)
+
+                      let living =
+                          [ for one in all.Records do
+                                if one.Kind <> RecordKind.Ended then
+                                    one.Id ]
+
+                      Expect.equal living [ "v-b" ] "all others are"
+                  })
+
           test "a document of another program is an error that says so, and no session" (fun server store ->
               task {
                   use client = new MongoClient(server.Address)
@@ -493,6 +618,71 @@ let private starts =
 
                           Expect.equal (server.Indexes "session-tests.sessions").Length 4 "made by the sweeper"
                       }))
+
+          testCaseTask "a user or a password that is refused stops the start, with what to change" (fun () ->
+              task {
+                  for code, name, isFinal in
+                      [ 18, "AuthenticationFailed", true
+                        11, "UserNotFound", true
+                        // A router that cannot ask for its users: that passes.
+                        6, "HostUnreachable", false ] do
+                      use server = new StandIn()
+
+                      server.Fault <-
+                          fun command ->
+                              if command.GetElement(0).Name = "saslStart" then
+                                  Some(Fault.Refused(code, name))
+                              else
+                                  None
+
+                      let address = server.Address.Replace("mongodb://", "mongodb://ann:hunter2@")
+
+                      use store =
+                          openMongoAt address "sessions" (fun options ->
+                              options.OperationTimeout <- TimeSpan.FromSeconds 2L)
+
+                      let! said =
+                          task {
+                              try
+                                  let! report = (store :> ISessionStore).Prepare none
+                                  return Ok(String.Join('\n', report.Notes))
+                              with :? InvalidOperationException as refusal ->
+                                  return Error refusal.Message
+                          }
+
+                      match said with
+                      | Error sentence ->
+                          Expect.isTrue isFinal $"{name} passes: {sentence}"
+
+                          for word in [ $"127.0.0.1:{server.Port}"; "user ann"; "password"; "connection string" ] do
+                              Expect.stringContains sentence word name
+
+                          Expect.isFalse (sentence.Contains "hunter2") "no password"
+                      | Ok notes ->
+                          Expect.isFalse isFinal $"{name} does not pass: {notes}"
+                          Expect.stringContains notes "does not answer" "a note"
+              })
+
+          testCaseTask "a certificate that nobody trusts stops the start" (fun () ->
+              task {
+                  // Of another kind, but no client says a word before it trusts a server.
+                  use server = new RedisTls.TlsServer([])
+
+                  use store =
+                      openMongoAt $"mongodb://{server.Address}/?tls=true" "sessions" (fun options ->
+                          options.OperationTimeout <- TimeSpan.FromSeconds 3L)
+
+                  let! said =
+                      task {
+                          try
+                              let! report = (store :> ISessionStore).Prepare none
+                              return String.Join('\n', report.Notes)
+                          with :? InvalidOperationException as refusal ->
+                              return refusal.Message
+                      }
+
+                  Expect.stringContains said $"certificate of MongoDB at {server.Address}" "the cause"
+              })
 
           testCaseTask "indexes of another program under our names are refused" (fun () ->
               on ignore (fun server store ->

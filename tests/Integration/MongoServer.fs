@@ -472,6 +472,26 @@ type StandIn() =
                 refused.Enqueue what
                 failed 59 "CommandNotFound" $"The stand-in does not know {what}.")
 
+    /// The command of a message of the old form, behind its flags, the name of a collection and two numbers.
+    let query (bytes: byte array) : BsonDocument =
+        let from = Array.IndexOf(bytes, 0uy, 4) + 9
+        BsonSerializer.Deserialize<BsonDocument>(ReadOnlySpan(bytes, from, bytes.Length - from).ToArray())
+
+    /// What a connection begins with: the greeting, and who it is.
+    let welcome (command: BsonDocument) =
+        match command.GetElement(0).Name with
+        | "hello"
+        | "isMaster"
+        | "ismaster"
+        // Asked for the number of the connection alone.
+        | "getLastError" -> hello ()
+        | name ->
+            match fault command with
+            | Some(Refused(code, name)) -> failed code name $"{name}, as a test wants it"
+            | _ ->
+                refused.Enqueue name
+                failed 59 "CommandNotFound" $"The stand-in does not know {name}."
+
     /// The command of a message: its body, and the sequences of documents beside it.
     let read (bytes: byte array) : BsonDocument =
         let document (from: int) =
@@ -523,7 +543,7 @@ type StandIn() =
                         match BitConverter.ToInt32(head, 12) with
                         | 2004 ->
                             // The old form, for the first words of a connection only.
-                            let reply = BsonExtensionMethods.ToBson(hello ())
+                            let reply = BsonExtensionMethods.ToBson(welcome (query body))
 
                             let head =
                                 Array.concat

@@ -169,6 +169,47 @@ let private untilOneWaits (server: PostgresServer) (table: string) (work: Task) 
         Expect.isFalse work.IsCompleted "it waits"
     }
 
+/// What is to last from now on waits for these standbys.
+let private waitsFor (server: PostgresServer) (standbys: string) =
+    task {
+        server.Execute $"ALTER SYSTEM SET synchronous_standby_names = '{standbys}'"
+        server.Execute "SELECT pg_reload_conf()"
+        do! Task.Delay 300
+    }
+
+/// An administrator ends the wait for a standby: the server calls that a success, and warns.
+let private withWaitEnded (server: PostgresServer) (write: unit -> ValueTask<WriteResult>) =
+    task {
+        let writing = write().AsTask()
+        let mutable cancelled = 0L
+
+        while cancelled = 0L && not writing.IsCompleted do
+            cancelled <-
+                server.Number "SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+
+        let! result = writing
+        Expect.equal cancelled 1L "it was waiting"
+        return result
+    }
+
+/// What a write says that cannot come through.
+let private refusal (write: unit -> ValueTask<WriteResult>) =
+    task {
+        try
+            let! result = write ()
+            return string result
+        with :? InvalidOperationException as error ->
+            return error.Message
+    }
+
+/// What somebody may have done to a row: it is no record of ours then.
+let private strange =
+    [ "due_at = -1"
+      "due_at = 9223372036854775807, look_at = 0"
+      "last_seen = -1"
+      "last_seen = 9223372036854775807"
+      "kind = 9" ]
+
 let private answers =
     [ testCaseTask "subjects of any Unicode, U+0000 included, times to the tick, ids by their bytes" (fun () ->
           onShared ignore (fun store ->
@@ -428,29 +469,254 @@ let private answers =
                   withStore server.Address table (fun o -> o.OperationTimeout <- TimeSpan.FromSeconds 1L) (fun store ->
                       task {
                           let! _ = store.Insert(record "a" 1L null false, none)
-                          server.Execute "ALTER SYSTEM SET synchronous_standby_names = 'nobody'"
-                          server.Execute "SELECT pg_reload_conf()"
-                          do! Task.Delay 300
+                          do! waitsFor server "nobody"
                           let! routine = store.Replace(record "a" 2L null false, 1L, none)
                           Expect.equal routine WriteResult.Written "a cart does not wait"
                           let! lasting = store.Replace(record "a" 3L null true, 2L, none)
                           Expect.notEqual lasting WriteResult.Written "a logout is not acknowledged"
 
-                          // An administrator ends the wait: the server calls that a success, and warns.
-                          let writing = store.Insert(record "b" 1L "ada" true, none).AsTask()
-                          let mutable cancelled = 0L
-
-                          while cancelled = 0L && not writing.IsCompleted do
-                              let waits =
-                                  "SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
-
-                              cancelled <- server.Number waits
-
-                          let! result = writing
-                          Expect.equal cancelled 1L "it was waiting"
+                          let! result = withWaitEnded server (fun () -> store.Insert(record "b" 1L "ada" true, none))
                           Expect.equal result WriteResult.Unacknowledged "written, and not acknowledged"
                       })
           })
+
+      testCaseTask
+          "a role that is told no warnings: what no synchronous standby has is not acknowledged all the same"
+          (fun () ->
+              task {
+                  use server = startOne []
+                  server.Execute "CREATE ROLE app LOGIN"
+                  server.Execute "GRANT CREATE ON SCHEMA public TO app"
+                  server.Execute "ALTER ROLE app SET client_min_messages = error"
+
+                  for durability in [ PostgresDurability.Flushed; PostgresDurability.Applied ] do
+                      // The table is made while nobody is waited for.
+                      do! waitsFor server ""
+
+                      do!
+                          withStore
+                              (server.AddressOf "app")
+                              (newTable ())
+                              (fun o -> o.Durability <- durability)
+                              (fun store ->
+                                  task {
+                                      let! _ = store.Insert(record "a" 1L null false, none)
+                                      do! waitsFor server "nobody"
+
+                                      let! signIn =
+                                          withWaitEnded server (fun () ->
+                                              store.Insert(record "b" 1L "ada" true, none))
+
+                                      Expect.equal signIn WriteResult.Unacknowledged $"{durability}: a sign-in"
+
+                                      let! logout =
+                                          withWaitEnded server (fun () ->
+                                              store.Replace(record "a" 2L null true, 1L, none))
+
+                                      Expect.equal logout WriteResult.Unacknowledged $"{durability}: a logout"
+                                  })
+              })
+
+      testCaseTask
+          "a statement that takes too long leaves the connections as they are, its own and the others"
+          (fun () ->
+              task {
+                  let server, table = shared.Force(), newTable ()
+                  // Time for the server to say that it has given the statement up: the connection is as good as before then.
+                  let address = $"{server.Address};Application Name=app-{table};Cancellation Timeout=20000"
+                  let own = $"FROM pg_stat_activity WHERE application_name = 'app-{table}'"
+
+                  do!
+                      withStore address table (fun o -> o.OperationTimeout <- TimeSpan.FromSeconds 3L) (fun store ->
+                          task {
+                              let! _ = store.Insert(record "a" 1L null false, none)
+                              use other = new NpgsqlConnection(server.Address)
+                              other.Open()
+
+                              // Four that wait at the same time have four connections.
+                              use held = other.BeginTransaction()
+                              run held $"LOCK TABLE \"{table}\""
+                              let loads = [ for _ in 1..4 -> store.Load("a", none).AsTask() ]
+
+                              while server.Number $"SELECT count(*) {own} AND wait_event_type = 'Lock'" < 4L do
+                                  do! Task.Delay 5
+
+                              held.Commit()
+                              let! _ = Task.WhenAll loads
+
+                              let connections () =
+                                  string (server.Scalar $"SELECT string_agg(pid::text, ' ' ORDER BY pid) {own}")
+
+                              let before = connections ()
+                              use again = other.BeginTransaction()
+                              run again $"SELECT 1 FROM \"{table}\" FOR UPDATE"
+                              let! late = store.Replace(record "a" 2L null true, 1L, none)
+                              Expect.equal late WriteResult.Unknown "the time is over"
+                              again.Rollback()
+                              do! Task.Delay 300
+                              Expect.equal (connections ()) before "the same as before"
+                          })
+              })
+
+      testCaseTask
+          "a table of locks that has lost its rows: a sign-in fails with what to do, and works once it is done"
+          (fun () ->
+              task {
+                  let server, table = shared.Force(), newTable ()
+
+                  do!
+                      withStore server.Address table ignore (fun store ->
+                          task {
+                              let! _ = store.Insert(record "a" 1L null false, none)
+                              server.Execute $"TRUNCATE \"{table}_locks\""
+                              let signIn () = store.Insert(record "b" 1L "ada" true, none)
+                              let elevation () = store.Replace(record "a" 2L "ada" true, 1L, none)
+
+                              for write in [ signIn; elevation ] do
+                                  let! said = refusal write
+                                  Expect.stringContains said $"\"{table}_locks\"" "which table"
+                                  Expect.stringContains said "INSERT INTO" "and what to do"
+
+                              let! cart = store.Replace(record "a" 2L null false, 1L, none)
+                              Expect.equal cart WriteResult.Written "a cart has no lock"
+                              let! taken = store.Insert(record "a" 1L "ada" true, none)
+                              Expect.equal taken WriteResult.Conflict "an id that is taken is"
+
+                              let! said = refusal signIn
+                              let cure = said.Substring(said.IndexOf("INSERT INTO", StringComparison.Ordinal))
+
+                              server.Execute(
+                                  cure.Substring(
+                                      0,
+                                      cure.IndexOf('.', cure.IndexOf("DO NOTHING", StringComparison.Ordinal))
+                                  )
+                              )
+
+                              let! written = signIn ()
+                              Expect.equal written WriteResult.Written "as it said"
+                          })
+              })
+
+      testCaseTask
+          "a trigger that swallows what is written: a failure that names the table, and no endless loop"
+          (fun () ->
+              task {
+                  let server, table = shared.Force(), newTable ()
+
+                  do!
+                      withStore server.Address table ignore (fun store ->
+                          task {
+                              let! _ = store.Insert(record "a" 1L null false, none)
+
+                              server.Execute
+                                  $"CREATE FUNCTION keep_{table}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$"
+
+                              server.Execute
+                                  $"CREATE TRIGGER keep BEFORE INSERT OR UPDATE ON \"{table}\" FOR EACH ROW EXECUTE FUNCTION keep_{table}()"
+
+                              let insert () = store.Insert(record "b" 1L null false, none)
+                              let replace () = store.Replace(record "a" 2L null true, 1L, none)
+
+                              for write in [ insert; replace ] do
+                                  let! said = refusal write
+                                  Expect.stringContains said $"\"{table}\"" "which table"
+                                  Expect.stringContains said "trigger" "and what to look for"
+                          })
+              })
+
+      testCaseTask "a row that is no record of ours keeps no claim and no list from the others" (fun () ->
+          task {
+              let server = shared.Force()
+
+              for change in strange do
+                  let table = newTable ()
+
+                  do!
+                      withStore server.Address table ignore (fun store ->
+                          task {
+                              for id in [ "a"; "b"; "c" ] do
+                                  let! written = store.Insert(record id 1L "ada" true, none)
+                                  Expect.equal written WriteResult.Written id
+
+                              server.Execute $"UPDATE \"{table}\" SET {change} WHERE id = 'b'"
+                              let! found = store.Load("b", none)
+                              let found = nonNull found
+                              Expect.equal found.Body.Length 0 $"{change}: nothing that could be read"
+                              Expect.equal found.Kind RecordKind.Live $"{change}: somebody's"
+                              Expect.equal found.Subject "ada" $"{change}: of the same subject"
+                              Expect.equal found.Version 1L $"{change}: of the same version"
+
+                              let! page = store.Enumerate(null, 10, none)
+                              Expect.equal [ for it in page.Records -> it.Id ] [ "a"; "b"; "c" ] $"{change}: all"
+                              let! page = store.BySubject("ada", null, 10, none)
+
+                              Expect.equal
+                                  [ for it in page.Records -> it.Id ]
+                                  [ "a"; "b"; "c" ]
+                                  $"{change}: all of hers"
+
+                              let! many = (store :?> IReadsMany).LoadMany([| "a"; "b"; "c" |], none)
+                              Expect.equal many.Count 3 $"{change}: all that are asked for"
+
+                              let! claimed = store.ClaimOverdue(at.AddDays 1, TimeSpan.FromMinutes 1L, 10, none)
+
+                              let whole =
+                                  [ for it in claimed do
+                                        if it.Body.Length > 0 then
+                                            it.Id ]
+
+                              Expect.equal whole [ "a"; "c" ] $"{change}: what is due"
+                          })
+          })
+
+      testCaseTask
+          "a session whose row is no record of ours is unreadable, which is no outage, and can be ended"
+          (fun () ->
+              task {
+                  let server = shared.Force()
+
+                  for change in strange do
+                      let table = newTable ()
+
+                      do!
+                          withStore server.Address table ignore (fun store ->
+                              task {
+                                  let engine =
+                                      Engines.engineOn store Engines.settings TimeProvider.System Engines.silent
+
+                                  match! engine.Create(Token.newId, Some "ada", [| 1uy |], none) with
+                                  | Error error -> failtestf "%s: %O" change error
+                                  | Ok opened ->
+                                      let token = opened.Issued.Value.Reveal()
+
+                                      let present () =
+                                          engine.Present(
+                                              (Token.tryParse engine.Hasher (token.AsSpan())).Value,
+                                              false,
+                                              none
+                                          )
+
+                                      server.Execute $"UPDATE \"{table}\" SET {change}"
+
+                                      match! present () with
+                                      | Error(SessionError.Unreadable _) -> ()
+                                      | Error error -> failtestf "%s: %O" change error
+                                      | Ok _ -> failtestf "%s: opened" change
+
+                                      match! engine.DestroyAll("ada", None, Session.Domain.Revoked, none) with
+                                      | Ok count -> Expect.equal count 1 $"{change}: ended"
+                                      | Error error -> failtestf "%s: %O" change error
+
+                                      // Whoever ended it could not read whose token it was: nobody is told why it is over.
+                                      match! present () with
+                                      | Error SessionError.NoSession -> ()
+                                      | Error error -> failtestf "%s: %O after the end" change error
+                                      | Ok _ -> failtestf "%s: opened after the end" change
+
+                                      let! count = store.Count none
+                                      Expect.equal count 0L $"{change}: a tombstone"
+                              })
+              })
 
       testCaseTask "how a write commits: what must last synchronously, the rest as the settings say" (fun () ->
           task {

@@ -288,4 +288,36 @@ let private standbyAlone =
                         (store :> IDisposable).Dispose()
             })
 
-let all = testList "Postgres crashes" [ kills; failovers; standbys; standbyAlone ]
+/// A machine that is lost does not even say that nobody listens there.
+let private silentHost =
+    testCaseTask
+        "the first of two hosts takes connections and says nothing: no read fails, and none waits for long"
+        (fun () ->
+            task {
+                let server, table = shared.Force(), newTable ()
+                use silent = new SilentHost(server.Port)
+                let hosts = $"Host=127.0.0.1:{silent.Port},127.0.0.1:{server.Port}"
+                use opened = openPostgresAt $"{hosts};Username=postgres;Database=postgres" table ignore
+                let store = opened :> ISessionStore
+                let! inserted = store.Insert(record "a" 1L "ada" true, none)
+                Expect.equal inserted WriteResult.Written "written by the second one"
+
+                let load () =
+                    task {
+                        let clock = Stopwatch.StartNew()
+                        let! found = store.Load("a", none)
+                        Expect.isNotNull found "found"
+                        return clock.Elapsed
+                    }
+
+                let loads = ResizeArray<Task<TimeSpan>>()
+
+                for _ in 1..40 do
+                    loads.Add(load ())
+                    do! Task.Delay 200
+
+                let! took = Task.WhenAll loads
+                Expect.isLessThan (Array.max took) (TimeSpan.FromSeconds 4L) "each within the time of a request"
+            })
+
+let all = testList "Postgres crashes" [ kills; failovers; standbys; standbyAlone; silentHost ]

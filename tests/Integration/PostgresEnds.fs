@@ -70,7 +70,35 @@ let private thrown<'error when 'error :> exn> (work: unit -> Task) =
     }
 
 let private examples =
-    [ testCaseTask "rolled back: nobody has ended, and nobody is told" (fun () ->
+    [ testCaseTask
+          "what was acknowledged within a TransactionScope of the application's stands, whatever becomes of that"
+          (fun () ->
+              withApp (fun w source ->
+                  task {
+                      let! token = w.SignIn "ada"
+
+                      do!
+                          task {
+                              use _scope =
+                                  new Transactions.TransactionScope(
+                                      Transactions.TransactionScopeOption.Required,
+                                      Transactions.TransactionScopeAsyncFlowOption.Enabled
+                                  )
+
+                              // A connection of the application's that is in it.
+                              use! connection = source.OpenConnectionAsync()
+                              use command = connection.CreateCommand()
+                              command.CommandText <- "SELECT 1"
+                              let! _ = command.ExecuteScalarAsync()
+                              let! ended = (manager w).DestroyAllAsync "ada"
+                              Expect.equal ended 1 "acknowledged"
+                          }
+
+                      let! status = w.Profile token
+                      Expect.equal status 401 "it was rolled back, and the logout stands"
+                  }))
+
+      testCaseTask "rolled back: nobody has ended, and nobody is told" (fun () ->
           withApp (fun w source ->
               task {
                   let! token = w.SignIn "ada"

@@ -1,13 +1,15 @@
 /// Real PostgreSQL servers on free ports, each in a folder of its own: one, a primary with a synchronous standby, and
-/// pgbouncer before one. Each is stopped by its own id.
+/// pgbouncer, or nothing but silence, before one. Each is stopped by its own id.
 module Integration.PostgresServer
 
 open System
 open System.Diagnostics
 open System.IO
 open System.Threading
+open System.Threading.Tasks
 open Npgsql
 open Integration.RedisServer
+open Integration.Relays
 
 /// The programs of the newest version: Debian keeps them outside of the path.
 let private programs =
@@ -291,6 +293,50 @@ type PostgresPair() =
         member _.Dispose() =
             for server in [ first; second ] do
                 (server :> IDisposable).Dispose()
+
+/// Before a server, as the address of a machine that hangs: takes connections and what comes over them, and answers nothing,
+/// until it is opened. What came before that never gets to the server.
+[<Sealed>]
+type SilentHost(server: int) =
+    let mutable isOpen = false
+
+    let swallow (client: Net.Sockets.TcpClient) : Task<unit> =
+        task {
+            let bytes = Array.zeroCreate<byte> 4096
+            let mutable goesOn = true
+
+            try
+                while goesOn do
+                    let! length = client.GetStream().ReadAsync(bytes.AsMemory())
+                    goesOn <- length > 0
+            with
+            | :? IOException
+            | :? ObjectDisposedException -> ()
+
+            client.Dispose()
+        }
+
+    let forward (client: Net.Sockets.TcpClient) : Task<unit> =
+        task {
+            let upstream = new Net.Sockets.TcpClient(NoDelay = true)
+            do! upstream.ConnectAsync(Net.IPAddress.Loopback, server)
+            let toServer, toClient = upstream.GetStream(), client.GetStream()
+            let free (_: byte array) = Task.CompletedTask
+            let! _ = Task.WhenAll(pump toClient toServer free, pump toServer toClient free)
+            ()
+        }
+
+    let serve (client: Net.Sockets.TcpClient) : Task<unit> =
+        if Volatile.Read &isOpen then forward client else swallow client
+
+    let relay = new Relay(serve)
+    member _.Port = relay.Port
+
+    /// Whoever connects from now on is at the server.
+    member _.Open() = Volatile.Write(&isOpen, true)
+
+    interface IDisposable with
+        member _.Dispose() = (relay :> IDisposable).Dispose()
 
 /// pgbouncer before a server: each transaction gets one of a few connections.
 [<Sealed>]

@@ -2,6 +2,7 @@
 module Integration.PostgresStart
 
 open System
+open System.Diagnostics
 open System.IO
 open System.Security.Cryptography
 open System.Security.Cryptography.X509Certificates
@@ -100,7 +101,7 @@ let private starts =
                       })
           })
 
-      testCaseTask "the same place is known by its hosts, in whatever order and case they are named" (fun () ->
+      testCaseTask "the same place is known for the same, however its hosts are named" (fun () ->
           task {
               let server, table = shared.Force(), newTable ()
 
@@ -119,12 +120,31 @@ let private starts =
                   [ $"{other},{one}"
                     $"{one}, {other.ToUpperInvariant()}"
                     $"127.0.0.1,localhost;Port={server.Port}"
-                    $"LocalHost,127.0.0.1;Port={server.Port}" ] do
+                    $"LocalHost,127.0.0.1;Port={server.Port}"
+                    one
+                    other ] do
                   let! again = placeOf hosts
                   Expect.equal again place hosts
 
-              let! alone = placeOf one
-              Expect.notEqual alone place "and another one is another place"
+              // Who is away cannot say which place it is.
+              let dead = RedisServer.freePort ()
+
+              let awayAt (hosts: string) =
+                  task {
+                      use store = openPostgresAt $"Host={hosts};Username=postgres;Database=postgres" table ignore
+                      let! report = (store :> ISessionStore).Prepare none
+                      return report.Location
+                  }
+
+              let! away = awayAt $"127.0.0.1:{dead},localhost:{dead}"
+
+              for hosts in [ $"localhost:{dead},127.0.0.1:{dead}"; $"LOCALHOST,127.0.0.1;Port={dead}" ] do
+                  let! again = awayAt hosts
+                  Expect.equal again away hosts
+
+              use elsewhere = openPostgresAt server.Address (newTable ()) ignore
+              let! report = (elsewhere :> ISessionStore).Prepare none
+              Expect.notEqual report.Location place "and another one is another place"
           })
 
       testCaseTask "CreateTables = false creates nothing, and says so" (fun () ->
@@ -216,6 +236,174 @@ let private starts =
                           Expect.equal written WriteResult.Written "it works"
                       })
           })
+
+      testCaseTask "of several hosts none is the primary: a note; once one of them is, the store works" (fun () ->
+          task {
+              use first = new PostgresServer([ "wal_level", "replica" ])
+              first.Create()
+              first.Start()
+              use second = new PostgresServer([])
+              second.CopyOf(first, "partner")
+              second.Start()
+              first.Kill()
+
+              let address = $"Host=127.0.0.1:{first.Port},127.0.0.1:{second.Port};Username=postgres;Database=postgres"
+
+              // Twice: the driver does not say again what it has just found out.
+              let isNoted (store: ISessionStore) what =
+                  task {
+                      for _ in 1..2 do
+                          let! report = store.Prepare none
+                          Expect.stringContains (String.Join("\n", report.Notes)) "does not answer" what
+                  }
+
+              do!
+                  withStore address "sessions" ignore (fun store ->
+                      isNoted store "one is away, and the other one a standby")
+
+              second.Kill()
+
+              do!
+                  withStore address "sessions" ignore (fun store ->
+                      task {
+                          do! isNoted store "both are away"
+                          // It is alone, and has to acknowledge without a standby.
+                          let settings = Path.Combine(second.Folder, "data", "postgresql.conf")
+                          File.AppendAllText(settings, "synchronous_standby_names = ''\n")
+                          second.Start()
+                          second.Promote()
+
+                          // Another session each time: what became of one whose answer did not come is not asked.
+                          let isWritten () =
+                              try
+                                  let writing = store.Insert(record (Guid.NewGuid().ToString "N") 1L "ada" true, none)
+                                  writing.AsTask().GetAwaiter().GetResult() = WriteResult.Written
+                              with _ ->
+                                  false
+
+                          do! eventually "the new primary" isWritten
+                          let! report = store.Prepare none
+                          Expect.isEmpty report.Notes "nothing to say any more"
+                      })
+          })
+
+      testCaseTask "what one of several hosts refuses stops the start, with what that one said" (fun () ->
+          task {
+              use server = startOne []
+              server.Execute "CREATE ROLE app LOGIN PASSWORD 'right'"
+
+              File.WriteAllText(
+                  Path.Combine(server.Folder, "data", "pg_hba.conf"),
+                  "host all app 127.0.0.1/32 scram-sha-256\nhost all all 127.0.0.1/32 trust\n"
+              )
+
+              server.Execute "SELECT pg_reload_conf()"
+              do! Task.Delay 300
+
+              let startOf (address: string) =
+                  task {
+                      use store = openPostgresAt address "sessions" ignore
+
+                      try
+                          let! report = (store :> ISessionStore).Prepare none
+                          return String.Join("\n", report.Notes)
+                      with :? NpgsqlException as refusal ->
+                          return refusal.Message
+                  }
+
+              let there, away = $"127.0.0.1:{server.Port}", $"127.0.0.1:{RedisServer.freePort ()}"
+
+              for settings, said in
+                  [ "Username=app;Password=wrong;Database=postgres", "28P01"
+                    "Username=postgres;Database=nowhere", "3D000"
+                    "Username=postgres;Database=postgres;SSL Mode=Require", "No SSL enabled connection" ] do
+                  for hosts in [ $"{there},{away}"; $"{away},{there}" ] do
+                      let! words = startOf $"Host={hosts};{settings}"
+                      Expect.stringContains words said $"{hosts};{settings}"
+          })
+
+      testCaseTask
+          "a server that takes connections and says nothing: who waits for it fails in time, and nothing of theirs is stored when it answers again"
+          (fun () ->
+              task {
+                  let server = shared.Force()
+
+                  // To the driver zero is for ever.
+                  for limit in [ ""; ";Timeout=0" ] do
+                      let table = newTable ()
+                      let! _ = notes server.Address table
+                      use silent = new SilentHost(server.Port)
+                      let address = server.Address.Replace($"Port={server.Port}", $"Port={silent.Port}") + limit
+
+                      do!
+                          withStore
+                              address
+                              table
+                              (fun o -> o.OperationTimeout <- TimeSpan.FromSeconds 1L)
+                              (fun store ->
+                                  task {
+                                      let insert n =
+                                          task {
+                                              try
+                                                  let! result = store.Insert(record $"ghost{n}" 1L "ada" true, none)
+                                                  return Some result
+                                              with
+                                              | :? NpgsqlException
+                                              | :? TimeoutException -> return None
+                                          }
+
+                                      let clock = Stopwatch.StartNew()
+                                      let! answers = Task.WhenAll [ for n in 1..100 -> insert n ]
+                                      Expect.isLessThan clock.Elapsed (TimeSpan.FromSeconds 4L) "all of them in time"
+                                      Expect.all answers Option.isNone "not one was sent"
+                                      let! report = store.Prepare none
+                                      Expect.stringContains report.Notes[0] "does not answer" "a note"
+
+                                      silent.Open()
+                                      do! Task.Delay 2000
+                                      let stored () = server.Number $"SELECT count(*) FROM \"{table}\""
+                                      Expect.equal (stored ()) 0L "nothing comes late"
+                                      let! written = store.Insert(record "a" 1L "ada" true, none)
+                                      Expect.equal written WriteResult.Written "and the store works"
+                                      Expect.equal (stored ()) 1L "with what was sent now"
+                                  })
+              })
+
+      testCaseTask
+          "a store that is disposed of keeps no connection and opens none, of one host or of several"
+          (fun () ->
+              task {
+                  let server = shared.Force()
+                  let alone = $"127.0.0.1:{server.Port}"
+
+                  for hosts in [ alone; $"{alone},127.0.0.1:{RedisServer.freePort ()}" ] do
+                      let table = newTable ()
+
+                      let opened =
+                          openPostgresAt
+                              $"Host={hosts};Username=postgres;Database=postgres;Application Name=gone-{table}"
+                              table
+                              ignore
+
+                      let store = opened :> ISessionStore
+                      let! _ = store.Load("a", none)
+                      (opened :> IDisposable).Dispose()
+
+                      let! isOver =
+                          task {
+                              try
+                                  let! _ = store.Load("a", none)
+                                  return false
+                              with :? ObjectDisposedException ->
+                                  return true
+                          }
+
+                      Expect.isTrue isOver $"{hosts}: nothing is asked any more"
+
+                      let kept = $"SELECT count(*) FROM pg_stat_activity WHERE application_name = 'gone-{table}'"
+
+                      do! eventually $"{hosts}: no connection" (fun () -> server.Number kept = 0L)
+              })
 
       testCaseTask "a clock that is not that of the server's is told, ahead and behind" (fun () ->
           task {

@@ -231,6 +231,41 @@ let private faults =
                   do! (store :> IAsyncDisposable).DisposeAsync()
               })
 
+      testCaseTask
+          "a server that comes after the start, and is no Cluster, is asked for many sessions by one command"
+          (fun () ->
+              task {
+                  use server = new RedisServer([])
+
+                  use redis =
+                      openRedisAt (server.Address + ",connectTimeout=300,connectRetry=1") "late:" (fun o ->
+                          o.OperationTimeout <- TimeSpan.FromSeconds 1L)
+
+                  let store = redis :> ISessionStore
+                  let! _ = store.Prepare none
+                  server.Start()
+                  let clock = Stopwatch.StartNew()
+                  let mutable isUp = false
+
+                  while not isUp && clock.Elapsed < TimeSpan.FromSeconds 20L do
+                      try
+                          let! _ = store.Load("a", none)
+                          isUp <- true
+                      with
+                      | :? RedisException
+                      | :? TimeoutException -> do! Task.Delay 50
+
+                  Expect.isTrue isUp "found"
+                  use! admin = connect server.Address
+                  let stats = admin.GetServer server.Address
+                  do! stats.ConfigResetStatisticsAsync()
+                  let! found = (redis :> IReadsMany).LoadMany([| "a"; "b" |], none)
+                  Expect.equal found.Count 0 "there is none"
+                  let! sent = commands stats
+                  Expect.equal (Map.tryFind "mget" sent) (Some 1) "as of one node"
+                  Expect.isFalse (sent.ContainsKey "evalsha" || sent.ContainsKey "eval") "and not of a Cluster"
+              })
+
       testCaseTask "with appendonly a killed server loses no logout" (fun () ->
           task {
               use server = startOne [ "appendonly", "yes"; "appendfsync", "always" ]
@@ -626,6 +661,87 @@ let private sweepers =
 
               Expect.isGreaterThan mostHeld 0 "it was killed while it held claims"
           }) ]
+
+/// What another program may have put in the place of a record, and whether it has a version, by which a tombstone takes its place.
+let private strangers =
+    [ "a word", "SET", "garbage"B, false
+      "as long as a due time", "SET", "12345678"B, false
+      "of another format", "SET", Array.create 64 (byte 'x'), true
+      "the format, and nothing behind it", "SET", Array.create 64 1uy, true
+      "times that are none",
+      "SET",
+      Array.concat
+          [ [| 1uy; 1uy |]
+            Array.zeroCreate 8
+            Array.create 16 255uy
+            Array.zeroCreate 10 ],
+      true
+      "a list", "RPUSH", "other"B, false ]
+
+let private strange =
+    [ for what, command, value, hasVersion in strangers do
+          testCaseTask $"in the place of a record {what}: it keeps no sweep, list or logout from the others" (fun () ->
+              withStore ignore (fun redis prefix ->
+                  task {
+                      let store = redis :> ISessionStore
+                      let clock = FakeTimeProvider(DateTimeOffset(2026, 1, 1, 0, 0, 0, TimeSpan.Zero))
+                      let board = Counting()
+                      let engine = engineOn store clock board
+
+                      let signIn () =
+                          task {
+                              let! created = engine.Create(Token.newId, Some "ann", [| 1uy |], none)
+                              return (ok created).Issued.Value.Reveal()
+                          }
+
+                      let! first = signIn ()
+                      let! token = signIn ()
+                      let! last = signIn ()
+                      let strange = Http.idOf token
+                      let ids = Set.ofList [ Http.idOf first; strange; Http.idOf last ]
+                      use! admin = connect (shared.Force().Address)
+                      let db = admin.GetDatabase()
+                      let key = RedisKey $"{prefix}r:{strange}"
+                      let! _ = db.KeyDeleteAsync key
+                      let! _ = db.ExecuteAsync(command, [| key :> obj; value :> obj |])
+
+                      match! present engine token with
+                      | Error(SessionError.Unreadable _) -> ()
+                      | other -> failtestf "it is read: %A" other
+
+                      // Twice: a list takes out of the index what is not the subject's.
+                      for _ in 1..2 do
+                          let! theirs = store.BySubject("ann", null, 10, none)
+                          Expect.equal (Set.ofList [ for one in theirs.Records -> one.Id ]) ids "of the subject"
+
+                      let! all = store.Enumerate(null, 10, none)
+                      Expect.equal (Set.ofList [ for one in all.Records -> one.Id ]) ids "of all"
+                      let! many = (redis :> IReadsMany).LoadMany(Array.ofSeq ids, none)
+                      let others = Set.remove strange ids
+                      Expect.isTrue (Set.isSubset others (Set.ofList [ for one in many -> one.Id ])) "several at once"
+                      let now = clock.GetUtcNow().AddMinutes 31.0
+                      let! claimed = store.ClaimOverdue(now, TimeSpan.FromMinutes 1L, 10, none)
+                      Expect.equal (Set.ofList [ for one in claimed -> one.Id ]) ids "claimed"
+
+                      // When that lease is over.
+                      clock.Advance(TimeSpan.FromMinutes 40.0)
+                      let! swept = engine.Sweep(100, none)
+                      Expect.equal swept 3 "swept"
+                      Expect.equal (Set.ofList board.Told) others "the others are told of"
+                      let! again = engine.Sweep(100, none)
+                      Expect.equal again 0 "and it is looked at again later"
+
+                      let! alive = signIn ()
+                      let! ended = engine.DestroyEvery(Revoked, none)
+                      Expect.equal ended.IsOk (command = "SET") $"a list cannot be ended, and that is said: {ended}"
+
+                      match! present engine alive with
+                      | Error(SessionError.Ended _) -> ()
+                      | other -> failtestf "it lives: %A" other
+
+                      let! left = store.Load(strange, none)
+                      Expect.equal ((nonNull left).Kind = RecordKind.Ended) hasVersion "a tombstone takes its place"
+                  })) ]
 
 /// Sign-ins and logouts under load while `disturb` runs; the logouts that were acknowledged, and how long nothing worked.
 let underLoad (store: ISessionStore) (disturb: unit -> Task<unit>) =
@@ -1036,6 +1152,8 @@ let private replicas =
           task {
               use server = startOne []
               use _ = startOne [ "replicaof", $"127.0.0.1 {server.Port}" ]
+              use! admin = connect server.Address
+              do! following (admin.GetServer server.Address) 1
 
               for replicas, expected in [ 1, WriteResult.Written; 2, WriteResult.Unacknowledged ] do
                   use redis =
@@ -1067,6 +1185,8 @@ let private replicas =
           task {
               use server = startOne []
               use _ = startOne [ "replicaof", $"127.0.0.1 {server.Port}" ]
+              use! admin = connect server.Address
+              do! following (admin.GetServer server.Address) 1
               use late = new LateAnswers(server.Port)
 
               use redis =
@@ -1211,6 +1331,38 @@ let private notices =
                   do! (redis :> ISessionSignals).Publish([| "a" |], none)
                   do! eventually "a notice" (fun () -> Seq.contains "a" heard)
                   do! subscription.DisposeAsync()
+          })
+
+      testCaseTask "who is refused to listen leaves nothing behind, however often it is tried" (fun () ->
+          task {
+              use server = startOne [ "user", "sessions on >secret ~* resetchannels +@all" ]
+              use redis = openRedisAt $"{server.Address},user=sessions,password=secret" "deaf:" ignore
+              let signals = redis :> ISessionSignals
+              let refusedHeard = ConcurrentQueue<string>()
+
+              let hear =
+                  Action<string | null>(fun id ->
+                      refusedHeard.Enqueue(id |> Option.ofObj |> Option.defaultValue "all"))
+
+              for _ in 1..50 do
+                  let! isRefused =
+                      task {
+                          try
+                              let! _ = signals.Subscribe(hear, none)
+                              return false
+                          with :? RedisServerException ->
+                              return true
+                      }
+
+                  Expect.isTrue isRefused "it may not listen"
+
+              use! admin = connect server.Address
+              let! _ = admin.GetServer(server.Address).ExecuteAsync("ACL", "SETUSER", "sessions", "allchannels")
+              let! heard, subscription = Live.listen redis
+              do! signals.Publish([| "a" |], none)
+              do! eventually "a notice" (fun () -> Seq.contains "a" heard)
+              Expect.isEmpty refusedHeard "the driver has kept none of those who were refused"
+              do! subscription.DisposeAsync()
           }) ]
 
 let private limits =
@@ -1334,4 +1486,5 @@ let all =
           testList "probes" probes
           testList "contents" contents
           testList "sweepers" sweepers
+          testList "strange values" strange
           testList "failover" failovers ]

@@ -3,8 +3,10 @@ module Integration.RedisReplicas
 
 open System
 open System.Diagnostics
+open System.IO
 open System.Net
 open System.Net.Sockets
+open System.Text
 open System.Threading
 open System.Threading.Tasks
 open Expecto
@@ -40,23 +42,123 @@ let private later (delay: TimeSpan) (server: int) =
 
     new Relay(serve)
 
-let private following (admin: IServer) (count: int) =
-    task {
-        let clock = Stopwatch.StartNew()
-        let mutable online = 0
-
-        while online < count do
-            if clock.Elapsed > TimeSpan.FromSeconds 30L then
-                failtest "the replicas do not follow"
-
-            do! Task.Delay 50
-            let! text = admin.InfoRawAsync "replication"
-            online <- (string text).Split("state=online").Length - 1
-    }
-
 let private waits (options: RedisStoreOptions) =
     options.WaitForReplicas <- 1
     options.WaitTimeout <- TimeSpan.FromSeconds 10L
+
+/// Between a client and its server: once it is wanted, the next answer about replication is that the server is busy.
+[<Sealed>]
+type private Busy(server: int) =
+    let mutable isWanted = 0
+
+    let rewritten (bytes: byte array) =
+        let text = Encoding.Latin1.GetString bytes
+        let at = text.IndexOf("# Replication", StringComparison.Ordinal)
+
+        if at < 0 || Interlocked.Exchange(&isWanted, 0) = 0 then
+            bytes
+        else
+            // $ and its length, the text, and the end of its line.
+            let start = text.LastIndexOf('$', at)
+            let length = int (text.Substring(start + 1, at - start - 3))
+            Encoding.Latin1.GetBytes(text[.. start - 1] + "-BUSY Redis runs a script.\r\n" + text[at + length + 2 ..])
+
+    let answer (from: NetworkStream) (into: NetworkStream) =
+        task {
+            let bytes = Array.zeroCreate<byte> 65536
+            let mutable goesOn = true
+
+            try
+                while goesOn do
+                    let! length = from.ReadAsync(bytes.AsMemory())
+                    goesOn <- length > 0
+
+                    if goesOn then
+                        do! into.WriteAsync(ReadOnlyMemory(rewritten bytes[.. length - 1]))
+            with
+            | :? IOException
+            | :? ObjectDisposedException -> ()
+
+            into.Dispose()
+        }
+
+    let serve (client: TcpClient) =
+        task {
+            let upstream = new TcpClient(NoDelay = true)
+            do! upstream.ConnectAsync(IPAddress.Loopback, server)
+            let toServer, toClient = upstream.GetStream(), client.GetStream()
+            let asking = pump toClient toServer (fun _ -> Task.CompletedTask)
+            do! answer toServer toClient
+            do! asking
+        }
+
+    let relay = new Relay(serve)
+    member _.Address = $"127.0.0.1:{relay.Port},protocol=resp2"
+    member _.Want() = Volatile.Write(&isWanted, 1)
+    member _.HasCome = Volatile.Read &isWanted = 0
+
+    interface IDisposable with
+        member _.Dispose() = (relay :> IDisposable).Dispose()
+
+/// A sign-in, and the logout of the same session: what became of each, and how long that took.
+let private bothWays (store: ISessionStore) (id: string) =
+    task {
+        let at = DateTimeOffset.UtcNow
+
+        let record version kind =
+            StoredRecord(id, version, kind, at, at.AddDays 1, "ann", version, ReadOnlyMemory [| 1uy |], true)
+
+        let clock = Stopwatch.StartNew()
+        let! signedIn = store.Insert(record 1L RecordKind.Live, none)
+        let signInTook = clock.Elapsed
+        clock.Restart()
+        let! loggedOut = store.Replace(record 2L RecordKind.Ended, 1L, none)
+        return [ signedIn, signInTook; loggedOut, clock.Elapsed ]
+    }
+
+/// Thirty of these, ten at once and the others over four seconds.
+let private thirty (store: ISessionStore) (name: string) =
+    task {
+        let one n =
+            task {
+                let pause = max 0 (200 * (n - 10))
+                do! Task.Delay pause
+                return! bothWays store $"{name}-{n}"
+            }
+
+        let! all = [ for n in 1..30 -> one n ] |> Task.WhenAll
+        return List.concat all
+    }
+
+/// None is acknowledged, each is known to be there, and none takes longer.
+let private unacknowledged (limit: TimeSpan) (answers: (WriteResult * TimeSpan) list) =
+    Expect.equal (List.countBy fst answers) [ WriteResult.Unacknowledged, 60 ] "there, and no replica has it"
+    let longest = answers |> List.map snd |> List.max
+    Expect.isLessThan longest limit "none waits behind others"
+
+/// How long it takes until a logout is acknowledged.
+let private acknowledged (store: ISessionStore) =
+    task {
+        let clock = Stopwatch.StartNew()
+        let mutable n = 0
+        let mutable isSo = false
+
+        while not isSo do
+            if clock.Elapsed > TimeSpan.FromSeconds 20L then
+                failtest "never acknowledged"
+
+            n <- n + 1
+            let! written = store.Insert(logout $"back-{n}", none)
+            isSo <- written = WriteResult.Written
+
+            if not isSo then
+                do! Task.Delay 50
+
+        return clock.Elapsed
+    }
+
+/// That a replica is back is seen by the next look, which is at most a second away; the rest is the machine's.
+let private soon = TimeSpan.FromSeconds 4L
 
 let all =
     testList
@@ -144,6 +246,107 @@ let all =
                                 let! written = (redis :> ISessionStore).Insert(logout $"{n}", none)
                                 Expect.equal written WriteResult.Written "acknowledged"
                         })
+
+                testCaseTask
+                    "an error of the server that passes does not end the wait for those that are not asked for"
+                    (fun () ->
+                        task {
+                            use server = startOne []
+                            use _ = startOne [ "replicaof", $"127.0.0.1 {server.Port}" ]
+                            use relay = later (TimeSpan.FromMilliseconds 20L) server.Port
+                            use slow = startOne [ "replicaof", $"127.0.0.1 {relay.Port}" ]
+                            use! admin = connect server.Address
+                            do! following (admin.GetServer server.Address) 2
+                            use! atSlow = connect slow.Address
+                            use busy = new Busy(server.Port)
+                            use redis = openRedisAt busy.Address "busy:" waits
+                            let store = redis :> ISessionStore
+                            let! _ = store.Load("a", none)
+                            busy.Want()
+                            let! written = store.Insert(logout "0", none)
+                            Expect.equal written WriteResult.Written "those that must have it are waited for"
+                            Expect.isTrue busy.HasCome "the server was too busy to say how many there are"
+                            // What it said is good for a second.
+                            do! Task.Delay 1500
+
+                            for n in 1..20 do
+                                let! written = store.Insert(logout $"{n}", none)
+                                Expect.equal written WriteResult.Written "acknowledged"
+                                let! isThere = atSlow.GetDatabase().KeyExistsAsync(RedisKey $"busy:r:{n}")
+                                Expect.isTrue isThere "the slower one has it, too"
+                        })
+
+                testCaseTask
+                    "without a replica no logout and no sign-in waits behind others; once there is one, they are acknowledged"
+                    (fun () ->
+                        task {
+                            use server = startOne []
+                            use redis = openRedisAt server.Address "alone:" (fun o -> o.WaitForReplicas <- 1)
+                            let store = redis :> ISessionStore
+                            let! _ = store.Load("a", none)
+                            let! answers = thirty store "alone"
+                            // WaitTimeout, and a second.
+                            unacknowledged (TimeSpan.FromSeconds 2L) answers
+                            use _ = startOne [ "replicaof", $"127.0.0.1 {server.Port}" ]
+                            use! admin = connect server.Address
+                            do! following (admin.GetServer server.Address) 1
+                            let! took = acknowledged store
+                            Expect.isLessThan took soon "the replica is seen"
+                        })
+
+                testCaseTask
+                    "while the only replica hangs no logout and no sign-in waits behind others; once it goes on, they are acknowledged"
+                    (fun () ->
+                        task {
+                            use server = startOne []
+                            use replica = startOne [ "replicaof", $"127.0.0.1 {server.Port}" ]
+                            use! admin = connect server.Address
+                            do! following (admin.GetServer server.Address) 1
+                            use redis = openRedisAt server.Address "hangs:" (fun o -> o.WaitForReplicas <- 1)
+                            let store = redis :> ISessionStore
+                            let! _ = acknowledged store
+                            replica.Freeze()
+                            let! answers = thirty store "hangs"
+                            // One WAIT for the write, one that it came behind, and a second.
+                            unacknowledged (TimeSpan.FromSeconds 3L) answers
+                            replica.Thaw()
+                            let! took = acknowledged store
+                            Expect.isLessThan took soon "that it goes on is seen"
+                        })
+
+                testCaseTask "WaitTimeout is how long a write waits for a replica that hangs" (fun () ->
+                    task {
+                        use server = startOne []
+                        use replica = startOne [ "replicaof", $"127.0.0.1 {server.Port}" ]
+                        use! admin = connect server.Address
+                        do! following (admin.GetServer server.Address) 1
+
+                        let opened (timeout: TimeSpan) =
+                            openRedisAt server.Address $"{timeout.TotalMilliseconds}:" (fun o ->
+                                o.WaitForReplicas <- 1
+                                o.WaitTimeout <- timeout)
+
+                        // The last one is longer than half of OperationTimeout, which is all that one WAIT may last.
+                        let limits = [ 50.0, 1000.0; 700.0, 1700.0; 1500.0, 3000.0 ]
+                        let stores = [ for wait, _ in limits -> opened (TimeSpan.FromMilliseconds wait) ]
+
+                        for store in stores do
+                            let! _ = (store :> ISessionStore).Load("a", none)
+                            ()
+
+                        replica.Freeze()
+
+                        for store, (wait, most) in List.zip stores limits do
+                            let clock = Stopwatch.StartNew()
+                            let! written = (store :> ISessionStore).Insert(logout "a", none)
+                            let took = clock.Elapsed.TotalMilliseconds
+                            Expect.equal written WriteResult.Unacknowledged "the replica hangs"
+                            Expect.isGreaterThanOrEqual took (wait - 50.0) $"{wait} ms are waited for"
+                            Expect.isLessThan took most $"and not much more than {wait} ms"
+
+                        for store in stores do
+                            (store :> IDisposable).Dispose()
+                    })
 
                 testCaseTask "that not all replicas are asked for is told, with what it means" (fun () ->
                     task {

@@ -466,4 +466,111 @@ let private namedMeanwhile =
                       Expect.equal written WriteResult.Unacknowledged "what is said of it"
                   }) ]
 
-let all = testList "Redis behind Sentinel" (returns @ namedMeanwhile)
+/// Whoever listens moves to the new primary with the next look.
+let private listeners =
+    let none = CancellationToken.None
+
+    let ask (server: RedisServer.RedisServer) (command: string) (words: obj array) =
+        task {
+            use! admin = RedisServer.connect server.Address
+            return! admin.GetServer(server.Address).ExecuteAsync(command, words)
+        }
+
+    let look (redis: RedisStore) =
+        task {
+            try
+                let! found = (redis :> IReadsMany).LoadMany([| "a"; "b" |], none)
+                return found.Count
+            with
+            // Until the Sentinel has named it.
+            | :? StackExchange.Redis.RedisException
+            | :? TimeoutException
+            | :? OperationCanceledException
+            | :? ObjectDisposedException -> return 0
+        }
+
+    /// Which is stored by another node.
+    let store (server: RedisServer.RedisServer) prefix =
+        task {
+            use direct = openRedisAt server.Address prefix ignore
+            let at = DateTimeOffset.UtcNow
+
+            let record = StoredRecord("a", 1L, RecordKind.Live, at, at.AddDays 1, null, 1L, ReadOnlyMemory [| 1uy |])
+
+            let! _ = (direct :> ISessionStore).Insert(record, none)
+            ()
+        }
+
+    let said (redis: RedisStore) (id: string) = (redis :> ISessionSignals).Publish([| id |], none).AsTask()
+
+    [ testCaseTask "several looks at once after a failover: each notice is heard once, and then no more" (fun () ->
+          task {
+              use old = RedisServer.startOne []
+              use next = RedisServer.startOne []
+              use naming = new Naming(old)
+              do! eventually "the Sentinel" (fun () -> naming.IsUp)
+              use redis = openRedisAt naming.Configuration "twice:" ignore
+              let! heard, subscription = Live.listen redis
+              do! store next "twice:"
+              use isOver = new CancellationTokenSource()
+
+              let looks () =
+                  task {
+                      let mutable most = 0
+
+                      while not isOver.IsCancellationRequested do
+                          let! found = look redis
+                          most <- max most found
+
+                      return most
+                  }
+
+              let looking = [ for _ in 1..16 -> Task.Run<int>(fun () -> looks ()) ]
+              naming.Name next
+              do! Task.Delay 3000
+              isOver.Cancel()
+              let! found = Task.WhenAll looking
+              Expect.equal (Array.max found) 1 "the new primary is asked"
+              do! said redis "first"
+              do! eventually "the notice" (fun () -> Seq.contains "first" heard)
+              // A second one would be there by now.
+              do! Task.Delay 300
+              Expect.equal (Seq.length (Seq.filter ((=) "first") heard)) 1 "once"
+              do! subscription.DisposeAsync()
+              let! left = ask next "PUBSUB" [| "NUMSUB"; "twice:ended" |]
+              let count: int = StackExchange.Redis.RedisResult.op_Explicit left[1]
+              Expect.equal count 0 "nobody listens any more"
+          })
+
+      testCaseTask "a new primary where nobody may listen: looks go on, and hear as soon as they may" (fun () ->
+          task {
+              use old = RedisServer.startOne []
+              use next = RedisServer.startOne []
+              use naming = new Naming(old)
+              do! eventually "the Sentinel" (fun () -> naming.IsUp)
+              use redis = openRedisAt naming.Configuration "mute:" ignore
+              let! heard, subscription = Live.listen redis
+              do! store next "mute:"
+              let! _ = ask next "ACL" [| "SETUSER"; "default"; "-subscribe" |]
+              naming.Name next
+              let clock = Stopwatch.StartNew()
+              let mutable found = 0
+
+              while found = 0 && clock.Elapsed < TimeSpan.FromSeconds 15L do
+                  let! now = look redis
+                  found <- now
+
+                  if found = 0 then
+                      do! Task.Delay 100
+
+              Expect.equal found 1 "many are read by one command all the same"
+              do! said redis "unheard"
+              let! _ = ask next "ACL" [| "SETUSER"; "default"; "+subscribe" |]
+              let! _ = look redis
+              do! said redis "heard"
+              do! eventually "the notice" (fun () -> Seq.contains "heard" heard)
+              Expect.isFalse (Seq.contains "unheard" heard) "until then it could not"
+              do! subscription.DisposeAsync()
+          }) ]
+
+let all = testList "Redis behind Sentinel" (returns @ namedMeanwhile @ listeners)

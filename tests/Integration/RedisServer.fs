@@ -348,6 +348,21 @@ let follows (node: RedisServer) =
         let role = role node
         role.Contains "slave" && role.Contains "connected")
 
+/// Until this server says that so many replicas are online.
+let following (admin: IServer) (count: int) =
+    task {
+        let clock = Stopwatch.StartNew()
+        let mutable online = 0
+
+        while online < count do
+            if clock.Elapsed > TimeSpan.FromSeconds 30L then
+                failwith "the replicas do not follow"
+
+            do! Task.Delay 50
+            let! text = admin.InfoRawAsync "replication"
+            online <- (string text).Split("state=online").Length - 1
+    }
+
 /// Six nodes: three primaries with a replica each. Every write is on disk before its answer.
 [<Sealed>]
 type RedisCluster(nodeTimeout: int) =

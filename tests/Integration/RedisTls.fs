@@ -17,7 +17,9 @@ let private certificate (name: string) (issuer: X509Certificate2 | null) =
     let names = SubjectAlternativeNameBuilder()
     names.AddIpAddress IPAddress.Loopback
     request.CertificateExtensions.Add(names.Build())
-    let from, until = DateTimeOffset.UtcNow.AddDays -1.0, DateTimeOffset.UtcNow.AddDays 30.0
+    // Its issuer's is the longer time: the clock has moved on meanwhile.
+    let days = if isNull issuer then 31.0 else 30.0
+    let from, until = DateTimeOffset.UtcNow.AddDays -1.0, DateTimeOffset.UtcNow.AddDays days
 
     match issuer with
     | null -> request.CreateSelfSigned(from, until)

@@ -474,5 +474,40 @@ let private givenUp =
                 Expect.equal claimed.Count 2 "both are due as before"
             }))
 
+/// Written by hand, or by another program.
+let private strange =
+    testCaseAsync
+        "a row that is no record of ours keeps no sweep and no list from the others, and can be ended"
+        (inFolder (fun path ->
+            task {
+                use opened = openAt path
+                let store = opened :> ISessionStore
+                let now = DateTimeOffset.UtcNow
+
+                for id in [ "a"; "b"; "c" ] do
+                    let! _ = store.Insert((record id false).Due(now.AddHours -1.0), never)
+                    ()
+
+                for change in [ "due_at = -1"; "kind = 9"; "last_seen = 9223372036854775807" ] do
+                    execute path $"UPDATE sessions SET {change} WHERE id = 'b'"
+                    let! loaded = store.Load("b", never)
+                    Expect.equal (nonNull loaded).Body.Length 0 $"{change}: there is nothing in it to read"
+                    let! page = store.Enumerate(null, 10, never)
+                    Expect.equal [ for it in page.Records -> it.Id ] [ "a"; "b"; "c" ] $"{change}: all are listed"
+                    execute path $"UPDATE sessions SET due_at = min(due_at, {now.AddHours(-1.0).UtcTicks})"
+                    let! claimed = store.ClaimOverdue(now, TimeSpan.FromMinutes 1L, 10, never)
+                    Expect.equal claimed.Count 3 $"{change}: all are claimed"
+
+                let engine = Engines.engineOn store Engines.settings TimeProvider.System Engines.silent
+                let! ended = engine.DestroyEvery(Session.Domain.Revoked, never)
+                Expect.isTrue ended.IsOk $"{ended}"
+                let! left = store.Load("b", never)
+                Expect.equal (nonNull left).Kind RecordKind.Ended "a tombstone is in its place"
+                let! again = engine.Destroy("b", Session.Domain.Revoked, never)
+                Expect.equal again (Ok false) "which can be read"
+            }))
+
 let all =
-    testList "Sqlite file" ([ disposal; givenUp; upgrade; together; compact; former01 ] @ refusals @ names @ durability)
+    testList
+        "Sqlite file"
+        ([ disposal; givenUp; strange; upgrade; together; compact; former01 ] @ refusals @ names @ durability)

@@ -73,24 +73,75 @@ let private disappearances =
                   Expect.isFalse (File.Exists path) "nothing was made in its place"
               }))
       testCaseAsync
-          "a file that is put back is used again, and another file in its place is noticed, too"
+          "a file that is moved back is used again, with all that it holds"
           (inFolder (fun path ->
               task {
                   use store = openAt path
                   let! _ = insert store "before"
-                  let backup = path + ".backup"
-                  execute path $"VACUUM INTO '{backup}'"
                   let! _ = (store :> ISessionStore).Load("before", never)
-                  File.Move(backup, path, true)
+                  File.Move(path, path + ".away")
                   do! Task.Delay 600
-                  let! sentence = refusal (fun () -> (insert store "after").AsTask())
-                  Expect.stringContains sentence "moved" "the open one is not what the path leads to"
+                  let! sentence = refusal (fun () -> (insert store "meanwhile").AsTask())
+                  Expect.stringContains sentence "moved" "it is away"
+                  File.Move(path + ".away", path)
                   let! inserted = insert store "after"
-                  Expect.equal inserted WriteResult.Written "the one that is there now is used"
+                  Expect.equal inserted WriteResult.Written "it is back"
                   let! found = (store :> ISessionStore).Load("before", never)
-                  Expect.isNotNull found "with what it holds"
+                  Expect.isNotNull found "with what it held"
                   Expect.equal (scalar path "SELECT count(*) FROM sessions") (box 2L) "where everybody sees it"
               }))
+      for how in [ "moved"; "copied" ] do
+          testCaseAsync
+              $"a backup that is {how} in its place is not mixed with the log of the file before"
+              (inFolder (fun path ->
+                  task {
+                      let backup = path + ".backup"
+
+                      do!
+                          task {
+                              use store = openAt path
+
+                              for n in 1..200 do
+                                  let! _ = insert store $"before-{n}"
+                                  ()
+
+                              execute path $"VACUUM INTO '{backup}'"
+
+                              // In the log, and in no backup.
+                              for n in 1..200 do
+                                  let! _ = insert store $"after-{n}"
+                                  do! (store :> ISessionStore).Remove($"before-{n}", never)
+
+                              if how = "moved" then
+                                  File.Move(backup, path, true)
+                              else
+                                  File.Delete path
+                                  File.Copy(backup, path)
+
+                              do! Task.Delay 600
+
+                              for _ in 1..3 do
+                                  let! sentence = refusal (fun () -> (insert store "late").AsTask())
+                                  Expect.stringContains sentence "Another file" "what happened"
+                                  Expect.stringContains sentence (path + "-wal") "what to do"
+
+                                  let! sentence =
+                                      refusal (fun () -> (store :> ISessionStore).Load("before-1", never).AsTask())
+
+                                  Expect.stringContains sentence "Another file" "no read either"
+                          }
+
+                      // As the sentence says.
+                      for name in [ path + "-wal"; path + "-shm" ] do
+                          File.Delete name
+
+                      use store = openAt path
+                      let! count = (store :> ISessionStore).Count never
+                      Expect.equal count 200L "the backup"
+                      let! inserted = insert store "next"
+                      Expect.equal inserted WriteResult.Written "goes on"
+                      Expect.equal (scalar path "PRAGMA integrity_check") (box "ok") "and is whole"
+                  }))
       testCaseAsync
           "over HTTP a deleted file is 503, and the cookie stays"
           (inFolder (fun path ->

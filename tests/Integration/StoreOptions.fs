@@ -146,30 +146,6 @@ let private busy folder =
 
 // ------------------------------------------------------------------------------------------------- Redis, PostgreSQL
 
-/// How long a write that must last waits for a replica that is not there.
-let private waitTimeout () =
-    task {
-        let waits (timeout: TimeSpan) =
-            task {
-                let configure (options: RedisStoreOptions) =
-                    options.WaitForReplicas <- 1
-                    options.WaitTimeout <- timeout
-
-                let prefix = Guid.NewGuid().ToString "N" + ":"
-                use store = openRedisAt (RedisServer.shared.Force().Address) prefix configure
-                let! _ = (store :> ISessionStore).Load("a", none)
-                let watch = Stopwatch.StartNew()
-                let! result = (store :> ISessionStore).Insert(record "a" true, none)
-                Expect.equal result WriteResult.Unacknowledged "no replica"
-                return watch.Elapsed
-            }
-
-        let! short = waits (TimeSpan.FromMilliseconds 50L)
-        let! long = waits (TimeSpan.FromMilliseconds 1200L)
-        Expect.isLessThan short (TimeSpan.FromMilliseconds 1000L) "the short one"
-        Expect.isGreaterThan long (TimeSpan.FromMilliseconds 1100L) "the long one"
-    }
-
 let private prepareStatements () =
     task {
         let prepared (choice: Nullable<bool>) =
@@ -335,7 +311,7 @@ let private options =
         "OperationTimeout",
         In("Redis.fs", "a server that answers no more is an error within the deadline, and nothing is lost")
         "WaitForReplicas", In("Redis.fs", "a write that no replica confirms is there, and not acknowledged")
-        "WaitTimeout", Here waitTimeout
+        "WaitTimeout", In("RedisReplicas.fs", "WaitTimeout is how long a write waits for a replica that hangs")
         "JanitorMargin", layout ]
       typeof<PostgresStoreOptions>,
       [ "ConnectionString",

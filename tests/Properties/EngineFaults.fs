@@ -378,8 +378,8 @@ let private cases =
       }
 
       testTask
-          "handlers: one that takes twenty seconds for an end by time is told once, and one that takes longer than half a minute again" {
-          for seconds, isAgain in [ 20, false; 45, true ] do
+          "handlers: one that takes seconds or a minute for an end by time is told once, and one that takes longer than ten minutes again" {
+          for seconds, isAgain in [ 20, false; 45, false; 1800, true ] do
               let clock, heard = FakeTimeProvider t0, ref 0
 
               let slowly =
@@ -397,7 +397,7 @@ let private cases =
               ok created |> ignore
               clock.Advance(settings.Policy.Idle)
 
-              for _ in 1..3 do
+              for _ in 1..6 do
                   let sweeping = engine.Sweep(100, none)
 
                   while not sweeping.IsCompleted do
@@ -673,6 +673,173 @@ let private cases =
           let! _ = engine.Find("nobody", none)
           Expect.equal lines.Count 2 "and back"
           Expect.stringContains lines.Last " 200 " "how many failed"
+      }
+
+      testTask "outage: a write without an answer is one that failed, and nothing but a write that was taken ends it" {
+          let memory = MemoryStore() :> ISessionStore
+          let mutable isUnsure = false
+
+          let store =
+              { new ForwardingStore(memory) with
+                  override _.Replace(record, expected, cancel) =
+                      if isUnsure then
+                          ValueTask.FromResult WriteResult.Unknown
+                      else
+                          memory.Replace(record, expected, cancel) }
+
+          let lines, clock = Lines(), FakeTimeProvider t0
+          let waits = { WaitLimits.Default with Timer = clock; Chance = Random 1 }
+          let engine = SessionEngine(store, settings, waits, TimeProvider.System, lines, silent)
+          let! created = engine.Create(Token.newId, None, [| 0uy |], none)
+          let opened = ok created
+          isUnsure <- true
+
+          // Its tries rest between each other.
+          let writing = engine.Update(opened, Ok, none)
+
+          while not writing.IsCompleted do
+              clock.Advance(TimeSpan.FromMilliseconds 50L)
+              do! Task.Delay 1
+
+          let! written = writing
+          Expect.isError written "no answer"
+          Expect.equal lines.Count 1 "said"
+          clock.Advance(TimeSpan.FromMinutes 1L)
+          isUnsure <- false
+
+          // A conflict and an absent record write nothing, and a touch may be lost.
+          let! found = engine.Find(opened.Snapshot.Id, none)
+          Expect.isOk found "reads go through"
+
+          let! absent =
+              engine.Update(
+                  { opened with
+                      Snapshot = { opened.Snapshot with Id = Token.newId () } },
+                  Ok,
+                  none
+              )
+
+          Expect.isError absent "none"
+          Expect.equal lines.Count 1 "nothing is said of what was no write"
+          let! written = engine.Update(opened, Ok, none)
+          Expect.isOk written "a write"
+          Expect.equal lines.Count 2 "back"
+      }
+
+      testTask "end: what is said of a record that nobody here can read is what became of it" {
+          for taken, answer in [ true, "throws"; true, "unknown"; false, "throws"; false, "unknown" ] do
+              let memory = MemoryStore() :> ISessionStore
+              let there = engineWith memory { settings with Protector = keys 2uy }
+              let! theirs = there.Create(Token.newId, Some "ada", [||], none)
+              let id = (ok theirs).Snapshot.Id
+              let mutable isLost = false
+
+              let store =
+                  { new ForwardingStore(memory) with
+                      override _.Load(id, cancel) =
+                          if isLost then raise (TimeoutException "no answer") else memory.Load(id, cancel)
+
+                      override _.Replace(record, expected, cancel) =
+                          ValueTask<WriteResult>(
+                              task =
+                                  task {
+                                      if taken then
+                                          let! _ = memory.Replace(record, expected, cancel)
+                                          ()
+
+                                      isLost <- true
+
+                                      if answer = "throws" then
+                                          return raise (TimeoutException "no answer")
+                                      else
+                                          return WriteResult.Unknown
+                                  }
+                          ) }
+
+              let here = engineWith store { settings with Protector = keys 1uy }
+
+              let ends: (string * (unit -> Task<SessionError option>)) list =
+                  [ "one",
+                    fun () ->
+                        task {
+                            let! ended = here.Destroy(id, Revoked, none)
+
+                            return
+                                (match ended with
+                                 | Ok _ -> None
+                                 | Error error -> Some error)
+                        }
+                    "all of a subject",
+                    fun () ->
+                        task {
+                            let! ended = here.DestroyAll("ada", None, Revoked, none)
+
+                            return
+                                (match ended with
+                                 | Ok _ -> None
+                                 | Error error -> Some error)
+                        } ]
+
+              for name, ending in ends do
+                  isLost <- false
+                  let! error = ending ()
+                  let what = $"{name}, which {answer}, taken {taken}"
+
+                  match error with
+                  | Some error -> Expect.notEqual (SessionError.outcome error) NothingChanged what
+                  // The second call finds the tombstone of the first.
+                  | None -> Expect.isTrue taken what
+
+          // Where the answer alone is lost, and it can be looked for, it is found.
+          let memory = MemoryStore() :> ISessionStore
+          let there = engineWith memory { settings with Protector = keys 2uy }
+          let! theirs = there.Create(Token.newId, Some "ada", [||], none)
+
+          let store =
+              { new ForwardingStore(memory) with
+                  override _.Replace(record, expected, cancel) =
+                      ValueTask<WriteResult>(
+                          task =
+                              task {
+                                  let! _ = memory.Replace(record, expected, cancel)
+                                  return raise (TimeoutException "no answer")
+                              }
+                      ) }
+
+          let here = engineWith store { settings with Protector = keys 1uy }
+          let! ended = here.Destroy((ok theirs).Snapshot.Id, Revoked, none)
+          Expect.equal ended (Ok true) "ended"
+      }
+
+      testTask "end all: as long as a store answers, a subject has as many pages as it has" {
+          let memory, clock = MemoryStore(), FakeTimeProvider t0
+
+          let slow =
+              { new ForwardingStore(memory) with
+                  override _.BySubject(subject, after, limit, cancel) =
+                      ValueTask<StoredPage>(
+                          task =
+                              task {
+                                  do! Task.Delay(TimeSpan.FromSeconds 3L, clock)
+                                  return! (memory :> ISessionStore).BySubject(subject, after, limit, cancel)
+                              }
+                      ) }
+
+          let waits = { WaitLimits.Default with Timer = clock }
+          let engine = SessionEngine(slow, settings, waits, TimeProvider.System, NullLogger.Instance, silent)
+
+          for _ in 1..601 do
+              let! _ = engine.Create(Token.newId, Some "ada", [||], none)
+              ()
+
+          let ending = engine.DestroyAll("ada", None, Revoked, none)
+
+          while not ending.IsCompleted do
+              clock.Advance(TimeSpan.FromSeconds 1L)
+              do! Task.Delay 1
+
+          let! ended = ending
+          Expect.equal ended (Ok 601) "all"
       }
 
       testTask "outage: what comes through while the failure is being written down is not said before it" {

@@ -549,5 +549,97 @@ let private walks =
           Expect.equal [ for record in page.Records -> record.Id ] [ "a"; "b"; "c"; "d" ] "all of them"
       } ]
 
+/// Notes within whose transaction it is asked, at once and when it has waited.
+[<Sealed>]
+type private Enlisting(store: ISessionStore) =
+    inherit ForwardingStore(store)
+    let joined = System.Collections.Concurrent.ConcurrentQueue<string>()
+
+    let note (verb: string) =
+        if not (isNull System.Transactions.Transaction.Current) then
+            joined.Enqueue verb
+
+    let watch verb (ask: unit -> ValueTask<'a>) =
+        note verb
+
+        after (fun () ->
+            task {
+                do! Task.Delay 1
+                note verb
+                return! ask ()
+            })
+
+    let watchDone verb (ask: unit -> ValueTask) =
+        ValueTask(
+            task =
+                (watch verb (fun () ->
+                    after (fun () ->
+                        task {
+                            do! ask ()
+                            return ()
+                        })))
+                    .AsTask()
+        )
+
+    member _.Joined = List.ofSeq joined
+    override _.Insert(record, cancel) = watch "insert" (fun () -> store.Insert(record, cancel))
+    override _.Load(id, cancel) = watch "load" (fun () -> store.Load(id, cancel))
+    override _.Replace(record, expected, cancel) = watch "replace" (fun () -> store.Replace(record, expected, cancel))
+    override _.Touch(id, at, cancel) = watchDone "touch" (fun () -> store.Touch(id, at, cancel))
+    override _.Remove(id, cancel) = watchDone "remove" (fun () -> store.Remove(id, cancel))
+
+    override it.RemoveVersion(id, version, operation, cancel) =
+        watchDone "remove version" (fun () -> it.HandOn(id, version, operation, cancel))
+
+    override _.BySubject(subject, after, limit, cancel) =
+        watch "by subject" (fun () -> store.BySubject(subject, after, limit, cancel))
+
+    override _.Enumerate(after, limit, cancel) = watch "enumerate" (fun () -> store.Enumerate(after, limit, cancel))
+    override _.Count cancel = watch "count" (fun () -> store.Count cancel)
+
+    override _.ClaimOverdue(now, lease, limit, cancel) =
+        watch "claim" (fun () -> store.ClaimOverdue(now, lease, limit, cancel))
+
+    override _.Reschedule(id, version, dueAt, cancel) =
+        watchDone "reschedule" (fun () -> store.Reschedule(id, version, dueAt, cancel))
+
+    override _.LoadMany(ids, cancel) = watch "load many" (fun () -> SessionStore.loadMany store ids cancel)
+    member private _.HandOn(id, version, operation, cancel) = base.RemoveVersion(id, version, operation, cancel)
+
+/// A TransactionScope of the application's, which its drivers of databases join by themselves.
+let private apart =
+    [ testTask
+          "18 outcomes are true: what is acknowledged within a transaction of the application's is none of its writes" {
+          let store = Enlisting(MemoryStore())
+          let clock = FakeTimeProvider t0
+
+          let engine = SessionEngine(store, settings, WaitLimits.Default, clock, NullLogger.Instance, silent)
+
+          let scope () =
+              new System.Transactions.TransactionScope(
+                  System.Transactions.TransactionScopeOption.Required,
+                  System.Transactions.TransactionScopeAsyncFlowOption.Enabled
+              )
+
+          let transaction = scope ()
+          let! opened = begin' engine
+          let! _ = update engine opened none
+          let! found = engine.Find(opened.Snapshot.Id, none)
+          Expect.isOk found "read"
+          let! _ = engine.List("ada", none)
+          clock.Advance(TimeSpan.FromMinutes 2.0)
+          let text = opened.Issued.Value.Reveal()
+          let! _ = engine.Present((Token.tryParse engine.Hasher (text.AsSpan())).Value, false, none)
+          let! _ = engine.DestroyAll("ada", None, Revoked, none)
+          let! _ = engine.DestroyEvery(Revoked, none)
+          let! other = begin' engine
+          let! _ = engine.SignOut(other, none)
+          clock.Advance(TimeSpan.FromDays 2.0)
+          let! _ = engine.Sweep(10, none)
+          Expect.isEmpty store.Joined "no call to the store was within it"
+          Expect.isNotNull System.Transactions.Transaction.Current "which goes on"
+          transaction.Dispose()
+      } ]
+
 let all =
-    testList "outcomes" (waiting @ overtaken @ sizes @ long @ asked @ removing @ inNobodysWay @ lasting @ walks)
+    testList "outcomes" (waiting @ overtaken @ sizes @ long @ asked @ removing @ inNobodysWay @ lasting @ walks @ apart)

@@ -77,132 +77,232 @@ type private Lab(policy: Policy, reusesIds: bool) =
         let text = opened.Issued.Value.Reveal()
         engine.Present((Token.tryParse engine.Hasher (text.AsSpan())).Value, false, none).GetAwaiter().GetResult()
 
-let all =
-    testList
-        "the sweeper"
-        [ testCase "an end is told once, and not before its time" (fun () ->
-              let lab = Lab()
-              let id = (lab.Create(Some "ada")).Snapshot.Id
-              lab.AtTick(3, -1L)
-              Expect.equal (lab.Sweep(), lab.Board.Told) (0, []) "one tick before"
-              lab.At 3
-              Expect.equal (lab.Sweep(), lab.Board.Told) (1, [ "Idle" ]) "at its time"
+/// Two nodes, whose handlers of an end by time come to their end when they are told to.
+type private Slow(eventTimeout: TimeSpan) =
+    let clock = FakeTimeProvider t0
+    let calls = List<TaskCompletionSource>()
+    let store = MemoryStore() :> ISessionStore
 
-              for minute in 3..7 do
-                  lab.At minute
-                  lab.Sweep() |> ignore
+    let board =
+        { new INoticeBoard with
+            member _.Post notice =
+                match notice.Kind with
+                | ExpiredNotice _ ->
+                    lock calls (fun () ->
+                        calls.Add(TaskCompletionSource TaskCreationOptions.RunContinuationsAsynchronously)
+                        ValueTask calls[calls.Count - 1].Task)
+                | _ -> ValueTask.CompletedTask }
 
-              Expect.equal lab.Board.Told [ "Idle" ] "once"
-              Expect.equal (lab.Load id).Value.Kind RecordKind.Ended "a tombstone")
+    let waits = { WaitLimits.Default with EventTimeout = eventTimeout; Timer = clock }
 
-          testCase "a tombstone is removed when its retention is over" (fun () ->
-              let lab = Lab()
-              let id = (lab.Create(Some "ada")).Snapshot.Id
-              lab.At 3
-              lab.Sweep() |> ignore
-              lab.AtTick(8, -1L)
-              lab.Sweep() |> ignore
-              Expect.isSome (lab.Load id) "one tick before"
-              lab.At 8
-              lab.Sweep() |> ignore
-              Expect.isNone (lab.Load id) "at its time")
+    let node () = SessionEngine(store, Engines.settings, waits, clock, NullLogger.Instance, board)
+    let nodes = [| node (); node () |]
+    let sweeps = Array.create 2 (Task.FromResult 0)
 
-          testCase "what was destroyed is removed after its retention, and never told as expired" (fun () ->
-              let lab = Lab()
-              let id = (lab.Create(Some "ada")).Snapshot.Id
-              lab.Engine.Destroy(id, Revoked, none).GetAwaiter().GetResult() |> ignore
-              lab.AtTick(5, -1L)
-              lab.Sweep() |> ignore
-              Expect.isSome (lab.Load id) "one tick before"
-              lab.At 5
-              lab.Sweep() |> ignore
-              Expect.equal (lab.Load id, lab.Board.Told) (None, []) "at its time")
+    member _.Calls = lock calls (fun () -> List.ofSeq calls)
+    member _.Load(id: string) = store.Load(id, none).AsTask()
 
-          testCase "a handler that fails is told again after the lease, until it succeeds" (fun () ->
-              let lab = Lab()
-              let id = (lab.Create(Some "ada")).Snapshot.Id
-              lab.Board.Fails <- true
-              lab.At 3
-              lab.Sweep() |> ignore
-              Expect.equal (lab.Sweep(), lab.Board.Told) (0, [ "Idle" ]) "leased"
-              lab.At 6
-              lab.Sweep() |> ignore
-              Expect.equal lab.Board.Told [ "Idle"; "Idle" ] "again"
-              lab.Board.Fails <- false
-              lab.At 9
-              lab.Sweep() |> ignore
-              lab.At 12
-              lab.Sweep() |> ignore
-              Expect.equal lab.Board.Told [ "Idle"; "Idle"; "Idle" ] "and then no more"
-              Expect.isNone (lab.Load id) "and removed")
+    member _.Create() =
+        task {
+            let! created = nodes[0].Create(Token.newId, Some "ada", [| 1uy |], none)
+            let opened = Engines.ok created
+            let text = opened.Issued.Value.Reveal()
+            let! _ = nodes[0].Present((Token.tryParse nodes[0].Hasher (text.AsSpan())).Value, false, none)
+            return opened.Snapshot.Id
+        }
 
-          testCase "a handler that never succeeds is given up, a day after the retention" (fun () ->
-              let lab = Lab()
-              let id = (lab.Create(Some "ada")).Snapshot.Id
-              lab.Board.Fails <- true
-              lab.At 3
+    /// Both nodes sweep, each when it has come to the end of the sweep before.
+    member private _.Sweep() =
+        for n in 0..1 do
+            if sweeps[n].IsCompleted then
+                sweeps[n] <- nodes[n].Sweep(100, none)
+
+        Task.Delay 2
+
+    member fleet.Pass(minutes: int) : Task =
+        task {
+            for _ in 1..minutes do
+                for _ in 1..2 do
+                    clock.Advance(TimeSpan.FromSeconds 30L)
+                    do! Task.Delay 2
+
+                do! fleet.Sweep()
+        }
+
+    member _.Leap(time: TimeSpan) = clock.Advance time
+
+let private slowHandlers =
+    [ for name, eventTimeout in
+          [ "five seconds", TimeSpan.FromSeconds 5L
+            "five minutes", TimeSpan.FromMinutes 5L ] do
+          testTask $"a handler that goes on for long is called once, with an EventTimeout of {name}" {
+              let fleet = Slow eventTimeout
+              let! id = fleet.Create()
+              do! fleet.Pass 29
+              Expect.equal fleet.Calls.Length 1 "while it goes on nobody else tells of it"
+              let! (held: StoredRecord | null) = fleet.Load id
+              Expect.isNotNull held "and it is not forgotten"
+              fleet.Calls.Head.SetResult()
+              do! fleet.Pass 20
+              Expect.equal fleet.Calls.Length 1 "and once it has come to its end, it is told"
+              let! (left: StoredRecord | null) = fleet.Load id
+              Expect.isNull left "and removed after its retention"
+          }
+
+      testTask "a handler that fails after it was waited for is called again" {
+          let fleet = Slow(TimeSpan.FromSeconds 5L)
+          let! id = fleet.Create()
+          do! fleet.Pass 30
+          fleet.Calls.Head.SetException(InvalidOperationException "a handler of the application failed")
+          do! fleet.Pass 5
+          Expect.equal fleet.Calls.Length 2 "again"
+          fleet.Calls[1].SetResult()
+          do! fleet.Pass 20
+          Expect.equal fleet.Calls.Length 2 "and then no more"
+          let! (left: StoredRecord | null) = fleet.Load id
+          Expect.isNull left "and removed"
+      }
+
+      testTask "a handler that hangs is called again, after ten minutes, and not for ever" {
+          let fleet = Slow(TimeSpan.FromSeconds 5L)
+          let! id = fleet.Create()
+          do! fleet.Pass 50
+          Expect.isGreaterThan fleet.Calls.Length 1 "again"
+          Expect.isLessThan fleet.Calls.Length 4 "and not every two minutes"
+          let! (held: StoredRecord | null) = fleet.Load id
+          Expect.isNotNull held "it is not forgotten"
+          fleet.Leap(TimeSpan.FromHours 25.0)
+          do! fleet.Pass 30
+          let! (left: StoredRecord | null) = fleet.Load id
+          Expect.isNull left "a day after its retention it is"
+      } ]
+
+let private ends =
+    [ testCase "an end is told once, and not before its time" (fun () ->
+          let lab = Lab()
+          let id = (lab.Create(Some "ada")).Snapshot.Id
+          lab.AtTick(3, -1L)
+          Expect.equal (lab.Sweep(), lab.Board.Told) (0, []) "one tick before"
+          lab.At 3
+          Expect.equal (lab.Sweep(), lab.Board.Told) (1, [ "Idle" ]) "at its time"
+
+          for minute in 3..7 do
+              lab.At minute
               lab.Sweep() |> ignore
-              lab.At(8 + 24 * 60 - 10)
-              lab.Sweep() |> ignore
-              Expect.isSome (lab.Load id) "before that it is told again"
-              lab.At(8 + 24 * 60 + 10)
-              lab.Sweep() |> ignore
-              Expect.isNone (lab.Load id) "and then it goes")
 
-          testCase "what has taken the place of a tombstone meanwhile stays" (fun () ->
-              let lab = Lab(policy, true)
-              let opened = lab.Create(Some "ada")
-              lab.Engine.Destroy(opened.Snapshot.Id, SignedOut, none).GetAwaiter().GetResult() |> ignore
-              lab.At 60
-              Expect.equal (lab.Sweep()) 1 "it came to the tombstone"
-              Expect.isSome (lab.Load opened.Snapshot.Id) "another session has its id by then")
+          Expect.equal lab.Board.Told [ "Idle" ] "once"
+          Expect.equal (lab.Load id).Value.Kind RecordKind.Ended "a tombstone")
 
-          testCase "a touch re-schedules" (fun () ->
-              let lab = Lab()
-              let opened = lab.Create(Some "ada")
-              lab.At 2
-              Expect.isOk (lab.Present opened) "seen at 2"
-              lab.At 4
-              Expect.isOk (lab.Present opened) "seen at 4: a touch"
-              lab.AtTick(7, -1L)
-              lab.Sweep() |> ignore
-              Expect.equal lab.Board.Told [] "it lives"
-              lab.At 7
-              Expect.equal (lab.Sweep(), lab.Board.Told) (1, [ "Absolute" ]) "rescheduled to its end")
+      testCase "a tombstone is removed when its retention is over" (fun () ->
+          let lab = Lab()
+          let id = (lab.Create(Some "ada")).Snapshot.Id
+          lab.At 3
+          lab.Sweep() |> ignore
+          lab.AtTick(8, -1L)
+          lab.Sweep() |> ignore
+          Expect.isSome (lab.Load id) "one tick before"
+          lab.At 8
+          lab.Sweep() |> ignore
+          Expect.isNone (lab.Load id) "at its time")
 
-          testCase "a session that no client confirmed is told and removed at once" (fun () ->
-              let lab = Lab()
-              let id = (lab.Create None).Snapshot.Id
-              lab.At 2
-              lab.Sweep() |> ignore
-              Expect.equal (lab.Load id, lab.Board.Told) (None, [ "Unconfirmed" ]) "gone")
+      testCase "what was destroyed is removed after its retention, and never told as expired" (fun () ->
+          let lab = Lab()
+          let id = (lab.Create(Some "ada")).Snapshot.Id
+          lab.Engine.Destroy(id, Revoked, none).GetAwaiter().GetResult() |> ignore
+          lab.AtTick(5, -1L)
+          lab.Sweep() |> ignore
+          Expect.isSome (lab.Load id) "one tick before"
+          lab.At 5
+          lab.Sweep() |> ignore
+          Expect.equal (lab.Load id, lab.Board.Told) (None, []) "at its time")
 
-          testCase "without a retention an expired session is told and removed at once" (fun () ->
-              let lab = Lab { policy with Retention = TimeSpan.Zero }
-              let id = (lab.Create(Some "ada")).Snapshot.Id
-              lab.At 3
-              lab.Sweep() |> ignore
-              Expect.equal (lab.Load id, lab.Board.Told) (None, [ "Idle" ]) "gone")
+      testCase "a handler that fails is told again after the lease, until it succeeds" (fun () ->
+          let lab = Lab()
+          let id = (lab.Create(Some "ada")).Snapshot.Id
+          lab.Board.Fails <- true
+          lab.At 3
+          lab.Sweep() |> ignore
+          Expect.equal (lab.Sweep(), lab.Board.Told) (0, [ "Idle" ]) "leased"
+          lab.At 6
+          lab.Sweep() |> ignore
+          Expect.equal lab.Board.Told [ "Idle"; "Idle" ] "again"
+          lab.Board.Fails <- false
+          lab.At 9
+          lab.Sweep() |> ignore
+          lab.At 12
+          lab.Sweep() |> ignore
+          Expect.equal lab.Board.Told [ "Idle"; "Idle"; "Idle" ] "and then no more"
+          Expect.isNone (lab.Load id) "and removed")
 
-          testCase "8 the unattended end: it opens nothing at its deadline, sweeper or not" (fun () ->
-              let lab = Lab()
-              let opened = lab.Create(Some "ada")
-              lab.At 3
-              Expect.equal (lab.Present opened) (Error(SessionError.Ended(ByTime Idle, at 3))) "over on read"
-              lab.Sweep() |> ignore
-              Expect.equal lab.Board.Told [ "Idle" ] "and told by the sweeper all the same")
+      testCase "a handler that never succeeds is given up, a day after the retention" (fun () ->
+          let lab = Lab()
+          let id = (lab.Create(Some "ada")).Snapshot.Id
+          lab.Board.Fails <- true
+          lab.At 3
+          lab.Sweep() |> ignore
+          lab.At(8 + 24 * 60 - 10)
+          lab.Sweep() |> ignore
+          Expect.isSome (lab.Load id) "before that it is told again"
+          lab.At(8 + 24 * 60 + 10)
+          lab.Sweep() |> ignore
+          Expect.isNone (lab.Load id) "and then it goes")
 
-          testCase "a sweep takes no more than its limit, and the next takes the rest" (fun () ->
-              let lab = Lab()
+      testCase "what has taken the place of a tombstone meanwhile stays" (fun () ->
+          let lab = Lab(policy, true)
+          let opened = lab.Create(Some "ada")
+          lab.Engine.Destroy(opened.Snapshot.Id, SignedOut, none).GetAwaiter().GetResult() |> ignore
+          lab.At 60
+          Expect.equal (lab.Sweep()) 1 "it came to the tombstone"
+          Expect.isSome (lab.Load opened.Snapshot.Id) "another session has its id by then")
 
-              for _ in 1..25 do
-                  lab.Create(Some "ada") |> ignore
+      testCase "a touch re-schedules" (fun () ->
+          let lab = Lab()
+          let opened = lab.Create(Some "ada")
+          lab.At 2
+          Expect.isOk (lab.Present opened) "seen at 2"
+          lab.At 4
+          Expect.isOk (lab.Present opened) "seen at 4: a touch"
+          lab.AtTick(7, -1L)
+          lab.Sweep() |> ignore
+          Expect.equal lab.Board.Told [] "it lives"
+          lab.At 7
+          Expect.equal (lab.Sweep(), lab.Board.Told) (1, [ "Absolute" ]) "rescheduled to its end")
 
-              lab.At 3
+      testCase "a session that no client confirmed is told and removed at once" (fun () ->
+          let lab = Lab()
+          let id = (lab.Create None).Snapshot.Id
+          lab.At 2
+          lab.Sweep() |> ignore
+          Expect.equal (lab.Load id, lab.Board.Told) (None, [ "Unconfirmed" ]) "gone")
 
-              let counts =
-                  [ for _ in 1..4 do
-                        lab.Engine.Sweep(10, none).GetAwaiter().GetResult() ]
+      testCase "without a retention an expired session is told and removed at once" (fun () ->
+          let lab = Lab { policy with Retention = TimeSpan.Zero }
+          let id = (lab.Create(Some "ada")).Snapshot.Id
+          lab.At 3
+          lab.Sweep() |> ignore
+          Expect.equal (lab.Load id, lab.Board.Told) (None, [ "Idle" ]) "gone")
 
-              Expect.equal counts [ 10; 10; 5; 0 ] "pages"
-              Expect.equal lab.Board.Told.Length 25 "each once") ]
+      testCase "8 the unattended end: it opens nothing at its deadline, sweeper or not" (fun () ->
+          let lab = Lab()
+          let opened = lab.Create(Some "ada")
+          lab.At 3
+          Expect.equal (lab.Present opened) (Error(SessionError.Ended(ByTime Idle, at 3))) "over on read"
+          lab.Sweep() |> ignore
+          Expect.equal lab.Board.Told [ "Idle" ] "and told by the sweeper all the same")
+
+      testCase "a sweep takes no more than its limit, and the next takes the rest" (fun () ->
+          let lab = Lab()
+
+          for _ in 1..25 do
+              lab.Create(Some "ada") |> ignore
+
+          lab.At 3
+
+          let counts =
+              [ for _ in 1..4 do
+                    lab.Engine.Sweep(10, none).GetAwaiter().GetResult() ]
+
+          Expect.equal counts [ 10; 10; 5; 0 ] "pages"
+          Expect.equal lab.Board.Told.Length 25 "each once") ]
+
+let all = testList "the sweeper" (ends @ slowHandlers)

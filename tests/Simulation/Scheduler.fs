@@ -182,7 +182,10 @@ type Place(scheduler: Scheduler, name: string) =
 
         sleeping.Task
 
-/// Virtual time for a place. `skew`: how far its wall clock is off; elapsed time is never.
+    /// Virtual time for a place. `skew`: how far its wall clock is off; elapsed time is never.
+
+    interface Session.AspNetCore.ICarriesOutAll
+
 [<Sealed>]
 type Clock(place: Place, skew: unit -> TimeSpan) =
     inherit TimeProvider()

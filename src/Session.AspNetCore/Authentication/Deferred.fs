@@ -78,7 +78,7 @@ type internal DeferredUser(context: HttpContext, scheme: string, mayFail: unit -
     member _.Load() : Task<AuthenticateResult> =
         match loading with
         | null ->
-            let started = load ()
+            let started = OffContext.start load
             loading <- started
             started
         | started -> started

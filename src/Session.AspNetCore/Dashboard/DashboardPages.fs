@@ -389,6 +389,13 @@ type internal DashboardPages<'T>
                 | None -> do! Page.seeOther context place
                 | Some subject ->
                     let! ended = engine.DestroyAll(subject, None, Revoked, CancellationToken.None)
-                    EdgeLog.allEndedByOperator service.Log null (operator context) (orRaise ended)
+
+                    match ended with
+                    | Ok count
+                    | Error(SessionError.Incomplete(count, _, _)) ->
+                        EdgeLog.allEndedByOperator service.Log null (operator context) count
+                    | Error _ -> ()
+
+                    orRaise ended |> ignore<int>
                     do! Page.seeOther context (place + "?q=" + DashboardViews.encode subject + "&said=all")
         }

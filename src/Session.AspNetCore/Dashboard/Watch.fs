@@ -77,6 +77,7 @@ type internal Watch<'T>(service: SessionService<'T>, provider: IServiceProvider,
     let mutable listener: MeterListener | null = null
     let mutable timer: ITimer | null = null
     let mutable live: LiveCount = null
+    let mutable countedAt = DateTimeOffset.MinValue
     let mutable checkedAt = DateTimeOffset.MinValue
     let mutable report: HealthCheckResult voption = ValueNone
 
@@ -84,12 +85,11 @@ type internal Watch<'T>(service: SessionService<'T>, provider: IServiceProvider,
 
     let count () : Task =
         task {
+            countedAt <- clock.GetUtcNow()
+
             try
                 let! found =
-                    engine.Store
-                        .Count(CancellationToken.None)
-                        .AsTask()
-                        .WaitAsync(engine.Waits.RequestTimeout, engine.Waits.Timer)
+                    (engine.NewErrand()).Await(engine.Store.Count CancellationToken.None, CancellationToken.None)
 
                 live <- LiveCount(found, clock.GetUtcNow())
                 chronicle.Count(fun minute -> minute.Live <- found)
@@ -122,10 +122,9 @@ type internal Watch<'T>(service: SessionService<'T>, provider: IServiceProvider,
     /// Null: not counted. A store that counts cheaply is asked at most every five seconds; another one never for a page.
     member _.Live() : Task<LiveCount> =
         task {
-            match live with
-            | null when isCheap -> do! count ()
-            | known when isCheap && not (isFresh known.At (TimeSpan.FromSeconds 5L)) -> do! count ()
-            | _ -> ()
+            // Also where it did not answer: no page waits for it again at once.
+            if isCheap && not (isFresh countedAt (TimeSpan.FromSeconds 5L)) then
+                do! count ()
 
             return live
         }

@@ -25,6 +25,11 @@ type internal OpenSessions(engine: SessionEngine, clock: TimeProvider, every: Ti
     let mutable isStopped = false
     // Null: nobody listens, and it is tried (again) with the next look.
     let mutable channel: Task<IAsyncDisposable> | null = null
+    // When it was found out that nobody listens; zero: not yet, or long ago. A server that refuses it is not asked for each
+    // connection.
+    let mutable refusedAt = 0L
+    // The server carries none, and never will.
+    let mutable isMute = false
     let mutable isSilenceSaid = 0
 
     let failed (error: exn) =
@@ -237,18 +242,22 @@ type internal OpenSessions(engine: SessionEngine, clock: TimeProvider, every: Ti
                 return subscription
             }
 
+        let isResting () = refusedAt <> 0L && engine.Waits.Timer.GetElapsedTime refusedAt < restAfterFailure
+
         let begin' signals =
             lock gate (fun () ->
                 match channel with
-                | null when not isStopped ->
-                    apart (fun () -> channel <- Task.Run<IAsyncDisposable>(Func<_>(subscribe signals)))
-                | null -> ()
+                | null when isStopped || isMute || isResting () -> ()
+                | null -> apart (fun () -> channel <- Task.Run<IAsyncDisposable>(Func<_>(subscribe signals)))
                 | running when running.IsFaulted || running.IsCanceled ->
                     match running.Exception with
                     | null -> ()
-                    | error -> failed error
+                    | error ->
+                        isMute <- error.GetBaseException() :? NotSupportedException
+                        failed error
 
                     channel <- null
+                    refusedAt <- engine.Waits.Timer.GetTimestamp()
                 | _ -> ())
 
         match engine.Store with

@@ -80,8 +80,11 @@ internal sealed class TicketStore(SessionService<AuthenticationTicket> service, 
             httpContext.Response.OnStarting(() =>
             {
                 visit.IsStarting = true;
+                Sharing.claim(httpContext);
                 return Task.CompletedTask;
             });
+
+        Sharing.claim(httpContext);
 
         return found.Ticket;
     }

@@ -66,7 +66,16 @@ public sealed class MongoStore : ISessionStore, IRemovesVersion, IReadsMany, ISe
             await CreateIndexes(cancellationToken).ConfigureAwait(false);
         }
         catch (Exception error)
-            when (error is TimeoutException or MongoConnectionException or OperationCanceledException
+            when (!cancellationToken.IsCancellationRequested && FinalTrouble.Of(error, _client) is { } sentence)
+        {
+            throw new InvalidOperationException(sentence, error);
+        }
+        catch (Exception error)
+            when (error
+                    is TimeoutException
+                        or MongoConnectionException
+                        or MongoConnectionPoolPausedException
+                        or OperationCanceledException
                 && !cancellationToken.IsCancellationRequested
             )
         {
@@ -77,17 +86,24 @@ public sealed class MongoStore : ISessionStore, IRemovesVersion, IReadsMany, ISe
         }
 
         var servers = _client.Settings.Servers.Select(server => server.ToString()).Order(StringComparer.Ordinal);
-        return new StoreReport($"mongodb:{string.Join(',', servers)}/{_sessions.Name}", true, true, notes);
+        return new StoreReport(
+            $"mongodb:{string.Join(',', servers)}/{_sessions.Name}",
+            true,
+            true,
+            notes,
+            _options.JanitorMargin
+        );
     }
 
     async ValueTask<WriteResult> ISessionStore.Insert(StoredRecord record, CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(record);
         cancellationToken.ThrowIfCancellationRequested();
+        var deadline = _sessions.Begin();
         try
         {
             var document = RecordDocument.Write(record, JanitorAt(record.LastSeen, record.DueAt));
-            await _sessions.InsertAsync(document, record.IsDurable).ConfigureAwait(false);
+            await _sessions.InsertAsync(document, record.IsDurable, deadline).ConfigureAwait(false);
             return WriteResult.Written;
         }
         catch (MongoWriteException error) when (WriteFailures.IsDuplicate(error))
@@ -100,7 +116,7 @@ public sealed class MongoStore : ISessionStore, IRemovesVersion, IReadsMany, ISe
         }
         catch (Exception error) when (WriteFailures.HasNoAnswer(error))
         {
-            return await ResultWithoutAnswer(record).ConfigureAwait(false);
+            return await ResultWithoutAnswer(record, deadline).ConfigureAwait(false);
         }
     }
 
@@ -108,7 +124,7 @@ public sealed class MongoStore : ISessionStore, IRemovesVersion, IReadsMany, ISe
     {
         ArgumentNullException.ThrowIfNull(id);
         cancellationToken.ThrowIfCancellationRequested();
-        return await _sessions.LoadAsync(id).ConfigureAwait(false);
+        return await _sessions.LoadAsync(id, _sessions.Begin()).ConfigureAwait(false);
     }
 
     async ValueTask<WriteResult> ISessionStore.Replace(
@@ -119,6 +135,7 @@ public sealed class MongoStore : ISessionStore, IRemovesVersion, IReadsMany, ISe
     {
         ArgumentNullException.ThrowIfNull(record);
         cancellationToken.ThrowIfCancellationRequested();
+        var deadline = _sessions.Begin();
         var filter = AtVersion(record.Id, expected);
         var change = RecordDocument.Update(record, JanitorAt(record.LastSeen, record.DueAt));
         while (true)
@@ -126,7 +143,7 @@ public sealed class MongoStore : ISessionStore, IRemovesVersion, IReadsMany, ISe
             try
             {
                 // Never an upsert: a late save must not bring back what is gone.
-                if (await _sessions.UpdateAsync(filter, change, record.IsDurable).ConfigureAwait(false))
+                if (await _sessions.UpdateAsync(filter, change, deadline, record.IsDurable).ConfigureAwait(false))
                     return WriteResult.Written;
             }
             catch (Exception error) when (WriteFailures.WasDoneButNotConfirmed(error) is { } wasThere)
@@ -136,10 +153,10 @@ public sealed class MongoStore : ISessionStore, IRemovesVersion, IReadsMany, ISe
             }
             catch (Exception error) when (WriteFailures.HasNoAnswer(error))
             {
-                return await ResultWithoutAnswer(record).ConfigureAwait(false);
+                return await ResultWithoutAnswer(record, deadline).ConfigureAwait(false);
             }
 
-            var stored = await _sessions.LoadAsync(record.Id).ConfigureAwait(false);
+            var stored = await _sessions.LoadAsync(record.Id, deadline).ConfigureAwait(false);
             if (stored is null)
                 return WriteResult.Absent;
             if (stored.Version != expected)
@@ -155,7 +172,8 @@ public sealed class MongoStore : ISessionStore, IRemovesVersion, IReadsMany, ISe
         await _sessions
             .UpdateAsync(
                 new BsonDocument { { RecordDocument.Id, id }, RecordDocument.IsNotEnded },
-                new BsonDocument("$max", new BsonDocument(RecordDocument.LastSeen, at.UtcTicks))
+                new BsonDocument("$max", new BsonDocument(RecordDocument.LastSeen, at.UtcTicks)),
+                _sessions.Begin()
             )
             .ConfigureAwait(false);
     }
@@ -212,11 +230,13 @@ public sealed class MongoStore : ISessionStore, IRemovesVersion, IReadsMany, ISe
             await CreateIndexes(cancellationToken).ConfigureAwait(false);
 
         var claimed = new List<StoredRecord>();
-        var overdue = new BsonDocument(RecordDocument.DueAt, new BsonDocument("$lte", now.UtcTicks));
+        var overdue = new BsonElement(RecordDocument.DueAt, new BsonDocument("$lte", now.UtcTicks));
         while (claimed.Count < limit)
         {
             var count = Math.Min(limit - claimed.Count, MostClaimedAtOnce);
-            var seen = await _sessions.FindAsync(overdue, ByDue, count).ConfigureAwait(false);
+            var seen = await _sessions
+                .FindAsync(new BsonDocument { overdue, RecordDocument.HasTextId }, ByDue, count, _sessions.Begin())
+                .ConfigureAwait(false);
             if (seen.Count == 0)
                 break;
 
@@ -230,7 +250,7 @@ public sealed class MongoStore : ISessionStore, IRemovesVersion, IReadsMany, ISe
             };
             await _sessions
                 .UpdateAllAsync(
-                    new BsonDocument(overdue) { { RecordDocument.Id, ids } },
+                    new BsonDocument { overdue, { RecordDocument.Id, ids } },
                     new BsonDocument("$set", take)
                 )
                 .ConfigureAwait(false);
@@ -238,7 +258,8 @@ public sealed class MongoStore : ISessionStore, IRemovesVersion, IReadsMany, ISe
                 .FindAsync(
                     new BsonDocument { { RecordDocument.Id, ids }, { RecordDocument.Claim, claim } },
                     null,
-                    seen.Count
+                    seen.Count,
+                    _sessions.Begin()
                 )
                 .ConfigureAwait(false);
             var wonById = won.ToDictionary(record => record.Id, StringComparer.Ordinal);
@@ -257,7 +278,8 @@ public sealed class MongoStore : ISessionStore, IRemovesVersion, IReadsMany, ISe
     {
         ArgumentNullException.ThrowIfNull(id);
         cancellationToken.ThrowIfCancellationRequested();
-        var found = await _sessions.FindAsync(AtVersion(id, version), null, 1).ConfigureAwait(false);
+        var deadline = _sessions.Begin();
+        var found = await _sessions.FindAsync(AtVersion(id, version), null, 1, deadline).ConfigureAwait(false);
         if (found.Count == 0)
             return;
 
@@ -269,7 +291,8 @@ public sealed class MongoStore : ISessionStore, IRemovesVersion, IReadsMany, ISe
                     { "$set", new BsonDocument(RecordDocument.DueAt, dueAt.UtcTicks) },
                     { "$unset", new BsonDocument(RecordDocument.Claim, "") },
                     { "$max", new BsonDocument(RecordDocument.Janitor, JanitorAt(found[0].LastSeen, dueAt)) },
-                }
+                },
+                deadline
             )
             .ConfigureAwait(false);
     }
@@ -319,19 +342,23 @@ public sealed class MongoStore : ISessionStore, IRemovesVersion, IReadsMany, ISe
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(limit, 1);
         cancellationToken.ThrowIfCancellationRequested();
-        if (after is not null)
+        if (after is null)
+            filter.Add(RecordDocument.HasTextId);
+        else
             filter.Add(RecordDocument.Id, new BsonDocument("$gt", after));
-        var found = await _sessions.FindAsync(filter, ById, Paging.OneMoreThan(limit)).ConfigureAwait(false);
+        var found = await _sessions
+            .FindAsync(filter, ById, Paging.OneMoreThan(limit), _sessions.Begin())
+            .ConfigureAwait(false);
         return Paging.Page(found, limit);
     }
 
     /// <summary>
     /// After a write without an answer. A routine one is the caller's to look up. One that must last is looked for by a
-    /// majority: what only the primary has is not acknowledged, for the next primary may not have it.
+    /// majority: what only the primary has is not acknowledged, for the next primary may not have it. In the time that is left.
     /// </summary>
-    private async Task<WriteResult> ResultWithoutAnswer(StoredRecord record)
+    private async Task<WriteResult> ResultWithoutAnswer(StoredRecord record, Deadline deadline)
     {
-        if (!record.IsDurable)
+        if (!record.IsDurable || deadline.IsOver)
             return WriteResult.Unknown;
 
         var mine = new BsonDocument
@@ -343,12 +370,16 @@ public sealed class MongoStore : ISessionStore, IRemovesVersion, IReadsMany, ISe
         var same = new BsonDocument("$set", new BsonDocument(RecordDocument.Operation, record.Operation));
         try
         {
-            var isThere = await _sessions.UpdateAsync(mine, same, isDurable: true).ConfigureAwait(false);
+            var isThere = await _sessions.UpdateAsync(mine, same, deadline, isDurable: true).ConfigureAwait(false);
             return isThere ? WriteResult.Written : WriteResult.Unknown;
         }
         catch (Exception error) when (WriteFailures.WasDoneButNotConfirmed(error) is { } isThere)
         {
             return isThere ? WriteResult.Unacknowledged : WriteResult.Unknown;
+        }
+        catch (Exception error) when (WriteFailures.HasNoAnswer(error))
+        {
+            return WriteResult.Unknown;
         }
     }
 

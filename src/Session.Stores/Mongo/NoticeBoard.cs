@@ -146,5 +146,5 @@ internal sealed class NoticeBoard
             .Skip(1);
 
     private Task<T> WithinDeadline<T>(Func<CancellationToken, Task<T>> work, CancellationToken cancellationToken) =>
-        Deadline.Of(_timeout, work, cancellationToken);
+        new Deadline(_timeout).Of(work, cancellationToken);
 }

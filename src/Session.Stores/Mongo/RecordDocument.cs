@@ -27,10 +27,26 @@ internal sealed class RecordDocument : SerializerBase<StoredRecord>
     /// <summary>A BSON date, for the TTL index.</summary>
     public const string Janitor = "janitor";
 
+    private const double TwoTo63 = 9223372036854775808d;
+
     /// <summary>The part of a filter that leaves out tombstones.</summary>
     public static BsonElement IsNotEnded => new(Kind, new BsonDocument("$lt", (int)RecordKind.Ended));
 
-    public static RecordDocument Instance { get; } = new();
+    /// <summary>
+    /// The part of a filter that leaves out what has no text for an id. Nobody can load or end it; and a sweep could not claim it,
+    /// and would find it first for ever.
+    /// </summary>
+    public static BsonElement HasTextId => new(Id, new BsonDocument("$gte", ""));
+
+    /// <summary>For one of many: what is no record of ours keeps nobody from the others.</summary>
+    public static RecordDocument Lenient { get; } = new(isAlone: false);
+
+    /// <summary>For one that was asked for by its id: of what has no version the cause is said.</summary>
+    public static RecordDocument Strict { get; } = new(isAlone: true);
+
+    private readonly bool _isAlone;
+
+    private RecordDocument(bool isAlone) => _isAlone = isAlone;
 
     public static BsonDocument Write(StoredRecord record, DateTime janitor)
     {
@@ -77,74 +93,122 @@ internal sealed class RecordDocument : SerializerBase<StoredRecord>
         };
     }
 
+    /// <summary>
+    /// The record. Numbers may have become others: a shell writes small ones as int32, and so does an import. What is no record
+    /// of ours is one without a body, which the engine cannot read: it opens nothing, is listed and can be ended.
+    /// </summary>
     public override StoredRecord Deserialize(BsonDeserializationContext context, BsonDeserializationArgs args)
     {
         var reader = context.Reader;
         string? id = null,
             subject = null;
         long? version = null,
+            kind = null,
             seen = null,
             due = null,
             operation = null;
-        int? kind = null;
         byte[]? body = null;
+        var isSubjectText = true;
 
-        try
+        reader.ReadStartDocument();
+        while (reader.ReadBsonType() != BsonType.EndOfDocument)
         {
-            reader.ReadStartDocument();
-            while (reader.ReadBsonType() != BsonType.EndOfDocument)
+            switch (reader.ReadName())
             {
-                switch (reader.ReadName())
-                {
-                    case Id:
-                        id = reader.ReadString();
-                        break;
-                    case Version:
-                        version = reader.ReadInt64();
-                        break;
-                    case Kind:
-                        kind = reader.ReadInt32();
-                        break;
-                    case LastSeen:
-                        seen = reader.ReadInt64();
-                        break;
-                    case DueAt:
-                        due = reader.ReadInt64();
-                        break;
-                    case Subject:
-                        subject = reader.ReadString();
-                        break;
-                    case Operation:
-                        operation = reader.ReadInt64();
-                        break;
-                    case Body:
-                        body = reader.ReadBytes();
-                        break;
-                    default:
-                        reader.SkipValue();
-                        break;
-                }
+                case Id:
+                    id = Text(reader);
+                    break;
+                case Version:
+                    version = Number(reader);
+                    break;
+                case Kind:
+                    kind = Number(reader);
+                    break;
+                case LastSeen:
+                    seen = Number(reader);
+                    break;
+                case DueAt:
+                    due = Number(reader);
+                    break;
+                case Subject:
+                    subject = Text(reader);
+                    isSubjectText = subject is not null;
+                    break;
+                case Operation:
+                    operation = Number(reader);
+                    break;
+                case Body:
+                    body = Bytes(reader);
+                    break;
+                default:
+                    reader.SkipValue();
+                    break;
             }
-            reader.ReadEndDocument();
         }
-        catch (InvalidOperationException error)
-        {
-            throw Unreadable(id, error);
-        }
+        reader.ReadEndDocument();
 
-        return id is not null && version is { } v && kind is { } k && operation is { } op && body is not null
-            ? new StoredRecord(id, v, (RecordKind)k, Time(seen, id), Time(due, id), subject, op, body)
-            : throw Unreadable(id, null);
+        if (id is null || _isAlone && version is null)
+            throw new InvalidDataException(
+                $"The document of session {id} in MongoDB is no record of this library: do other programs write to its collection?"
+            );
+        var isOurs =
+            version is not null
+            && kind is >= 0 and <= (long)RecordKind.Ended
+            && IsTime(seen)
+            && IsTime(due)
+            && operation is not null
+            && isSubjectText
+            && body is not null;
+        return new StoredRecord(
+            id,
+            version ?? 1,
+            isOurs || kind is (long)RecordKind.Ended ? (RecordKind)kind! : RecordKind.Live,
+            Time(seen),
+            Time(due),
+            subject,
+            operation ?? 0,
+            isOurs ? body : []
+        );
     }
 
-    private static DateTimeOffset Time(long? ticks, string id) =>
-        ticks is >= 0 and var known && known <= DateTime.MaxValue.Ticks
-            ? new DateTimeOffset(known, TimeSpan.Zero)
-            : throw Unreadable(id, null);
+    private static string? Text(IBsonReader reader)
+    {
+        if (reader.CurrentBsonType == BsonType.String)
+            return reader.ReadString();
+        reader.SkipValue();
+        return null;
+    }
 
-    private static InvalidDataException Unreadable(string? id, Exception? error) =>
-        new(
-            $"The document of session {id} in MongoDB is no record of this library: do other programs write to its collection?",
-            error
-        );
+    private static byte[]? Bytes(IBsonReader reader)
+    {
+        if (reader.CurrentBsonType == BsonType.Binary)
+            return reader.ReadBinaryData().Bytes;
+        reader.SkipValue();
+        return null;
+    }
+
+    private static long? Number(IBsonReader reader)
+    {
+        switch (reader.CurrentBsonType)
+        {
+            case BsonType.Int64:
+                return reader.ReadInt64();
+            case BsonType.Int32:
+                return reader.ReadInt32();
+            case BsonType.Double:
+                var value = reader.ReadDouble();
+                return value >= -TwoTo63 && value < TwoTo63 && Math.Truncate(value) == value ? (long)value : null;
+            default:
+                reader.SkipValue();
+                return null;
+        }
+    }
+
+    private static bool IsTime(long? ticks) => ticks is >= 0 && ticks <= DateTime.MaxValue.Ticks;
+
+    // Of what says nothing nobody knows how old it is, and a sweep removes what is old.
+    private static DateTimeOffset Time(long? ticks) =>
+        ticks is { } known
+            ? new DateTimeOffset(Math.Clamp(known, 0, DateTime.MaxValue.Ticks), TimeSpan.Zero)
+            : DateTimeOffset.UtcNow;
 }

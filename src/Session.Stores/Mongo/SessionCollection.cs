@@ -5,13 +5,16 @@ using Session.Engine;
 namespace Session.Stores.Mongo;
 
 /// <summary>
-/// The collection of the sessions: every command that is sent to it. Each has one deadline (OperationTimeout) for the search of
-/// a server, the command and the driver's retries; a write that was sent is waited for, whatever its caller does.
+/// The collection of the sessions: every command that is sent to it. Each has a deadline (OperationTimeout) of its own, or that of
+/// the operation that it is a part of; a write that was sent is waited for, whatever its caller does.
 /// </summary>
 internal sealed class SessionCollection
 {
     private static readonly ProjectionDefinition<BsonDocument, StoredRecord> AsRecord =
-        Builders<BsonDocument>.Projection.As(RecordDocument.Instance);
+        Builders<BsonDocument>.Projection.As(RecordDocument.Lenient);
+
+    private static readonly ProjectionDefinition<BsonDocument, StoredRecord> AsOneRecord =
+        Builders<BsonDocument>.Projection.As(RecordDocument.Strict);
 
     private const int AtOnce = 16;
 
@@ -45,8 +48,11 @@ internal sealed class SessionCollection
     /// <summary>With its database.</summary>
     public string Name => _routine.CollectionNamespace.FullName;
 
-    public Task InsertAsync(BsonDocument document, bool isDurable) =>
-        WithinDeadline(
+    /// <summary>For an operation of several commands, which begins now.</summary>
+    public Deadline Begin() => new(_timeout);
+
+    public Task InsertAsync(BsonDocument document, bool isDurable, Deadline within) =>
+        within.Of(
             async deadline =>
             {
                 await For(isDurable).InsertOneAsync(document, null, deadline).ConfigureAwait(false);
@@ -56,28 +62,27 @@ internal sealed class SessionCollection
         );
 
     /// <summary>Whether there was a document to change.</summary>
-    public async Task<bool> UpdateAsync(BsonDocument filter, BsonDocument change, bool isDurable = false)
+    public async Task<bool> UpdateAsync(
+        BsonDocument filter,
+        BsonDocument change,
+        Deadline within,
+        bool isDurable = false
+    )
     {
-        var result = await WithinDeadline(
-                deadline => For(isDurable).UpdateOneAsync(filter, change, null, deadline),
-                CancellationToken.None
-            )
+        var result = await within
+            .Of(deadline => For(isDurable).UpdateOneAsync(filter, change, null, deadline), CancellationToken.None)
             .ConfigureAwait(false);
         return result.MatchedCount == 1;
     }
 
     public Task UpdateAllAsync(BsonDocument filter, BsonDocument change) =>
-        WithinDeadline(deadline => _routine.UpdateManyAsync(filter, change, null, deadline), CancellationToken.None);
+        Begin().Of(deadline => _routine.UpdateManyAsync(filter, change, null, deadline), CancellationToken.None);
 
     public Task DeleteAsync(BsonDocument filter) =>
-        WithinDeadline(deadline => _routine.DeleteOneAsync(filter, deadline), CancellationToken.None);
+        Begin().Of(deadline => _routine.DeleteOneAsync(filter, deadline), CancellationToken.None);
 
     /// <summary>The record of this id as it is now, or null.</summary>
-    public async Task<StoredRecord?> LoadAsync(string id)
-    {
-        var found = await FindAsync(_single, new BsonDocument(RecordDocument.Id, id), null, 1).ConfigureAwait(false);
-        return found.Count == 0 ? null : found[0];
-    }
+    public Task<StoredRecord?> LoadAsync(string id, Deadline within) => LoadAsync(id, AsOneRecord, within);
 
     /// <summary>The records of these ids that are there: by one command, but where each read has to ask a majority.</summary>
     public async Task<List<StoredRecord>> LoadManyAsync(IReadOnlyList<string> ids)
@@ -85,44 +90,65 @@ internal sealed class SessionCollection
         if (_single == _routine)
         {
             var filter = new BsonDocument(RecordDocument.Id, new BsonDocument("$in", new BsonArray(ids)));
-            return await FindAsync(_routine, filter, null, ids.Count).ConfigureAwait(false);
+            return await FindAsync(filter, null, ids.Count, Begin()).ConfigureAwait(false);
         }
 
         // A linearizable read is one of a single document.
         var found = new List<StoredRecord>();
+        var deadline = Begin();
         foreach (var some in ids.Chunk(AtOnce))
-            found.AddRange((await Task.WhenAll(some.Select(LoadAsync)).ConfigureAwait(false)).OfType<StoredRecord>());
+        {
+            var loading = some.Select(id => LoadAsync(id, AsRecord, deadline));
+            found.AddRange((await Task.WhenAll(loading).ConfigureAwait(false)).OfType<StoredRecord>());
+        }
         return found;
     }
 
-    public Task<List<StoredRecord>> FindAsync(BsonDocument filter, SortDefinition<BsonDocument>? sort, int limit) =>
-        FindAsync(_routine, filter, sort, limit);
+    public Task<List<StoredRecord>> FindAsync(
+        BsonDocument filter,
+        SortDefinition<BsonDocument>? sort,
+        int limit,
+        Deadline within
+    ) => FindAsync(_routine, filter, AsRecord, sort, limit, within);
 
     public Task<long> CountAsync(BsonDocument filter, CancellationToken cancellationToken) =>
-        WithinDeadline(deadline => _routine.CountDocumentsAsync(filter, null, deadline), cancellationToken);
+        Begin().Of(deadline => _routine.CountDocumentsAsync(filter, null, deadline), cancellationToken);
 
     public Task CreateIndexesAsync(
         IEnumerable<CreateIndexModel<BsonDocument>> indexes,
         CancellationToken cancellationToken
-    ) => WithinDeadline(deadline => _routine.Indexes.CreateManyAsync(indexes, deadline), cancellationToken);
+    ) => Begin().Of(deadline => _routine.Indexes.CreateManyAsync(indexes, deadline), cancellationToken);
 
     private IMongoCollection<BsonDocument> For(bool isDurable) => isDurable ? _durable : _routine;
 
-    private Task<List<StoredRecord>> FindAsync(
+    private async Task<StoredRecord?> LoadAsync(
+        string id,
+        ProjectionDefinition<BsonDocument, StoredRecord> reading,
+        Deadline within
+    )
+    {
+        var filter = new BsonDocument(RecordDocument.Id, id);
+        var found = await FindAsync(_single, filter, reading, null, 1, within).ConfigureAwait(false);
+        return found.Count == 0 ? null : found[0];
+    }
+
+    private static Task<List<StoredRecord>> FindAsync(
         IMongoCollection<BsonDocument> collection,
         BsonDocument filter,
+        ProjectionDefinition<BsonDocument, StoredRecord> reading,
         SortDefinition<BsonDocument>? sort,
-        int limit
+        int limit,
+        Deadline within
     )
     {
         var options = new FindOptions<BsonDocument, StoredRecord>
         {
-            Projection = AsRecord,
+            Projection = reading,
             Sort = sort,
             Limit = limit,
             BatchSize = Math.Min(limit, MostInOneAnswer),
         };
-        return WithinDeadline(
+        return within.Of(
             async deadline =>
             {
                 using var cursor = await collection.FindAsync(filter, options, deadline).ConfigureAwait(false);
@@ -131,7 +157,4 @@ internal sealed class SessionCollection
             CancellationToken.None
         );
     }
-
-    private Task<T> WithinDeadline<T>(Func<CancellationToken, Task<T>> work, CancellationToken cancellationToken) =>
-        Deadline.Of(_timeout, work, cancellationToken);
 }

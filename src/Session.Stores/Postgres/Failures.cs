@@ -36,6 +36,33 @@ internal static class Failures
             _ => false,
         };
 
+    /// <summary>
+    /// The server is not there, or not yet: it may be, without a change of anything. Of several hosts the driver puts
+    /// together what each of them said; it says nothing of those that are standbys, or were away a moment ago.
+    /// </summary>
+    public static bool IsAway(Exception error, bool hasSeveralHosts) =>
+        error switch
+        {
+            TimeoutException or OperationCanceledException => true,
+            NpgsqlException { InnerException: AggregateException all } => all.InnerExceptions.All(IsAwayAlone),
+            PostgresException server => server.IsTransient,
+            NpgsqlException { InnerException: null } => hasSeveralHosts,
+            NpgsqlException driver => driver.IsTransient,
+            _ => false,
+        };
+
+    /// <summary>Of several hosts what one said that is there, and refuses: a wrong password, a missing database, no TLS.</summary>
+    public static Exception? Refusal(Exception error) =>
+        error is NpgsqlException { InnerException: AggregateException all }
+            ? all.InnerExceptions.FirstOrDefault(one => !IsAwayAlone(one))
+            : null;
+
+    /// <summary>The first line of what it says; of several hosts, of what each of them said.</summary>
+    public static string Summary(Exception error) =>
+        error is NpgsqlException { InnerException: AggregateException all }
+            ? string.Join("; ", all.InnerExceptions.Select(Summary).Distinct(StringComparer.Ordinal))
+            : error.Message.Split('\n')[0];
+
     /// <summary>It is a standby, perhaps one that was the primary before.</summary>
     public static bool IsReadOnly(Exception error) =>
         error is PostgresException { SqlState: PostgresErrorCodes.ReadOnlySqlTransaction };
@@ -53,6 +80,8 @@ internal static class Failures
                     or PostgresErrorCodes.DuplicateObject
                     or PostgresErrorCodes.UniqueViolation
             };
+
+    private static bool IsAwayAlone(Exception error) => IsAway(error, hasSeveralHosts: false);
 
     private static bool EndsConnection(PostgresException error) =>
         error.SqlState.StartsWith("57P", StringComparison.Ordinal) || error.InvariantSeverity is "FATAL" or "PANIC";

@@ -1,3 +1,4 @@
+using System.Data;
 using System.Runtime.CompilerServices;
 using Npgsql;
 
@@ -9,7 +10,7 @@ namespace Session.Stores.Postgres;
 /// </summary>
 internal sealed class Link(
     NpgsqlDataSource source,
-    bool ownsSource,
+    NpgsqlDataSource? own,
     Place place,
     bool? prepares,
     TimeSpan operationTimeout
@@ -23,7 +24,7 @@ internal sealed class Link(
     private volatile bool _isReady;
     private volatile bool _prepares;
 
-    /// <summary>Of the application, or of the store.</summary>
+    /// <summary>Of the application, or of the store (and then <c>own</c>, or a view of it: what the store closes).</summary>
     public NpgsqlDataSource Source => source;
 
     /// <summary>The random number of the place.</summary>
@@ -113,7 +114,9 @@ internal sealed class Link(
             }
             catch (Exception error) when (isSent && Failures.HasNoAnswer(error))
             {
-                Renew();
+                // One that waited too long for a lock says nothing of the connections, not even of its own.
+                if (Failures.IsBroken(error) || connection.State != ConnectionState.Open)
+                    Renew();
                 return WriteReply.Unknown;
             }
             catch (NpgsqlException error) when (Failures.IsReadOnly(error) && MayTryAgain(error, tries))
@@ -129,14 +132,19 @@ internal sealed class Link(
 
     public async ValueTask DisposeAsync()
     {
-        if (ownsSource)
-            await source.DisposeAsync().ConfigureAwait(false);
+        if (own is not null)
+            await own.DisposeAsync().ConfigureAwait(false);
         _preparing.Dispose();
     }
 
     private async ValueTask GetReadyAsync(CancellationToken cancellationToken)
     {
-        await _preparing.WaitAsync(cancellationToken).ConfigureAwait(false);
+        // As long as a server answers nothing, each one here waits for the one before. Who would wait longer than a statement
+        // may take is not heard any more: a write of theirs must not come when the server is back.
+        if (!await _preparing.WaitAsync(TimeSpan.FromSeconds(_seconds), cancellationToken).ConfigureAwait(false))
+            throw new TimeoutException(
+                "PostgreSQL has not answered yet, and others wait for its first answer: nothing was sent to it."
+            );
         try
         {
             if (_isReady)
@@ -200,8 +208,7 @@ internal sealed class Link(
     // The application's own may serve others, too.
     private void Renew()
     {
-        if (ownsSource)
-            source.Clear();
+        own?.Clear();
     }
 
     private static Task Pause(int tries) => Task.Delay(Random.Shared.Next(1, 2 << Math.Min(tries, 6)));

@@ -1,4 +1,6 @@
 using System.Data.Common;
+using System.Globalization;
+using System.Runtime.ExceptionServices;
 using Npgsql;
 using Session.Engine;
 
@@ -50,9 +52,16 @@ public sealed class PostgresStore
         _options = options;
         _names = new Names(options.Schema, options.Table);
         _statements = new Statements(_names, options.Durability, options.FlushRoutineWrites);
+        NpgsqlDataSource? own = null;
+        var source = options.DataSource;
+        if (source is null)
+        {
+            own = DataSources.Open(options.ConnectionString, options.OperationTimeout);
+            source = DataSources.ToPrimary(own);
+        }
         _link = new Link(
-            options.DataSource ?? DataSources.Open(options.ConnectionString, options.OperationTimeout),
-            options.DataSource is null,
+            source,
+            own,
             new Place(_names, _statements, options.CreateTables),
             options.PrepareStatements,
             options.OperationTimeout
@@ -65,20 +74,35 @@ public sealed class PostgresStore
     async ValueTask<StoreReport> ISessionStore.Prepare(CancellationToken cancellationToken)
     {
         List<string> notes;
+        // As it is written, as long as the server cannot say which one it is.
+        var place = DataSources.Location(_link.Source);
         try
         {
-            await _link.ReadyAsync(cancellationToken).ConfigureAwait(false);
+            // Two ways to write one place lead to the same number.
+            place = (await _link.MarkAsync(cancellationToken).ConfigureAwait(false)).ToString(
+                "x16",
+                CultureInfo.InvariantCulture
+            );
             notes = await ServerProbe.RunAsync(_link, cancellationToken).ConfigureAwait(false);
         }
-        catch (Exception error) when (!cancellationToken.IsCancellationRequested && IsAway(error))
+        catch (NpgsqlException error) when (Failures.Refusal(error) is { } refusal)
+        {
+            // Whoever reads it can do something about what that host said.
+            ExceptionDispatchInfo.Throw(refusal);
+            throw;
+        }
+        catch (Exception error)
+            when (!cancellationToken.IsCancellationRequested
+                && Failures.IsAway(error, DataSources.HasSeveralHosts(_link.Source))
+            )
         {
             notes =
             [
-                $"PostgreSQL does not answer: requests that need a session are 503 until it does. {error.Message.Split('\n')[0]}",
+                $"PostgreSQL does not answer: requests that need a session are 503 until it does. {Failures.Summary(error)}",
             ];
         }
 
-        var location = $"postgres:{DataSources.Location(_link.Source)}/{_names.Schema}.{_names.Table}";
+        var location = $"postgres:{place}/{_names.Schema}.{_names.Table}";
         return new StoreReport(location, true, true, notes);
     }
 
@@ -241,7 +265,4 @@ public sealed class PostgresStore
 
     private static bool IsName(string? name, int most) =>
         name is { Length: >= 1 } && name.Length <= most && name.All(c => char.IsAsciiLetterOrDigit(c) || c == '_');
-
-    private static bool IsAway(Exception error) =>
-        error is TimeoutException or OperationCanceledException or NpgsqlException { IsTransient: true };
 }

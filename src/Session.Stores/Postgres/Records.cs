@@ -7,6 +7,9 @@ namespace Session.Stores.Postgres;
 /// <summary>The records: each verb one statement.</summary>
 internal sealed class Records(IStatementRunner runner, Statements statements)
 {
+    // Another write may come between a statement that changes nothing and the look why.
+    private const int MostTries = 5;
+
     public ValueTask<StoredRecord?> LoadAsync(string id, CancellationToken cancellationToken) =>
         runner.QueryAsync(statements.Load, [Parameter.Of(id)], Rows.One, cancellationToken);
 
@@ -18,17 +21,26 @@ internal sealed class Records(IStatementRunner runner, Statements statements)
     {
         var subject = Rows.Bytes(record.Subject);
         var isSignIn = subject is not null && record.Kind != RecordKind.Ended;
-        var parameters = Rows.Parameters(record, subject, isSignIn ? 1 : 0);
-        if (isSignIn)
-            parameters[8] = Parameter.Of(Stripes.Of(subject!));
-
         var sql = statements.Insert(record.IsDurable, isSignIn);
-        var reply = await runner
-            .ExecuteAsync(sql, parameters, record.IsDurable, cancellationToken)
-            .ConfigureAwait(false);
-        return !reply.HasCome ? WriteResult.Unknown
-            : reply.Rows == 0 ? WriteResult.Conflict
-            : Taken(reply);
+        for (var tries = 1; ; tries++)
+        {
+            var parameters = Rows.Parameters(record, subject, isSignIn ? 1 : 0);
+            if (isSignIn)
+                parameters[8] = Parameter.Of(Stripes.Of(subject!));
+            var reply = await runner
+                .ExecuteAsync(sql, parameters, record.IsDurable, cancellationToken)
+                .ConfigureAwait(false);
+            if (!reply.HasCome)
+                return WriteResult.Unknown;
+            if (reply.Rows > 0)
+                return Taken(reply);
+
+            if (await VersionAsync(record.Id).ConfigureAwait(false) is not null)
+                return WriteResult.Conflict;
+            if (tries == MostTries)
+                throw NeverTaken(isSignIn);
+            // Nothing has its id (any more).
+        }
     }
 
     /// <summary>Replaces a record, only if its version is the one that is expected.</summary>
@@ -50,7 +62,7 @@ internal sealed class Records(IStatementRunner runner, Statements statements)
             subject is not null && record.Kind != RecordKind.Ended && record.Basis?.Subject != record.Subject;
         mustLast |= record.IsDurable;
         var sql = statements.Replace(mustLast, isSignIn);
-        while (true)
+        for (var tries = 1; ; tries++)
         {
             var parameters = Rows.Parameters(record, subject, isSignIn ? 2 : 1);
             parameters[8] = Parameter.Of(expected);
@@ -62,13 +74,13 @@ internal sealed class Records(IStatementRunner runner, Statements statements)
             if (reply.Rows > 0)
                 return Taken(reply);
 
-            var stored = await runner
-                .QueryAsync(statements.Exists, [Parameter.Of(record.Id)], Rows.Number, CancellationToken.None)
-                .ConfigureAwait(false);
+            var stored = await VersionAsync(record.Id).ConfigureAwait(false);
             if (stored is null)
                 return WriteResult.Absent;
             if (stored != expected)
                 return WriteResult.Conflict;
+            if (tries == MostTries)
+                throw NeverTaken(isSignIn);
             // It came between the two, and is the one that was meant.
         }
     }
@@ -109,6 +121,22 @@ internal sealed class Records(IStatementRunner runner, Statements statements)
             throw new TimeoutException(
                 "PostgreSQL did not say whether it carried out a statement: the connection broke, or PostgresStoreOptions.OperationTimeout was over."
             );
+    }
+
+    /// <summary>The version that is stored under this id, or null. Of a write that was sent: it is not cancelled any more.</summary>
+    private ValueTask<long?> VersionAsync(string id) =>
+        runner.QueryAsync(statements.Exists, [Parameter.Of(id)], Rows.Number, CancellationToken.None);
+
+    /// <summary>Nothing is in the way of a write, and yet the server does not take it: nobody but its administrator can help.</summary>
+    private InvalidOperationException NeverTaken(bool isSignIn)
+    {
+        var names = statements.Names;
+        var kept = $"a trigger, a rule or a policy of the table {names.Sessions} keeps the session store from writing";
+        return new InvalidOperationException(
+            isSignIn
+                ? $"The table {names.Locks} is not whole: a sign-in has to lock a row that is not there. Make its rows again: INSERT INTO {names.Locks} SELECT stripe, 0 FROM generate_series(0, {Stripes.Count - 1}) AS stripe ON CONFLICT DO NOTHING. If none was missing, {kept}."
+                : $"PostgreSQL changes no row, and says nothing of why: {kept}. Take it away."
+        );
     }
 
     private static WriteResult Taken(WriteReply reply) =>

@@ -46,15 +46,30 @@ internal static class Rows
     private static async ValueTask<long?> ReadNumber(NpgsqlDataReader row) =>
         await row.ReadAsync().ConfigureAwait(false) ? row.GetInt64(0) : null;
 
-    private static StoredRecord Record(NpgsqlDataReader row) =>
-        new(
+    /// <summary>
+    /// The record in a row. Of one that is none of ours (somebody has changed it) without its body: such a record opens nothing,
+    /// and is listed, ended and removed as one that cannot be read. It must not hold up the others of its page.
+    /// </summary>
+    private static StoredRecord Record(NpgsqlDataReader row)
+    {
+        var kind = (RecordKind)row.GetInt16(2);
+        var lastSeen = row.GetInt64(3);
+        var dueAt = row.GetInt64(4);
+        var isOurs =
+            kind is RecordKind.Unconfirmed or RecordKind.Live or RecordKind.Ended && IsTime(lastSeen) && IsTime(dueAt);
+        return new StoredRecord(
             row.GetString(0),
             row.GetInt64(1),
-            (RecordKind)row.GetInt16(2),
-            new DateTimeOffset(row.GetInt64(3), TimeSpan.Zero),
-            new DateTimeOffset(row.GetInt64(4), TimeSpan.Zero),
+            isOurs ? kind : RecordKind.Live,
+            Time(lastSeen),
+            Time(dueAt),
             row.IsDBNull(5) ? null : Encoding.UTF8.GetString(row.GetFieldValue<byte[]>(5)),
             row.GetInt64(6),
-            row.GetFieldValue<byte[]>(7)
+            isOurs ? row.GetFieldValue<byte[]>(7) : []
         );
+    }
+
+    private static bool IsTime(long ticks) => ticks >= 0 && ticks <= DateTime.MaxValue.Ticks;
+
+    private static DateTimeOffset Time(long ticks) => new(Math.Clamp(ticks, 0, DateTime.MaxValue.Ticks), TimeSpan.Zero);
 }

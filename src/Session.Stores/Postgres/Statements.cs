@@ -14,16 +14,25 @@ internal sealed class Statements
         """;
 
     private const string Applied = "set_config('synchronous_commit', 'remote_apply', true) <> ''";
+
+    // Beside it: a warning is all that tells of a commit which no standby has, and a role or a database may have turned warnings
+    // off.
+    private const string Warned = """
+        set_config('client_min_messages', CASE WHEN current_setting('client_min_messages') IN ('error', 'fatal', 'panic') THEN 'warning' ELSE current_setting('client_min_messages') END, true) <> ''
+        """;
+
     private const string NotFlushed = "set_config('synchronous_commit', 'off', true) <> ''";
 
-    private readonly Names _names;
+    // The last one that a time can have.
+    private const string LastTick = "3155378975999999999";
+
     private readonly string[] _inserts;
     private readonly string[] _replaces;
 
     public Statements(Names names, PostgresDurability durability, bool flushRoutineWrites)
     {
-        _names = names;
-        var lasting = durability == PostgresDurability.Applied ? Applied : Flushed;
+        Names = names;
+        var lasting = $"{(durability == PostgresDurability.Applied ? Applied : Flushed)} AND {Warned}";
         var routine = flushRoutineWrites ? "true" : NotFlushed;
 
         Load = $"SELECT {Columns} FROM {names.Sessions} WHERE id = $1";
@@ -69,6 +78,8 @@ internal sealed class Statements
         IEnumerable<(string Commit, bool IsSignIn)> Kinds() =>
             [(routine, false), (lasting, false), (routine, true), (lasting, true)];
     }
+
+    public Names Names { get; }
 
     /// <summary>$1 id.</summary>
     public string Load { get; }
@@ -125,20 +136,21 @@ internal sealed class Statements
 
     // The stripe first: whoever waits for a transaction that ends all sessions of a subject holds nothing which that needs.
     private string Turn(bool isSignIn, string stripe) =>
-        isSignIn ? $"WITH turn AS (SELECT stripe FROM {_names.Locks} WHERE stripe = {stripe} FOR SHARE) " : "";
+        isSignIn ? $"WITH turn AS (SELECT stripe FROM {Names.Locks} WHERE stripe = {stripe} FOR SHARE) " : "";
 
     private string InsertWith(string commit, bool isSignIn) =>
         $"""
-            {Turn(isSignIn, "$9")}INSERT INTO {_names.Sessions} ({Columns}, look_at)
+            {Turn(isSignIn, "$9")}INSERT INTO {Names.Sessions} ({Columns}, look_at)
             SELECT $1, $2, $3, $4, $5, $6, $7, $8, $5{(isSignIn ? " FROM turn" : "")} WHERE {commit}
             ON CONFLICT (id) DO NOTHING
             """;
 
+    // A time that is none, because somebody has changed the row, goes with the record that had it.
     private string ReplaceWith(string commit, bool isSignIn) =>
         $"""
-            {Turn(isSignIn, "$10")}UPDATE {_names.Sessions} AS s SET
-            version = $2, kind = $3, last_seen = GREATEST(s.last_seen, $4), due_at = $5, look_at = LEAST(s.look_at, $5),
-            subject = $6, operation = $7, body = $8{(isSignIn ? " FROM turn" : "")}
+            {Turn(isSignIn, "$10")}UPDATE {Names.Sessions} AS s SET
+            version = $2, kind = $3, last_seen = GREATEST(LEAST(s.last_seen, {LastTick}), $4), due_at = $5,
+            look_at = LEAST(s.look_at, $5), subject = $6, operation = $7, body = $8{(isSignIn ? " FROM turn" : "")}
             WHERE s.id = $1 AND s.version = $9 AND {commit}
             """;
 }

@@ -20,7 +20,7 @@ internal sealed class Listings(RedisLink link, RecordKeys keys, Records records)
             .ConfigureAwait(false);
         var members = found.Take(limit).ToArray();
         var ids = members.Select(SubjectIndex.IdOf).Distinct(StringComparer.Ordinal).ToArray();
-        var loaded = await records.LoadAll(db, ids).ConfigureAwait(false);
+        var loaded = await records.LoadAll(db, ids, presumed: subject).ConfigureAwait(false);
         var theirs = loaded.OfType<StoredRecord>().Where(record => record.Subject == subject).ToArray();
 
         // The record of a stale entry is gone, or not the subject's, or not yet: a sign-in that is under way makes another entry.

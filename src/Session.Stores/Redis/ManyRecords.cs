@@ -26,7 +26,7 @@ internal sealed class ManyRecords(RedisLink link, RecordKeys keys, Records recor
             values = await link.WithinDeadline(db.StringGetAsync(wanted, CommandFlags.DemandMaster))
                 .ConfigureAwait(false);
         }
-        catch (RedisServerException error) when (error.Message.StartsWith("NOPERM", StringComparison.Ordinal))
+        catch (Exception error) when (Refusal.Is(error))
         {
             // A user that was given no more than a store needs without open connections.
             return await LoadSingly(db, ids).ConfigureAwait(false);

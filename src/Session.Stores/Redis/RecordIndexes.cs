@@ -97,7 +97,7 @@ internal sealed class RecordIndexes(RedisLink link, RecordKeys keys, Records rec
         var index = keys.Subject(subject);
         // The members are read before the record, so that a member which is made after the record was read stays.
         var members = await link.WithinDeadline(SubjectIndex.Of(db, index, id)).ConfigureAwait(false);
-        if (members.Length > 0 && (await records.Load(db, id).ConfigureAwait(false))?.Subject != subject)
+        if (members.Length > 0 && (await records.Load(db, id, subject).ConfigureAwait(false))?.Subject != subject)
             await link.WithinDeadline(db.SortedSetRemoveAsync(index, members)).ConfigureAwait(false);
         await link.WithinDeadline(db.SortedSetRemoveAsync(keys.Due(id), SubjectIndex.PendingChange(id, subject)))
             .ConfigureAwait(false);

@@ -97,15 +97,15 @@ internal sealed class RecordWrites(RedisLink link, Records records, RecordIndexe
         if (link.MayBeCluster)
             await link.WithinDeadline(entering).ConfigureAwait(false);
 
-        var reply = await records.Replace(db, line, record, expected, losingSubject: null).ConfigureAwait(false);
+        var reply = await records.Replace(db, line, record, expected, losing: RedisValue.Null).ConfigureAwait(false);
 
         // Nothing was written: first a sweep has to be able to find the entry of the subject that loses the session, if this
         // process is stopped before it has removed that entry. The subject may have changed once more meanwhile.
-        string? losing = null;
+        var losing = RedisValue.Null;
         while (reply.HasCome(out var refused) && refused.Answer == ScriptAnswer.LosesSubject)
         {
-            losing = refused.LosingSubject!;
-            await link.WithinDeadline(indexes.NotePendingChange(db, record, losing)).ConfigureAwait(false);
+            losing = refused.LosingSubject;
+            await link.WithinDeadline(indexes.NotePendingChange(db, record, (string)losing!)).ConfigureAwait(false);
             reply = await records.Replace(db, line, record, expected, losing).ConfigureAwait(false);
         }
 
@@ -116,7 +116,7 @@ internal sealed class RecordWrites(RedisLink link, Records records, RecordIndexe
             if (!await records.IsWritten(db, line, record).ConfigureAwait(false))
                 return WriteResult.Unknown;
             // Nobody knows whether the subject is a new one: settling it is right in both cases.
-            replaced = new ReplaceAnswer(ScriptAnswer.Written, HasNewSubject: true, LosingSubject: null);
+            replaced = new ReplaceAnswer(ScriptAnswer.Written, HasNewSubject: true, LosingSubject: RedisValue.Null);
         }
 
         var isReplaced = replaced.Answer == ScriptAnswer.Written;
@@ -128,8 +128,8 @@ internal sealed class RecordWrites(RedisLink link, Records records, RecordIndexe
             return ResultOf(replaced.Answer);
 
         await link.WithinDeadline(indexes.SettleAfterReplace(db, record, replaced.HasNewSubject)).ConfigureAwait(false);
-        if (losing is not null)
-            await indexes.PruneSubject(db, losing, record.Id).ConfigureAwait(false);
+        if (!losing.IsNull)
+            await indexes.PruneSubject(db, (string)losing!, record.Id).ConfigureAwait(false);
         await indexes.RemoveEndedFromLive(db, record).ConfigureAwait(false);
         return await Acknowledge(route, record, line, replicated).ConfigureAwait(false);
     }

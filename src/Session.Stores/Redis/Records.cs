@@ -13,27 +13,42 @@ internal sealed class Records(RedisLink link, RecordKeys keys, TimeSpan janitorM
     // In place of the head of the record that a write was decided on: no record has it.
     private static readonly RedisValue NoHead = "-";
 
+    /// <summary>The record, or null.</summary>
+    /// <param name="db">Where from.</param>
+    /// <param name="id">Its session.</param>
+    /// <param name="presumed">Whose it is if it cannot be read: the subject whose index has led to it.</param>
     // The path of every request: its state machines come from a pool.
     [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
-    public async ValueTask<StoredRecord?> Load(IDatabase db, string id)
+    public async ValueTask<StoredRecord?> Load(IDatabase db, string id, string? presumed = null)
     {
-        // From the primary: a replica may not have heard of a logout yet.
-        var value = (byte[]?)
-            await link.WithinDeadline(db.StringGetAsync(keys.Record(id), CommandFlags.DemandMaster))
-                .ConfigureAwait(false);
-        // A primary of a Cluster that has been followed by another one knows nothing of what came since.
-        if (
-            value is null
-            && link.MayBeCluster
-            && await link.OwnerOf(db, keys.Record(id)).ConfigureAwait(false) is { } owner
-        )
-            value = (byte[]?)
-                await link.WithinDeadline(owner.ExecuteAsync("GET", keys.Record(id))).ConfigureAwait(false);
-        return value is null ? null : RecordLayout.Read(id, value);
+        try
+        {
+            // From the primary: a replica may not have heard of a logout yet.
+            var value = (byte[]?)
+                await link.WithinDeadline(db.StringGetAsync(keys.Record(id), CommandFlags.DemandMaster))
+                    .ConfigureAwait(false);
+            // A primary of a Cluster that has been followed by another one knows nothing of what came since.
+            if (
+                value is null
+                && link.MayBeCluster
+                && await link.OwnerOf(db, keys.Record(id)).ConfigureAwait(false) is { } owner
+            )
+                value = (byte[]?)
+                    await link.WithinDeadline(owner.ExecuteAsync("GET", keys.Record(id))).ConfigureAwait(false);
+            return value is null ? null : RecordLayout.Read(id, value, presumed);
+        }
+        catch (RedisServerException error) when (IsNoValue(error))
+        {
+            return RecordLayout.Unreadable(id, [], presumed);
+        }
     }
 
-    public Task<StoredRecord?[]> LoadAll(IDatabase db, string[] ids) =>
-        Task.WhenAll(ids.Select(id => Load(db, id).AsTask()));
+    /// <summary>Whether the key has a list, or a set: another program's.</summary>
+    private static bool IsNoValue(RedisServerException error) =>
+        error.Message.Contains("WRONGTYPE", StringComparison.Ordinal);
+
+    public Task<StoredRecord?[]> LoadAll(IDatabase db, string[] ids, string? presumed = null) =>
+        Task.WhenAll(ids.Select(id => Load(db, id, presumed).AsTask()));
 
     /// <summary>Writes the record if its id is free. True: it was.</summary>
     /// <param name="db">Where to.</param>
@@ -89,13 +104,13 @@ internal sealed class Records(RedisLink link, RecordKeys keys, TimeSpan janitorM
     /// <param name="line">The way there, if replicas have to have the write; else null.</param>
     /// <param name="record">What to write.</param>
     /// <param name="expected">The version that has to be there.</param>
-    /// <param name="losingSubject">The subject that loses the session by this write, once a sweep can find that out; else null.</param>
+    /// <param name="losing">The subject that loses the session by this write, as the server has it, once a sweep can find that out; else null.</param>
     public async ValueTask<Reply<ReplaceAnswer>> Replace(
         IDatabase db,
         DirectLine? line,
         StoredRecord record,
         long expected,
-        string? losingSubject
+        RedisValue losing
     )
     {
         RedisValue[] arguments =
@@ -105,7 +120,7 @@ internal sealed class Records(RedisLink link, RecordKeys keys, TimeSpan janitorM
             Milliseconds(TimeToLive(record)),
             1,
             NoHead,
-            losingSubject ?? "",
+            losing.IsNull ? RedisValue.EmptyString : losing,
         ];
         var reply = await link.ReplyTo(Evaluate(db, line, Scripts.Replace, record, arguments)).ConfigureAwait(false);
         return reply.HasCome(out var answer) ? new Reply<ReplaceAnswer>(ReplaceAnswer.From(answer)) : default;
@@ -156,32 +171,43 @@ internal sealed class Records(RedisLink link, RecordKeys keys, TimeSpan janitorM
             await link.WithinDeadline(db.ScriptEvaluateAsync(Scripts.Remove, [keys.Record(id)])).ConfigureAwait(false);
 
     /// <summary>Removes the record if it still is the one that this operation wrote as this version. True: it was.</summary>
-    public async ValueTask<bool> RemoveVersion(IDatabase db, string id, long version, long operation) =>
-        (int)
-            await link.WithinDeadline(
-                    db.ScriptEvaluateAsync(
-                        Scripts.RemoveVersion,
-                        [keys.Record(id)],
-                        [RecordLayout.Number(version), RecordLayout.Number(operation)]
-                    )
-                )
-                .ConfigureAwait(false) == 1;
+    public ValueTask<bool> RemoveVersion(IDatabase db, string id, long version, long operation) =>
+        Answers(
+            db.ScriptEvaluateAsync(
+                Scripts.RemoveVersion,
+                [keys.Record(id)],
+                [RecordLayout.Number(version), RecordLayout.Number(operation)]
+            ),
+            ofNoValue: false
+        );
 
     /// <summary>Says that the due index has another time for this version of the record. False: it is no longer there.</summary>
-    public async ValueTask<bool> Reschedule(IDatabase db, string id, long version, DateTimeOffset dueAt) =>
-        (int)
-            await link.WithinDeadline(
-                    db.ScriptEvaluateAsync(
-                        Scripts.Reschedule,
-                        [keys.Record(id)],
-                        [
-                            RecordLayout.Number(version),
-                            dueAt.UtcTicks / TimeSpan.TicksPerMillisecond,
-                            Milliseconds(janitorMargin),
-                        ]
-                    )
-                )
-                .ConfigureAwait(false) == 1;
+    public ValueTask<bool> Reschedule(IDatabase db, string id, long version, DateTimeOffset dueAt) =>
+        Answers(
+            db.ScriptEvaluateAsync(
+                Scripts.Reschedule,
+                [keys.Record(id)],
+                [
+                    RecordLayout.Number(version),
+                    dueAt.UtcTicks / TimeSpan.TicksPerMillisecond,
+                    Milliseconds(janitorMargin),
+                ]
+            ),
+            ofNoValue: true
+        );
+
+    /// <summary>Whether a script answers 1. What is no value must not end a sweep of others.</summary>
+    private async ValueTask<bool> Answers(Task<RedisResult> script, bool ofNoValue)
+    {
+        try
+        {
+            return (int)await link.WithinDeadline(script).ConfigureAwait(false) == 1;
+        }
+        catch (RedisServerException error) when (IsNoValue(error))
+        {
+            return ofNoValue;
+        }
+    }
 
     /// <summary>
     /// The record that a sweep has claimed by its entry in the due index; or, if the entry was early, only the time at which the
@@ -193,8 +219,10 @@ internal sealed class Records(RedisLink link, RecordKeys keys, TimeSpan janitorM
         double score
     )
     {
-        var value = (byte[]?)
-            await link.WithinDeadline(
+        RedisResult answer;
+        try
+        {
+            answer = await link.WithinDeadline(
                     db.ScriptEvaluateAsync(
                         Scripts.LoadClaimed,
                         [keys.Record(id)],
@@ -202,14 +230,21 @@ internal sealed class Records(RedisLink link, RecordKeys keys, TimeSpan janitorM
                     )
                 )
                 .ConfigureAwait(false);
-        return value switch
+        }
+        catch (RedisServerException error) when (IsNoValue(error))
+        {
+            return (RecordLayout.Unreadable(id, [], presumed: null), null);
+        }
+
+        if (answer.Length >= 0)
+            return (RecordLayout.Unreadable(id, (byte[]?)answer[0], presumed: null), null);
+        return (byte[]?)answer switch
         {
             null => (null, null),
-            { Length: 8 } => (
-                null,
-                BinaryRecord.Time(value) ?? throw new InvalidDataException($"The due time of session {id} is no time.")
-            ),
-            _ => (RecordLayout.Read(id, value), null),
+            { Length: 8 } due => BinaryRecord.Time(due) is { } time
+                ? (null, time)
+                : (await Load(db, id).ConfigureAwait(false), null),
+            var value => (RecordLayout.Read(id, value), null),
         };
     }
 

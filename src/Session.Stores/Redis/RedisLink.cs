@@ -28,6 +28,7 @@ internal sealed class RedisLink : IAsyncDisposable, IDisposable
     private ConfigurationOptions? _settings;
     private volatile bool _isDisposed;
     private volatile bool _mayBeCluster = true;
+    private volatile bool _isKindKnown;
     private long _searchedAt;
 
     public RedisLink(RedisStoreOptions options)
@@ -46,11 +47,23 @@ internal sealed class RedisLink : IAsyncDisposable, IDisposable
         get
         {
             var settings = Settings;
-            var servers = settings.EndPoints.Select(e => e.ToString()).Order(StringComparer.Ordinal);
+            var servers = settings.EndPoints.Select(NameOf).Order(StringComparer.Ordinal);
             var service = string.IsNullOrEmpty(settings.ServiceName) ? "" : "/" + settings.ServiceName;
             var database = _options.Database >= 0 ? _options.Database : settings.DefaultDatabase ?? 0;
             return $"{string.Join(',', servers)}{service}/{database}";
         }
+    }
+
+    /// <summary>This machine has several names, and all lead to the same place.</summary>
+    private static string NameOf(EndPoint server)
+    {
+        var (host, port) = server switch
+        {
+            DnsEndPoint named => (named.Host.ToLowerInvariant(), named.Port),
+            IPEndPoint numbered => (numbered.Address.ToString(), numbered.Port),
+            _ => (server.ToString() ?? "", 0),
+        };
+        return host is "127.0.0.1" or "::1" ? $"localhost:{port}" : $"{host}:{port}";
     }
 
     /// <summary>What leads to the records at this moment; null until the store is connected, or while nobody can say who is primary.</summary>
@@ -66,7 +79,30 @@ internal sealed class RedisLink : IAsyncDisposable, IDisposable
     /// False: all keys are on one node, which carries out what it is sent in that order. True: an answer has to come before
     /// the next command is sent, for their keys may be on different nodes.
     /// </summary>
-    public bool MayBeCluster => _mayBeCluster;
+    public bool MayBeCluster
+    {
+        get
+        {
+            // A server that was away at the start may have come since.
+            if (!_isKindKnown && _route is { } route)
+                FindKind(route.Connection);
+            return _mayBeCluster;
+        }
+    }
+
+    /// <summary>Known once a server was reached. Waiting for each answer, as a cluster needs it, is right until then.</summary>
+    private void FindKind(IConnectionMultiplexer connection)
+    {
+        var reached = connection.GetServers().Where(server => server.IsConnected).ToArray();
+        if (reached.Length == 0)
+            return;
+        if (reached.Any(server => server.ServerType != ServerType.Cluster))
+        {
+            _mayBeCluster = false;
+            _vote = null;
+        }
+        _isKindKnown = true;
+    }
 
     /// <summary>Connects if need be. An exception: nobody can say who is primary.</summary>
     public ValueTask<Route> Ready(CancellationToken cancellationToken)
@@ -120,6 +156,7 @@ internal sealed class RedisLink : IAsyncDisposable, IDisposable
             {
                 var sentinels = await _own.OpenSentinels(settings).ConfigureAwait(false);
                 _mayBeCluster = false;
+                _isKindKnown = true;
                 _watch = new PrimaryWatch(
                     sentinels,
                     async primary =>
@@ -127,15 +164,12 @@ internal sealed class RedisLink : IAsyncDisposable, IDisposable
                     Leave
                 );
             }
-            else
+            else if (_route is null)
             {
-                _route ??= await Lead(settings, null, connection).ConfigureAwait(false);
-                // Known once a server was reached. Waiting for each answer, as a cluster needs it, is right until then.
-                _mayBeCluster = !_route
-                    .Connection.GetServers()
-                    .Any(server => server.IsConnected && server.ServerType != ServerType.Cluster);
-                if (_mayBeCluster)
-                    _vote ??= new ClusterVote(_route.Connection, _options.OperationTimeout);
+                var route = await Lead(settings, null, connection).ConfigureAwait(false);
+                // Before the route: whoever finds that finds the vote, too, or that there is no Cluster.
+                _vote = new ClusterVote(route.Connection, _options.OperationTimeout);
+                _route = route;
             }
 
             if (_isDisposed)

@@ -49,7 +49,7 @@ public sealed class RedisStore
     {
         await _link.Connect(cancellationToken).ConfigureAwait(false);
         var notes = await ServerProbe.RunAsync(_link, _options, cancellationToken).ConfigureAwait(false);
-        return new StoreReport($"redis:{_link.Place}/{_options.Prefix}", true, true, notes);
+        return new StoreReport($"redis:{_link.Place}/{_options.Prefix}", true, true, notes, _options.JanitorMargin);
     }
 
     ValueTask<WriteResult> ISessionStore.Insert(StoredRecord record, CancellationToken cancellationToken)

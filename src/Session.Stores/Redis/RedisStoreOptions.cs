@@ -51,7 +51,10 @@ public sealed class RedisStoreOptions
     /// </summary>
     public int WaitForReplicas { get; set; }
 
-    /// <summary>How long such a write waits for its replicas. Default 1 second.</summary>
+    /// <summary>
+    /// How long such a write waits for its replicas. Default 1 second. It does not wait for what is not there: a server that says
+    /// that it has fewer replicas, or has just waited for them in vain, is believed for a second.
+    /// </summary>
     public TimeSpan WaitTimeout { get; set; } = TimeSpan.FromSeconds(1);
 
     /// <summary>How long after its time a record stays when no sweeper ever comes for it. Default 1 day.</summary>

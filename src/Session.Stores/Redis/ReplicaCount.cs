@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Globalization;
 using System.Net;
 using StackExchange.Redis;
 
@@ -7,13 +8,25 @@ namespace Session.Stores.Redis;
 /// <summary>How many replicas of a server keep up with it, as it was a moment ago.</summary>
 internal sealed class ReplicaCount(RedisStoreOptions options)
 {
-    // One that hangs is online until the server has given it up: asked for seldom, it holds up one write at a time.
+    private const string Connected = "connected_slaves:";
+
+    // One that hangs is online until the server has given it up: asked for seldom, it holds up one write at a time. And one
+    // that is back is seen so soon.
     private static readonly TimeSpan GoodFor = TimeSpan.FromSeconds(1);
 
-    private readonly ConcurrentDictionary<EndPoint, (int Count, long Until)> _known = new();
+    // They are sent the whole data first: WAIT does not count them before they have it.
+    private static readonly string[] CatchingUp =
+    [
+        "state=wait_bgsave",
+        "state=send_bulk",
+        "state=bg_transfer",
+        "state=rdb_transmitted",
+    ];
 
-    /// <summary>Those that are online. 0 where the server does not say so.</summary>
-    public async ValueTask<int> Of(IServer server)
+    private readonly ConcurrentDictionary<EndPoint, (int? Count, long Until)> _known = new();
+
+    /// <summary>Those that are online. Null: the server does not say so.</summary>
+    public async ValueTask<int?> Of(IServer server)
     {
         if (_known.TryGetValue(server.EndPoint, out var known) && Environment.TickCount64 < known.Until)
             return known.Count;
@@ -23,22 +36,42 @@ internal sealed class ReplicaCount(RedisStoreOptions options)
             var asking = server.ExecuteAsync("INFO", "replication");
             RedisLink.ObserveFailure(asking);
             var info = (string?)await asking.WaitAsync(options.OperationTimeout).ConfigureAwait(false) ?? "";
-            var count = info.Split('\n').Count(IsOnline);
+            var count = CountIn(info);
             Note(server, count);
             return count;
         }
+        catch (Exception error) when (Refusal.Is(error))
+        {
+            // It is not asked for again.
+            _known[server.EndPoint] = (null, long.MaxValue);
+            return null;
+        }
         catch (RedisServerException)
         {
-            // The user may not ask: it is not asked for again.
-            _known[server.EndPoint] = (0, long.MaxValue);
-            return 0;
+            Note(server, null);
+            return null;
         }
     }
 
-    private static bool IsOnline(string line) =>
-        line.StartsWith("slave", StringComparison.Ordinal) && line.Contains("state=online", StringComparison.Ordinal);
+    private static int? CountIn(string info)
+    {
+        var lines = info.Split('\n', StringSplitOptions.TrimEntries);
+        var connected = lines.FirstOrDefault(line => line.StartsWith(Connected, StringComparison.Ordinal));
+        return int.TryParse(
+            connected?[Connected.Length..],
+            NumberStyles.None,
+            CultureInfo.InvariantCulture,
+            out var all
+        )
+            ? all - lines.Count(IsCatchingUp)
+            : null;
+    }
+
+    private static bool IsCatchingUp(string line) =>
+        line.StartsWith("slave", StringComparison.Ordinal)
+        && CatchingUp.Any(state => line.Contains(state, StringComparison.Ordinal));
 
     /// <summary>So many have kept up; it is looked at again in a second.</summary>
-    public void Note(IServer server, int count) =>
+    public void Note(IServer server, int? count) =>
         _known[server.EndPoint] = (count, Environment.TickCount64 + (long)GoodFor.TotalMilliseconds);
 }

@@ -1,3 +1,5 @@
+using System.Diagnostics;
+using System.Runtime.CompilerServices;
 using Session.Engine;
 using StackExchange.Redis;
 
@@ -11,6 +13,9 @@ internal sealed class ReplicaWait(RedisLink link, RecordKeys keys, RedisStoreOpt
 {
     private readonly ReplicaCount _keepingUp = new(options);
 
+    // By the server as one connection knows it.
+    private readonly ConditionalWeakTable<IServer, ReplicaRounds> _rounds = new();
+
     /// <summary>The way of a write that replicas have to have; null: this one need not outlast a failover.</summary>
     public DirectLine? LineTo(Route route, StoredRecord record) =>
         record.IsDurable ? new DirectLine(link, route, keys.Record(record.Id)) : null;
@@ -23,41 +28,25 @@ internal sealed class ReplicaWait(RedisLink link, RecordKeys keys, RedisStoreOpt
     {
         if (line.Sender is not { } sender)
             return false;
+
+        var rounds = _rounds.GetValue(sender.Server, server => new ReplicaRounds(server, _keepingUp, options));
+        var since = Stopwatch.GetTimestamp();
         try
         {
-            var reached = await Reached(sender.Server).ConfigureAwait(false);
-            return reached >= options.WaitForReplicas && !line.HasMoved;
+            while (true)
+            {
+                var reached = await rounds.Ask().ConfigureAwait(false);
+                if (reached >= options.WaitForReplicas)
+                    return !line.HasMoved;
+                if (reached is null || Stopwatch.GetElapsedTime(since) >= options.WaitTimeout)
+                    return false;
+            }
         }
-        catch (Exception error) when (error is RedisException or TimeoutException or InvalidOperationException)
+        catch (Exception error)
+            when (error is RedisException or RedisCommandException or TimeoutException or InvalidOperationException)
         {
             // The record is written all the same.
             return false;
         }
-    }
-
-    /// <summary>
-    /// A failover may promote any replica, so all that keep up are given a moment, beyond those that must have the write.
-    /// </summary>
-    private async Task<long> Reached(IServer server)
-    {
-        var all = await _keepingUp.Of(server).ConfigureAwait(false);
-        if (all > options.WaitForReplicas)
-        {
-            var reached = await Wait(server, all, options.WaitTimeout / 10).ConfigureAwait(false);
-            if (reached < all)
-                _keepingUp.Note(server, (int)reached);
-            if (reached >= options.WaitForReplicas)
-                return reached;
-        }
-
-        return await Wait(server, options.WaitForReplicas, options.WaitTimeout).ConfigureAwait(false);
-    }
-
-    private async Task<long> Wait(IServer server, int count, TimeSpan limit)
-    {
-        // No milliseconds would be no limit.
-        var wait = server.ExecuteAsync("WAIT", count, Math.Max(1, (long)limit.TotalMilliseconds));
-        RedisLink.ObserveFailure(wait);
-        return (long)await wait.WaitAsync(limit + options.OperationTimeout).ConfigureAwait(false);
     }
 }

@@ -27,7 +27,8 @@ internal static class Scripts
     /// the entries of the new value already, 5 the head of the record that this one was made from, no index of which
     /// changes, 6 the subject that loses the session, once the caller has noted that. Answers with a number of
     /// <see cref="ScriptAnswer"/>; with 0 and 1 when it has written and the subject is another one than before; with 4 and the
-    /// subject that would lose the session. It writes nothing unless it answers 0.
+    /// subject that would lose the session. It writes nothing unless it answers 0. Of a value of another format, or one
+    /// whose time seen is none (no time begins with a byte above 43), it believes the version alone.
     /// </summary>
     public const string Replace =
         // As a rule nobody has changed the record since it was read: this is checked first, because it costs least.
@@ -44,20 +45,21 @@ internal static class Scripts
         + Before
         + """
             local new = ARGV[2]
+            local isOurs = string.byte(old, 1) == 1 and string.byte(old, 11) < 44
             local moved = string.byte(old, 2) >= 128
             local wasEnded = string.byte(old, 2) % 128 == 2
             local isEnded = string.byte(new, 2) == 2
             local subject = false
             local length = string.byte(old, 35) * 256 + string.byte(old, 36)
-            if length < 65535 then subject = redis.call('GETRANGE', KEYS[1], 36, 35 + length) end
+            if isOurs and length < 65535 then subject = redis.call('GETRANGE', KEYS[1], 36, 35 + length) end
             local newSubject = false
             local newLength = string.byte(new, 35) * 256 + string.byte(new, 36)
             if newLength < 65535 then newSubject = string.sub(new, 37, 36 + newLength) end
-            if length == 0 then subject = '' end
+            if isOurs and length == 0 then subject = '' end
             if ARGV[4] ~= '1' and (moved or wasEnded ~= isEnded or subject ~= newSubject
                 or before(string.sub(new, 19, 26), string.sub(old, 19, 26))) then return 3 end
             if subject and subject ~= newSubject and subject ~= ARGV[6] then return {4, subject} end
-            if before(string.sub(new, 11, 18), string.sub(old, 11, 18)) then
+            if isOurs and before(string.sub(new, 11, 18), string.sub(old, 11, 18)) then
               new = string.sub(new, 1, 10) .. string.sub(old, 11, 18) .. string.sub(new, 19)
             end
             redis.call('SET', KEYS[1], new, 'PX', ARGV[3])
@@ -87,7 +89,10 @@ internal static class Scripts
     /// <summary>KEYS 1 the record. Answers with its subject, if it had one.</summary>
     public const string Remove = """
         local old = redis.call('GETRANGE', KEYS[1], 34, 35)
-        if #old < 2 then return false end
+        if #old < 2 then
+          redis.call('DEL', KEYS[1])
+          return false
+        end
         local length = string.byte(old, 1) * 256 + string.byte(old, 2)
         local subject = false
         if length < 65535 then subject = redis.call('GETRANGE', KEYS[1], 36, 35 + length) end
@@ -143,13 +148,14 @@ internal static class Scripts
     /// <summary>
     /// KEYS 1 the record; ARGV 1 the latest due time that its entry in the due index may stand for. Answers with the record, and
     /// marks it as moved in the due index; or, if the record is due later, with its due time alone (8 bytes); or, if there is
-    /// no record, with nothing.
+    /// no record, with nothing; or with an array of the value, if that is no record of ours.
     /// </summary>
     public const string LoadClaimed =
         Before
         + """
             local value = redis.call('GET', KEYS[1])
             if not value then return false end
+            if #value < 36 or string.byte(value, 1) ~= 1 then return {value} end
             local kind = string.byte(value, 2)
             local due = string.sub(value, 19, 26)
             if kind < 128 then
@@ -161,11 +167,13 @@ internal static class Scripts
 
     /// <summary>
     /// KEYS 1 the record; ARGV 1 its version, 2 the new due time in ms since the year 1, 3 the margin in ms. Marks this version as
-    /// moved in the due index, lets it live as long as the new time needs, and answers 1; answers 0 if it is no longer there.
+    /// moved in the due index, lets it live as long as the new time needs, and answers 1; answers 0 if it is no longer there. Of
+    /// what is no record of ours it changes nothing, and answers 1: that is looked at again at that time.
     /// </summary>
     public const string Reschedule = """
         local old = redis.call('GETRANGE', KEYS[1], 0, 17)
-        if #old < 18 or string.sub(old, 3, 10) ~= ARGV[1] then return 0 end
+        if #old > 0 and (#old < 18 or string.byte(old, 1) ~= 1) then return 1 end
+        if #old == 0 or string.sub(old, 3, 10) ~= ARGV[1] then return 0 end
         local kind = string.byte(old, 2)
         if kind < 128 then redis.call('SETRANGE', KEYS[1], 1, string.char(kind + 128)) end
         local seen = 0

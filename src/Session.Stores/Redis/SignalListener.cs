@@ -8,6 +8,9 @@ internal sealed class SignalListener(Signals signals, Action<string?> heard) : I
 {
     private static readonly TimeSpan Rest = TimeSpan.FromSeconds(1);
 
+    // Two looks at once would both move there, and each message would be heard twice.
+    private readonly SemaphoreSlim _moving = new(1, 1);
+
     private volatile bool _isDisposed;
     private volatile bool _mayHaveMissed;
     private int _isSettling;
@@ -19,14 +22,48 @@ internal sealed class SignalListener(Signals signals, Action<string?> heard) : I
 
     public async ValueTask MoveAsync(CancellationToken cancellationToken)
     {
-        var route = await signals.Link.Ready(cancellationToken).ConfigureAwait(false);
-        var subscriber = route.Connection.GetSubscriber();
-        await signals.Link.WithinDeadline(subscriber.SubscribeAsync(signals.Plain, Hear)).ConfigureAwait(false);
-        if (signals.IsSharded(route.Connection))
-            await HearShardAsync(subscriber).ConfigureAwait(false);
-        Watch(route.Connection);
+        // Whoever moves it already says so when it is there.
+        if (!await _moving.WaitAsync(TimeSpan.Zero, cancellationToken).ConfigureAwait(false))
+            return;
+        try
+        {
+            var route = await signals.Link.Ready(cancellationToken).ConfigureAwait(false);
+            if (!_isDisposed && !ReferenceEquals(Connection, route.Connection))
+                await ListenAtAsync(route.Connection).ConfigureAwait(false);
+        }
+        finally
+        {
+            _moving.Release();
+        }
+    }
+
+    private async ValueTask ListenAtAsync(IConnectionMultiplexer connection)
+    {
+        var subscriber = connection.GetSubscriber();
+        try
+        {
+            await signals.Link.WithinDeadline(subscriber.SubscribeAsync(signals.Plain, Hear)).ConfigureAwait(false);
+            if (signals.IsSharded(connection))
+                await HearShardAsync(subscriber).ConfigureAwait(false);
+        }
+        catch
+        {
+            // The driver keeps whoever has asked, also where the server has refused: each attempt would leave one behind.
+            RedisLink.ObserveFailure(LeaveAsync(subscriber));
+            throw;
+        }
+
+        Watch(connection);
         heard(null);
     }
+
+    /// <summary>The driver forgets this one at once, and tells the server if nobody else listens over the connection.</summary>
+    private async Task LeaveAsync(ISubscriber subscriber) =>
+        await Task.WhenAll(
+                subscriber.UnsubscribeAsync(signals.Plain, Hear),
+                subscriber.UnsubscribeAsync(signals.Sharded, Hear)
+            )
+            .ConfigureAwait(false);
 
     private async ValueTask HearShardAsync(ISubscriber subscriber)
     {
@@ -35,7 +72,7 @@ internal sealed class SignalListener(Signals signals, Action<string?> heard) : I
             await signals.Link.WithinDeadline(subscriber.SubscribeAsync(signals.Sharded, Hear)).ConfigureAwait(false);
             _place = subscriber.SubscribedEndpoint(signals.Sharded);
         }
-        catch (Exception error) when (Signals.IsRefusal(error))
+        catch (Exception error) when (Refusal.Is(error))
         {
             signals.Refused();
             // Else the driver would ask for it again and again.
@@ -55,14 +92,22 @@ internal sealed class SignalListener(Signals signals, Action<string?> heard) : I
         var subscriber = connection.GetSubscriber();
         try
         {
-            await signals
-                .Link.WithinDeadline(subscriber.SubscribeAsync(signals.Sharded, HearNothing))
-                .ConfigureAwait(false);
-            await signals
-                .Link.WithinDeadline(subscriber.UnsubscribeAsync(signals.Sharded, HearNothing))
-                .ConfigureAwait(false);
+            try
+            {
+                await signals
+                    .Link.WithinDeadline(subscriber.SubscribeAsync(signals.Sharded, HearNothing))
+                    .ConfigureAwait(false);
+            }
+            finally
+            {
+                // Also where the server has not answered: the driver keeps whoever has asked.
+                await signals
+                    .Link.WithinDeadline(subscriber.UnsubscribeAsync(signals.Sharded, HearNothing))
+                    .ConfigureAwait(false);
+            }
         }
-        catch (Exception error) when (error is RedisException or TimeoutException or OperationCanceledException)
+        catch (Exception error)
+            when (error is RedisException or RedisCommandException or TimeoutException or OperationCanceledException)
         {
             return false;
         }
@@ -150,12 +195,16 @@ internal sealed class SignalListener(Signals signals, Action<string?> heard) : I
     {
         _isDisposed = true;
         signals.Forget(this);
-        Unwatch();
-        if (Connection is not { } connection)
-            return;
-
-        var subscriber = connection.GetSubscriber();
-        foreach (var channel in (RedisChannel[])[signals.Plain, signals.Sharded])
-            await signals.Link.WithinDeadline(subscriber.UnsubscribeAsync(channel, Hear)).ConfigureAwait(false);
+        await _moving.WaitAsync().ConfigureAwait(false);
+        try
+        {
+            Unwatch();
+            if (Connection is { } connection)
+                await signals.Link.WithinDeadline(LeaveAsync(connection.GetSubscriber())).ConfigureAwait(false);
+        }
+        finally
+        {
+            _moving.Release();
+        }
     }
 }

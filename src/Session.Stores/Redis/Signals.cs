@@ -47,7 +47,7 @@ internal sealed class Signals(RedisLink link, string prefix)
             return await link.WithinDeadline(connection.GetSubscriber().PublishAsync(Sharded, message))
                 .ConfigureAwait(false);
         }
-        catch (Exception error) when (IsRefusal(error))
+        catch (Exception error) when (Refusal.Is(error))
         {
             Refused();
             return 0;
@@ -79,10 +79,24 @@ internal sealed class Signals(RedisLink link, string prefix)
         lock (_gate)
             all = [.. _listeners];
         foreach (var one in all)
-            if (!ReferenceEquals(one.Connection, link.Route?.Connection))
-                await one.MoveAsync(CancellationToken.None).ConfigureAwait(false);
-            else
-                await one.StayAsync().ConfigureAwait(false);
+            try
+            {
+                if (!ReferenceEquals(one.Connection, link.Route?.Connection))
+                    await one.MoveAsync(CancellationToken.None).ConfigureAwait(false);
+                else
+                    await one.StayAsync().ConfigureAwait(false);
+            }
+            catch (Exception error)
+                when (error
+                        is RedisException
+                            or RedisCommandException
+                            or TimeoutException
+                            or OperationCanceledException
+                            or ObjectDisposedException
+                )
+            {
+                // The look at the store finds what nobody hears, and must not fail for that. The next one tries it again.
+            }
     }
 
     /// <summary>Whether there is a Cluster, all of whose nodes have sharded channels (Redis 7), and nobody has refused them.</summary>
@@ -100,13 +114,4 @@ internal sealed class Signals(RedisLink link, string prefix)
 
     /// <summary>From now on this node does with the plain channel.</summary>
     public void Refused() => _isRefused = true;
-
-    /// <summary>Whether the server, or the driver's own settings, do not let the command through.</summary>
-    public static bool IsRefusal(Exception error) =>
-        error is RedisCommandException
-        || error is RedisServerException server
-            && (
-                server.Message.StartsWith("NOPERM", StringComparison.Ordinal)
-                || server.Message.StartsWith("ERR unknown command", StringComparison.Ordinal)
-            );
 }

@@ -130,6 +130,7 @@ internal sealed class Connections(DatabaseFile file, TimeSpan busyTimeout) : IDi
         {
             _writer?.Dispose();
             _writer = null;
+            file.Dispose();
         }
         finally
         {

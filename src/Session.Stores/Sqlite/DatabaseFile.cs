@@ -4,7 +4,7 @@ using Microsoft.Data.Sqlite;
 namespace Session.Stores.Sqlite;
 
 /// <summary>The database file: makes it, opens connections to it, and says what to change when that fails.</summary>
-internal sealed class DatabaseFile
+internal sealed class DatabaseFile : IDisposable
 {
     // SQLite's result codes: the primary ones, which SqliteException.SqliteErrorCode holds.
     private const int Denied = 3;
@@ -26,8 +26,10 @@ internal sealed class DatabaseFile
     private readonly string _connectionString;
     private const long RestBetweenLooks = 500;
 
-    // Only the first time: what is gone afterwards was deleted, and an empty file in its place would end all sessions silently.
-    private bool _mayCreate = true;
+    // Null only the first time: what is gone afterwards was deleted, and an empty file in its place would end all sessions silently.
+    // It stays open, and knows whether the path leads to the same file as then. Another one is not opened: the write-ahead log
+    // that lies beside it is of the file before, and SQLite would mix the two.
+    private SqliteConnection? _witness;
 
     /// <summary>Opens nothing yet.</summary>
     public DatabaseFile(string? path, string named, string table, SqliteDurability durability, TimeSpan busyTimeout)
@@ -68,9 +70,10 @@ internal sealed class DatabaseFile
         SqliteConnection? connection = null;
         try
         {
-            if (!_mayCreate && !File.Exists(_path))
+            if (_witness is null)
+                CreateForThisUserOnly();
+            else if (!File.Exists(_path) || FileControl.HasMoved(_witness))
                 throw Gone();
-            CreateForThisUserOnly();
             connection = Connect();
             var mode = Sql.Scalar(connection, "PRAGMA journal_mode = WAL") as string;
             if (!string.Equals(mode, "wal", StringComparison.OrdinalIgnoreCase))
@@ -82,7 +85,7 @@ internal sealed class DatabaseFile
             var file = Sql.Scalar(connection, "SELECT file FROM pragma_database_list WHERE name = 'main'") as string;
             var writer = new Writer(connection, _table, _durability);
             HideFromOthers();
-            _mayCreate = false;
+            _witness ??= Witness();
             // SQLite's own name for the file: links are resolved. Names of tables are equal whatever their case.
             location = string.Concat("sqlite:", file ?? _path, "#", _table.ToLowerInvariant());
             return writer;
@@ -121,8 +124,26 @@ internal sealed class DatabaseFile
     /// <summary>The sentence for a file that is no longer where it was.</summary>
     public InvalidOperationException Gone() =>
         new(
-            $"The session database '{_path}' was deleted or moved while this program used it: put it back, or start the program again, which makes a new one without any session."
+            File.Exists(_path)
+                ? $"Another file is in the place of the session database '{_path}', which was deleted or moved while this program used it: move the one from before back, or stop the program, remove '{_path}-wal' and '{_path}-shm', which are of the file before, and start it again."
+                : $"The session database '{_path}' was deleted or moved while this program used it: move it back, or start the program again, which makes a new one without any session."
         );
+
+    private SqliteConnection Witness()
+    {
+        var witness = Connect();
+        try
+        {
+            // SQLite opens the file with the first statement.
+            Sql.Execute(witness, "PRAGMA query_only = 1; SELECT count(*) FROM sqlite_master");
+            return witness;
+        }
+        catch
+        {
+            witness.Dispose();
+            throw;
+        }
+    }
 
     /// <summary>
     /// Whether an open connection leads to another file than the path, or to one that is deleted. Looks at most twice a second.
@@ -136,6 +157,8 @@ internal sealed class DatabaseFile
         lookedAt = now;
         return !File.Exists(_path) || FileControl.HasMoved(connection);
     }
+
+    public void Dispose() => _witness?.Dispose();
 
     private SqliteConnection Connect()
     {

@@ -23,15 +23,30 @@ internal static class Rows
         return records;
     }
 
-    private static StoredRecord Record(SqliteDataReader row) =>
-        new(
+    /// <summary>
+    /// What no store of ours has written is a record that the engine cannot read, and no exception: one row must not keep a
+    /// sweep, or a logout everywhere, from all others.
+    /// </summary>
+    private static StoredRecord Record(SqliteDataReader row)
+    {
+        var kind = row.GetInt32(2);
+        var isOurs = kind is >= 0 and <= (int)RecordKind.Ended;
+        return new(
             row.GetString(0),
             row.GetInt64(1),
-            (RecordKind)row.GetInt32(2),
-            new DateTimeOffset(row.GetInt64(3), TimeSpan.Zero),
-            new DateTimeOffset(row.GetInt64(4), TimeSpan.Zero),
+            isOurs ? (RecordKind)kind : RecordKind.Live,
+            Time(row.GetInt64(3), ref isOurs),
+            Time(row.GetInt64(4), ref isOurs),
             row.IsDBNull(5) ? null : row.GetString(5),
             row.GetInt64(6),
-            row.GetFieldValue<byte[]>(7)
+            isOurs ? row.GetFieldValue<byte[]>(7) : []
         );
+    }
+
+    private static DateTimeOffset Time(long ticks, ref bool isOurs)
+    {
+        var possible = Math.Clamp(ticks, 0, DateTime.MaxValue.Ticks);
+        isOurs &= possible == ticks;
+        return new DateTimeOffset(possible, TimeSpan.Zero);
+    }
 }

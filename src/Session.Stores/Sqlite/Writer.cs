@@ -32,7 +32,8 @@ internal sealed class Writer(SqliteConnection connection, string table, SqliteDu
         new(
             connection,
             $"""
-            UPDATE "{table}" SET version = @version, kind = @kind, last_seen = max(last_seen, @last_seen),
+            UPDATE "{table}" SET version = @version, kind = @kind,
+            last_seen = CASE WHEN last_seen BETWEEN @last_seen AND {DateTime.MaxValue.Ticks} THEN last_seen ELSE @last_seen END,
             due_at = @due_at, subject = @subject, operation = @operation, body = @body
             WHERE id = @id AND version = @expected
             """,
