@@ -30,6 +30,32 @@ public class AntiforgeryTests
         app.MapGet("/me", (Session<Cart> session) => session.Subject ?? "nobody");
     }
 
+    /// <summary>Of a form from before a second kind of sessions was added, or after one went.</summary>
+    [Fact]
+    public async Task A_token_for_other_kinds_of_sessions_is_refused()
+    {
+        await using var site = await EdgeSite.StartAsync(
+            app =>
+            {
+                Map(app);
+                app.MapGet(
+                    "/fits",
+                    (IAntiforgeryAdditionalDataProvider marks, HttpContext context, string data) =>
+                        marks.ValidateAdditionalData(context, data)
+                );
+                app.MapGet(
+                    "/data",
+                    (IAntiforgeryAdditionalDataProvider marks, HttpContext context) =>
+                        "=" + marks.GetAdditionalData(context)
+                );
+            },
+            Add
+        );
+        Assert.Equal("=", (await site.GetAsync("/data")).Body);
+        foreach (var (data, fits) in new[] { ("", "true"), ("|", "false"), ("||", "false"), ("x", "false") })
+            Assert.Equal((data, fits), (data, (await site.GetAsync("/fits?data=" + data)).Body));
+    }
+
     private static bool Result(HttpContext context) =>
         context.Features.GetRequiredFeature<IAntiforgeryValidationFeature>().IsValid;
 

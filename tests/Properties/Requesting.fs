@@ -5,6 +5,7 @@ open System
 open System.Threading
 open System.Threading.Tasks
 open Expecto
+open Microsoft.Extensions.DependencyInjection
 open Microsoft.Extensions.Logging.Abstractions
 open Microsoft.Extensions.Time.Testing
 open Session.Domain
@@ -254,6 +255,24 @@ let all =
                   let! found, _ = site.Look cookie
                   Expect.equal found isOpen $"{first}"
           }
+
+          testCase "keys are copied when sessions are added: before the first of them is asked for, too" (fun () ->
+              let key (first: byte) = Array.init 32 (fun i -> first + byte i)
+              let mine, former = key 1uy, key 100uy
+              let services = ServiceCollection()
+
+              (services.AddLogging() :> IServiceCollection)
+                  .AddSession<Basket>(fun settings ->
+                      { settings with ServerKey = Some mine; FormerServerKeys = [ former ] })
+                  .UseMemory()
+              |> ignore
+
+              Array.Clear mine
+              Array.Clear former
+              use provider = services.BuildServiceProvider()
+              let service = provider.GetRequiredService<SessionService<Basket>>()
+              Expect.equal service.Settings.ServerKey (Some(key 1uy)) "the one of now"
+              Expect.equal service.Settings.FormerServerKeys [ key 100uy ] "and of before")
 
           testTask
               "8 the unattended end: what a request writes to the session that it has begun keeps it no longer awake" {

@@ -55,6 +55,31 @@ public class TicketSettingsTests
         }
     }
 
+    /// <summary>Each kind of sessions has a place of its own in a database; so it has in the one that it moves from.</summary>
+    [Fact]
+    public void What_moves_is_looked_for_where_it_was()
+    {
+        var services = new ServiceCollection();
+        var places = new List<string>();
+        foreach (
+            var sessions in new[]
+            {
+                services.AddSession<Cart>(),
+                services.AddServerSideTickets(),
+                services.AddSessionCompatibility(),
+            }
+        )
+            sessions
+                .UseMemory()
+                .MigrateFrom(former =>
+                {
+                    places.Add(former.Place);
+                    Assert.Equal(sessions.DataType, former.DataType);
+                    return former.UseMemory();
+                });
+        Assert.Equal(["session", "ticket", "httpsession"], places);
+    }
+
     [Fact]
     public async Task A_cookie_manager_and_a_format_of_the_applications_own_are_used()
     {
