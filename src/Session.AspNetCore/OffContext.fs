@@ -11,6 +11,9 @@ type internal ICarriesOutAll = interface end
 
 [<RequireQualifiedAccess>]
 module internal OffContext =
+    /// Nearly always, in ASP.NET Core.
+    let isOff () = isNull SynchronizationContext.Current
+
     let start (work: unit -> 'answer) : 'answer =
         match SynchronizationContext.Current with
         | null -> work ()

@@ -4,6 +4,7 @@ namespace Session.AspNetCore
 open System
 open Microsoft.AspNetCore.Http
 open Microsoft.AspNetCore.OutputCaching
+open Microsoft.AspNetCore.StaticAssets
 open Microsoft.Extensions.Primitives
 
 /// On an endpoint whose answers are the same for everybody, whatever session they looked at: caches may keep them. It is
@@ -75,16 +76,44 @@ module internal Sharing =
         if StringValues.IsNullOrEmpty headers.CacheControl then
             headers.CacheControl <- StringValues ours
 
+    // Files are the same for everybody, whoever asks for them: those of MapStaticAssets by their endpoint, and those of
+    // UseStaticFiles, which have none, by their headers.
+    let private isAsset (context: HttpContext) =
+        match context.GetEndpoint() with
+        | null -> false
+        | endpoint -> not (isNull (endpoint.Metadata.GetMetadata<StaticAssetDescriptor>()))
+
+    let private isFile (context: HttpContext) =
+        let headers = context.Response.Headers
+
+        isNull (context.GetEndpoint())
+        && not (StringValues.IsNullOrEmpty headers.ETag)
+        && not (StringValues.IsNullOrEmpty headers.LastModified)
+        && not (StringValues.IsNullOrEmpty headers.AcceptRanges)
+
     /// What was opened for this request by another way than `Session<T>`, such as a ticket of cookie authentication, makes its
-    /// answer somebody's, too. To be said when it is opened, and again when the headers are written.
+    /// answer somebody's, too.
     let claim (context: HttpContext) =
-        if not (isAllowed context) then
+        if not (isAllowed context) && not (isAsset context) then
             context.Features[typeof<Claimed>] <- Claimed.Mark
             keepOut context
 
             if not context.Response.HasStarted then
                 vary context "Cookie"
                 makePrivate context
+
+    /// When the headers are written, in case somebody has set theirs meanwhile.
+    let claimAgain (context: HttpContext) =
+        if isFile context then
+            let headers = context.Response.Headers
+
+            if headers.Vary.Count = 1 && headers.Vary[0] = "Cookie" then
+                headers.Vary <- StringValues.Empty
+
+            if obj.ReferenceEquals(string headers.CacheControl, ours) then
+                headers.CacheControl <- StringValues.Empty
+        else
+            claim context
 
     let isClaimed (context: HttpContext) = not (isNull context.Features[typeof<Claimed>]) && not (isAllowed context)
 

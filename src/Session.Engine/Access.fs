@@ -171,6 +171,9 @@ type internal StoreAccess
         | :? StoreFullException -> SessionError.Unavailable error
         | error -> SessionError.Unsure error
 
+    /// Of a write beside the loop, which the store has taken.
+    member _.WasStored() = outage.Worked true
+
     // -- and the whole of it
 
     member access.Load(id: string, keys, errand: Errand, cancel) : Task<Result<Snapshot, SessionError>> =
@@ -288,5 +291,5 @@ type internal StoreAccess
                 // A store may take effect of it later, or lose it: it is no proof of a write.
                 outage.Worked false
             with error ->
-                outage.Failed(error, true)
+                outage.Failed(error, false)
         }

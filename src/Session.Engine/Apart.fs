@@ -10,21 +10,25 @@ open System.Transactions
 type internal ApartStore(inner: ISessionStore) =
     inherit ForwardingStore(inner)
 
-    let apart (call: unit -> 'answer) : 'answer =
-        match Transaction.Current with
-        | null -> call ()
-        | _ ->
-            use _none = new TransactionScope(TransactionScopeOption.Suppress, TransactionScopeAsyncFlowOption.Enabled)
-            call ()
+    // Of one that is complete, and not yet disposed of, nobody may ask.
+    let isWithin () =
+        try
+            not (isNull Transaction.Current)
+        with :? InvalidOperationException ->
+            true
+
+    let suppressed (call: unit -> 'answer) : 'answer =
+        use _none = new TransactionScope(TransactionScopeOption.Suppress, TransactionScopeAsyncFlowOption.Enabled)
+        call ()
+
+    let apart (call: unit -> 'answer) : 'answer = if isWithin () then suppressed call else call ()
 
     override _.Prepare cancel = apart (fun () -> inner.Prepare cancel)
     override _.Insert(record, cancel) = apart (fun () -> inner.Insert(record, cancel))
 
     /// Of every request: without a closure where there is no transaction, which is nearly always.
     override _.Load(id, cancel) =
-        match Transaction.Current with
-        | null -> inner.Load(id, cancel)
-        | _ -> apart (fun () -> inner.Load(id, cancel))
+        if isWithin () then suppressed (fun () -> inner.Load(id, cancel)) else inner.Load(id, cancel)
 
     override _.Replace(record, expected, cancel) = apart (fun () -> inner.Replace(record, expected, cancel))
     override _.Touch(id, at, cancel) = apart (fun () -> inner.Touch(id, at, cancel))
@@ -43,8 +47,12 @@ type internal ApartStore(inner: ISessionStore) =
     override _.LoadMany(ids, cancel) = apart (fun () -> SessionStore.loadMany inner ids cancel)
 
     override it.Publish(ids, cancel) = apart (fun () -> it.HandOn(ids, cancel))
+    override it.Subscribe(heard, cancel) = apart (fun () -> it.HandOn(heard, cancel))
 
     member private _.HandOn(id, version, operation, cancel) : ValueTask =
         base.RemoveVersion(id, version, operation, cancel)
 
     member private _.HandOn(ids, cancel) : ValueTask = base.Publish(ids, cancel)
+
+    member private _.HandOn(heard: Action<string | null>, cancel) : ValueTask<IAsyncDisposable> =
+        base.Subscribe(heard, cancel)

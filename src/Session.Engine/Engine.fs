@@ -71,6 +71,13 @@ type SessionEngine
     member _.Deadline(state: State) : struct (ExpiryKind * DateTimeOffset) voption = Rules.deadline access.Rules state
     member _.Waits = waits
     member _.Store = store
+
+    /// The notices of the store, apart from transactions of the application's; null: it has none.
+    member internal _.Signals: ISessionSignals | null =
+        match store, access.Store with
+        | :? ISessionSignals, (:? ISessionSignals as signals) -> signals
+        | _ -> null
+
     member _.Hasher = hasher
 
     // -- for a request: its operations share one errand

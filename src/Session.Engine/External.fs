@@ -142,7 +142,9 @@ type internal Externals(access: StoreAccess, limits: Limits, subjects: Subjects,
 
                 match result with
                 | Error error -> return Error error
-                | Ok WriteResult.Written -> return Ok()
+                | Ok WriteResult.Written ->
+                    access.WasStored()
+                    return Ok()
                 | Ok WriteResult.Unacknowledged -> return Error(notKept ())
                 | Ok _ when attempt >= 16 -> return Error SessionError.Contended
                 | Ok _ ->

@@ -69,7 +69,7 @@ type internal Records(rules: Rules, settings: EngineSettings, log: ILogger) =
         | Absent -> RecordKind.Ended
 
     // Timeouts are no longer than ten years, and several are added up.
-    let latest = DateTimeOffset.MaxValue.AddYears -100
+    let latest = (DateTimeOffset.MaxValue.AddYears -100).UtcTicks
 
     let unreadable (id: string) (reason: string) : Result<'a, SessionError> =
         EngineLog.recordUnreadable log null id reason
@@ -119,7 +119,7 @@ type internal Records(rules: Rules, settings: EngineSettings, log: ILogger) =
             match decode record with
             | Error reason -> unreadable id reason
             // Nobody of ours writes that, and no deadline can be counted from it. What is over has none any more.
-            | Ok state when record.LastSeen > latest && (Lifecycle.living state).IsSome ->
+            | Ok state when record.LastSeen.UtcTicks > latest && (Lifecycle.living state).IsSome ->
                 unreadable id "last seen at no possible time"
             | Ok state ->
                 let struct (state, wraps, isOpen) =

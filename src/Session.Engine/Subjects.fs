@@ -49,42 +49,56 @@ type internal Subjects(access: StoreAccess, writers: Writers, limits: Limits, se
     let policy, rules, store = settings.Policy, access.Rules, access.Store
     let pageSize = 200
     let silence = TimeoutException "The session store has not said what became of a write."
+    let notKept = TimeoutException "Not kept as widely as it must be."
 
     let isLiveAt now (session: Snapshot) =
         Lifecycle.isLive session.State && (Rules.overdue rules now session.State).IsNone
 
     /// Ends a record that nobody here can read, by a tombstone in its place; another node may read it.
     let endUnreadable (record: StoredRecord) (errand: Errand) : Task<Result<bool, SessionError>> =
-        // Those of our tombstones that the store has said nothing of: each may be stored, now or later.
-        let rec replace (record: StoredRecord) (unsure: int64 list) attempt : Task<Result<bool, SessionError>> =
+        // `unsure`: those of our tombstones that the store has said nothing of: each may be stored, now or later. One that is
+        // found need not be kept as widely as it must be, so it is written once more. `failures`: how often it has failed.
+        let rec replace
+            (record: StoredRecord)
+            (unsure: int64 list)
+            attempt
+            failures
+            : Task<Result<bool, SessionError>> =
             task {
                 let tombstone = access.Records.Tombstone(record, Revoked, access.Now)
                 errand.Renew()
 
                 match! write tombstone record.Version with
-                | Ok WriteResult.Written -> return Ok true
-                | Ok WriteResult.Unacknowledged ->
-                    return Error(SessionError.Unacknowledged(TimeoutException "Not kept as widely as it must be."))
+                | Ok WriteResult.Written ->
+                    access.WasStored()
+                    return Ok true
+                | Ok WriteResult.Unacknowledged -> return Error(SessionError.Unacknowledged notKept)
                 | Ok WriteResult.Absent when unsure.IsEmpty -> return Ok false
-                | Ok WriteResult.Unknown -> return! look record.Id (tombstone.Operation :: unsure) attempt silence
-                | Ok _ -> return! look record.Id unsure attempt silence
+                | Ok WriteResult.Unknown ->
+                    return! look record.Id (tombstone.Operation :: unsure) attempt failures silence
+                | Ok _ -> return! look record.Id unsure attempt failures silence
                 | Error failure ->
                     match access.NotStored failure with
-                    | SessionError.Unsure _ -> return! look record.Id (tombstone.Operation :: unsure) attempt failure
+                    | SessionError.Unsure _ ->
+                        return! look record.Id (tombstone.Operation :: unsure) attempt (failures + 1) failure
                     | error -> return Error error
             }
 
-        and look (id: string) (unsure: int64 list) attempt (failure: exn) : Task<Result<bool, SessionError>> =
+        and look (id: string) (unsure: int64 list) attempt failures (failure: exn) : Task<Result<bool, SessionError>> =
             task {
+                let isLast = attempt >= 8 || failures >= 2
+
                 match! read id with
-                | Error failure when not (List.isEmpty unsure) -> return Error(SessionError.Unsure failure)
+                | Error failure when not unsure.IsEmpty -> return Error(SessionError.Unsure failure)
                 | Error failure -> return Error(SessionError.Unavailable failure)
-                | Ok Null -> return Ok(not (List.isEmpty unsure))
-                | Ok(NonNull found) when List.contains found.Operation unsure -> return Ok true
-                | Ok(NonNull found) when found.Kind = RecordKind.Ended -> return Ok false
-                | Ok(NonNull _) when attempt >= 8 && List.isEmpty unsure -> return Error SessionError.Contended
-                | Ok(NonNull _) when attempt >= 8 -> return Error(SessionError.Unsure failure)
-                | Ok(NonNull found) -> return! replace found unsure (attempt + 1)
+                | Ok Null -> return Ok(not unsure.IsEmpty)
+                | Ok(NonNull found) when isLast && List.contains found.Operation unsure ->
+                    return Error(SessionError.Unacknowledged failure)
+                | Ok(NonNull found) when found.Kind = RecordKind.Ended && not (List.contains found.Operation unsure) ->
+                    return Ok false
+                | Ok(NonNull _) when isLast && unsure.IsEmpty -> return Error SessionError.Contended
+                | Ok(NonNull _) when isLast -> return Error(SessionError.Unsure failure)
+                | Ok(NonNull found) -> return! replace found unsure (attempt + 1) failures
             }
 
         and write (tombstone: StoredRecord) version : Task<Result<WriteResult, exn>> =
@@ -106,7 +120,7 @@ type internal Subjects(access: StoreAccess, writers: Writers, limits: Limits, se
                     return Error error
             }
 
-        replace record [] 1
+        replace record [] 1 0
 
     /// Of a subject, whoever can read it.
     let endOf (subject: string) (id: string) reason (errand: Errand) : Task<Result<bool, SessionError>> =

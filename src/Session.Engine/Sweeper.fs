@@ -63,7 +63,7 @@ type internal Sweeper
                     | record ->
                         do! store.Reschedule(record.Id, record.Version, access.Now + lease, CancellationToken.None)
                 with error ->
-                    access.NotStored error |> ignore<SessionError>
+                    access.NotLoaded(error, CancellationToken.None) |> ignore<SessionError>
             }
 
         task {
@@ -82,7 +82,7 @@ type internal Sweeper
 
                 if isTold then do! close snapshot kind else do! giveUpLate snapshot at
             with error ->
-                access.NotStored error |> ignore<SessionError>
+                access.NotLoaded(error, CancellationToken.None) |> ignore<SessionError>
 
             running.TryRemove snapshot.Id |> ignore
         }
@@ -102,7 +102,10 @@ type internal Sweeper
                 let telling = announcer.Begin notice
                 running[snapshot.Id] <- telling
 
-                match! announcer.Within(telling, notice, handlerLimit) with
+                let! isTold = announcer.Within(telling, notice, handlerLimit)
+
+                // It may have come to its end just when it was given up.
+                match isTold || telling.IsCompletedSuccessfully && telling.Result with
                 | true ->
                     running.TryRemove snapshot.Id |> ignore
                     do! close snapshot kind
@@ -130,7 +133,7 @@ type internal Sweeper
                 | Destroyed _
                 | Expired(_, _, _, true) when due <= asOf -> do! remove record
                 // What was claimed long ago, behind slow handlers, may be somebody else's by the time that this one ends.
-                | Expired(_, _, _, false) when access.Now + handlerLimit > asOf + lease -> ()
+                | Expired(_, _, _, false) when access.Now + handlerLimit + lease / 4.0 > asOf + lease -> ()
                 | Expired(_, _, _, false) -> do! told snapshot
                 | Created _
                 | Active _

@@ -56,6 +56,17 @@ public class CachedPageTests
                 );
                 string Name(HttpContext context) => context.User.Identity?.Name ?? "nobody";
                 app.MapGet("/plain", Name);
+                // As files are sent, whose endpoint there is none.
+                app.Use(
+                    (context, next) =>
+                    {
+                        if (context.Request.Path != "/site.css")
+                            return next(context);
+                        var headers = context.Response.Headers;
+                        (headers.ETag, headers.LastModified, headers.AcceptRanges) = ("\"1\"", "now", "bytes");
+                        return context.Response.WriteAsync("body {}");
+                    }
+                );
                 app.MapGet("/own", Name).CacheOutput("everything");
                 app.MapGet("/shared", () => "all").CacheOutput("everything").AllowSharedCaching();
                 app.MapGet(
@@ -85,6 +96,8 @@ public class CachedPageTests
 
         var plain = await site.SendAsync("GET", "/plain", ("Cookie", alice));
         Assert.Equal(("alice", "private", "Cookie"), (plain.Body, plain["Cache-Control"], plain["Vary"]));
+        var file = await site.SendAsync("GET", "/site.css", ("Cookie", alice));
+        Assert.Equal(("body {}", null, null), (file.Body, file["Cache-Control"], file["Vary"]));
         plain = await site.SendAsync("GET", "/plain");
         Assert.Equal(("nobody", null), (plain.Body, plain["Cache-Control"]));
 

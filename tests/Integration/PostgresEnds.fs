@@ -96,6 +96,35 @@ let private examples =
 
                       let! status = w.Profile token
                       Expect.equal status 401 "it was rolled back, and the logout stands"
+
+                      // One that is completed: what is said to other nodes is no part of it either, which PostgreSQL would refuse.
+                      let table = newTable ()
+                      shared.Force().Execute $"CREATE TABLE \"{table}\" (name text)"
+                      let! token = w.SignIn "ada"
+
+                      do!
+                          task {
+                              use scope =
+                                  new Transactions.TransactionScope(
+                                      Transactions.TransactionScopeOption.Required,
+                                      Transactions.TransactionScopeAsyncFlowOption.Enabled
+                                  )
+
+                              use! connection = source.OpenConnectionAsync()
+                              use command = connection.CreateCommand()
+                              command.CommandText <- $"INSERT INTO \"{table}\" VALUES ('ada')"
+                              let! _ = command.ExecuteNonQueryAsync()
+                              let! ended = (manager w).DestroyAllAsync "ada"
+                              Expect.equal ended 1 "acknowledged"
+                              scope.Complete()
+                              let! again = (manager w).DestroyAllAsync "ada"
+                              Expect.equal again 0 "also between its completion and its end"
+                          }
+
+                      let! status = w.Profile token
+                      Expect.equal status 401 "over"
+                      let stored = shared.Force().Scalar $"SELECT count(*) FROM \"{table}\""
+                      Expect.equal stored (box 1L) "and the application's own is stored"
                   }))
 
       testCaseTask "rolled back: nobody has ended, and nobody is told" (fun () ->

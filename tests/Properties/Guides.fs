@@ -168,7 +168,12 @@ let all =
 
           testCase "every metric and setting that a guide names is in the source" (fun () ->
               // Of ASP.NET Core.
-              let foreign = [ "OnValidatePrincipal"; "UseAuthentication"; "UseCookiePolicy"; "UseOutputCache" ]
+              let foreign =
+                  [ "OnValidatePrincipal"
+                    "UseAuthentication"
+                    "UseCookiePolicy"
+                    "UseOutputCache" ]
+
               let text = sources "src" |> List.map File.ReadAllText |> String.concat "\n"
 
               for page in guides do

@@ -556,7 +556,10 @@ type private Enlisting(store: ISessionStore) =
     let joined = System.Collections.Concurrent.ConcurrentQueue<string>()
 
     let note (verb: string) =
-        if not (isNull System.Transactions.Transaction.Current) then
+        try
+            if not (isNull System.Transactions.Transaction.Current) then
+                joined.Enqueue verb
+        with :? InvalidOperationException ->
             joined.Enqueue verb
 
     let watch verb (ask: unit -> ValueTask<'a>) =
@@ -638,6 +641,14 @@ let private apart =
           let! _ = engine.Sweep(10, none)
           Expect.isEmpty store.Joined "no call to the store was within it"
           Expect.isNotNull System.Transactions.Transaction.Current "which goes on"
+
+          // Between its completion and its end nobody may ask for it.
+          transaction.Complete()
+          let! later = begin' engine
+          let! found = engine.Find(later.Snapshot.Id, none)
+          Expect.isOk found "read"
+          let! ended = engine.SignOut(later, none)
+          Expect.isOk ended "and ended"
           transaction.Dispose()
       } ]
 

@@ -261,7 +261,8 @@ let all =
               let mine, former = key 1uy, key 100uy
               let services = ServiceCollection()
 
-              (services.AddLogging() :> IServiceCollection)
+              services
+                  .AddLogging()
                   .AddSession<Basket>(fun settings ->
                       { settings with ServerKey = Some mine; FormerServerKeys = [ former ] })
                   .UseMemory()

@@ -260,9 +260,9 @@ type internal OpenSessions(engine: SessionEngine, clock: TimeProvider, every: Ti
                     refusedAt <- engine.Waits.Timer.GetTimestamp()
                 | _ -> ())
 
-        match engine.Store with
-        | :? ISessionSignals as signals -> begin' signals
-        | _ -> ()
+        match engine.Signals with
+        | null -> ()
+        | signals -> begin' signals
 
     /// How many sessions connections of this node are open for.
     member _.Count = lock gate (fun () -> sessions.Values |> Seq.sumBy List.length)
@@ -352,8 +352,10 @@ type internal OpenSessions(engine: SessionEngine, clock: TimeProvider, every: Ti
             | UnreadableNotice _
             | RefusedNotice _ -> ()
 
-        match engine.Store with
-        | :? ISessionSignals as signals when ids.Count > 0 ->
+        match engine.Signals with
+        | null -> ()
+        | _ when ids.Count = 0 -> ()
+        | signals ->
             // Not waited for: a hint that is lost costs the others one interval.
             let publish () : Task =
                 task {
@@ -364,7 +366,6 @@ type internal OpenSessions(engine: SessionEngine, clock: TimeProvider, every: Ti
                 }
 
             apart (fun () -> publish () |> ignore)
-        | _ -> ()
 
     /// The node stops: nothing is looked at any more.
     member live.Stop() =

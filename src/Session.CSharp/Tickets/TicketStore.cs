@@ -80,7 +80,7 @@ internal sealed class TicketStore(SessionService<AuthenticationTicket> service, 
             httpContext.Response.OnStarting(() =>
             {
                 visit.IsStarting = true;
-                Sharing.claim(httpContext);
+                Sharing.claimAgain(httpContext);
                 return Task.CompletedTask;
             });
 

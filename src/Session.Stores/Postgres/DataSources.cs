@@ -69,7 +69,13 @@ internal static class DataSources
             )
             .Select(host => host.ToLowerInvariant())
             .Order(StringComparer.Ordinal);
-        return $"{string.Join(',', hosts)}/{settings.Database ?? settings.Username}";
+        return $"{string.Join(',', hosts)}/{DatabaseOf(source)}";
+    }
+
+    public static string? DatabaseOf(NpgsqlDataSource source)
+    {
+        var settings = new NpgsqlConnectionStringBuilder(source.ConnectionString);
+        return settings.Database ?? settings.Username;
     }
 
     // The hosts are tried one after the other. One whose machine is lost answers nothing, not even that nobody listens: it

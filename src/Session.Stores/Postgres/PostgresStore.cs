@@ -79,10 +79,9 @@ public sealed class PostgresStore
         try
         {
             // Two ways to write one place lead to the same number.
-            place = (await _link.MarkAsync(cancellationToken).ConfigureAwait(false)).ToString(
-                "x16",
-                CultureInfo.InvariantCulture
-            );
+            var mark = await _link.MarkAsync(cancellationToken).ConfigureAwait(false);
+            // A database that was made from this one has the same number.
+            place = string.Create(CultureInfo.InvariantCulture, $"{mark:x16}/{DataSources.DatabaseOf(_link.Source)}");
             notes = await ServerProbe.RunAsync(_link, cancellationToken).ConfigureAwait(false);
         }
         catch (NpgsqlException error) when (Failures.Refusal(error) is { } refusal)

@@ -36,7 +36,11 @@ internal sealed class ReplicaRounds
         var needed = _options.WaitForReplicas;
         var all = await _keepingUp.Of(_server).ConfigureAwait(false);
         if (all < needed)
-            return null;
+        {
+            // The server itself says how many have it, at once: what INFO says may be a moment old, or somebody else's words.
+            var now = await Wait(needed, TimeSpan.Zero).ConfigureAwait(false);
+            return now >= needed ? Reached(now) : null;
+        }
 
         // A failover may promote any replica, so all that keep up are given a moment, beyond those that must have the write.
         if (all > needed)

@@ -149,7 +149,7 @@ internal sealed class Connections(DatabaseFile file, TimeSpan busyTimeout) : IDi
     private Reader TakeReader()
     {
         if (!_idleReaders.TryPop(out var idle))
-            return file.OpenReader();
+            return file.IsReplaced ? throw Lost() : file.OpenReader();
 
         Interlocked.Decrement(ref _idleCount);
         return idle;

@@ -72,7 +72,7 @@ internal sealed class DatabaseFile : IDisposable
         {
             if (_witness is null)
                 CreateForThisUserOnly();
-            else if (!File.Exists(_path) || FileControl.HasMoved(_witness))
+            else if (IsReplaced)
                 throw Gone();
             connection = Connect();
             var mode = Sql.Scalar(connection, "PRAGMA journal_mode = WAL") as string;
@@ -106,8 +106,13 @@ internal sealed class DatabaseFile : IDisposable
     /// <summary>Opens a connection that hears of notices. Their table has to be there.</summary>
     public Ear OpenEar(NoticeBoard board) => OpenReading(connection => new Ear(connection, board));
 
+    /// <summary>Whether the path leads to another file than it did, or to none.</summary>
+    public bool IsReplaced => _witness is { } witness && (!File.Exists(_path) || FileControl.HasMoved(witness));
+
     private T OpenReading<T>(Func<SqliteConnection, T> use)
     {
+        if (IsReplaced)
+            throw Gone();
         var connection = Connect();
         try
         {

@@ -29,8 +29,8 @@ internal static class Rows
     /// </summary>
     private static StoredRecord Record(SqliteDataReader row)
     {
-        var kind = row.GetInt32(2);
-        var isOurs = kind is >= 0 and <= (int)RecordKind.Ended;
+        var kind = row.GetInt64(2);
+        var isOurs = kind is >= 0 and <= (long)RecordKind.Ended;
         return new(
             row.GetString(0),
             row.GetInt64(1),
