@@ -11,17 +11,25 @@ type internal ICarriesOutAll = interface end
 
 [<RequireQualifiedAccess>]
 module internal OffContext =
-    /// Nearly always, in ASP.NET Core.
-    let isOff () = isNull SynchronizationContext.Current
-
-    let start (work: unit -> 'answer) : 'answer =
+    /// The context of the caller, which is no longer current; null: there was none, as nearly always in ASP.NET Core.
+    let leave () : SynchronizationContext | null =
         match SynchronizationContext.Current with
-        | null -> work ()
-        | around when (box around :? ICarriesOutAll) -> work ()
+        | null -> null
+        | around when (box around :? ICarriesOutAll) -> null
         | around ->
             SynchronizationContext.SetSynchronizationContext null
+            around
 
-            try
-                work ()
-            finally
-                SynchronizationContext.SetSynchronizationContext around
+    let enter (around: SynchronizationContext | null) =
+        match around with
+        | null -> ()
+        | around -> SynchronizationContext.SetSynchronizationContext around
+
+    /// No closure: each request comes here.
+    let inline start ([<InlineIfLambda>] work: unit -> 'answer) : 'answer =
+        let around = leave ()
+
+        try
+            work ()
+        finally
+            enter around

@@ -337,12 +337,10 @@ type internal RequestSession<'T>
         if isRead () then
             ValueTask<_>(Ok())
         else
-            match visit.Engine.Telemetry.Begin "session load" with
-            | null when OffContext.isOff () -> loadAtOnce cancel
-            | null -> OffContext.start (fun () -> loadAtOnce cancel)
-            | span ->
-                OffContext.start (fun () ->
-                    ValueTask<_>(task = Spans.operation visit.Engine.Telemetry span idNow (load cancel)))
+            OffContext.start (fun () ->
+                match visit.Engine.Telemetry.Begin "session load" with
+                | null -> loadAtOnce cancel
+                | span -> ValueTask<_>(task = Spans.operation visit.Engine.Telemetry span idNow (load cancel)))
 
     /// Reads the session again, by its id and on the authority of this request: its token may have been renewed meanwhile.
     /// A session that has ended says so by its state; one that has been elevated by another request is none here.

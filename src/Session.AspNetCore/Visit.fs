@@ -101,11 +101,6 @@ type internal Visit<'T>(service: SessionService<'T>, context: HttpContext, recei
                 isKeptOut <- true
                 Sharing.keepOut context
 
-    member private _.KeepOutLate() =
-        if not (Sharing.isAllowed context) then
-            isKeptOut <- true
-            Sharing.keepOut context
-
     /// Of a session that was read before.
     member visit.LookAgain() =
         if isAllowed then
@@ -202,8 +197,9 @@ type internal Visit<'T>(service: SessionService<'T>, context: HttpContext, recei
                 if not isPersonal then
                     isPersonal <- true
 
-                    // Once the headers are out, the caches of this process can still be told.
-                    if context.Response.HasStarted then visit.KeepOutLate() else visit.SayWhose()
+                    // Once the headers are out, the output cache still asks whose it is.
+                    if not context.Response.HasStarted then
+                        visit.SayWhose()
 
                 if opened.Issued.IsSome && not isLost && service.Transport.IsLost context then
                     isLost <- true

@@ -87,7 +87,6 @@ type internal StoreAccess
     let measures = telemetry.Measures
     let rules = { Policy = settings.Policy; OwnEnd = ownEnd }
 
-    let unanswered = TimeoutException "The session store has not said what became of a write."
     let records = Records(rules, settings, log)
     let outage = Outage(log, measures, limits.Timer)
 
@@ -170,6 +169,16 @@ type internal StoreAccess
         match error with
         | :? StoreFullException -> SessionError.Unavailable error
         | error -> SessionError.Unsure error
+
+    /// A call beside the loop, with what it throws as a value.
+    member _.Try(call: unit -> ValueTask<'answer>, errand: Errand) : Task<Result<'answer, exn>> =
+        task {
+            try
+                let! answer = errand.Await(call ())
+                return Ok answer
+            with error ->
+                return Error error
+        }
 
     /// Of a write beside the loop, which the store has taken.
     member _.WasStored() = outage.Worked true
@@ -269,7 +278,7 @@ type internal StoreAccess
                     )
 
                 match result with
-                | WriteResult.Unknown -> outage.Failed(unanswered, true)
+                | WriteResult.Unknown -> outage.Failed(Protocol.silence, true)
                 // Nothing was written: a store that takes no writes any more says so, too.
                 | WriteResult.Conflict ->
                     measures.Conflicted()

@@ -112,8 +112,6 @@ type internal Externals(access: StoreAccess, limits: Limits, subjects: Subjects,
     // Somebody may look at a form of ours between their sign-in there and their sign-in here.
     let markedFor = TimeSpan.FromDays 1
 
-    let notKept () = SessionError.Unacknowledged(TimeoutException "Not kept as widely as it must be.")
-
     let failed (error: exn) =
         match error with
         | :? NotSupportedException -> raise error
@@ -126,26 +124,18 @@ type internal Externals(access: StoreAccess, limits: Limits, subjects: Subjects,
                 access.Records.Note(id, version, subject, data, until, access.Now, access.NewOperation())
 
             match found with
-            | null -> errand.Await(store.Insert(note 1L, none))
-            | found -> errand.Await(store.Replace((note (found.Version + 1L)).BasedOn found.Head, found.Version, none))
+            | null -> store.Insert(note 1L, none)
+            | found -> store.Replace((note (found.Version + 1L)).BasedOn found.Head, found.Version, none)
 
         let rec from (found: StoredRecord | null) attempt : Task<Result<unit, SessionError>> =
             task {
-                let! result =
-                    task {
-                        try
-                            let! result = write found
-                            return Ok result
-                        with error when not (error :? NotSupportedException) ->
-                            return Error(access.NotStored error)
-                    }
-
-                match result with
-                | Error error -> return Error error
+                match! access.Try((fun () -> write found), errand) with
+                | Error(:? NotSupportedException as error) -> return raise error
+                | Error error -> return Error(access.NotStored error)
                 | Ok WriteResult.Written ->
                     access.WasStored()
                     return Ok()
-                | Ok WriteResult.Unacknowledged -> return Error(notKept ())
+                | Ok WriteResult.Unacknowledged -> return Error(SessionError.Unacknowledged Protocol.tooNarrow)
                 | Ok _ when attempt >= 16 -> return Error SessionError.Contended
                 | Ok _ ->
                     let! found = errand.Await(store.Load(id, none))

@@ -77,8 +77,8 @@ type internal Run<'out> =
 [<RequireQualifiedAccess>]
 module internal Protocol =
     let private maxAttempts, private maxAffirmations = 64, 5
-    let private silence = TimeoutException "The store did not say whether it took a write." :> exn
-    let private tooNarrow = TimeoutException "The store has the change, but not as widely as it must be kept." :> exn
+    let silence = TimeoutException "The store did not say whether it took a write." :> exn
+    let tooNarrow = TimeoutException "The store has the change, but not as widely as it must be kept." :> exn
 
     let start: Run<'out> =
         { Attempt = 1

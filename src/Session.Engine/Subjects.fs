@@ -48,8 +48,7 @@ type internal Tally =
 type internal Subjects(access: StoreAccess, writers: Writers, limits: Limits, settings: EngineSettings) =
     let policy, rules, store = settings.Policy, access.Rules, access.Store
     let pageSize = 200
-    let silence = TimeoutException "The session store has not said what became of a write."
-    let notKept = TimeoutException "Not kept as widely as it must be."
+    let none = CancellationToken.None
 
     let isLiveAt now (session: Snapshot) =
         Lifecycle.isLive session.State && (Rules.overdue rules now session.State).IsNone
@@ -68,15 +67,15 @@ type internal Subjects(access: StoreAccess, writers: Writers, limits: Limits, se
                 let tombstone = access.Records.Tombstone(record, Revoked, access.Now)
                 errand.Renew()
 
-                match! write tombstone record.Version with
+                match! access.Try((fun () -> store.Replace(tombstone, record.Version, none)), errand) with
                 | Ok WriteResult.Written ->
                     access.WasStored()
                     return Ok true
-                | Ok WriteResult.Unacknowledged -> return Error(SessionError.Unacknowledged notKept)
+                | Ok WriteResult.Unacknowledged -> return Error(SessionError.Unacknowledged Protocol.tooNarrow)
                 | Ok WriteResult.Absent when unsure.IsEmpty -> return Ok false
                 | Ok WriteResult.Unknown ->
-                    return! look record.Id (tombstone.Operation :: unsure) attempt failures silence
-                | Ok _ -> return! look record.Id unsure attempt failures silence
+                    return! look record.Id (tombstone.Operation :: unsure) attempt failures Protocol.silence
+                | Ok _ -> return! look record.Id unsure attempt failures Protocol.silence
                 | Error failure ->
                     match access.NotStored failure with
                     | SessionError.Unsure _ ->
@@ -88,9 +87,10 @@ type internal Subjects(access: StoreAccess, writers: Writers, limits: Limits, se
             task {
                 let isLast = attempt >= 8 || failures >= 2
 
-                match! read id with
-                | Error failure when not unsure.IsEmpty -> return Error(SessionError.Unsure failure)
-                | Error failure -> return Error(SessionError.Unavailable failure)
+                match! access.Try((fun () -> store.Load(id, none)), errand) with
+                | Error failure ->
+                    let notLoaded = access.NotLoaded(failure, none)
+                    return Error(if unsure.IsEmpty then notLoaded else SessionError.Unsure failure)
                 | Ok Null -> return Ok(not unsure.IsEmpty)
                 | Ok(NonNull found) when isLast && List.contains found.Operation unsure ->
                     return Error(SessionError.Unacknowledged failure)
@@ -99,25 +99,6 @@ type internal Subjects(access: StoreAccess, writers: Writers, limits: Limits, se
                 | Ok(NonNull _) when isLast && unsure.IsEmpty -> return Error SessionError.Contended
                 | Ok(NonNull _) when isLast -> return Error(SessionError.Unsure failure)
                 | Ok(NonNull found) -> return! replace found unsure (attempt + 1) failures
-            }
-
-        and write (tombstone: StoredRecord) version : Task<Result<WriteResult, exn>> =
-            task {
-                try
-                    let! result = errand.Await(store.Replace(tombstone, version, CancellationToken.None))
-                    return Ok result
-                with error ->
-                    return Error error
-            }
-
-        and read (id: string) : Task<Result<StoredRecord | null, exn>> =
-            task {
-                try
-                    let! found = errand.Await(store.Load(id, CancellationToken.None))
-                    return Ok found
-                with error ->
-                    access.NotLoaded(error, CancellationToken.None) |> ignore<SessionError>
-                    return Error error
             }
 
         replace record [] 1 0

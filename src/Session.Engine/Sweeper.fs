@@ -23,7 +23,7 @@ type internal Sweeper
     // One that takes longer than this hangs: it is called again.
     let longest = max (TimeSpan.FromMinutes 10L) (handlerLimit * 2.0)
 
-    // The sessions that handlers still run for, which were not waited for to their end.
+    // The sessions that handlers run for.
     let running = ConcurrentDictionary<string, Task<bool>>(StringComparer.Ordinal)
 
     let remove (record: StoredRecord | null) =
@@ -78,9 +78,7 @@ type internal Sweeper
                     if not telling.IsCompleted then
                         do! keep ()
 
-                let! isTold = if telling.IsCompleted then telling else Task.FromResult false
-
-                if isTold then do! close snapshot kind else do! giveUpLate snapshot at
+                if telling.IsCompleted && telling.Result then do! close snapshot kind else do! giveUpLate snapshot at
             with error ->
                 access.NotLoaded(error, CancellationToken.None) |> ignore<SessionError>
 
@@ -102,17 +100,15 @@ type internal Sweeper
                 let telling = announcer.Begin notice
                 running[snapshot.Id] <- telling
 
-                let! isTold = announcer.Within(telling, notice, handlerLimit)
+                let! _ = announcer.Within(telling, notice, handlerLimit)
 
-                // It may have come to its end just when it was given up.
-                match isTold || telling.IsCompletedSuccessfully && telling.Result with
-                | true ->
+                // By its own state: it may have come to its end just when it was given up.
+                if not telling.IsCompleted then
+                    attend snapshot kind at telling |> ignore
+                else
                     running.TryRemove snapshot.Id |> ignore
-                    do! close snapshot kind
-                | false when not telling.IsCompleted -> attend snapshot kind at telling |> ignore
-                | false ->
-                    running.TryRemove snapshot.Id |> ignore
-                    do! giveUpLate snapshot at
+
+                    if telling.Result then do! close snapshot kind else do! giveUpLate snapshot at
             | _ -> ()
         }
 

@@ -69,6 +69,13 @@ let private thrown<'error when 'error :> exn> (work: unit -> Task) =
             return error.Message
     }
 
+/// A transaction of the application's that drivers join by themselves.
+let private newScope () =
+    new Transactions.TransactionScope(
+        Transactions.TransactionScopeOption.Required,
+        Transactions.TransactionScopeAsyncFlowOption.Enabled
+    )
+
 let private examples =
     [ testCaseTask
           "what was acknowledged within a TransactionScope of the application's stands, whatever becomes of that"
@@ -79,11 +86,7 @@ let private examples =
 
                       do!
                           task {
-                              use _scope =
-                                  new Transactions.TransactionScope(
-                                      Transactions.TransactionScopeOption.Required,
-                                      Transactions.TransactionScopeAsyncFlowOption.Enabled
-                                  )
+                              use _scope = newScope ()
 
                               // A connection of the application's that is in it.
                               use! connection = source.OpenConnectionAsync()
@@ -104,11 +107,7 @@ let private examples =
 
                       do!
                           task {
-                              use scope =
-                                  new Transactions.TransactionScope(
-                                      Transactions.TransactionScopeOption.Required,
-                                      Transactions.TransactionScopeAsyncFlowOption.Enabled
-                                  )
+                              use scope = newScope ()
 
                               use! connection = source.OpenConnectionAsync()
                               use command = connection.CreateCommand()

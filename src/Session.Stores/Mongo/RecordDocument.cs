@@ -204,11 +204,9 @@ internal sealed class RecordDocument : SerializerBase<StoredRecord>
         }
     }
 
-    private static bool IsTime(long? ticks) => ticks is >= 0 && ticks <= DateTime.MaxValue.Ticks;
+    private static bool IsTime(long? ticks) => ticks is { } known && StoredTicks.IsTime(known);
 
     // Of what says nothing nobody knows how old it is, and a sweep removes what is old.
     private static DateTimeOffset Time(long? ticks) =>
-        ticks is { } known
-            ? new DateTimeOffset(Math.Clamp(known, 0, DateTime.MaxValue.Ticks), TimeSpan.Zero)
-            : DateTimeOffset.UtcNow;
+        ticks is { } known ? StoredTicks.Time(known) : DateTimeOffset.UtcNow;
 }

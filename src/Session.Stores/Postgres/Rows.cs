@@ -56,20 +56,18 @@ internal static class Rows
         var lastSeen = row.GetInt64(3);
         var dueAt = row.GetInt64(4);
         var isOurs =
-            kind is RecordKind.Unconfirmed or RecordKind.Live or RecordKind.Ended && IsTime(lastSeen) && IsTime(dueAt);
+            kind is RecordKind.Unconfirmed or RecordKind.Live or RecordKind.Ended
+            && StoredTicks.IsTime(lastSeen)
+            && StoredTicks.IsTime(dueAt);
         return new StoredRecord(
             row.GetString(0),
             row.GetInt64(1),
             isOurs ? kind : RecordKind.Live,
-            Time(lastSeen),
-            Time(dueAt),
+            StoredTicks.Time(lastSeen),
+            StoredTicks.Time(dueAt),
             row.IsDBNull(5) ? null : Encoding.UTF8.GetString(row.GetFieldValue<byte[]>(5)),
             row.GetInt64(6),
             isOurs ? row.GetFieldValue<byte[]>(7) : []
         );
     }
-
-    private static bool IsTime(long ticks) => ticks >= 0 && ticks <= DateTime.MaxValue.Ticks;
-
-    private static DateTimeOffset Time(long ticks) => new(Math.Clamp(ticks, 0, DateTime.MaxValue.Ticks), TimeSpan.Zero);
 }

@@ -29,24 +29,18 @@ internal static class Rows
     /// </summary>
     private static StoredRecord Record(SqliteDataReader row)
     {
-        var kind = row.GetInt64(2);
-        var isOurs = kind is >= 0 and <= (long)RecordKind.Ended;
+        var (kind, lastSeen, dueAt) = (row.GetInt64(2), row.GetInt64(3), row.GetInt64(4));
+        var isOurs =
+            kind is >= 0 and <= (long)RecordKind.Ended && StoredTicks.IsTime(lastSeen) && StoredTicks.IsTime(dueAt);
         return new(
             row.GetString(0),
             row.GetInt64(1),
             isOurs ? (RecordKind)kind : RecordKind.Live,
-            Time(row.GetInt64(3), ref isOurs),
-            Time(row.GetInt64(4), ref isOurs),
+            StoredTicks.Time(lastSeen),
+            StoredTicks.Time(dueAt),
             row.IsDBNull(5) ? null : row.GetString(5),
             row.GetInt64(6),
             isOurs ? row.GetFieldValue<byte[]>(7) : []
         );
-    }
-
-    private static DateTimeOffset Time(long ticks, ref bool isOurs)
-    {
-        var possible = Math.Clamp(ticks, 0, DateTime.MaxValue.Ticks);
-        isOurs &= possible == ticks;
-        return new DateTimeOffset(possible, TimeSpan.Zero);
     }
 }
