@@ -77,21 +77,18 @@ type internal Announcer(limits: WaitLimits, board: INoticeBoard, log: ILogger) =
                 return false
         }
 
-    /// False when what was begun failed, or does not come to its end within the limit.
-    member _.Within(telling: Task<bool>, notice: Notice, limit: TimeSpan) : Task<bool> =
+    /// Waits for what was begun, and says when it does not come to its end within the limit.
+    member _.Attend(telling: Task<bool>, notice: Notice, limit: TimeSpan) : Task =
         if telling.IsCompleted then
-            telling
+            Task.CompletedTask
         else
             task {
                 try
-                    return! telling.WaitAsync(limit, limits.Timer)
+                    let! _ = telling.WaitAsync(limit, limits.Timer)
+                    ()
                 with :? TimeoutException as error ->
                     EngineLog.handlerIsSlow log error (Notices.nameOf notice.Kind) notice.Id limit
-                    return false
             }
-
-    member announcer.Tell(notice: Notice, limit: TimeSpan) : Task<bool> =
-        announcer.Within(announcer.Begin notice, notice, limit)
 
     member announcer.TellAll(errand: Errand) : Task =
         if not errand.HasNews then
@@ -105,6 +102,5 @@ type internal Announcer(limits: WaitLimits, board: INoticeBoard, log: ILogger) =
 
             task {
                 for notice in news do
-                    let! _ = announcer.Tell(notice, limits.EventTimeout)
-                    ()
+                    do! announcer.Attend(announcer.Begin notice, notice, limits.EventTimeout)
             }

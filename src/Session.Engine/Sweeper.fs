@@ -100,7 +100,7 @@ type internal Sweeper
                 let telling = announcer.Begin notice
                 running[snapshot.Id] <- telling
 
-                let! _ = announcer.Within(telling, notice, handlerLimit)
+                do! announcer.Attend(telling, notice, handlerLimit)
 
                 // By its own state: it may have come to its end just when it was given up.
                 if not telling.IsCompleted then
