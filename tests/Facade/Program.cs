@@ -22,7 +22,7 @@ internal static class Program
         if (args.Length > 0 && !args[0].StartsWith("--", StringComparison.Ordinal))
             return await ConsoleRunner.Run(args);
 
-        if (args is ["--bugs", var bugs, "--results", var found])
+        if (args is ["--bugs", var bugs, "--results", var found, ..])
             return await SeededBugs.AskAsync(bugs, found);
 
         IEnumerable<string> Arguments(string name) =>

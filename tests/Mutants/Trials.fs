@@ -320,7 +320,9 @@ let private askSeveral suite (folder: string) (bugs: (int * string) list) : Map<
           "--bugs"
           file
           "--results"
-          results ]
+          results
+          "--seed"
+          seed ]
 
     let elsewhere = Directory.CreateDirectory(Path.Combine(folder, "empty")).FullName
 

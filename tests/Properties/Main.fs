@@ -40,12 +40,14 @@ let rec private ofTexts (texts: string list) (around: string) test =
     | Test.Sequenced(how, tests) -> Test.Sequenced(how, inside around tests)
 
 let private properties args =
+    let bugs = argument "--bugs" args
+
     let seed =
         argument "--seed" args
         |> Option.map int
         |> Option.defaultWith (fun () -> Random.Shared.Next 1_000_000_000)
 
-    let isQuick = Array.contains "--quick" args
+    let isQuick = bugs.IsSome || Array.contains "--quick" args
 
     if isQuick then
         Invariants.histories <- 1000
@@ -90,6 +92,10 @@ let private properties args =
                 noSpinner = true }
             tests
         |> Async.RunSynchronously
+
+    match bugs, argument "--results" args with
+    | Some file, Some found -> SeededBugs.ask (fun texts -> run (ofTexts texts "" tests)) file found
+    | _ -> ()
 
     let results =
         match arguments "--only" args with
