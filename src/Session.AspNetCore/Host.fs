@@ -27,6 +27,16 @@ type internal SessionHost<'T>(service: SessionService<'T>, names: SessionNames, 
     let log = service.Log
     let batch = 100
 
+    // When it was said that sweeps fail. A store that is down fails each of them.
+    let mutable saidAt = ValueNone
+
+    let say error =
+        match saidAt with
+        | ValueSome at when service.Clock.GetElapsedTime(at: int64) < TimeSpan.FromHours 1 -> ()
+        | _ ->
+            saidAt <- ValueSome(service.Clock.GetTimestamp())
+            EdgeLog.sweepFailed log error
+
     let refuse sentence = raise (OptionsValidationException(typeof<'T>.Name, typeof<SessionSettings>, [| sentence |]))
 
     // A fifth more or less, so that the nodes of a fleet do not sweep at the same moment.
@@ -119,9 +129,10 @@ type internal SessionHost<'T>(service: SessionService<'T>, names: SessionNames, 
                             handled <- count
 
                         do! service.Engine.CountLive stopping
+                        saidAt <- ValueNone
                     with
                     | :? OperationCanceledException when stopping.IsCancellationRequested -> ()
-                    | error -> EdgeLog.sweepFailed log error
+                    | error -> say error
             with :? OperationCanceledException when stopping.IsCancellationRequested ->
                 ()
         }

@@ -42,7 +42,7 @@ module internal EdgeLog =
             LogLevel.Error,
             24,
             "SweepFailed",
-            "The session sweep failed; it is tried again in a moment. Expiry does not depend on it."
+            "The session sweep failed; it is tried again in a moment. Expiry does not depend on it. Said once, and each hour, until it works."
         )
 
     // -- tokens that open nothing
@@ -157,7 +157,13 @@ module internal EdgeLog =
 
     // -- in detail
 
-    let decided = book.Define<string, string>(LogLevel.Debug, 50, "SessionDecision", "Session of {Path}: {Reason}")
+    let decided =
+        book.Define<string, string, string>(
+            LogLevel.Debug,
+            50,
+            "SessionDecision",
+            "Session of {Path}: {Reason} (id: {SessionId})"
+        )
 
     // -- HttpContext.Session
 

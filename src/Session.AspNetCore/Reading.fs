@@ -8,10 +8,11 @@ open System.Threading.Tasks
 open Session.Domain
 open Session.Engine
 
-let private has (visit: Visit<'T>) presence (why: string) : Result<unit, SessionError> =
+/// `id`: of the session that the token named, if it was one.
+let private has (visit: Visit<'T>) (id: string | null) presence (why: string) : Result<unit, SessionError> =
     visit.Presence <- presence
     visit.Origin <- Presence.origin presence
-    visit.Explain why
+    visit.Explain(id, why)
     Ok()
 
 let private whyOver ending =
@@ -33,7 +34,7 @@ let private over (visit: Visit<'T>) (token: PresentedToken) ending at =
         { visit.Past(ValueSome token.Id, ending, at) with
             IsRecent = isRecent }
 
-    has visit (Gone past) (whyOver ending)
+    has visit token.Id (Gone past) (whyOver ending)
 
 let private live (visit: Visit<'T>) (opened: Opened) =
     match visit.Service.Deserialize opened.Live.Data with
@@ -42,6 +43,7 @@ let private live (visit: Visit<'T>) (opened: Opened) =
 
         has
             visit
+            opened.Snapshot.Id
             visit.Presence
             (if opened.Issued.IsSome then
                  "live session: the token is due for renewal, and the response carries the next one"
@@ -49,9 +51,10 @@ let private live (visit: Visit<'T>) (opened: Opened) =
                  "live session")
     | Error(SessionError.Unreadable reason) ->
         visit.Engine.NoteUnreadable(visit.Errand, opened.Snapshot.Id, reason)
-        has visit (Locked opened) "no session: its data cannot be read"
+        has visit opened.Snapshot.Id (Locked opened) "no session: its data cannot be read"
     | Error error ->
-        visit.Explain "no session here: its data was written by a newer version of the application"
+        visit.Explain(opened.Snapshot.Id, "no session here: its data was written by a newer version of the application")
+
         Error error
 
 /// What a presented token led to: what the request has, or why there is no answer.
@@ -59,15 +62,17 @@ let private found (visit: Visit<'T>) (token: PresentedToken) (presented: Result<
     match presented with
     | Ok opened -> live visit opened
     | Error(SessionError.Unavailable _ as error) when visit.Service.Settings.ContinueWithoutStore ->
-        has visit (Shut error) "no session: the store is down, and the settings say to go on without"
+        has visit token.Id (Shut error) "no session: the store is down, and the settings say to go on without"
     | Error(SessionError.Ended(ending, at)) -> over visit token ending at
     | Error(SessionError.Refused _ as error) ->
         has
             visit
+            token.Id
             (Shut error)
             "no session: the token does not open it (superseded, or a guess); the cookie is left alone"
-    | Error SessionError.NoSession -> has visit Stranger "no session: none is known under this token"
-    | Error(SessionError.Unreadable _ as error) -> has visit (CannotRead error) "no session: its record cannot be read"
+    | Error SessionError.NoSession -> has visit token.Id Stranger "no session: none is known under this token"
+    | Error(SessionError.Unreadable _ as error) ->
+        has visit token.Id (CannotRead error) "no session: its record cannot be read"
     | Error error -> Error error
 
 /// What another session middleware began, where the application lets that go on here; else what there is without a token.
@@ -98,7 +103,7 @@ let private begin' (visit: Visit<'T>) (cancel: CancellationToken) : ValueTask<Re
     visit.LookAt()
 
     match transport.Read visit.Context with
-    | NothingCame -> orFormer visit cancel (fun () -> has visit Nothing "no session: the request has no token")
+    | NothingCame -> orFormer visit cancel (fun () -> has visit null Nothing "no session: the request has no token")
     | Arrival.Garbage ->
         let isDoubled = transport.IsDoubled visit.Context
 
@@ -106,7 +111,12 @@ let private begin' (visit: Visit<'T>) (cancel: CancellationToken) : ValueTask<Re
             visit.KeepOut()
             let reason = if isDoubled then RefusalReason.Duplicated else RefusalReason.Malformed
             visit.Engine.NoteRefused(visit.Errand, reason)
-            has visit Presence.Garbage "no session: what came under the token's name is no token, or two different ones"
+
+            has
+                visit
+                null
+                Presence.Garbage
+                "no session: what came under the token's name is no token, or two different ones"
 
         // The cookie of the other middleware may have had the name that ours has now.
         if isDoubled then ValueTask<_>(refuse ()) else orFormer visit cancel refuse

@@ -130,7 +130,8 @@ type internal RequestSession<'T>
     let refuseForeign () : Result<'a, SessionError> =
         visit.Engine.Telemetry.Measures.Refused "cross_site"
         visit.SayForeign()
-        visit.Explain "nothing is changed: another site had the browser send this request"
+        let id = Presence.opened visit.Presence |> ValueOption.map _.Snapshot.Id |> ValueOption.toObj
+        visit.Explain(id, "nothing is changed: another site had the browser send this request")
         Error SessionError.CrossSite
 
     /// Does something that changes a session, unless another site had the browser send the request.
@@ -189,7 +190,11 @@ type internal RequestSession<'T>
                         return Error error
                     | Reply.Done created ->
                         visit.GoOn(created, Some value)
-                        visit.Explain "new session: it is created, and the response carries its token"
+
+                        visit.Explain(
+                            created.Snapshot.Id,
+                            "new session: it is created, and the response carries its token"
+                        )
 
                         match before with
                         | Stranger -> EdgeLog.begunBesideStranger service.Log null service.Transport.CookieName
@@ -413,7 +418,12 @@ type internal RequestSession<'T>
                 | Open(opened, _), _ ->
                     let goOn (signedIn: Opened) =
                         visit.GoOn(signedIn, Some value)
-                        visit.Explain "signed in: the response carries a new token, the old one is dead"
+
+                        visit.Explain(
+                            signedIn.Snapshot.Id,
+                            "signed in: the response carries a new token, the old one is dead"
+                        )
+
                         value
 
                     match service.Serialize value with

@@ -234,6 +234,8 @@ type SessionService<'T>
     member _.Explains = isDevelopment
     /// Whether the middleware is in the pipeline.
     member val IsMounted = false with get, set
+    /// An identity provider ends sessions here: sign-ins that come from one have to say so.
+    member val internal HearsLogouts = false with get, set
 
     /// The data of a session. None: it is sealed, and nobody here holds its token. Whatever the serializer throws is logged, and makes the data unreadable.
     member _.Deserialize(bytes: byte[]) : Result<'T option, SessionError> =

@@ -35,10 +35,36 @@ module internal Tickets =
                 return toReply reply
             })
 
+    /// `external`: the provider's session that the user comes from, if there is one.
+    let private tied
+        (service: SessionService<'T>)
+        (external: ExternalSession | null)
+        (subject: string | null)
+        (signIn: Errand -> Task<Reply<Opened>>)
+        =
+        signingIn service (fun errand ->
+            match subject with
+            | null -> signIn errand
+            | subject ->
+                let externals = service.Engine.Externals
+
+                let signIn tie =
+                    task {
+                        let! reply = externals.Confirmed(tie, signIn errand, errand)
+                        return Ok reply
+                    }
+
+                task {
+                    match! externals.Tied(external, subject, errand, signIn) with
+                    | Ok reply -> return reply
+                    | Error error -> return Reply.Failed error
+                })
+
     /// A new session; null: of nobody.
     let create
         (service: SessionService<'T>)
         (context: HttpContext | null)
+        (external: ExternalSession | null)
         (subject: string | null)
         (data: byte[])
         (cancel: CancellationToken)
@@ -49,18 +75,20 @@ module internal Tickets =
             | _, null -> Token.newId ()
             | Some generate, context -> generate context
 
-        signingIn service (fun errand ->
+        tied service external subject (fun errand ->
             service.Engine.Requests.Create(nextId, Option.ofObj subject, data, errand, cancel))
 
     /// An elevation of the session that the request was let in by: a new token, the old one is dead at once.
     let signIn
         (service: SessionService<'T>)
         (from: Opened)
+        (external: ExternalSession | null)
         (subject: string)
         (data: byte[])
         (cancel: CancellationToken)
         =
-        signingIn service (fun errand -> service.Engine.Requests.SignIn(from, subject, data, errand, cancel))
+        tied service external subject (fun errand ->
+            service.Engine.Requests.SignIn(from, subject, data, errand, cancel))
 
     /// New data from the data as it is stored. None: the function has nothing to change, and gave null.
     let update

@@ -56,12 +56,18 @@ type internal Visit<'T>(service: SessionService<'T>, context: HttpContext, recei
     member val Presence: Presence<'T> = NotRead with get, set
     member val Origin = Origin.New with get, set
 
-    /// For the developer: in the log at Debug, and in Development in a header of the response as well.
-    member _.Explain(reason: string) =
+    /// For the developer: in the log at Debug, and in Development in a header of the response as well. `id`: of the session
+    /// that it is about, or that the token named; null: none. It opens nothing, and leads from the log to a user's session.
+    member _.Explain(id: string | null, reason: string) =
         if (service.Explains || service.Log.IsEnabled LogLevel.Debug) && received.TryEnter() then
             try
                 if service.Log.IsEnabled LogLevel.Debug then
-                    EdgeLog.decided service.Log null (string context.Request.Path) reason
+                    EdgeLog.decided
+                        service.Log
+                        null
+                        (string context.Request.Path)
+                        reason
+                        (Option.ofObj id |> Option.defaultValue "none")
 
                 if service.Explains && not context.Response.HasStarted then
                     context.Response.Headers["X-Session-Explain"] <-

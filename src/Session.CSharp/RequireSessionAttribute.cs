@@ -13,6 +13,7 @@ namespace Session.CSharp;
 public class RequireSessionAttribute : Attribute, IRequireSessionMetadata, ISignedInWithinMetadata, IAuthorizationFilter
 {
     private bool _isSignIn;
+    private double _withinMinutes;
 
     /// <summary>Which sessions: null for all.</summary>
     public virtual Type? DataType => null;
@@ -25,7 +26,20 @@ public class RequireSessionAttribute : Attribute, IRequireSessionMetadata, ISign
     }
 
     /// <summary>How long ago the sign-in may be, in minutes (ASVS 7.5.1): 401 with the reason when it is not that recent. Default 0: however long. Needs a sign-in.</summary>
-    public double SignedInWithinMinutes { get; set; }
+    /// <exception cref="ArgumentOutOfRangeException">Below 0, no number, or no time at all: no sign-in would ever do.</exception>
+    public double SignedInWithinMinutes
+    {
+        get => _withinMinutes;
+        set =>
+            _withinMinutes =
+                value == 0 || value < TimeSpan.MaxValue.TotalMinutes && value * TimeSpan.TicksPerMinute >= 1
+                    ? value
+                    : throw new ArgumentOutOfRangeException(
+                        nameof(value),
+                        value,
+                        "SignedInWithinMinutes has to be above 0: leave it out where a sign-in of any age will do."
+                    );
+    }
 
     /// <inheritdoc />
     TimeSpan ISignedInWithinMetadata.MaxAge =>

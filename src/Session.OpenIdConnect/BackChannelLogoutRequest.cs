@@ -23,7 +23,11 @@ internal static class BackChannelLogoutRequest
     {
         var request = context.Request;
         var type = request.ContentType?.Split(';')[0].Trim();
-        if (!string.Equals(type, "application/x-www-form-urlencoded", StringComparison.OrdinalIgnoreCase))
+        // The second: its parameters can be read as well.
+        if (
+            !string.Equals(type, "application/x-www-form-urlencoded", StringComparison.OrdinalIgnoreCase)
+            || !request.HasFormContentType
+        )
             return (null, "a logout request is a form (application/x-www-form-urlencoded)");
 
         if (request.ContentLength > MaxBodyLength)

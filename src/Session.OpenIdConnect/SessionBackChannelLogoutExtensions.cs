@@ -2,6 +2,8 @@ using System.Diagnostics.CodeAnalysis;
 using Microsoft.AspNetCore.Authorization;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Routing;
+using Microsoft.Extensions.DependencyInjection;
+using Session.AspNetCore;
 using Session.OpenIdConnect;
 
 namespace Microsoft.AspNetCore.Builder;
@@ -11,7 +13,8 @@ public static class SessionBackChannelLogoutExtensions
 {
     /// <summary>
     /// A POST by which an identity provider ends the sessions that it began (OpenID Connect Back-Channel Logout 1.0): the one that a logout token
-    /// names by <c>sid</c>, or all of a user, by <c>sub</c>. They are those whose sign-in has said so: <c>SignInAsync("ada", cart, external: (issuer, sid))</c>.
+    /// names by <c>sid</c>, or all of a user, by <c>sub</c>. They are those whose sign-in has said so, <c>SignInAsync("ada", cart, external: (issuer, sid))</c>, and those to which
+    /// a remote handler of the framework (<c>AddOpenIdConnect</c>) signed in, by the scheme of the session or by a server-side ticket.
     /// </summary>
     /// <remarks>200 once no node opens one of them any more. Else 400: the token is not the provider's, is old or has been used, or the store failed.</remarks>
     /// <param name="endpoints">Where it is mapped.</param>
@@ -33,6 +36,8 @@ public static class SessionBackChannelLogoutExtensions
         if (options.Contradiction() is { } sentence)
             throw new ArgumentException(sentence, nameof(configure));
 
+        // From now on, whoever comes from a provider by one of the framework's handlers is tied to its session there.
+        endpoints.ServiceProvider.GetService<SessionService<T>>()?.HearsLogouts = true;
         // Without a cookie and without a user: the signature is all the proof there is.
         return endpoints
             .MapPost(pattern, (RequestDelegate)new BackChannelLogoutEndpoint<T>(options).HandleAsync)

@@ -16,11 +16,11 @@ open FSharpFace.Site
 open Session.AspNetCore
 open Session.Engine
 
-let private story withoutSession (browser: Browser) =
+let private storyOf me withoutSession (browser: Browser) =
     task {
         let! nothing = browser.Send("GET", "/cart")
         Expect.equal (nothing.Status, nothing.Body) withoutSession "no cart"
-        let! nobody = browser.Send("GET", "/me")
+        let! nobody = browser.Send("GET", me)
         Expect.equal nobody.Status 401 "nobody"
         let! tea = browser.Send("POST", "/cart/tea")
         Expect.equal (tea.Status, tea.Body) (200, """{"items":["tea"]}""") "begun"
@@ -28,7 +28,7 @@ let private story withoutSession (browser: Browser) =
         Expect.equal (milk.Status, milk.Body) (200, """{"items":["milk","tea"]}""") "one more"
         let! cart = browser.Send("GET", "/cart")
         Expect.equal cart.Body """{"items":["milk","tea"]}""" "read"
-        let! anonymous = browser.Send("GET", "/me")
+        let! anonymous = browser.Send("GET", me)
         Expect.equal anonymous.Status 401 "a session is no sign-in"
         let before = browser.Cookie
         let! long = browser.Send("POST", "/sign-in/" + String.replicate 1025 "x")
@@ -37,17 +37,19 @@ let private story withoutSession (browser: Browser) =
         let! signedIn = browser.Send("POST", "/sign-in/ada")
         Expect.equal (signedIn.Status, signedIn.Body) (200, """{"items":["milk","tea"]}""") "signed in"
         Expect.notEqual browser.Cookie before "a new token"
-        let! me = browser.Send("GET", "/me")
-        Expect.equal (me.Status, me.Body) (200, "ada") "ada"
+        let! ada = browser.Send("GET", me)
+        Expect.equal (ada.Status, ada.Body) (200, "ada") "ada"
         let own = browser.Cookie
         let! out = browser.Send("POST", "/sign-out")
         Expect.equal (out.Status, out.Body) (200, "Bye.") "out"
         browser.Cookie <- own
-        let! over = browser.Send("GET", "/me")
+        let! over = browser.Send("GET", me)
         Expect.equal over.Status 401 "over"
         let! late = browser.Send("POST", "/cart/sugar")
         Expect.equal late.Status 401 "and a late request begins nothing"
     }
+
+let private story withoutSession browser = storyOf "/me" withoutSession browser
 
 let private program name withoutSession map =
     testTask name {
@@ -83,7 +85,7 @@ let all =
                           .Addresses
                       |> Seq.head
 
-                  do! story (404, "") (Browser(Uri address))
+                  do! storyOf "/account/me" (404, "") (Browser(Uri address))
               finally
                   host.StopAsync().GetAwaiter().GetResult()
                   host.Dispose()

@@ -973,6 +973,57 @@ public class FailureTests
         Assert.True(told.Task.IsCompleted);
     }
 
+    private sealed class Unswept : Passing
+    {
+        private int _sweeps;
+
+        public bool Fails { get; set; } = true;
+        public int Sweeps => Volatile.Read(ref _sweeps);
+
+        public override ValueTask<IReadOnlyList<StoredRecord>> ClaimOverdue(
+            DateTimeOffset now,
+            TimeSpan lease,
+            int limit,
+            CancellationToken cancel
+        )
+        {
+            Interlocked.Increment(ref _sweeps);
+            return Fails ? throw new IOException("away") : base.ClaimOverdue(now, lease, limit, cancel);
+        }
+    }
+
+    /// <summary>Each node of a fleet sweeps each minute: an outage of an hour would be hundreds of errors.</summary>
+    [Fact]
+    public async Task Sweeps_that_fail_are_said_once_and_each_hour_until_one_works()
+    {
+        var store = new Unswept();
+        using var ear = new LogEar();
+        await using var site = await Site.StartAsync(store: () => store, add: ear.Listen);
+        var said = 0;
+
+        async Task SweepAsync(int times)
+        {
+            for (var until = store.Sweeps + times; store.Sweeps < until; )
+            {
+                site.Clock.Advance(TimeSpan.FromMinutes(1.3));
+                await Task.Delay(20);
+            }
+
+            said += ear.Take().Count(line => line.StartsWith("The session sweep failed", StringComparison.Ordinal));
+        }
+
+        await SweepAsync(10);
+        Assert.Equal(1, said);
+        site.Clock.Advance(TimeSpan.FromMinutes(61));
+        await SweepAsync(10);
+        Assert.Equal(2, said);
+        store.Fails = false;
+        await SweepAsync(2);
+        store.Fails = true;
+        await SweepAsync(10);
+        Assert.Equal(3, said);
+    }
+
     /// <summary>As drivers do that cancel by themselves when a connection is lost.</summary>
     private sealed class Cancels() : ForwardingStore(new MemoryStore())
     {

@@ -93,14 +93,15 @@ public class LogTests
         Assert.Null(after["X-Session-Explain"]);
         var said = ear.Own.Where(it => it.Id.Id == 50).ToList();
         Assert.All(said, it => Assert.Equal((LogLevel.Debug, "SessionDecision"), (it.Level, it.Id.Name)));
+        var id = begun.Token.Split('.')[0];
         Assert.Equal(
             [
-                "Session of /me: no session: the request has no token",
-                "Session of /login: no session: the request has no token",
-                "Session of /login: new session: it is created, and the response carries its token",
-                "Session of /me: live session",
-                "Session of /logout: live session",
-                "Session of /me: no session: it was ended",
+                "Session of /me: no session: the request has no token (id: none)",
+                "Session of /login: no session: the request has no token (id: none)",
+                $"Session of /login: new session: it is created, and the response carries its token (id: {id})",
+                $"Session of /me: live session (id: {id})",
+                $"Session of /logout: live session (id: {id})",
+                $"Session of /me: no session: it was ended (id: {id})",
             ],
             said.Select(it => it.Text.Trim())
         );

@@ -33,7 +33,7 @@ internal abstract class Passing : ISessionStore
 
     public ValueTask<long> Count(CancellationToken cancel) => _inner.Count(cancel);
 
-    public ValueTask<IReadOnlyList<StoredRecord>> ClaimOverdue(
+    public virtual ValueTask<IReadOnlyList<StoredRecord>> ClaimOverdue(
         DateTimeOffset now,
         TimeSpan lease,
         int limit,

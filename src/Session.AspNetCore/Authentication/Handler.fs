@@ -40,7 +40,12 @@ module internal SchemeSignIn =
                 )
             )
 
-    let signIn (options: SessionSchemeOptions<'T>) (context: HttpContext) (user: ClaimsPrincipal) : Task =
+    let signIn
+        (options: SessionSchemeOptions<'T>)
+        (context: HttpContext)
+        (user: ClaimsPrincipal)
+        (properties: AuthenticationProperties | null)
+        : Task =
         task {
             let subject =
                 match SessionUser.subject user with
@@ -55,7 +60,9 @@ module internal SchemeSignIn =
             | Error error -> raise (options.ToException error)
             | Ok() -> ()
 
-            match! request.SignIn(subject, dataFor options user subject request, null, CancellationToken.None) with
+            let external = RemoteSignIn.from (SessionServiceOf.services<'T> context.RequestServices) user properties
+
+            match! request.SignIn(subject, dataFor options user subject request, external, CancellationToken.None) with
             | Error error -> raise (options.ToException error)
             | Ok _ -> ()
         }
@@ -66,10 +73,6 @@ module internal SchemeSignIn =
             | Error error -> raise (options.ToException error)
             | Ok() -> ()
         }
-
-    /// What `RemoteAuthenticationHandler` puts into the properties of a sign-in.
-    [<Literal>]
-    let remoteScheme = ".AuthScheme"
 
 [<Sealed>]
 type internal SessionAuthenticationHandler<'T>
@@ -162,17 +165,15 @@ type internal SessionAuthenticationHandler<'T>
             | Some page -> this.OriginalPath.Equals(PathString page)
             | None -> false
 
-        match properties with
-        | null -> ()
-        // A remote handler signs in (OpenID Connect, say): the answer of an identity provider comes from another site, and the
-        // handler has made sure by a cookie of its own that this browser asked for it.
-        | properties when properties.Items.ContainsKey SchemeSignIn.remoteScheme -> CrossSite.vouch context
-        | _ -> ()
+        // The answer of an identity provider comes from another site, and the handler has made sure by a cookie of its own that this
+        // browser asked for it.
+        if RemoteSignIn.is properties then
+            CrossSite.vouch context
 
         let received = Received.Of(TimeProvider.System, context)
 
         task {
-            do! SchemeSignIn.signIn options context user
+            do! SchemeSignIn.signIn options context user properties
             Redirecting.goOn received context isLoginPage options.Scheme.ReturnUrlParameter properties
         }
 

@@ -41,6 +41,8 @@ module SessionAuthentication =
                 options.ToException <- toException
                 options.Scheme <- settings.Invoke provider
                 options.Scheme.Configure(options :> AuthenticationSchemeOptions))
+            // A wrong setting stops the program, and not each request.
+            .ValidateOnStart()
         |> ignore
 
         builder.AddScheme<SessionSchemeOptions<'T>, SessionAuthenticationHandler<'T>>(name, displayName, null)

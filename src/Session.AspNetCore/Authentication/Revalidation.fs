@@ -32,7 +32,7 @@ type SessionAuthenticationStateProvider<'T>
 
     let fresh (scheme: string) (id: string) (subject: string) (live: Live) =
         match service.Deserialize live.Data with
-        | Ok(Some data) -> Some(SessionUser.make scheme (schemes.Get scheme).Scheme id subject (Some data))
+        | Ok(Some data) -> Some(SessionUser.make scheme (schemes.Get scheme) id subject (Some data))
         | Ok None
         | Error _ -> None
 

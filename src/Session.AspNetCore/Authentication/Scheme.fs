@@ -60,6 +60,11 @@ type internal SessionSchemeOptions<'T>() =
                 invalidArg "path" (String.Concat("LoginPath and AccessDeniedPath begin with '/': ", path, " does not."))
             | _ -> ()
 
+        if not (isNull options.Events && isNull options.EventsType) then
+            invalidArg
+                "Events"
+                "The scheme of a session has no events: those of sessions are SessionOptions.Events, in F# onEvent of AddSession."
+
         if String.IsNullOrEmpty options.Scheme.ReturnUrlParameter then
             invalidArg "ReturnUrlParameter" "ReturnUrlParameter needs a name."
 
@@ -74,22 +79,23 @@ module internal SessionUser =
 
     let make
         (scheme: string)
-        (settings: SessionScheme<'T>)
+        (options: SessionSchemeOptions<'T>)
         (id: string)
         (subject: string)
         (data: 'T option)
         : ClaimsPrincipal =
         let identity = ClaimsIdentity scheme
+        let claim name value = Claim(name, value, ClaimValueTypes.String, options.ClaimsIssuer)
 
         match data with
-        | Some data -> identity.AddClaims(settings.Claims subject data)
+        | Some data -> identity.AddClaims(options.Scheme.Claims subject data)
         | None -> ()
 
         for claimed in [ ClaimTypes.NameIdentifier; ClaimTypes.Name ] do
             if not (identity.HasClaim(fun claim -> claim.Type = claimed)) then
-                identity.AddClaim(Claim(claimed, subject))
+                identity.AddClaim(claim claimed subject)
 
-        let session = Claim(IdClaim, id)
+        let session = claim IdClaim id
         session.Properties[SubjectProperty] <- subject
         identity.AddClaim session
         ClaimsPrincipal identity
@@ -115,7 +121,7 @@ module internal SessionUser =
             | Ok() ->
                 match request.Id, request.Live with
                 | Some id, Some { Subject = Some subject; AuthenticatedAt = at } ->
-                    let user = make scheme options.Scheme id subject request.Data
+                    let user = make scheme options id subject request.Data
 
                     let properties =
                         AuthenticationProperties(

@@ -68,7 +68,8 @@ module internal Forms =
                             return None
                     with
                     // No form at all, larger than one may be, or in an encoding that nobody reads any more (charset=utf-7): the
-                    // client's mistake.
+                    // client's mistake. Where antiforgery read it, it says so in an exception of its own.
+                    | :? AntiforgeryValidationException
                     | :? InvalidDataException
                     | :? NotSupportedException
                     | :? BadHttpRequestException -> return None

@@ -69,6 +69,9 @@ public sealed class SessionAuthenticationOptions<T> : AuthenticationSchemeOption
     /// <summary>What every scheme has.</summary>
     private void CopyTo(AuthenticationSchemeOptions other)
     {
+        other.ClaimsIssuer = ClaimsIssuer;
+        other.Events = Events;
+        other.EventsType = EventsType;
         other.ForwardDefault = ForwardDefault;
         other.ForwardDefaultSelector = ForwardDefaultSelector;
         other.ForwardAuthenticate = ForwardAuthenticate;

@@ -239,7 +239,9 @@ internal sealed class TicketStore(SessionService<AuthenticationTicket> service, 
         if (context is { Response.HasStarted: true })
             throw Translate.ToException(SessionError.ResponseStarted);
 
-        return Handed(await Tickets.create(service, context, subject, data, cancel).ConfigureAwait(false));
+        return Handed(
+            await Tickets.create(service, context, ExternalOf(ticket), subject, data, cancel).ConfigureAwait(false)
+        );
     }
 
     private async Task SignInAsync(
@@ -253,7 +255,9 @@ internal sealed class TicketStore(SessionService<AuthenticationTicket> service, 
         if (!visit.IsOver && subject is not null && visit.Opened.Live.Subject?.Value == subject)
         {
             var data = service.Serialize(ticket).OrThrow();
-            var reply = await Tickets.signIn(service, visit.Opened, subject, data, cancel).ConfigureAwait(false);
+            var reply = await Tickets
+                .signIn(service, visit.Opened, ExternalOf(ticket), subject, data, cancel)
+                .ConfigureAwait(false);
             var (elevated, error) = Handed(reply);
             visit.Hand(elevated);
             visit.Failure = error;
@@ -317,6 +321,10 @@ internal sealed class TicketStore(SessionService<AuthenticationTicket> service, 
 
     private async Task SignOutAsync(Opened opened) =>
         (await _engine.SignOut(opened, CancellationToken.None).ConfigureAwait(false)).OrThrow();
+
+    /// <summary>The session at the provider that a logout there names; null: the user comes from none.</summary>
+    private ExternalSession? ExternalOf(AuthenticationTicket ticket) =>
+        RemoteSignIn.from(service, ticket.Principal, ticket.Properties);
 
     private string? SubjectOf(AuthenticationTicket ticket)
     {

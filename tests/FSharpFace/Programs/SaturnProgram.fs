@@ -35,7 +35,7 @@ let webApp =
         postf "/cart/%s" addToCart
         postf "/sign-in/%s" signIn
         post "/sign-out" signOut
-        forward "/me" account
+        forward "/account" account
     }
 
 let app (settings: SessionSettings -> SessionSettings) address =

@@ -61,14 +61,38 @@ module Core =
 
 [<AutoOpen>]
 module Routing =
+    let private before (context: HttpContext) =
+        match context.Items.TryGetValue "giraffe_route" with
+        | true, (:? string as part) -> part
+        | _ -> ""
+
+    let private rest (context: HttpContext) = (string context.Request.Path).Substring (before context).Length
+
+    /// What is inside is asked about what is left of the path, as in Giraffe.
+    let subRoute (path: string) (handler: HttpHandler) : HttpHandler =
+        fun next context ->
+            if not ((rest context).StartsWith(path, StringComparison.Ordinal)) then
+                skipPipeline
+            else
+                task {
+                    let above = before context
+                    context.Items["giraffe_route"] <- above + path
+                    let! result = handler next context
+
+                    if result.IsNone then
+                        context.Items["giraffe_route"] <- above
+
+                    return result
+                }
+
     let route (path: string) : HttpHandler =
-        fun next context -> if string context.Request.Path = path then next context else skipPipeline
+        fun next context -> if rest context = path then next context else skipPipeline
 
     let routef (path: PrintfFormat<_, _, _, _, 'T>) (handler: 'T -> HttpHandler) : HttpHandler =
         let pattern = Regex("^" + path.Value.Replace("%s", "([^/]+)") + "$")
 
         fun next context ->
-            let found = pattern.Match(string context.Request.Path)
+            let found = pattern.Match(rest context)
             if found.Success then handler (unbox<'T>(box found.Groups[1].Value)) next context else skipPipeline
 
 [<AutoOpen>]

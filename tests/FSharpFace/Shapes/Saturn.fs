@@ -49,9 +49,7 @@ module Router =
             { state with Pipelines = pipe :: state.Pipelines }
 
         [<CustomOperation("forward")>]
-        member _.Forward(state, path: string, action: HttpHandler) : RouterState =
-            on state (fun next context ->
-                if context.Request.Path.StartsWithSegments path then action next context else Task.FromResult None)
+        member _.Forward(state, path: string, action: HttpHandler) : RouterState = on state (subRoute path action)
 
     let router = RouterBuilder()
 

@@ -62,6 +62,56 @@ public class SchemeTests
         Assert.Contains(way == "selector" ? "ada" : "nobody", own.Body, StringComparison.Ordinal);
     }
 
+    [Fact]
+    public async Task Its_claims_have_the_issuer_that_its_options_name()
+    {
+        await using var site = await SchemeSite.StartAsync(
+            services =>
+                services
+                    .AddAuthentication()
+                    .AddSession<Cart>(o =>
+                    {
+                        SchemeSite.Usual(o);
+                        o.ClaimsIssuer = "shop";
+                    }),
+            map: app =>
+                app.MapGet("/issuers", (ClaimsPrincipal user) => user.FindFirst(ClaimTypes.NameIdentifier)!.Issuer)
+        );
+        Assert.Equal("shop", (await site.GetAsync("/issuers", await site.SignInAsync())).Body);
+    }
+
+    /// <summary>Nobody would ever call its events, or come to such a page.</summary>
+    [Theory, InlineData("Events"), InlineData("EventsType"), InlineData("ReturnUrlParameter")]
+    public async Task What_is_wrong_or_has_no_effect_stops_the_start(string setting)
+    {
+        var error = await Assert.ThrowsAnyAsync<ArgumentException>(() =>
+            SchemeSite.StartAsync(services =>
+                services
+                    .AddAuthentication()
+                    .AddSession<Cart>(o =>
+                    {
+                        switch (setting)
+                        {
+                            case "Events":
+                                o.Events = new object();
+                                break;
+                            case "EventsType":
+                                o.EventsType = typeof(object);
+                                break;
+                            default:
+                                o.ReturnUrlParameter = "";
+                                break;
+                        }
+                    })
+            )
+        );
+        Assert.Contains(
+            setting == "ReturnUrlParameter" ? "needs a name" : "has no events",
+            error.Message,
+            StringComparison.Ordinal
+        );
+    }
+
     [Theory, MemberData(nameof(ForAdmins))]
     public async Task Roles_policies_and_groups_let_in_who_has_the_role(string path)
     {

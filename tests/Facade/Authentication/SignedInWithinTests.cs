@@ -106,6 +106,15 @@ public class SignedInWithinTests
         Assert.Equal(HttpStatusCode.Unauthorized, (await site.GetAsync("/vault/half", token)).Status);
     }
 
+    [Theory, InlineData(-5), InlineData(1e-12), InlineData(double.NaN), InlineData(1e300)]
+    public void What_is_no_time_is_refused(double minutes)
+    {
+        var error = Assert.Throws<ArgumentOutOfRangeException>(() =>
+            new RequireSessionAttribute { SignedInWithinMinutes = minutes }
+        );
+        Assert.Contains("SignedInWithinMinutes has to be above 0", error.Message, StringComparison.Ordinal);
+    }
+
     [Fact]
     public async Task Neither_a_stranger_nor_an_anonymous_session_gets_in()
     {

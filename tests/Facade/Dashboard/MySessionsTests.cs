@@ -1,4 +1,5 @@
 using System.Net;
+using System.Net.Http.Headers;
 using System.Text;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.Extensions.DependencyInjection;
@@ -123,6 +124,29 @@ public class MySessionsTests
 
         Assert.Equal(HttpStatusCode.OK, (await ada.GetAsync("/account/sessions")).Status);
         Assert.NotNull(await site.Manager.FindAsync(Site.IdOf(anonymous)));
+    }
+
+    /// <summary>Antiforgery reads it first, and has an exception of its own for what it cannot read.</summary>
+    [Theory, InlineData("no boundary"), InlineData("too many fields"), InlineData("a key that is too long")]
+    public async Task A_form_that_cannot_be_read_is_its_senders_mistake(string what)
+    {
+        await using var site = await StartAsync();
+        using var ada = new Reader(site);
+        await ada.SignInAsync("ada");
+        var fields = Enumerable.Range(0, 1100).Select(i => KeyValuePair.Create("f" + i, "x"));
+        HttpContent Content() =>
+            what switch
+            {
+                "no boundary" => new StringContent("x", new MediaTypeHeaderValue("multipart/form-data")),
+                "too many fields" => new FormUrlEncodedContent(fields),
+                _ => new FormUrlEncodedContent([new(new string('k', 5000), "x")]),
+            };
+
+        foreach (var path in new[] { "/account/sessions/end", "/account/sessions/end-others" })
+        {
+            var sent = await ada.PostAsync(path, [], request => request.Content = Content());
+            Assert.Equal((path, HttpStatusCode.BadRequest), (path, sent.Status));
+        }
     }
 
     [Fact]

@@ -329,7 +329,10 @@ public class LogoutTokenTests
         using var large = new FormUrlEncodedContent([new("logout_token", token), new("more", new string('a', 20_000))]);
         using var old = new FormUrlEncodedContent([new("logout_token", token)]);
         old.Headers.ContentType = MediaTypeHeaderValue.Parse("application/x-www-form-urlencoded; charset=utf-7");
-        foreach (var content in new HttpContent[] { json, none, two, large, old })
+        using var odd = new FormUrlEncodedContent([new("logout_token", token)]);
+        odd.Headers.Remove("Content-Type");
+        odd.Headers.TryAddWithoutValidation("Content-Type", "application/x-www-form-urlencoded; =");
+        foreach (var content in new HttpContent[] { json, none, two, large, old, odd })
             Assert.Equal("invalid_request", (await node.PostAsync(content)).Error);
 
         using var client = new HttpClient();

@@ -1,0 +1,137 @@
+using System.Net;
+using System.Security.Claims;
+using Facade.Tickets;
+using Microsoft.AspNetCore.Authentication;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Hosting.Server;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.TestHost;
+using Microsoft.Extensions.DependencyInjection;
+using Session.CSharp;
+using Xunit;
+
+namespace Facade.OpenIdConnect;
+
+/// <summary>
+/// A handler of the framework that leaves the site for a sign-in (<c>AddOpenIdConnect</c>) signs in by a scheme, and names no session
+/// of the provider's: its logouts find what it has begun all the same.
+/// </summary>
+public class RemoteSignInTests
+{
+    /// <summary>What such a handler hands to the scheme: each claim has the provider for issuer.</summary>
+    private static (ClaimsPrincipal User, AuthenticationProperties Properties) Back(
+        string issuer,
+        string user,
+        string? sid,
+        bool isRemote = true,
+        string subjectClaim = "sub"
+    )
+    {
+        var identity = new ClaimsIdentity(
+            [new Claim(subjectClaim, user, ClaimValueTypes.String, issuer)],
+            "AuthenticationTypes.Federation"
+        );
+        if (sid is not null)
+            identity.AddClaim(new Claim("sid", sid, ClaimValueTypes.String, issuer));
+
+        var properties = new AuthenticationProperties();
+        if (isRemote)
+            properties.Items[".AuthScheme"] = "OpenIdConnect";
+
+        return (new ClaimsPrincipal(identity), properties);
+    }
+
+    [Fact]
+    public async Task What_it_begins_by_the_scheme_of_the_session_ends_with_a_logout_of_the_provider()
+    {
+        await using var provider = await IdentityProvider.StartAsync();
+        await using var node = await LogoutSite.StartAsync(
+            provider,
+            add: services =>
+                services.AddAuthentication().AddSession<Cart>(o => o.Data = (_, cart) => cart ?? new Cart("tea")),
+            before: app =>
+                app.MapGet(
+                    "/back",
+                    (HttpContext context, string user, string? sid, bool remote, string claim) =>
+                    {
+                        var (principal, properties) = Back(provider.Issuer, user, sid, remote, claim);
+                        return context.SignInAsync("Session", principal, properties);
+                    }
+                )
+        );
+        async Task<string> BackAsync(string query) => (await node.Site.SendAsync("/back?" + query)).Token!;
+
+        var ada = await BackAsync("user=ada&sid=A&remote=true&claim=sub");
+        var mapped = await BackAsync(
+            "user=ada&sid=B&remote=true&claim=" + Uri.EscapeDataString(ClaimTypes.NameIdentifier)
+        );
+        var nameless = await BackAsync("user=eve&remote=true&claim=sub");
+        var password = await BackAsync("user=eve&sid=A&remote=false&claim=sub");
+        Assert.Equal(HttpStatusCode.OK, (await node.LogOutAsync("A")).Status);
+        Assert.Null(await node.WhoAsync(ada));
+        Assert.Equal("ada", await node.WhoAsync(mapped));
+        Assert.Equal(HttpStatusCode.OK, (await node.LogOutAsync(null, "ada")).Status);
+        Assert.Null(await node.WhoAsync(mapped));
+        Assert.Equal("eve", await node.WhoAsync(nameless));
+        Assert.Equal(HttpStatusCode.OK, (await node.LogOutAsync(null, "eve")).Status);
+        Assert.Null(await node.WhoAsync(nameless));
+        // Nobody has left the site for this one.
+        Assert.Equal("eve", await node.WhoAsync(password));
+    }
+
+    [Fact]
+    public async Task A_server_side_ticket_that_it_begins_ends_with_a_logout_of_the_provider()
+    {
+        await using var provider = await IdentityProvider.StartAsync();
+        await using var site = await TicketSite.StartAsync(plan =>
+            plan.Pipeline = app =>
+                app.MapBackChannelLogout<AuthenticationTicket>(
+                    "/signout-backchannel",
+                    o =>
+                    {
+                        o.Authority = provider.Issuer;
+                        o.Audience = IdentityProvider.Client;
+                        o.RequireHttpsMetadata = false;
+                    }
+                )
+        );
+        async Task<HttpStatusCode> LogOutAsync(string? sid, string? sub)
+        {
+            using var client = ((TestServer)site.Services.GetRequiredService<IServer>()).CreateClient();
+            using var form = new FormUrlEncodedContent([
+                new("logout_token", provider.Draft(site.Clock.GetUtcNow(), sid, sub).Write()),
+            ]);
+            using var answer = await client.PostAsync("/signout-backchannel", form);
+            return answer.StatusCode;
+        }
+
+        async Task<TicketBrowser> BackAsync(string user, string sid, TicketBrowser? browser = null)
+        {
+            browser ??= new TicketBrowser();
+            var (principal, properties) = Back(provider.Issuer, user, sid, subjectClaim: ClaimTypes.NameIdentifier);
+            await browser.RunAsync(site, context => context.SignInAsync(null, principal, properties));
+            return browser;
+        }
+
+        var one = await BackAsync("ada", "A");
+        var again = await BackAsync("ada", "C", await BackAsync("ada", "B"));
+        var password = new TicketBrowser();
+        await password.SignInAsync(site, "ada");
+        Assert.Equal(HttpStatusCode.OK, await LogOutAsync("A", null));
+        Assert.Equal("nobody", await one.WhoAsync(site));
+        Assert.Equal("ada", await again.WhoAsync(site));
+        Assert.Equal(HttpStatusCode.OK, await LogOutAsync("C", null));
+        Assert.Equal("nobody", await again.WhoAsync(site));
+        Assert.Equal("ada", await password.WhoAsync(site));
+
+        // One that is over there begins nothing here.
+        var late = new TicketBrowser();
+        var (user, from) = Back(provider.Issuer, "ada", "A", subjectClaim: ClaimTypes.NameIdentifier);
+        await late.RunAsync(
+            site,
+            async context =>
+                await Assert.ThrowsAsync<SessionEndedException>(() => context.SignInAsync(null, user, from))
+        );
+        Assert.Equal("nobody", await late.WhoAsync(site));
+    }
+}
