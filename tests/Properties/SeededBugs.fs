@@ -26,9 +26,9 @@ let private choose (bug: string) =
             | read -> read.Invoke(null, null) |> ignore
 
 /// The tests that fail with this bug, or None where they do not end or nothing is run.
-let private failed run (bug: string) (tests: string list) =
+let private failed (run: string list -> (Expecto.FlatTest * TestSummary) list) (bug: string) (tests: string list) =
     choose bug
-    let ran: Task<(Expecto.FlatTest * TestSummary) list> = Task.Run(fun () -> run tests)
+    let ran = Task.Run<(Expecto.FlatTest * TestSummary) list>(fun () -> run tests)
 
     if not (ran.Wait(patience * float tests.Length)) || ran.Result.IsEmpty then
         None
