@@ -51,6 +51,23 @@ internal sealed class EdgeSite : IAsyncDisposable
     public async Task<Answer> SendAsync(string verb, string path, params (string Name, string Value)[] headers)
     {
         using var request = new HttpRequestMessage(new HttpMethod(verb), new Uri(Address, path));
+        return await SendAsync(request, headers);
+    }
+
+    /// <summary>As a browser sends a form.</summary>
+    public async Task<Answer> SendFormAsync(
+        string path,
+        IEnumerable<KeyValuePair<string, string>> fields,
+        params (string Name, string Value)[] headers
+    )
+    {
+        using var request = new HttpRequestMessage(HttpMethod.Post, new Uri(Address, path));
+        request.Content = new FormUrlEncodedContent(fields);
+        return await SendAsync(request, headers);
+    }
+
+    private async Task<Answer> SendAsync(HttpRequestMessage request, (string Name, string Value)[] headers)
+    {
         foreach (var (name, value) in headers)
             request.Headers.TryAddWithoutValidation(name, value);
 

@@ -117,6 +117,20 @@ let all =
               Expect.isGreaterThan known.Length 20 "there are sentences"
               Expect.equal said known "the page lists them")
 
+          testCase "a line of the log that a page names beside its number has this number" (fun () ->
+              let numbers = dict [ for it in Session.AspNetCore.LogSentences.all -> it.Name, string it.Id ]
+
+              let named =
+                  [ for page in Directory.EnumerateFiles(under "docs", "*.md") do
+                        for it in Regex.Matches(File.ReadAllText page, @"\b(\d+) \(?`([A-Z]\w+)`") do
+                            if numbers.ContainsKey it.Groups[2].Value then
+                                Path.GetFileName page, it.Groups[1].Value, it.Groups[2].Value ]
+
+              Expect.isNonEmpty named "pages name lines"
+
+              for page, number, name in named do
+                  Expect.equal number numbers[name] $"{page}: {name}")
+
           testCase "LOGS.md: nothing is logged but the sentences that it lists" (fun () ->
               let isBeside path =
                   Regex.IsMatch(File.ReadAllText path, @"\bLog(Trace|Debug|Information|Warning|Error|Critical)\b\s*\(")

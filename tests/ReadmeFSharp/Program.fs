@@ -21,6 +21,7 @@ let addToCart (ctx: HttpContext) =
         do! answer cart ctx
     }
 
+// After your own check of the password.
 let signIn (ctx: HttpContext) =
     task {
         let! cart = Session.tryGet<Cart> ctx

@@ -30,6 +30,11 @@ internal static class StoreSnippets
         builder.Services.AddSession<Cart>().UseRedis("localhost:6379");
     }
 
+    public static void Moving(WebApplicationBuilder builder)
+    {
+        builder.Services.AddSession<Cart>().UseRedis("localhost:6379").MigrateFrom(b => b.UseSqlite("sessions.db"));
+    }
+
     public static void Postgres(WebApplicationBuilder builder)
     {
         builder.Services.AddSession<Cart>().UsePostgres("Host=localhost;Database=shop;Username=shop");

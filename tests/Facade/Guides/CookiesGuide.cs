@@ -1,10 +1,13 @@
 using System.Net;
 using System.Security.Claims;
+using Microsoft.AspNetCore.Antiforgery;
 using Microsoft.AspNetCore.Authentication;
 using Microsoft.AspNetCore.Authentication.Cookies;
 using Microsoft.AspNetCore.Authorization;
 using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.DataProtection;
 using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Mvc;
 using Microsoft.Extensions.DependencyInjection;
 using Session.CSharp;
 using Xunit;
@@ -32,17 +35,25 @@ public class CookiesGuide
         services.AddAuthorization();
     }
 
+    private static Task<Member?> FindAsync(string user, string password) =>
+        Task.FromResult(password == "tea" ? new Member(user == "ada" ? "admin" : "customer") : null);
+
     private static void AsBefore(WebApplication app)
     {
         app.MapPost(
             "/login",
-            async (HttpContext context, string user, string role) =>
+            async (HttpContext context, [FromForm] string user, [FromForm] string password) =>
             {
+                // Your own check of the password, and your own roles.
+                if (await FindAsync(user, password) is not { } member)
+                    return Results.Unauthorized();
+
                 var identity = new ClaimsIdentity(
-                    [new(ClaimTypes.NameIdentifier, user), new(ClaimTypes.Role, role)],
+                    [new(ClaimTypes.NameIdentifier, user), new(ClaimTypes.Role, member.Role)],
                     CookieAuthenticationDefaults.AuthenticationScheme
                 );
                 await context.SignInAsync(new ClaimsPrincipal(identity));
+                return Results.Empty;
             }
         );
         app.MapGet("/admin", [Authorize(Roles = "admin")] () => "in");
@@ -68,6 +79,11 @@ public class CookiesGuide
                 app.UseSession<Member>();
                 app.UseAuthentication();
                 app.UseAuthorization();
+                app.UseAntiforgery();
+                app.MapGet(
+                    "/form",
+                    (IAntiforgery forms, HttpContext context) => forms.GetAndStoreTokens(context).RequestToken
+                );
                 AsBefore(app);
                 New(app);
             },
@@ -75,6 +91,8 @@ public class CookiesGuide
             {
                 services.AddSession<Member>(o => o.Cookie.Name = "__Host-member").UseMemory();
                 Scheme(services);
+                services.AddAntiforgery();
+                services.AddDataProtection().UseEphemeralDataProtectionProvider();
             }
         );
         (string, string) As(string token) => ("Cookie", "__Host-member=" + token);
@@ -82,9 +100,22 @@ public class CookiesGuide
         Assert.Equal(HttpStatusCode.Redirect, nobody.Status);
         Assert.Contains("/login?ReturnUrl=%2Fadmin", nobody["Location"], StringComparison.Ordinal);
 
-        var desk = (await site.SendAsync("POST", "/login?user=ada&role=admin")).Token;
-        var phone = (await site.SendAsync("POST", "/login?user=ada&role=admin")).Token;
-        var bob = (await site.SendAsync("POST", "/login?user=bob&role=customer")).Token;
+        var form = await site.GetAsync("/form");
+        Task<Answer> PostAsync(string user, string password, string token) =>
+            site.SendFormAsync(
+                "/login",
+                [new("user", user), new("password", password)],
+                ("Cookie", form.SetCookies[0].Split(';')[0]),
+                ("RequestVerificationToken", token)
+            );
+        var wrong = await PostAsync("ada", "milk", form.Body);
+        Assert.Equal((HttpStatusCode.Unauthorized, 0), (wrong.Status, wrong.SetCookies.Length));
+        var forged = await PostAsync("ada", "tea", "");
+        Assert.Equal((HttpStatusCode.BadRequest, 0), (forged.Status, forged.SetCookies.Length));
+
+        var desk = (await PostAsync("ada", "tea", form.Body)).Token;
+        var phone = (await PostAsync("ada", "tea", form.Body)).Token;
+        var bob = (await PostAsync("bob", "tea", form.Body)).Token;
         Assert.Equal("in", (await site.SendAsync("GET", "/admin", As(desk))).Body);
         Assert.Equal("in", (await site.SendAsync("GET", "/admin", As(phone))).Body);
         Assert.NotEqual("in", (await site.SendAsync("GET", "/admin", As(bob))).Body);

@@ -1,5 +1,6 @@
 using System.Net;
 using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.DataProtection;
 using Microsoft.AspNetCore.Diagnostics.HealthChecks;
 using Microsoft.AspNetCore.HttpOverrides;
 using Microsoft.Extensions.DependencyInjection;
@@ -43,6 +44,11 @@ public class DeploymentGuide
     {
         app.MapHealthChecks("/alive", new HealthCheckOptions { Predicate = _ => false });
         app.MapHealthChecks("/ready", new HealthCheckOptions { Predicate = it => it.Tags.Contains("ready") });
+    }
+
+    private static void Keys(IServiceCollection services, string keys)
+    {
+        services.AddDataProtection().SetApplicationName("shop").PersistKeysToFileSystem(new DirectoryInfo(keys));
     }
 
     private static void Map(WebApplication app)
@@ -136,6 +142,40 @@ public class DeploymentGuide
         await using var site = await EdgeSite.StartAsync(Map);
         var begun = await site.SendAsync("POST", "/login");
         Assert.Contains("secure", begun.SetCookies[0], StringComparison.OrdinalIgnoreCase);
+    }
+
+    [Fact]
+    public async Task With_its_keys_in_a_folder_the_next_container_reads_what_the_one_before_encrypted()
+    {
+        var store = new MemoryStore();
+        var volume = Directory.CreateTempSubdirectory();
+        var another = Directory.CreateTempSubdirectory();
+        Task<EdgeSite> ContainerAsync(DirectoryInfo folder) =>
+            EdgeSite.StartAsync(
+                Map,
+                services =>
+                {
+                    Keys(services, folder.FullName);
+                    services.AddSession<Cart>().UseStore(_ => store).ProtectWithDataProtection();
+                }
+            );
+        try
+        {
+            var token = "";
+            await using (var first = await ContainerAsync(volume))
+                token = (await first.SendAsync("POST", "/login")).Token;
+
+            await using (var next = await ContainerAsync(volume))
+                Assert.Equal("ada", (await next.GetAsync("/me", token)).Body);
+
+            await using (var keyless = await ContainerAsync(another))
+                Assert.Equal("nobody", (await keyless.GetAsync("/me", token)).Body);
+        }
+        finally
+        {
+            volume.Delete(true);
+            another.Delete(true);
+        }
     }
 
     [Fact]
