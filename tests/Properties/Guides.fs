@@ -124,6 +124,15 @@ let all =
 
               Expect.equal missing [] "a reader finds each")
 
+          testCase "the README's requests per second are those of the last run of the bench" (fun () ->
+              let measured = textOf "bench/RESULTS.md"
+              let rows = File.ReadAllLines(under "README.md") |> Array.filter _.Contains(" times)")
+              Expect.equal rows.Length 6 "rows with a rate by another"
+
+              for row in rows do
+                  for figure in Regex.Matches(row, "[0-9]+,[0-9]{3}") do
+                      Expect.stringContains measured $"| {figure.Value} (" row)
+
           testCase "the README has at most 150 lines" (fun () ->
               Expect.isLessThanOrEqual (File.ReadAllLines(under "README.md").Length) 150 "the rest is in docs")
 
