@@ -200,12 +200,16 @@ let tell (event: SessionEvent<Visit>) (services: IServiceProvider) : Task =
     Task.CompletedTask
 
 let settings (builder: WebApplicationBuilder) settings =
+    let isDeveloped = builder.Environment.IsDevelopment()
+
     { settings with
+        // A name of its own: other samples run on the same host, and ports do not separate cookies. Under one name each would
+        // sign the users of the other out. (__Host- promises a Secure cookie.)
+        CookieName = Some(if isDeveloped then "board" else "__Host-board")
         IdleTimeout = TimeSpan.FromMinutes 20L
         HearsExpiry = true
         // Plain HTTP on the developer's machine only.
-        SecurePolicy =
-            if builder.Environment.IsDevelopment() then CookieSecurePolicy.SameAsRequest else CookieSecurePolicy.Always }
+        SecurePolicy = if isDeveloped then CookieSecurePolicy.SameAsRequest else CookieSecurePolicy.Always }
     |> SessionConfiguration.apply (builder.Configuration.GetSection "Session")
 
 [<EntryPoint>]

@@ -9,7 +9,7 @@ using Session.CSharp;
 
 var builder = WebApplication.CreateBuilder(args);
 if (string.IsNullOrEmpty(builder.Configuration["urls"]))
-    builder.WebHost.UseUrls("http://127.0.0.1:5081");
+    builder.WebHost.UseUrls("http://127.0.0.1:5082");
 
 var folder = builder.Configuration["data"] ?? builder.Environment.ContentRootPath;
 builder.Services.AddDbContext<Users>(o => o.UseSqlite($"Data Source={Path.Combine(folder, "users.db")}"));

@@ -18,9 +18,13 @@ var sessions = builder.Services.AddSession<Cart>(o =>
     o.IdleTimeout = TimeSpan.FromMinutes(30);
     o.AbsoluteTimeout = TimeSpan.FromHours(8);
 
-    // Plain HTTP on the developer's machine: clients there do not send Secure cookies back. Never in production.
+    // A name of its own: other samples run on the same host, and ports do not separate cookies. Under one name each would sign
+    // the users of the other out.
+    o.Cookie.Name = "__Host-shop";
+
+    // Plain HTTP on the developer's machine: clients there do not send Secure cookies back, and __Host- promises one. Never in production.
     if (builder.Environment.IsDevelopment())
-        o.Cookie.SecurePolicy = CookieSecurePolicy.SameAsRequest;
+        (o.Cookie.Name, o.Cookie.SecurePolicy) = ("shop", CookieSecurePolicy.SameAsRequest);
 });
 
 _ = (Environment.GetEnvironmentVariable("SHOP_STORE") ?? "sqlite") switch

@@ -37,11 +37,12 @@ public class ShopTests
     }
 
     [Fact]
-    public async Task Nobody_sees_devices_without_a_sign_in()
+    public async Task Whoever_asks_for_devices_without_a_sign_in_is_sent_to_the_login_page()
     {
         await using var factory = Application();
         using var nobody = factory.CreateClient(new WebApplicationFactoryClientOptions { AllowAutoRedirect = false });
         var answer = await nobody.GetAsync("/devices");
-        Assert.NotEqual(HttpStatusCode.OK, answer.StatusCode);
+        Assert.Equal(HttpStatusCode.Redirect, answer.StatusCode);
+        Assert.Equal("/login?ReturnUrl=%2Fdevices", answer.Headers.Location?.ToString());
     }
 }

@@ -16,16 +16,18 @@ public static class Pages
             """
         );
 
-    public static IResult Login() =>
+    public static IResult Login(string? wrong = null) =>
         Page(
-            """
+            $"""
             <h1>Sign in</h1>
+            {(wrong is null ? "" : $"""<p role="alert">{WebUtility.HtmlEncode(wrong)}</p>""")}
             <form method="post">
               <label>Name <input name="user" autocomplete="username"></label>
               <label>Password <input name="password" type="password" autocomplete="current-password"></label>
               <button>Sign in</button>
             </form>
-            """
+            """,
+            wrong is null ? StatusCodes.Status200OK : StatusCodes.Status400BadRequest
         );
 
     private const string SignIn = """<p><a href="/login">Sign in</a></p>""";
@@ -36,9 +38,10 @@ public static class Pages
             <form method="post" action="/logout"><button>Sign out</button></form>
             """;
 
-    private static IResult Page(string body) =>
+    private static IResult Page(string body, int status = StatusCodes.Status200OK) =>
         Results.Content(
             $"""<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Shop</title>{body}</html>""",
-            "text/html; charset=utf-8"
+            "text/html; charset=utf-8",
+            statusCode: status
         );
 }

@@ -42,10 +42,11 @@ let ``A session ends after half an hour of silence`` () =
     }
 
 [<Fact>]
-let ``Nobody sees devices without a sign-in`` () =
+let ``Whoever asks for devices without a sign-in is sent to the login page`` () =
     task {
         use factory = application ()
         use nobody = factory.CreateClient(WebApplicationFactoryClientOptions(AllowAutoRedirect = false))
         let! answer = nobody.GetAsync "/devices"
-        Assert.NotEqual(HttpStatusCode.OK, answer.StatusCode)
+        Assert.Equal(HttpStatusCode.Redirect, answer.StatusCode)
+        Assert.Equal("/login?ReturnUrl=%2Fdevices", string answer.Headers.Location)
     }

@@ -33,10 +33,18 @@ let home (user: string option) (cart: Cart) =
         {who}
         """
 
-let login (ctx: HttpContext) =
+let login (wrong: string option) (ctx: HttpContext) =
+    let word =
+        match wrong with
+        | None -> ""
+        | Some wrong ->
+            ctx.Response.StatusCode <- StatusCodes.Status400BadRequest
+            $"""<p role="alert">{WebUtility.HtmlEncode wrong}</p>"""
+
     page
-        """
+        $"""
         <h1>Sign in</h1>
+        {word}
         <form method="post">
           <label>Name <input name="user" autocomplete="username"></label>
           <label>Password <input name="password" type="password" autocomplete="current-password"></label>
