@@ -19,7 +19,7 @@ type internal Received(at: DateTimeOffset) =
     /// Its token is judged as of then, however late its session is asked for.
     member _.At = at
 
-    /// The endpoint that it was routed to first, once the session middleware has seen one.
+    /// The endpoint that it was routed to first, once the session middleware, or the handler of a ticket, has seen one.
     member val First: Endpoint | null = null with get, set
 
     /// Servers use the HttpContext for another request then, of somebody else perhaps: an operation that nobody has waited for must

@@ -197,6 +197,8 @@ type SessionService<'T>
         | null -> false
         | environment -> environment.IsDevelopment()
 
+    let serializerName = serializer.GetType().Name.Split('`')[0]
+
     let serializer: ISessionSerializer<'T> =
         CheckedSerializer<'T>(serializer, isDevelopment && TypeState.isVisible && isNull ownEnd, log)
 
@@ -206,6 +208,8 @@ type SessionService<'T>
 
     member _.Settings = settings
     member _.Serializer = serializer
+    /// What writes the data, within the checks of it: for the dashboard.
+    member internal _.SerializerName = serializerName
     member _.Engine = engine
     member _.Clock = clock
     member _.Log: ILogger = log

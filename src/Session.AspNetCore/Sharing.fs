@@ -76,20 +76,24 @@ module internal Sharing =
         if StringValues.IsNullOrEmpty headers.CacheControl then
             headers.CacheControl <- StringValues ours
 
-    // Files are the same for everybody, whoever asks for them: those of MapStaticAssets by their endpoint, and those of
-    // UseStaticFiles, which have none, by their headers.
+    // The files of MapStaticAssets are the same for everybody, whoever asks for them.
     let private isAsset (context: HttpContext) =
         match context.GetEndpoint() with
         | null -> false
         | endpoint -> not (isNull (endpoint.Metadata.GetMetadata<StaticAssetDescriptor>()))
 
-    let private isFile (context: HttpContext) =
+    // Those of UseStaticFiles have no endpoint, and look like an invoice that a middleware sends to its user: only the
+    // application knows, and says so by a word that shares them. Without one alice's would be bob's in a cache between.
+    let private isSharedFile (context: HttpContext) =
         let headers = context.Response.Headers
+        let control = headers.CacheControl
 
         isNull (context.GetEndpoint())
         && not (StringValues.IsNullOrEmpty headers.ETag)
         && not (StringValues.IsNullOrEmpty headers.LastModified)
         && not (StringValues.IsNullOrEmpty headers.AcceptRanges)
+        && (has control "public" || has control "immutable")
+        && not (has control "private" || has control "no-store")
 
     /// What was opened for this request by another way than `Session<T>`, such as a ticket of cookie authentication, makes its
     /// answer somebody's, too.
@@ -104,14 +108,11 @@ module internal Sharing =
 
     /// When the headers are written, in case somebody has set theirs meanwhile.
     let claimAgain (context: HttpContext) =
-        if isFile context then
+        if isSharedFile context then
             let headers = context.Response.Headers
 
             if headers.Vary.Count = 1 && headers.Vary[0] = "Cookie" then
                 headers.Vary <- StringValues.Empty
-
-            if obj.ReferenceEquals(string headers.CacheControl, ours) then
-                headers.CacheControl <- StringValues.Empty
         else
             claim context
 

@@ -6,7 +6,7 @@ using Session.Engine;
 namespace Session.CSharp;
 
 /// <summary>The public name of one session for its whole life: safe to log, to list, to show. It opens nothing.</summary>
-/// <remarks>Empty (the default value) while there is no session. Binds from routes and queries, and is a string in JSON.</remarks>
+/// <remarks>Empty (the default value) while there is no session. Binds from routes and queries, and is a string in JSON, an empty one where there is no session.</remarks>
 [JsonConverter(typeof(Converter))]
 public readonly record struct SessionId : IParsable<SessionId>
 {
@@ -48,10 +48,17 @@ public readonly record struct SessionId : IParsable<SessionId>
 
     internal sealed class Converter : JsonConverter<SessionId>
     {
-        public override SessionId Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options) =>
-            TryParse(reader.GetString(), null, out var id)
+        public override SessionId Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options)
+        {
+            var text = reader.TokenType == JsonTokenType.String ? reader.GetString() : null;
+            // As Empty is written: data with the id of a session that was still to begin would open no session again.
+            if (text is "")
+                return Empty;
+
+            return TryParse(text, null, out var id)
                 ? id
                 : throw new JsonException("A session id is 1 to 64 of A-Z a-z 0-9 _ -.");
+        }
 
         public override void Write(Utf8JsonWriter writer, SessionId value, JsonSerializerOptions options) =>
             writer.WriteStringValue(value.Value);

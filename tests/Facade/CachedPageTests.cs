@@ -64,6 +64,7 @@ public class CachedPageTests
                             return next(context);
                         var headers = context.Response.Headers;
                         (headers.ETag, headers.LastModified, headers.AcceptRanges) = ("\"1\"", "now", "bytes");
+                        headers.CacheControl = context.Request.Query["said"];
                         return context.Response.WriteAsync("body {}");
                     }
                 );
@@ -96,8 +97,6 @@ public class CachedPageTests
 
         var plain = await site.SendAsync("GET", "/plain", ("Cookie", alice));
         Assert.Equal(("alice", "private", "Cookie"), (plain.Body, plain["Cache-Control"], plain["Vary"]));
-        var file = await site.SendAsync("GET", "/site.css", ("Cookie", alice));
-        Assert.Equal(("body {}", null, null), (file.Body, file["Cache-Control"], file["Vary"]));
         plain = await site.SendAsync("GET", "/plain");
         Assert.Equal(("nobody", null), (plain.Body, plain["Cache-Control"]));
 
@@ -117,6 +116,26 @@ public class CachedPageTests
         foreach (var path in new[] { "/own", "/public" })
             Assert.Equal("nobody", (await site.SendAsync("GET", path)).Body);
         Assert.Null((await site.SendAsync("GET", "/shared", ("Cookie", alice)))["Vary"]);
+    }
+
+    /// <summary>An invoice looks like a style sheet: only the application knows which of them is everybody's.</summary>
+    [Theory]
+    [InlineData("", "private", "Cookie")]
+    [InlineData("max-age=60", "max-age=60", "Cookie")]
+    [InlineData("private, immutable", "private, immutable", "Cookie")]
+    [InlineData("no-store, public", "no-store, public", "Cookie")]
+    [InlineData("public, max-age=60", "public, max-age=60", null)]
+    [InlineData("max-age=60, immutable", "max-age=60, immutable", null)]
+    public async Task A_file_from_a_middleware_is_everybodys_only_if_the_application_says_so(
+        string said,
+        string cacheControl,
+        string? vary
+    )
+    {
+        await using var site = await WithTicketsAsync(true);
+        var cookie = (await site.SendAsync("POST", "/in/alice")).SetCookies.Single().Split(';')[0];
+        var file = await site.SendAsync("GET", "/site.css?said=" + Uri.EscapeDataString(said), ("Cookie", cookie));
+        Assert.Equal(("body {}", cacheControl, vary), (file.Body, file["Cache-Control"], file["Vary"]));
     }
 
     /// <summary>Middleware that keeps the body back, to look at it or to change it, and adds to the answer when all is done.</summary>

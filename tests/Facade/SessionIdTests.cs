@@ -45,7 +45,12 @@ public class SessionIdTests
         Assert.Equal("\"\"", JsonSerializer.Serialize(SessionId.Empty));
     }
 
-    [Theory, InlineData("\"a b\""), InlineData("\"\""), InlineData("null")]
+    /// <summary>Of a session that begins with this very write: <c>new Cart("tea", session.Id)</c>.</summary>
+    [Fact]
+    public void In_json_no_session_comes_back_as_none() =>
+        Assert.Equal(SessionId.Empty, JsonSerializer.Deserialize<SessionId>("\"\""));
+
+    [Theory, InlineData("\"a b\""), InlineData("1"), InlineData("null")]
     public void Json_that_holds_no_id_is_refused(string json) =>
         Assert.Contains(
             "1 to 64",

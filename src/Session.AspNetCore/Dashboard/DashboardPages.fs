@@ -132,7 +132,7 @@ type internal DashboardPages<'T>
                                       [ el
                                             "tbody"
                                             []
-                                            [ for name, value in SettingsTable.rows service.Settings do
+                                            [ for name, value in SettingsTable.rows service do
                                                   Page.row name (text value) ] ] ] ] ]
         }
 

@@ -2,6 +2,7 @@
 namespace Session.AspNetCore
 
 open System
+open System.Collections.Generic
 open System.Globalization
 open Session.Domain
 open Session.Engine
@@ -17,29 +18,71 @@ module internal SettingsTable =
         | Some value -> show value
         | None -> "none"
 
-    let rows (settings: SessionSettings) : (string * string) list =
-        [ "Cookie", SessionSettings.cookieName settings
-          "SameSite", settings.SameSite.ToString()
-          "Secure", settings.SecurePolicy.ToString()
-          "Partitioned", yes settings.Partitioned
-          "HeaderName", orNone id settings.HeaderName
-          "TrustedOrigins",
-          (if settings.TrustedOrigins.IsEmpty then "none" else String.concat ", " settings.TrustedOrigins)
-          "AllowCrossSiteWrites", yes settings.AllowCrossSiteWrites
-          "IdleTimeout", span settings.IdleTimeout
-          "AbsoluteTimeout", span settings.AbsoluteTimeout
-          "ConfirmTimeout", span (SessionSettings.confirmTimeout settings)
-          "RotateEvery", orNone span settings.RotateEvery
-          "RotationGrace", span settings.RotationGrace
-          "TombstoneRetention", span settings.TombstoneRetention
-          "OnReplay", string settings.OnReplay
-          "MaxSessionsPerSubject", orNone whole settings.MaxSessionsPerSubject
-          "WhenLimitReached", string settings.WhenLimitReached
-          "MaxDataBytes", whole settings.MaxDataBytes
-          "DataVersion", whole settings.DataVersion
-          "ServerKey", (if settings.ServerKey.IsSome then "set" else "none")
-          "FormerServerKeys", whole settings.FormerServerKeys.Length
-          "SweepInterval", span settings.SweepInterval
-          "RequestTimeout", span settings.RequestTimeout
-          "ContinueWithoutStore", yes settings.ContinueWithoutStore
-          "Ends by time are told of", yes settings.HearsExpiry ]
+    let private count (items: 'a seq) = whole (Seq.length items)
+
+    /// A row for each, in their own order. They are made into settings once more for the compiler's sake: a record is not whole
+    /// without all of its fields, so that no new one can be left out.
+    let private ofSettings (settings: SessionSettings) (row: string -> string -> unit) =
+        let said name show value =
+            row name (show value)
+            value
+
+        ignore<SessionSettings>
+            { CookieName = said "CookieName" (fun _ -> SessionSettings.cookieName settings) settings.CookieName
+              CookieDomain = said "CookieDomain" (orNone id) settings.CookieDomain
+              CookiePath = said "CookiePath" id settings.CookiePath
+              SameSite = said "SameSite" _.ToString() settings.SameSite
+              SecurePolicy = said "SecurePolicy" _.ToString() settings.SecurePolicy
+              HttpOnly = said "HttpOnly" yes settings.HttpOnly
+              Partitioned = said "Partitioned" yes settings.Partitioned
+              CookieMaxAge = said "CookieMaxAge" (orNone span) settings.CookieMaxAge
+              HeaderName = said "HeaderName" (orNone id) settings.HeaderName
+              TrustedOrigins =
+                said
+                    "TrustedOrigins"
+                    (function
+                    | [] -> "none"
+                    | origins -> String.concat ", " origins)
+                    settings.TrustedOrigins
+              AllowCrossSiteWrites = said "AllowCrossSiteWrites" yes settings.AllowCrossSiteWrites
+              IdleTimeout = said "IdleTimeout" span settings.IdleTimeout
+              AbsoluteTimeout = said "AbsoluteTimeout" span settings.AbsoluteTimeout
+              ConfirmTimeout =
+                said "ConfirmTimeout" (fun _ -> span (SessionSettings.confirmTimeout settings)) settings.ConfirmTimeout
+              RotateEvery = said "RotateEvery" (orNone span) settings.RotateEvery
+              RotationGrace = said "RotationGrace" span settings.RotationGrace
+              TombstoneRetention = said "TombstoneRetention" span settings.TombstoneRetention
+              OnReplay = said "OnReplay" string settings.OnReplay
+              MaxDataBytes = said "MaxDataBytes" whole settings.MaxDataBytes
+              MaxSessionsPerSubject = said "MaxSessionsPerSubject" (orNone whole) settings.MaxSessionsPerSubject
+              WhenLimitReached = said "WhenLimitReached" string settings.WhenLimitReached
+              DataVersion = said "DataVersion" whole settings.DataVersion
+              Upcasters = said "Upcasters" (fun upcasters -> whole upcasters.Count) settings.Upcasters
+              ServerKey = said "ServerKey" (fun key -> if key.IsSome then "set" else "none") settings.ServerKey
+              FormerServerKeys = said "FormerServerKeys" count settings.FormerServerKeys
+              GenerateId =
+                said "GenerateId" (fun own -> if own.IsSome then "the application's" else "random") settings.GenerateId
+              SweepInterval = said "SweepInterval" span settings.SweepInterval
+              LiveCheck = said "LiveCheck" span settings.LiveCheck
+              ConnectionsExtendIdle = said "ConnectionsExtendIdle" yes settings.ConnectionsExtendIdle
+              RequestTimeout = said "RequestTimeout" span settings.RequestTimeout
+              EventTimeout = said "EventTimeout" span settings.EventTimeout
+              ContinueWithoutStore = said "ContinueWithoutStore" yes settings.ContinueWithoutStore
+              HearsExpiry = said "HearsExpiry" yes settings.HearsExpiry
+              // A function: there is nothing to show.
+              OnNotice = settings.OnNotice }
+
+    let rows (service: SessionService<'T>) : (string * string) list =
+        let rows = List<string * string>()
+        let row name value = rows.Add((name, value))
+        ofSettings service.Settings row
+        row "Serializer" service.SerializerName
+        row "SealToBearer" (yes service.Engine.Settings.SealsToBearer)
+
+        row
+            "ProtectWith"
+            (match service.Engine.Settings.Protector with
+             | null -> "none"
+             | protector -> protector.GetType().Name)
+
+        List.ofSeq rows

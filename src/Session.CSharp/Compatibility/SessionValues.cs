@@ -41,6 +41,7 @@ public sealed class SessionValues
         TryGetValue(key, out var value) ? Encoding.UTF8.GetString(value.Span) : null;
 
     /// <summary>These values, with one more or another one.</summary>
+    /// <remarks>A key of more than 65,535 bytes of UTF-8, or with half of a surrogate pair, is refused when the session is written.</remarks>
     public SessionValues With(string key, ReadOnlySpan<byte> value)
     {
         ArgumentNullException.ThrowIfNull(key);

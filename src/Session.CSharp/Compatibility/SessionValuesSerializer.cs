@@ -18,6 +18,9 @@ internal sealed class SessionValuesSerializer : ISessionSerializer<SessionValues
     /// <summary>The longest key, in bytes of UTF-8.</summary>
     internal const int MaxKeyBytes = ushort.MaxValue;
 
+    // Half of a surrogate pair throws: it would come back as another character, under which nobody looks.
+    private static readonly UTF8Encoding Strict = new(false, true);
+
     public byte[] Serialize(SessionValues value)
     {
         if (value.Count > MostValues)
@@ -25,7 +28,7 @@ internal sealed class SessionValuesSerializer : ISessionSerializer<SessionValues
 
         var length = HeadBytes;
         foreach (var (key, bytes) in value.All)
-            length += 6 + Encoding.UTF8.GetByteCount(key) + bytes.Length;
+            length += 6 + KeyBytesOf(key) + bytes.Length;
 
         var written = new byte[length];
         var rest = written.AsSpan();
@@ -44,6 +47,25 @@ internal sealed class SessionValuesSerializer : ISessionSerializer<SessionValues
         }
 
         return written;
+    }
+
+    /// <summary>Of a key that comes back as it is: with another one the whole session would be lost, or its value.</summary>
+    private static int KeyBytesOf(string key)
+    {
+        try
+        {
+            var count = Strict.GetByteCount(key);
+            return count <= MaxKeyBytes
+                ? count
+                : throw new UnwritableSessionDataException(
+                    $"A key of the session has at most {MaxKeyBytes:N0} bytes of UTF-8.",
+                    null
+                );
+        }
+        catch (EncoderFallbackException error)
+        {
+            throw new UnwritableSessionDataException("A key of the session has half of a surrogate pair.", error);
+        }
     }
 
     public SessionValues Deserialize(ReadOnlyMemory<byte> bytes) =>

@@ -2,6 +2,7 @@ using Microsoft.AspNetCore.Authentication;
 using Microsoft.AspNetCore.Authentication.Cookies;
 using Microsoft.AspNetCore.Diagnostics;
 using Microsoft.AspNetCore.Hosting;
+using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.DependencyInjection.Extensions;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Options;
@@ -27,29 +28,32 @@ public static class ServerSideTicketServiceCollectionExtensions
     /// A ticket ends when it says (<c>ExpireTimeSpan</c>, <c>SlidingExpiration</c>, <c>ExpiresUtc</c>). <c>IdleTimeout</c>
     /// and <c>AbsoluteTimeout</c> are unset here, and end it earlier where they are set. Each sign-in has a new token;
     /// <c>SessionManager&lt;AuthenticationTicket&gt;</c> lists and ends the sessions of a user, whose subject is the
-    /// principal's name identifier. In a store that has the sessions of <c>AddSession</c> as well they have a place of their own:
+    /// principal's name identifier. Nobody's are the tickets of steps on the way to a sign-in: of Identity's external and two-factor
+    /// cookies, and of a scheme that an identity provider's handler signs in to (<c>SignInScheme</c>), unless it is the default
+    /// one for authentication, or what that passes requests on to, or an endpoint or its policy names it. In a store that has the sessions of <c>AddSession</c> as well they have a place of their own:
     /// the table or collection <c>tickets</c>, the prefix <c>ticket:</c>. Cookies from before are not adopted: their users sign in once more.
     /// </remarks>
     /// <param name="services">The services: the order of this and <c>AddAuthentication</c> or <c>AddIdentity</c> does not matter.</param>
-    /// <param name="configure">Limits, events and keys of the sessions. The cookie is the scheme's.</param>
+    /// <param name="configure">Limits, events and keys of the sessions. The cookie is the scheme's: what would change nothing for tickets is refused at start. Of more calls all count.</param>
     public static SessionBuilder AddServerSideTickets(
         this IServiceCollection services,
         Action<SessionOptions<AuthenticationTicket>>? configure = null
     )
     {
         ArgumentNullException.ThrowIfNull(services);
-        services.Configure<SessionOptions<AuthenticationTicket>>(options =>
-        {
-            // The name keeps it apart from other sessions. No cookie of this name is ever set.
-            options.Cookie.Name = CookieName;
-            options.IdleTimeout = Unlimited;
-            options.AbsoluteTimeout = Unlimited;
-            options.RotateEvery = null;
-        });
+        // Before all that is said of them, so that a module that calls this as well resets nothing.
+        services.Insert(
+            0,
+            ServiceDescriptor.Singleton<IConfigureOptions<SessionOptions<AuthenticationTicket>>>(
+                new ConfigureOptions<SessionOptions<AuthenticationTicket>>(Begin)
+            )
+        );
+        services.AddOptions();
         if (configure is not null)
             services.Configure(configure);
 
         services.TryAddSingleton<SessionManager<AuthenticationTicket>>();
+        services.TryAddSingleton<TicketSchemes>();
         services.TryAddSingleton<TicketWiring>();
         services.TryAddSingleton<TicketFailures>();
         services.TryAddEnumerable(
@@ -75,18 +79,72 @@ public static class ServerSideTicketServiceCollectionExtensions
     private static TService Get<TService>(IServiceProvider provider)
         where TService : notnull => provider.GetRequiredService<TService>();
 
-    private static SessionSettings SettingsOf(SessionOptions<AuthenticationTicket> options)
+    private static void Begin(SessionOptions<AuthenticationTicket> options)
     {
-        if (options.Cookie.Name != CookieName || options.Partitioned || options.HeaderName is not null)
-            throw Refusal(
-                "Cookie, Partitioned and HeaderName: set the cookie at its scheme, AddCookie(o => o.Cookie…)."
+        // The name keeps it apart from other sessions. No cookie of this name is ever set.
+        options.Cookie.Name = CookieName;
+        options.IdleTimeout = Unlimited;
+        options.AbsoluteTimeout = Unlimited;
+        options.RotateEvery = null;
+    }
+
+    // Whoever sets one of them believes that something is guarded by it.
+    private static readonly (
+        string Name,
+        Func<SessionOptions<AuthenticationTicket>, object?> Value,
+        string Why
+    )[] OfNoUse =
+    [
+        ("Cookie", it => LookOf(it.Cookie), OfScheme),
+        ("Partitioned", it => it.Partitioned, OfScheme),
+        ("HeaderName", it => it.HeaderName, OfScheme),
+        ("TrustedOrigins", it => string.Join(' ', it.TrustedOrigins), OfSites),
+        ("AllowCrossSiteWrites", it => it.AllowCrossSiteWrites, OfSites),
+        ("RotateEvery", it => it.RotateEvery, OfTokens),
+        ("RotationGrace", it => it.RotationGrace, OfTokens),
+        ("DestroyOnReplay", it => it.DestroyOnReplay, OfTokens),
+        ("LiveCheck", it => it.LiveCheck, OfConnections),
+        ("ConnectionsExtendIdle", it => it.ConnectionsExtendIdle, OfConnections),
+        ("Serializer", it => it.Serializer, OfData),
+        ("DataVersion", it => it.DataVersion, OfData),
+        ("Upcasters", it => it.Upcasters.Count, OfData),
+    ];
+
+    private const string OfScheme = "set the cookie at its scheme, AddCookie(o => o.Cookie…).";
+    private const string OfSites =
+        "it does not look where a request comes from. SameSite of the scheme's cookie and antiforgery tokens do.";
+    private const string OfTokens =
+        "a ticket's token is new at each sign-in, and only then, and the one before is dead.";
+    private const string OfConnections = "no connection is open for a ticket.";
+    private const string OfData = "tickets are written by the framework's serializer.";
+
+    private static object? LookOf(CookieBuilder? cookie) =>
+        cookie is null
+            ? null
+            : (
+                cookie.Name,
+                cookie.Domain,
+                cookie.Path,
+                cookie.SameSite,
+                cookie.SecurePolicy,
+                cookie.HttpOnly,
+                cookie.MaxAge,
+                cookie.Expiration,
+                cookie.IsEssential,
+                string.Join(';', cookie.Extensions)
             );
 
-        if (options.RotateEvery is not null)
-            throw Refusal("RotateEvery: a ticket's token is new at each sign-in, and only then.");
-
-        if (options.Serializer is not null || options.DataVersion != 1 || options.Upcasters.Count > 0)
-            throw Refusal("Serializer, DataVersion and Upcasters: tickets are written by the framework's serializer.");
+    private static SessionSettings SettingsOf(SessionOptions<AuthenticationTicket> options)
+    {
+        var unset = new SessionOptions<AuthenticationTicket>();
+        Begin(unset);
+        var refused = OfNoUse.Where(it => !Equals(it.Value(options), it.Value(unset))).ToArray();
+        if (refused.Length > 0)
+            throw new OptionsValidationException(
+                nameof(AuthenticationTicket),
+                typeof(SessionOptions<AuthenticationTicket>),
+                refused.Select(it => $"AddServerSideTickets has no use for {it.Name}: {it.Why}")
+            );
 
         if (options.IdleTimeout == Unlimited && options.AbsoluteTimeout < Unlimited)
             options.IdleTimeout = options.AbsoluteTimeout;
@@ -95,11 +153,4 @@ public static class ServerSideTicketServiceCollectionExtensions
         options.ConfirmTimeout ??= options.AbsoluteTimeout;
         return options.ToSettings();
     }
-
-    private static OptionsValidationException Refusal(string what) =>
-        new(
-            nameof(AuthenticationTicket),
-            typeof(SessionOptions<AuthenticationTicket>),
-            ["AddServerSideTickets has no use for " + what]
-        );
 }

@@ -13,7 +13,8 @@ namespace Session.CSharp;
 /// The handler of the framework renews under the same key at a sign-in, and puts that key into the cookie: what it means by
 /// it is told apart here, and <see cref="TicketCookies"/> sets the token that works then.
 /// </remarks>
-internal sealed class TicketStore(SessionService<AuthenticationTicket> service, string scheme) : ITicketStore
+internal sealed class TicketStore(SessionService<AuthenticationTicket> service, TicketSchemes schemes, string scheme)
+    : ITicketStore
 {
     private readonly SessionEngine _engine = service.Engine;
     private readonly string _item = "Session.Ticket " + scheme;
@@ -62,7 +63,10 @@ internal sealed class TicketStore(SessionService<AuthenticationTicket> service, 
     )
     {
         var request = Received.Of(service.Clock, httpContext);
-        var (found, unclear) = await LookAsync(key, cancellationToken).ConfigureAwait(false);
+        // An error page in its place may be routed to before anybody asks again.
+        request.First ??= httpContext.GetEndpoint();
+        var isPolling = NoTouch.isOn(request, httpContext);
+        var (found, unclear) = await LookAsync(key, isPolling, cancellationToken).ConfigureAwait(false);
         ThrowIfOver(request);
         if (unclear is not null)
             httpContext.Items[_unseen] = MayGoOn(unclear)
@@ -72,7 +76,7 @@ internal sealed class TicketStore(SessionService<AuthenticationTicket> service, 
         if (found is null)
             return null;
 
-        var visit = new TicketVisit(key, found.Opened);
+        var visit = new TicketVisit(key, found.Opened) { IsPolling = isPolling };
         httpContext.Items[_item] = visit;
         // The handler extends a ticket when the response starts, by a callback that it has registered before: the last
         // one runs first.
@@ -105,7 +109,8 @@ internal sealed class TicketStore(SessionService<AuthenticationTicket> service, 
             throw Translate.ToException(SessionError.ResponseStarted);
 
         var request = Received.Of(service.Clock, httpContext);
-        if (visit.IsStarting && visit.Opened.Live.Subject?.Value == TicketSubject.Of(ticket, scheme))
+        var whose = await WhoseAsync(ticket, httpContext).ConfigureAwait(false);
+        if (visit.IsStarting && visit.Opened.Live.Subject?.Value == whose)
             await ExtendAsync(visit, ticket).ConfigureAwait(false);
         else
         {
@@ -142,7 +147,7 @@ internal sealed class TicketStore(SessionService<AuthenticationTicket> service, 
 
     public async Task<AuthenticationTicket?> RetrieveAsync(string key)
     {
-        var (found, unclear) = await LookAsync(key, CancellationToken.None).ConfigureAwait(false);
+        var (found, unclear) = await LookAsync(key, false, CancellationToken.None).ConfigureAwait(false);
         return unclear is null || MayGoOn(unclear) ? found?.Ticket : throw Translate.ToException(unclear);
     }
 
@@ -153,7 +158,7 @@ internal sealed class TicketStore(SessionService<AuthenticationTicket> service, 
 
     public async Task RemoveAsync(string key)
     {
-        var (found, unclear) = await LookAsync(key, CancellationToken.None).ConfigureAwait(false);
+        var (found, unclear) = await LookAsync(key, false, CancellationToken.None).ConfigureAwait(false);
         if (unclear is not null)
             throw Translate.ToException(unclear);
 
@@ -185,13 +190,19 @@ internal sealed class TicketStore(SessionService<AuthenticationTicket> service, 
         );
 
     /// <summary>Neither: nobody is signed in by this key. An error: nobody can tell.</summary>
-    private async Task<(Found? Found, SessionError? Unclear)> LookAsync(string key, CancellationToken cancel)
+    private async Task<(Found? Found, SessionError? Unclear)> LookAsync(
+        string key,
+        bool isPolling,
+        CancellationToken cancel
+    )
     {
         var token = Token.tryParse(_engine.Hasher, key);
         if (token.IsNone)
             return default;
 
-        var presented = await _engine.Present(token.Value, false, cancel).ConfigureAwait(false);
+        var presented = isPolling
+            ? await Tickets.look(service, token.Value, cancel).ConfigureAwait(false)
+            : await _engine.Present(token.Value, false, cancel).ConfigureAwait(false);
         if (presented.IsError)
             return IsNobody(presented.ErrorValue) ? default : (null, presented.ErrorValue);
 
@@ -234,7 +245,7 @@ internal sealed class TicketStore(SessionService<AuthenticationTicket> service, 
         CancellationToken cancel
     )
     {
-        var subject = SubjectOf(ticket);
+        var subject = await SubjectOfAsync(ticket, context).ConfigureAwait(false);
         var data = service.Serialize(ticket).OrThrow();
         if (context is { Response.HasStarted: true })
             throw Translate.ToException(SessionError.ResponseStarted);
@@ -251,7 +262,7 @@ internal sealed class TicketStore(SessionService<AuthenticationTicket> service, 
         CancellationToken cancel
     )
     {
-        var subject = SubjectOf(ticket);
+        var subject = await SubjectOfAsync(ticket, context).ConfigureAwait(false);
         if (!visit.IsOver && subject is not null && visit.Opened.Live.Subject?.Value == subject)
         {
             var data = service.Serialize(ticket).OrThrow();
@@ -280,6 +291,16 @@ internal sealed class TicketStore(SessionService<AuthenticationTicket> service, 
         try
         {
             var read = service.Deserialize(visit.Opened.Live.Data).OrThrow()!.Value;
+            if (visit.IsPolling)
+            {
+                if (TicketMerge.IsExtension(read, ticket))
+                    return;
+
+                // Another principal is kept, such as one without a role that was taken away; until when is not the page's to say.
+                ticket.Properties.IssuedUtc = read.Properties.IssuedUtc;
+                ticket.Properties.ExpiresUtc = read.Properties.ExpiresUtc;
+            }
+
             var stored = TicketMerge.IsExtension(read, ticket)
                 ? await Tickets
                     .update(service, visit.Opened, bytes => Merged(read, ticket, bytes), CancellationToken.None)
@@ -291,7 +312,7 @@ internal sealed class TicketStore(SessionService<AuthenticationTicket> service, 
                 visit.GoOn(updated.Value);
                 // A cookie that ends with the browser has all that it needs. Each one that is sent might cross with that
                 // of a sign-in.
-                visit.WithholdsCookie = !ticket.Properties.IsPersistent;
+                visit.WithholdsCookie = visit.IsPolling || !ticket.Properties.IsPersistent;
             }
         }
         catch (Exception error)
@@ -326,9 +347,13 @@ internal sealed class TicketStore(SessionService<AuthenticationTicket> service, 
     private ExternalSession? ExternalOf(AuthenticationTicket ticket) =>
         RemoteSignIn.from(service, ticket.Principal, ticket.Properties);
 
-    private string? SubjectOf(AuthenticationTicket ticket)
+    /// <summary>Null: nobody's. The name in a step on the way to a sign-in is the provider's, and might be another user's here.</summary>
+    private async Task<string?> WhoseAsync(AuthenticationTicket ticket, HttpContext? context) =>
+        await schemes.IsStepAsync(scheme, context).ConfigureAwait(false) ? null : TicketSubject.Of(ticket);
+
+    private async Task<string?> SubjectOfAsync(AuthenticationTicket ticket, HttpContext? context)
     {
-        var subject = TicketSubject.Of(ticket, scheme);
+        var subject = await WhoseAsync(ticket, context).ConfigureAwait(false);
         if (subject is not null)
             Translate.ThrowUnlessSubject(subject);
 

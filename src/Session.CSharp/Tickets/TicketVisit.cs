@@ -5,6 +5,9 @@ namespace Session.CSharp;
 /// <summary>What one request has of the session that keeps its ticket, for one scheme.</summary>
 internal sealed class TicketVisit(string key, Opened opened)
 {
+    /// <summary>The request is no activity of its user (<c>.NoTouch()</c>): it moves no deadline.</summary>
+    public bool IsPolling { get; init; }
+
     /// <summary>The token as the framework's handler knows it, from the request's cookie or from its first sign-in.</summary>
     public string Key => key;
 

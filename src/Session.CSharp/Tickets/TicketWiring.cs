@@ -21,7 +21,11 @@ internal sealed class TicketWiring(IServiceProvider services)
                 "has a SessionStore of its own: remove it, since AddServerSideTickets keeps the tickets of every cookie scheme."
             );
 
-        var store = new TicketStore(services.GetRequiredService<SessionService<AuthenticationTicket>>(), scheme);
+        var store = new TicketStore(
+            services.GetRequiredService<SessionService<AuthenticationTicket>>(),
+            services.GetRequiredService<TicketSchemes>(),
+            scheme
+        );
         options.SessionStore = store;
         options.CookieManager = new TicketCookies(options.CookieManager ?? new ChunkingCookieManager(), store, options);
     }
@@ -35,7 +39,7 @@ internal sealed class TicketWiring(IServiceProvider services)
         var monitor = services.GetRequiredService<IOptionsMonitor<CookieAuthenticationOptions>>();
         foreach (var scheme in await schemes.GetAllSchemesAsync().ConfigureAwait(false))
         {
-            if (!typeof(CookieAuthenticationHandler).IsAssignableFrom(scheme.HandlerType))
+            if (!TicketSchemes.IsCookie(scheme))
                 continue;
 
             if (monitor.Get(scheme.Name) is not { SessionStore: TicketStore, CookieManager: TicketCookies })

@@ -3,6 +3,7 @@ using System.Text.Encodings.Web;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.DependencyInjection;
+using Session.AspNetCore;
 using Session.CSharp;
 using Session.Engine;
 using Xunit;
@@ -73,6 +74,19 @@ public class DashboardTests
             page.Html,
             StringComparison.Ordinal
         );
+    }
+
+    [Fact]
+    public async Task Each_setting_is_among_those_that_it_shows()
+    {
+        await using var site = await StartAsync();
+        using var operator1 = new Reader(site);
+        var page = await operator1.GetAsync("/sessions");
+        // A function is nothing to show.
+        foreach (var setting in typeof(SessionSettings).GetProperties().Where(it => it.Name != "OnNotice"))
+            Assert.Contains($"<th scope=\"row\">{setting.Name}</th>", page.Html, StringComparison.Ordinal);
+        foreach (var other in new[] { "Serializer", "SealToBearer", "ProtectWith" })
+            Assert.Contains($"<th scope=\"row\">{other}</th>", page.Html, StringComparison.Ordinal);
     }
 
     [Fact]

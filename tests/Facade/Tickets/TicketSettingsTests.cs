@@ -3,6 +3,7 @@ using Microsoft.AspNetCore.Authentication.Cookies;
 using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Options;
+using Session.AspNetCore;
 using Session.CSharp;
 using Xunit;
 
@@ -16,23 +17,92 @@ public class TicketSettingsTests
         return error.Message;
     }
 
+    /// <summary>What tickets have a use for. Each other setting that there is, or will be, has to be refused.</summary>
+    private static readonly string[] OfTickets =
+    [
+        "IdleTimeout",
+        "AbsoluteTimeout",
+        "ConfirmTimeout",
+        "TombstoneRetention",
+        "MaxSessionsPerSubject",
+        "WhenLimitReached",
+        "MaxDataBytes",
+        "GenerateId",
+        "ServerKey",
+        "FormerServerKeys",
+        "SweepInterval",
+        "RequestTimeout",
+        "EventTimeout",
+        "ContinueWithoutStore",
+        "Events",
+    ];
+
+    private static readonly (string Name, Action<SessionOptions<AuthenticationTicket>> Set)[] OfNoUse =
+    [
+        ("Cookie", it => it.Cookie.Name = "__Host-mine"),
+        ("Cookie", it => it.Cookie.SameSite = SameSiteMode.Strict),
+        ("Cookie", it => it.Cookie.SecurePolicy = CookieSecurePolicy.SameAsRequest),
+        ("Cookie", it => it.Cookie.MaxAge = TimeSpan.FromDays(1)),
+        ("Cookie", it => it.Cookie.Path = "/shop"),
+        ("Cookie", it => it.Cookie.Domain = "example.com"),
+        ("Cookie", it => it.Cookie.HttpOnly = false),
+        ("Cookie", it => it.Cookie.IsEssential = true),
+        ("Cookie", it => it.Cookie.Expiration = TimeSpan.FromDays(1)),
+        ("Cookie", it => it.Cookie.Extensions.Add("Partitioned")),
+        ("Cookie", it => it.Cookie = new CookieBuilder()),
+        ("Cookie", it => it.Cookie = null!),
+        ("Partitioned", it => it.Partitioned = true),
+        ("HeaderName", it => it.HeaderName = "X-Ticket"),
+        ("TrustedOrigins", it => it.TrustedOrigins.Add("https://app.example.com")),
+        ("AllowCrossSiteWrites", it => it.AllowCrossSiteWrites = true),
+        ("RotateEvery", it => it.RotateEvery = TimeSpan.FromMinutes(5)),
+        ("RotationGrace", it => it.RotationGrace = TimeSpan.FromMinutes(1)),
+        ("DestroyOnReplay", it => it.DestroyOnReplay = false),
+        ("LiveCheck", it => it.LiveCheck = TimeSpan.FromMinutes(1)),
+        ("ConnectionsExtendIdle", it => it.ConnectionsExtendIdle = true),
+        ("DataVersion", it => it.DataVersion = 2),
+        ("Upcasters", it => it.Upcasters[1] = json => json),
+        ("Serializer", it => it.Serializer = new Unused()),
+    ];
+
     [Fact]
-    public async Task What_tickets_have_no_use_for_is_refused_at_start()
+    public void Each_setting_is_of_use_to_tickets_or_is_refused() =>
+        Assert.Equal(
+            typeof(SessionOptions<AuthenticationTicket>).GetProperties().Select(it => it.Name).Order(),
+            OfTickets.Concat(OfNoUse.Select(it => it.Name).Distinct()).Order()
+        );
+
+    [Fact]
+    public async Task What_would_change_nothing_for_tickets_is_refused_at_start()
     {
-        (string Name, Action<SessionOptions<AuthenticationTicket>> Set)[] all =
-        [
-            ("Cookie", it => it.Cookie.Name = "__Host-mine"),
-            ("Partitioned", it => it.Partitioned = true),
-            ("HeaderName", it => it.HeaderName = "X-Ticket"),
-            ("RotateEvery", it => it.RotateEvery = TimeSpan.FromMinutes(5)),
-            ("DataVersion", it => it.DataVersion = 2),
-        ];
-        foreach (var (name, set) in all)
+        foreach (var (name, set) in OfNoUse)
         {
             var sentence = await RefusalAsync(plan => plan.Tickets = set);
-            Assert.Contains(name, sentence, StringComparison.Ordinal);
-            Assert.Contains("AddServerSideTickets", sentence, StringComparison.Ordinal);
+            Assert.Contains("AddServerSideTickets has no use for " + name, sentence, StringComparison.Ordinal);
         }
+    }
+
+    [Fact]
+    public async Task What_the_first_line_says_of_tickets_a_second_one_leaves_as_it_is()
+    {
+        await using var site = await TicketSite.StartAsync(plan =>
+        {
+            plan.Tickets = it => it.IdleTimeout = TimeSpan.FromMinutes(15);
+            plan.Services = services => services.AddServerSideTickets(it => it.MaxSessionsPerSubject = 3);
+        });
+        var settings = site.Services.GetRequiredService<SessionService<AuthenticationTicket>>().Settings;
+        Assert.Equal((TimeSpan.FromMinutes(15), 3), (settings.IdleTimeout, settings.MaxSessionsPerSubject?.Value));
+    }
+
+    [Fact]
+    public async Task What_is_configured_before_the_first_line_counts_for_tickets()
+    {
+        var services = new ServiceCollection().AddLogging();
+        services.Configure<SessionOptions<AuthenticationTicket>>(it => it.IdleTimeout = TimeSpan.FromMinutes(15));
+        services.AddServerSideTickets().UseMemory();
+        await using var provider = services.BuildServiceProvider();
+        var settings = provider.GetRequiredService<SessionService<AuthenticationTicket>>().Settings;
+        Assert.Equal(TimeSpan.FromMinutes(15), settings.IdleTimeout);
     }
 
     [Fact]
@@ -114,6 +184,13 @@ public class TicketSettingsTests
         await store.RemoveAsync("nonsense");
         await store.RemoveAsync(key);
         Assert.Null(await store.RetrieveAsync(key));
+    }
+
+    private sealed class Unused : ISessionSerializer<AuthenticationTicket>
+    {
+        public byte[] Serialize(AuthenticationTicket value) => [];
+
+        public AuthenticationTicket Deserialize(ReadOnlyMemory<byte> bytes) => throw new NotSupportedException();
     }
 
     private sealed class Nothing : ITicketStore

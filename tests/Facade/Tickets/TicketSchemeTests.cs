@@ -1,0 +1,264 @@
+using System.Security.Claims;
+using System.Text.Encodings.Web;
+using Microsoft.AspNetCore.Authentication;
+using Microsoft.AspNetCore.Authorization;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Identity;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Options;
+using Session.CSharp;
+using Xunit;
+
+namespace Facade.Tickets;
+
+/// <summary>Which scheme a request's ticket is of, and whose it is, where there are more schemes than one.</summary>
+public class TicketSchemeTests
+{
+    /// <summary>Knows nobody, and has no cookie: as "Bearer" to a request without a header.</summary>
+    private sealed class Deaf(
+        IOptionsMonitor<AuthenticationSchemeOptions> options,
+        ILoggerFactory logger,
+        UrlEncoder encoder
+    ) : AuthenticationHandler<AuthenticationSchemeOptions>(options, logger, encoder)
+    {
+        protected override Task<AuthenticateResult> HandleAuthenticateAsync() =>
+            Task.FromResult(AuthenticateResult.NoResult());
+    }
+
+    /// <summary>Asks the cookie in a way of its own, as Identity's handler of tokens and cookies does.</summary>
+    private sealed class Asking(
+        IOptionsMonitor<AuthenticationSchemeOptions> options,
+        ILoggerFactory logger,
+        UrlEncoder encoder
+    ) : AuthenticationHandler<AuthenticationSchemeOptions>(options, logger, encoder)
+    {
+        protected override Task<AuthenticateResult> HandleAuthenticateAsync() => Context.AuthenticateAsync("Cookies");
+    }
+
+    /// <summary>An identity provider at which somebody is "42".</summary>
+    private sealed class Provider(
+        IOptionsMonitor<RemoteAuthenticationOptions> options,
+        ILoggerFactory logger,
+        UrlEncoder encoder
+    ) : RemoteAuthenticationHandler<RemoteAuthenticationOptions>(options, logger, encoder)
+    {
+        protected override Task<HandleRequestResult> HandleRemoteAuthenticateAsync() =>
+            Task.FromResult(
+                HandleRequestResult.Success(
+                    new AuthenticationTicket(TicketSite.Principal("42"), new AuthenticationProperties(), Scheme.Name)
+                )
+            );
+    }
+
+    private static AuthenticationBuilder AddProvider(AuthenticationBuilder schemes, string? signInScheme) =>
+        schemes.AddRemoteScheme<RemoteAuthenticationOptions, Provider>(
+            "Provider",
+            null,
+            o =>
+            {
+                o.CallbackPath = "/signin-provider";
+                o.SignInScheme = signInScheme;
+            }
+        );
+
+    private static Action<IServiceCollection> Default(string scheme) =>
+        services => services.Configure<AuthenticationOptions>(it => it.DefaultScheme = scheme);
+
+    /// <summary>"A token or a cookie", as in many an application: by what the request brings.</summary>
+    private static Task<TicketSite> WithEitherAsync() =>
+        TicketSite.StartAsync(plan =>
+        {
+            plan.Schemes = it =>
+                it.AddScheme<AuthenticationSchemeOptions, Deaf>("Bearer", null)
+                    .AddPolicyScheme(
+                        "Either",
+                        null,
+                        o =>
+                            o.ForwardDefaultSelector = context =>
+                                context.Request.Headers.ContainsKey("Authorization") ? "Bearer" : "Cookies"
+                    );
+            plan.Services = Default("Either");
+        });
+
+    private static async Task<SessionId> CurrentAsync(TicketSite site, TicketBrowser browser, string? scheme = null)
+    {
+        SessionId current = default;
+        await browser.RunAsync(site, async context => current = await context.GetTicketSessionIdAsync(scheme));
+        return current;
+    }
+
+    [Fact]
+    public async Task A_scheme_that_passes_requests_on_to_a_cookie_has_its_ticket()
+    {
+        await using var site = await WithEitherAsync();
+        var browser = new TicketBrowser();
+        await browser.SignInAsync(site, "ada");
+        Assert.Equal((await site.ListAsync("ada")).Single().Id, await CurrentAsync(site, browser));
+    }
+
+    [Fact]
+    public async Task A_scheme_that_passes_requests_on_has_the_ticket_of_the_sign_in_before()
+    {
+        await using var site = await WithEitherAsync();
+        SessionId current = default;
+        await new TicketBrowser().RunAsync(
+            site,
+            async context =>
+            {
+                await context.SignInAsync(TicketSite.Principal("ada"));
+                current = await context.GetTicketSessionIdAsync();
+            }
+        );
+        Assert.Equal((await site.ListAsync("ada")).Single().Id, current);
+    }
+
+    [Fact]
+    public async Task A_scheme_that_passes_requests_on_has_no_ticket_of_a_stranger()
+    {
+        await using var site = await WithEitherAsync();
+        Assert.True((await CurrentAsync(site, new TicketBrowser())).IsEmpty);
+    }
+
+    [Theory, InlineData("Bearer"), InlineData("Elsewhere")]
+    public async Task A_scheme_without_a_cookie_is_no_scheme_of_tickets(string scheme)
+    {
+        await using var site = await WithEitherAsync();
+        var error = await Assert.ThrowsAsync<InvalidOperationException>(() =>
+            CurrentAsync(site, new TicketBrowser(), scheme)
+        );
+        Assert.Contains($"'{scheme}' has no server-side tickets", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_handler_that_asks_a_cookie_by_itself_has_its_ticket()
+    {
+        await using var site = await TicketSite.StartAsync(plan =>
+            plan.Schemes = it => it.AddScheme<AuthenticationSchemeOptions, Asking>("Asking", null)
+        );
+        var browser = new TicketBrowser();
+        await browser.SignInAsync(site, "ada");
+        Assert.Equal((await site.ListAsync("ada")).Single().Id, await CurrentAsync(site, browser, "Asking"));
+    }
+
+    [Fact]
+    public async Task The_default_scheme_of_Identitys_endpoints_has_the_ticket_of_its_cookie()
+    {
+        await using var site = await TicketSite.StartAsync(plan =>
+            plan.Services = services =>
+            {
+                services.AddIdentityApiEndpoints<IdentityUser>();
+                // Its validator needs a database of users.
+                services.ConfigureApplicationCookie(cookie => cookie.Events = new());
+            }
+        );
+        var browser = new TicketBrowser();
+        Assert.True((await CurrentAsync(site, browser)).IsEmpty);
+        await browser.SignInAsync(site, "ada", scheme: IdentityConstants.ApplicationScheme);
+        Assert.Equal((await site.ListAsync("ada")).Single().Id, await CurrentAsync(site, browser));
+    }
+
+    [Fact]
+    public async Task Whom_a_provider_calls_42_is_not_user_42_of_this_application()
+    {
+        await using var site = await TicketSite.StartAsync(plan =>
+        {
+            plan.Tickets = it => it.MaxSessionsPerSubject = 1;
+            plan.Schemes = it => AddProvider(it.AddCookie("External"), "External");
+        });
+        var local = new TicketBrowser();
+        await local.SignInAsync(site, "42");
+        var stranger = new TicketBrowser();
+        await stranger.GetAsync(site, "/signin-provider");
+        Assert.Equal("42", await stranger.WhoAsync(site, "External"));
+        Assert.Equal("42", await local.WhoAsync(site));
+        Assert.Single(await site.ListAsync("42"));
+    }
+
+    /// <summary>The scheme that a provider signs in to is the default one where it says nothing.</summary>
+    [Fact]
+    public async Task A_step_is_told_by_the_scheme_that_providers_sign_in_to_by_default()
+    {
+        await using var site = await TicketSite.StartAsync(plan =>
+        {
+            plan.Schemes = it => AddProvider(it.AddCookie("External"), null);
+            plan.Services = services =>
+                services.Configure<AuthenticationOptions>(it => it.DefaultSignInScheme = "External");
+        });
+        var stranger = new TicketBrowser();
+        await stranger.GetAsync(site, "/signin-provider");
+        Assert.Equal("42", await stranger.WhoAsync(site, "External"));
+        Assert.Empty(await site.ListAsync("42"));
+    }
+
+    /// <summary>When it slides it is still nobody's, and still the same session.</summary>
+    [Fact]
+    public async Task A_step_that_is_extended_stays_nobodys()
+    {
+        await using var site = await TicketSite.StartAsync(plan =>
+            plan.Schemes = it =>
+                AddProvider(it.AddCookie("External", o => o.ExpireTimeSpan = TimeSpan.FromMinutes(10)), "External")
+        );
+        var stranger = new TicketBrowser();
+        await stranger.GetAsync(site, "/signin-provider");
+        for (var i = 0; i < 3; i++)
+        {
+            site.Clock.Advance(TimeSpan.FromMinutes(6));
+            Assert.Equal("42", await stranger.WhoAsync(site, "External"));
+        }
+
+        Assert.Empty(await site.ListAsync("42"));
+    }
+
+    [Theory, InlineData("Cookies"), InlineData("Either")]
+    public async Task A_provider_that_signs_in_to_the_default_scheme_signs_users_in(string defaultScheme)
+    {
+        await using var site = await TicketSite.StartAsync(plan =>
+        {
+            plan.Schemes = it =>
+                AddProvider(it.AddPolicyScheme("Either", null, o => o.ForwardDefault = "Cookies"), "Cookies");
+            plan.Services = Default(defaultScheme);
+        });
+        var browser = new TicketBrowser();
+        await browser.GetAsync(site, "/signin-provider");
+        Assert.Equal("42", await browser.WhoAsync(site));
+        Assert.Single(await site.ListAsync("42"));
+    }
+
+    /// <summary>Whoever is let in by it is a user, whichever scheme is the default one.</summary>
+    [Theory, InlineData(true), InlineData(false)]
+    public async Task A_provider_that_signs_in_to_a_scheme_that_lets_somebody_in_signs_users_in(bool isByPolicy)
+    {
+        await using var site = await TicketSite.StartAsync(plan =>
+        {
+            plan.Schemes = it => AddProvider(it.AddCookie("Staff"), "Staff");
+            plan.Services = services =>
+                services
+                    .AddAuthorizationBuilder()
+                    .AddPolicy("Staff", it => it.AddAuthenticationSchemes("Staff").RequireAuthenticatedUser());
+            plan.Pipeline = app =>
+                app.MapGet("/staff", () => "staff")
+                    .RequireAuthorization(
+                        isByPolicy
+                            ? new AuthorizeAttribute("Staff")
+                            : new AuthorizeAttribute { AuthenticationSchemes = "Other, Staff" }
+                    );
+        });
+        await new TicketBrowser().GetAsync(site, "/signin-provider");
+        Assert.Single(await site.ListAsync("42"));
+    }
+
+    /// <summary>Nobody can tell there which scheme is whose: as before.</summary>
+    [Fact]
+    public async Task Without_a_default_scheme_a_provider_signs_users_in()
+    {
+        await using var site = await TicketSite.StartAsync(plan =>
+        {
+            plan.Schemes = it => AddProvider(it.AddCookie("Members"), "Members");
+            plan.Services = services => services.Configure<AuthenticationOptions>(it => it.DefaultScheme = null);
+        });
+        await new TicketBrowser().GetAsync(site, "/signin-provider");
+        Assert.Single(await site.ListAsync("42"));
+    }
+}
