@@ -3,6 +3,7 @@
 /// What its client holds stands for a token of ours, the same in each request. The first request stores the session under it,
 /// renewed at once, and its response carries the next token. From there on it is a renewal like any other: parallel requests
 /// open the session, a lost response is made up for, and who comes with the old thing after the grace comes with a replay.
+/// One that is to be issued no token (NoTouch) stores it without the renewal.
 [<RequireQualifiedAccess>]
 module internal Session.AspNetCore.Adopting
 
@@ -53,14 +54,21 @@ let private goOn (visit: Visit<'T>) (former: FormerSession<'T>) cancel (opened: 
             return Ok opened
     }
 
-/// What the former session leads to: `NoSession` when there is none any more.
-let present (visit: Visit<'T>) (former: FormerSession<'T>) (token: PresentedToken) (cancel: CancellationToken) =
+/// What the former session leads to: `NoSession` when there is none any more. Where the request is only a look it goes on here
+/// under what its client holds, and is renewed with a later request, as any other session.
+let present
+    (visit: Visit<'T>)
+    (former: FormerSession<'T>)
+    (isLook: bool)
+    (token: PresentedToken)
+    (cancel: CancellationToken)
+    =
     task {
         let requests = visit.Engine.Requests
 
         let ask () =
             task {
-                match! requests.Present(token, visit.ArrivedAt, visit.CanIssue, visit.Errand, cancel) with
+                match! requests.Ask(token, isLook, visit.ArrivedAt, visit.CanIssue, visit.Errand, cancel) with
                 | Ok opened -> return! goOn visit former cancel opened
                 | Error error -> return Error error
             }
@@ -75,7 +83,7 @@ let present (visit: Visit<'T>) (former: FormerSession<'T>) (token: PresentedToke
                 match visit.Service.Serialize value with
                 | Error error -> return Error error
                 | Ok bytes ->
-                    match! requests.Adopt(token, bytes, visit.Errand, cancel) with
+                    match! requests.Adopt(token, bytes, not isLook, visit.Errand, cancel) with
                     | Reply.Done opened -> return! goOn visit former cancel opened
                     | Reply.Failed(SessionError.Refused Exists) -> return! ask ()
                     | Reply.Failed error

@@ -9,11 +9,15 @@ open Microsoft.AspNetCore.Antiforgery
 open Microsoft.AspNetCore.Http
 open Microsoft.Extensions.DependencyInjection
 open Microsoft.Extensions.DependencyInjection.Extensions
+open Session.Engine
 
 /// What the sessions of one kind of data add to an antiforgery token.
 [<Interface>]
 type internal IAntiforgeryMark =
     abstract Of: HttpContext -> ValueTask<string>
+
+    /// Whether what `Of` has said of a request without a session is known.
+    abstract IsSure: HttpContext -> Result<unit, SessionError>
 
 [<Sealed>]
 type internal AntiforgeryMark<'T>(service: SessionService<'T>) =
@@ -43,6 +47,8 @@ type internal AntiforgeryMark<'T>(service: SessionService<'T>) =
                             }
                     )
 
+        member _.IsSure context = if service.IsMounted then Nobody.isSure (RequestSession.find<'T> context) else Ok()
+
 [<Sealed>]
 type internal SessionAntiforgery(marks: IEnumerable<IAntiforgeryMark>) =
     let marks = Seq.toArray marks
@@ -68,7 +74,16 @@ type internal SessionAntiforgery(marks: IEnumerable<IAntiforgeryMark>) =
         member _.ValidateAdditionalData(context, additionalData) =
             let issued = additionalData.Split '|'
 
-            issued.Length = marks.Length && Array.forall2 fits issued (Array.map (markOf context) marks)
+            let isValid = issued.Length = marks.Length && Array.forall2 fits issued (Array.map (markOf context) marks)
+
+            // The form may well be this user's.
+            if not isValid then
+                for mark in marks do
+                    match mark.IsSure context with
+                    | Ok() -> ()
+                    | Error error -> raise (SessionFailure.toException error)
+
+            isValid
 
 [<RequireQualifiedAccess>]
 module internal Antiforgery =

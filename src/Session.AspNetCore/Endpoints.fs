@@ -8,18 +8,28 @@ open Microsoft.AspNetCore.Http
 
 /// Handlers and middlewares for Falco, Oxpecker and plain endpoints. Each asks by itself, wherever the session middleware
 /// stands; without that the request fails. The names with `Or` take first what to do without a session; the others
-/// answer 401, or with the challenge of the endpoint's authentication scheme.
+/// answer 401, or with the challenge of the endpoint's authentication scheme. While the store does not answer all of them
+/// are a 503, with ContinueWithoutStore as well: nobody knows then whether there is a session.
 [<RequireQualifiedAccess>]
 module SessionEndpoint =
-    /// Where the settings let requests go on without the store nobody knows whether there is a session: 503.
-    let private orOutage<'T> (missing: HttpContext -> Task) : HttpContext -> Task =
-        fun context ->
-            match (RequestSession.find<'T> context).Outage with
-            | Some error -> Answers.failed context error
-            | None -> missing context
+    /// Runs the second handler with what there is, and the first where it is known that there is nothing; else 503.
+    let inline private elseRun<'T, 'found>
+        ([<InlineIfLambda>] ask: HttpContext -> Task<'found option>)
+        (missing: HttpContext -> Task)
+        ([<InlineIfLambda>] handler: 'found -> Task)
+        (context: HttpContext)
+        : Task =
+        task {
+            match! ask context with
+            | Some found -> do! handler found
+            | None ->
+                match Nobody.isSure (RequestSession.find<'T> context) with
+                | Ok() -> do! missing context
+                | Error error -> do! Answers.failed context error
+        }
 
     let private nobody<'T> sentence : HttpContext -> Task =
-        orOutage<'T>(fun context -> Answers.writeOf typeof<'T> context 401 sentence)
+        fun context -> Answers.writeOf typeof<'T> context 401 sentence
 
     let private noSession<'T> = nobody<'T> "There is no live session."
     let private noSubject<'T> = nobody<'T> "Nobody is signed in to this session."
@@ -27,12 +37,7 @@ module SessionEndpoint =
     /// Runs the second handler with a live session, an anonymous one as well: it is no authentication. Else the first.
     [<RequiresExplicitTypeArguments>]
     let requireSessionOr<'T> (missing: HttpContext -> Task) (handler: HttpContext -> Task) : HttpContext -> Task =
-        fun context ->
-            task {
-                match! Session.tryGet<'T> context with
-                | Some _ -> do! handler context
-                | None -> do! orOutage<'T> missing context
-            }
+        fun context -> elseRun<'T, 'T> Session.tryGet<'T> missing (fun _ -> handler context) context
 
     /// Runs the handler with a live session, an anonymous one as well: it is no authentication. Else answers 401. Also an
     /// Oxpecker EndpointMiddleware: `SessionEndpoint.requireSession<Cart> >=> handler`.
@@ -43,12 +48,7 @@ module SessionEndpoint =
     /// Runs the second handler with a live session that somebody has signed in to; else the first.
     [<RequiresExplicitTypeArguments>]
     let requireSignInOr<'T> (missing: HttpContext -> Task) (handler: HttpContext -> Task) : HttpContext -> Task =
-        fun context ->
-            task {
-                match! Session.subject<'T> context with
-                | Some _ -> do! handler context
-                | None -> do! orOutage<'T> missing context
-            }
+        fun context -> elseRun<'T, string> Session.subject<'T> missing (fun _ -> handler context) context
 
     /// Runs the handler with a live session that somebody has signed in to; else answers 401.
     [<RequiresExplicitTypeArguments>]
@@ -78,12 +78,7 @@ module SessionEndpoint =
 
     /// Hands the data of the live session to the second handler; without one it runs the first.
     let withSessionOr<'T> (missing: HttpContext -> Task) (handler: 'T -> HttpContext -> Task) : HttpContext -> Task =
-        fun context ->
-            task {
-                match! Session.tryGet<'T> context with
-                | Some data -> do! handler data context
-                | None -> do! missing context
-            }
+        fun context -> elseRun<'T, 'T> Session.tryGet<'T> missing (fun data -> handler data context) context
 
     /// Hands the data of the live session to the handler; else answers 401.
     let withSession<'T> (handler: 'T -> HttpContext -> Task) : HttpContext -> Task = withSessionOr noSession<'T> handler
@@ -94,12 +89,7 @@ module SessionEndpoint =
         (missing: HttpContext -> Task)
         (handler: string -> HttpContext -> Task)
         : HttpContext -> Task =
-        fun context ->
-            task {
-                match! Session.subject<'T> context with
-                | Some subject -> do! handler subject context
-                | None -> do! missing context
-            }
+        fun context -> elseRun<'T, string> Session.subject<'T> missing (fun subject -> handler subject context) context
 
     /// Hands the subject of the live session to the handler; where nobody has signed in it answers 401.
     [<RequiresExplicitTypeArguments>]

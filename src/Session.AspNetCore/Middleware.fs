@@ -61,9 +61,9 @@ type SessionMiddleware<'T>(next: RequestDelegate, service: SessionService<'T>) =
                     SessionGuard.admit context endpoint typeof<'T>
                     do! pass context
                 | None ->
-                    match request.Outage with
-                    | Some error -> do! Answers.failed context error
-                    | None -> do! Answers.writeOf typeof<'T> context 401 "There is no live session."
+                    match Nobody.isSure request with
+                    | Ok() -> do! Answers.writeOf typeof<'T> context 401 "There is no live session."
+                    | Error error -> do! Answers.failed context error
         }
 
     /// Reads the session first, since the framework's antiforgery asks for it without waiting.

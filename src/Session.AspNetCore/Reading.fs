@@ -75,13 +75,16 @@ let private found (visit: Visit<'T>) (token: PresentedToken) (presented: Result<
         has visit token.Id (CannotRead error) "no session: its record cannot be read"
     | Error error -> Error error
 
+/// An endpoint that is asked by itself: it moves no deadline, and its client is issued no token.
+let private isLook (visit: Visit<'T>) = NoTouch.isOn visit.Received visit.Context
+
 /// What another session middleware began, where the application lets that go on here; else what there is without a token.
 let private orFormer (visit: Visit<'T>) (cancel: CancellationToken) (without: unit -> Result<unit, SessionError>) =
-    let go (former: FormerSession<'T>) (token: PresentedToken) =
+    let go (former: FormerSession<'T>) (token: PresentedToken) isLook =
         task {
             visit.KeepOut()
 
-            match! Adopting.present visit former token cancel with
+            match! Adopting.present visit former isLook token cancel with
             | Error SessionError.NoSession -> return without ()
             | presented -> return found visit token presented
         }
@@ -95,7 +98,7 @@ let private orFormer (visit: Visit<'T>) (cancel: CancellationToken) (without: un
     | null -> ValueTask<_>(without ())
     | former ->
         match Token.tryParse visit.Engine.Hasher (former.Token.AsSpan()) with
-        | ValueSome token -> ValueTask<_>(task = go former token)
+        | ValueSome token -> ValueTask<_>(task = go former token (isLook visit))
         | ValueNone -> ValueTask<_>(without ())
 
 let private begin' (visit: Visit<'T>) (cancel: CancellationToken) : ValueTask<Result<unit, SessionError>> =
@@ -122,13 +125,9 @@ let private begin' (visit: Visit<'T>) (cancel: CancellationToken) : ValueTask<Re
         if isDoubled then ValueTask<_>(refuse ()) else orFormer visit cancel refuse
     | TokenCame token ->
         visit.KeepOut()
-        let requests = visit.Engine.Requests
 
         let presenting =
-            if NoTouch.isOn visit.Received visit.Context then
-                requests.Look(token, visit.ArrivedAt, visit.Errand, cancel)
-            else
-                requests.Present(token, visit.ArrivedAt, visit.CanIssue, visit.Errand, cancel)
+            visit.Engine.Requests.Ask(token, isLook visit, visit.ArrivedAt, visit.CanIssue, visit.Errand, cancel)
 
         if presenting.IsCompletedSuccessfully then
             ValueTask<_>(found visit token presenting.Result)

@@ -106,7 +106,7 @@ module Sessions =
             | Error error -> return Error error
             | Ok _ ->
                 match! Session.subject<'T> context with
-                | None -> return Ok None
+                | None -> return Nobody.isSure (RequestSession.find<'T> context) |> Result.map (fun () -> None)
                 | Some subject ->
                     let! found = find<'T> id context
                     return found |> Result.map (Option.filter (fun info -> info.Subject = Some subject))

@@ -14,7 +14,10 @@ module SessionStatus =
         task {
             let request = RequestSession.find<'T> context
 
-            match! request.Load context.RequestAborted with
+            let! loaded = request.Load context.RequestAborted
+
+            // A page that is told of nobody signs its user out.
+            match loaded |> Result.bind (fun () -> Nobody.isSure request) with
             | Error error -> raise (SessionFailure.toException error)
             | Ok() ->
                 let left =
@@ -48,7 +51,7 @@ module SessionStatus =
 
     /// A GET that answers `{"signedIn":true,"expiresIn":412}`: whether somebody has signed in to this request's session, and
     /// in how many whole seconds it ends if nothing more happens; 0 without a session. Always 200 while the store answers,
-    /// and never cached. It moves no deadline and issues no token.
+    /// else 503, with ContinueWithoutStore as well; never cached. It moves no deadline and issues no token.
     [<RequiresExplicitTypeArguments>]
     let map<'T> (pattern: string) (endpoints: IEndpointRouteBuilder) : IEndpointConventionBuilder =
         endpoints.MapGet(pattern, RequestDelegate answer<'T>).WithMetadata(SessionNotTouched())

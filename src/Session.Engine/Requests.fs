@@ -230,6 +230,15 @@ type internal Requests
     member _.Look(token: PresentedToken, arrivedAt, errand: Errand, cancel) : ValueTask<Result<Opened, SessionError>> =
         present token arrivedAt false true errand cancel
 
+    /// The one or the other.
+    member requests.Ask
+        (token: PresentedToken, isLook: bool, arrivedAt, mayIssue, errand: Errand, cancel)
+        : ValueTask<Result<Opened, SessionError>> =
+        if isLook then
+            requests.Look(token, arrivedAt, errand, cancel)
+        else
+            requests.Present(token, arrivedAt, mayIssue, errand, cancel)
+
     /// A new session under an id of `nextId`, of a subject (a sign-in) or anonymous.
     member _.Create
         (nextId: unit -> string, subject: string option, data: byte[], errand, cancel)
@@ -278,8 +287,9 @@ type internal Requests
 
     /// A session that began elsewhere goes on here. Its id and its first token follow from what its client holds: of several
     /// requests that come with that one stores the session, and the others find it (`Exists`). The token is renewed with
-    /// the same write, as one that is due for it: the client gets one that follows from nothing.
-    member _.Adopt(token: PresentedToken, data: byte[], errand, cancel) : Task<Reply<Opened>> =
+    /// the same write, as one that is due for it: the client gets one that follows from nothing. Where none may be issued it goes
+    /// on under the first one until a request comes whose renewal is due.
+    member _.Adopt(token: PresentedToken, data: byte[], mayIssue: bool, errand, cancel) : Task<Reply<Opened>> =
         match checkSize data with
         | Some error -> Task.FromResult(Reply.Failed error)
         | None ->
@@ -292,7 +302,10 @@ type internal Requests
                 | _, null -> null
                 | first, second ->
                     let keys = BearerKeys.Create(token.Hash, first)
-                    keys.Offer(next, second)
+
+                    if mayIssue then
+                        keys.Offer(next, second)
+
                     keys
 
             let dueAtOnce = { policy with RotateEvery = Some TimeSpan.Zero }
@@ -300,13 +313,14 @@ type internal Requests
             let commands now =
                 [ fun _ -> Create(token.Hash, None, data)
                   fun _ -> Present(token.Hash, now)
-                  fun state -> Renew(next, Lifecycle.grant token.Hash now state) ]
+                  if mayIssue then
+                      fun state -> Renew(next, Lifecycle.grant token.Hash now state) ]
 
             let out (snapshot: Snapshot) =
                 { Snapshot = snapshot
                   Grant = Lifecycle.grant token.Hash (Records.AnyLive snapshot.State).CreatedAt snapshot.State
-                  Issued = Some(IssuedToken(token.Id, secret))
-                  IsRenewal = true
+                  Issued = if mayIssue then Some(IssuedToken(token.Id, secret)) else None
+                  IsRenewal = mayIssue
                   Keys = keys }
 
             let decide now before =

@@ -85,6 +85,8 @@ let all =
                     "/e/within", SessionEndpoint.requireSignInWithin<Cart> day inside
                     "/e/within-or", SessionEndpoint.requireSignInWithinOr<Cart> day missing inside
                     "/e/data", SessionEndpoint.withSession<Cart>(fun _ -> inside)
+                    "/e/data-or", SessionEndpoint.withSessionOr<Cart> missing (fun _ -> inside)
+                    "/e/subject-or", SessionEndpoint.withSubjectOr<Cart> missing (fun _ -> inside)
                     "/e/subject", SessionEndpoint.withSubject<Cart>(fun _ -> inside) ]
 
               let app =
@@ -92,7 +94,10 @@ let all =
                       [ POST >=> routef "/sign-in/%s" GiraffeProgram.signIn
                         route "/h/session" >=> SessionHandler.requireSession<Cart> passes >=> guarded
                         route "/h/sign-in" >=> SessionHandler.requireSignIn<Cart> passes >=> guarded
-                        route "/h/within" >=> SessionHandler.requireSignInWithin<Cart> day passes >=> guarded ]
+                        route "/h/within" >=> SessionHandler.requireSignInWithin<Cart> day passes >=> guarded
+                        route "/h/data" >=> SessionHandler.withSession<Cart>(fun _ -> guarded)
+                        route "/h/subject" >=> SessionHandler.withSubject<Cart>(fun _ -> guarded)
+                        text "another route" ]
 
               let map (web: WebApplication) =
                   web.UseSession<Cart>() |> ignore
@@ -108,7 +113,9 @@ let all =
                       task {
                           let! _ = browser.Send("POST", "/sign-in/ada")
 
-                          for path in List.map fst plainGuards @ [ "/h/session"; "/h/sign-in"; "/h/within" ] do
+                          let handlers = [ "/h/session"; "/h/sign-in"; "/h/within"; "/h/data"; "/h/subject" ]
+
+                          for path in List.map fst plainGuards @ handlers do
                               let! up = browser.Send("GET", path)
                               Expect.equal (up.Status, up.Body) (200, "in") path
                               isDown <- true

@@ -79,6 +79,32 @@ public class AntiforgeryTests
             store: store
         );
 
+    /// <summary>Where requests go on without the store a form of somebody who has signed in is not "out of date".</summary>
+    [Fact]
+    public async Task A_form_that_nobody_can_tell_the_owner_of_is_a_503()
+    {
+        var store = new Session.Testing.FailingStore(new MemoryStore());
+        await using var site = await EdgeSite.StartAsync(Map, Add, o => o.ContinueWithoutStore = true, store: store);
+        var visitor = new Visitor(site);
+        await visitor.SendAsync("GET", "/login/ada");
+        var form = (await visitor.SendAsync("GET", "/form")).Body;
+        store.Failure = Session.Testing.StoreFailure.Unavailable;
+        foreach (var path in new[] { "/post", "/ask" })
+        {
+            var posted = await visitor.SendAsync("POST", path, ("RequestVerificationToken", form));
+            Assert.Equal((path, HttpStatusCode.ServiceUnavailable), (path, posted.Status));
+        }
+
+        // A page with a form goes on, and what is sent from there meanwhile as well.
+        var open = await visitor.SendAsync("GET", "/form");
+        Assert.Equal(HttpStatusCode.OK, open.Status);
+        var sent = await visitor.SendAsync("POST", "/ask", ("RequestVerificationToken", open.Body));
+        Assert.Equal((HttpStatusCode.OK, "true"), (sent.Status, sent.Body));
+        store.Failure = Session.Testing.StoreFailure.None;
+        var later = await visitor.SendAsync("POST", "/ask", ("RequestVerificationToken", form));
+        Assert.Equal("true", later.Body);
+    }
+
     /// <summary>A browser with its cookies, and the forms that are open in it.</summary>
     private sealed class Visitor(EdgeSite site)
     {

@@ -350,6 +350,29 @@ public class EndedTests
         Assert.Equal(0, Held.Count(site));
     }
 
+    /// <summary>Whatever was begun under the first one hears of it, however late the store answers.</summary>
+    [Fact]
+    public async Task What_was_handed_out_before_a_sign_in_ends_though_it_is_asked_for_again()
+    {
+        var store = new AnsweringStore(new MemoryStore(), () => Thread.Sleep(300));
+        await using var site = await NodeAsync(store);
+        var token = await site.BeginAsync("ada");
+        await site.WithAsync(
+            async session =>
+            {
+                var hasEnded = new TaskCompletionSource();
+                using var _ = session.Ended.Register(hasEnded.SetResult);
+                await session.SignInAsync("ada", new Cart("milk"));
+                var second = session.Ended;
+                await hasEnded.Task.WaitAsync(Held.Patience);
+                Assert.False(second.IsCancellationRequested);
+                Assert.Null(session.EndedBecause);
+            },
+            token
+        );
+        await Held.UntilAsync(() => Held.Count(site) == 0, "nothing is watched any more");
+    }
+
     [Fact]
     public async Task Nothing_is_asked_and_nobody_listens_before_somebody_asks_for_it()
     {

@@ -233,6 +233,75 @@ public class HubLifetimeTests
             );
     }
 
+    /// <summary>Browsers ask before each request of another origin, and never with cookies: what is asked is nobody's, and takes nothing up.</summary>
+    [Fact]
+    public async Task A_browser_may_ask_whether_a_page_of_another_origin_may_send_to_an_open_connection()
+    {
+        const string Page = "https://app.example.com";
+        await using var site = await Site.StartAsync(
+            add: services =>
+            {
+                services.AddSignalR().AddSessionLifetime<Cart>();
+                services.AddCors(o =>
+                    o.AddDefaultPolicy(policy =>
+                        policy.WithOrigins(Page).AllowAnyHeader().AllowAnyMethod().AllowCredentials()
+                    )
+                );
+            },
+            map: app =>
+            {
+                app.UseCors();
+                app.MapHub<Desk>("/desk");
+            }
+        );
+        var ada = await site.BeginAsync("ada");
+        using var client = new HttpClient(new SocketsHttpHandler { UseCookies = false });
+
+        async Task<(HttpStatusCode Status, string? Allowed, string Body)> SendAsync(
+            string method,
+            string query,
+            string? token,
+            params (string, string)[] headers
+        )
+        {
+            using var request = new HttpRequestMessage(new HttpMethod(method), new Uri(site.Address, "/desk" + query));
+            if (token is not null)
+                request.Headers.Add("Cookie", "__Host-sid=" + token);
+            foreach (var (name, value) in headers)
+                request.Headers.Add(name, value);
+            using var response = await client.SendAsync(request).WaitAsync(Held.Patience);
+            var allowed = response.Headers.TryGetValues("Access-Control-Allow-Origin", out var said) ? said : [];
+            return (response.StatusCode, allowed.SingleOrDefault(), await response.Content.ReadAsStringAsync());
+        }
+
+        var (_, _, negotiated) = await SendAsync("POST", "/negotiate?negotiateVersion=1", ada, ("Origin", Page));
+        var query = "?id=" + JsonDocument.Parse(negotiated).RootElement.GetProperty("connectionToken").GetString();
+        Assert.Equal(HttpStatusCode.OK, (await SendAsync("GET", query, ada, ("Origin", Page))).Status);
+        using var handshake = new HttpRequestMessage(HttpMethod.Post, new Uri(site.Address, "/desk" + query))
+        {
+            Content = new StringContent("{\"protocol\":\"json\",\"version\":1}\u001e", Encoding.UTF8, "text/plain"),
+        };
+        handshake.Headers.Add("Cookie", "__Host-sid=" + ada);
+        using var shaken = await client.SendAsync(handshake).WaitAsync(Held.Patience);
+        (string, string)[] asking =
+        [
+            ("Origin", Page),
+            ("Access-Control-Request-Method", "POST"),
+            ("Access-Control-Request-Headers", "x-requested-with,x-signalr-user-agent"),
+        ];
+        // Nothing else gets in by these headers, once it is connected.
+        for (var again = 0; again < 500; again++)
+            if ((await SendAsync("POST", query, null, asking)).Status == HttpStatusCode.Forbidden)
+                break;
+
+        var asked = await SendAsync("OPTIONS", query, null, asking);
+        Assert.Equal((HttpStatusCode.NoContent, Page), (asked.Status, asked.Allowed));
+        Assert.Equal(HttpStatusCode.Forbidden, (await SendAsync("POST", query, null, asking)).Status);
+        Assert.Equal(HttpStatusCode.Forbidden, (await SendAsync("GET", query, null, asking)).Status);
+        Assert.Equal(HttpStatusCode.Forbidden, (await SendAsync("OPTIONS", query, null, ("Origin", Page))).Status);
+        Assert.Equal(HttpStatusCode.Forbidden, (await SendAsync("OPTIONS", query, null, asking[1])).Status);
+    }
+
     private sealed class Counting : Hub
     {
         private static int s_began;

@@ -158,6 +158,29 @@ public class NoTouchTests
         Assert.Equal(HttpStatusCode.ServiceUnavailable, (await site.GetAsync("/session", token)).Status);
     }
 
+    [Fact]
+    public async Task The_status_of_an_application_that_goes_on_without_the_store_is_503_too()
+    {
+        var store = new Session.Testing.FailingStore(new MemoryStore());
+        await using var site = await Site.StartAsync(o => o.ContinueWithoutStore = true, Map, () => store);
+        var token = await site.BeginAsync("ada");
+        store.Failure = Session.Testing.StoreFailure.Unavailable;
+        Assert.Equal(HttpStatusCode.ServiceUnavailable, (await site.SendAsync("/session", token)).Status);
+        Assert.Equal("""{"signedIn":false,"expiresIn":0}""", (await site.SendAsync("/session")).Body);
+
+        // Whose session it is nobody can say, either.
+        await site.InRequestAsync(
+            async context =>
+            {
+                var own = await Sessions.findOwn<Cart>(Site.IdOf(token).Value, context);
+                Assert.True(own is { IsError: true, ErrorValue.IsUnavailable: true });
+            },
+            token
+        );
+        store.Failure = Session.Testing.StoreFailure.None;
+        Assert.Contains("true", (await site.SendAsync("/session", token)).Body, StringComparison.Ordinal);
+    }
+
     // -- F#: a session without its request
 
     [Fact]

@@ -18,10 +18,11 @@ open Microsoft.AspNetCore.SignalR
 open Microsoft.Extensions.DependencyInjection
 open Microsoft.Extensions.Options
 
-/// That nobody knows who the user of this request is, because the store did not answer.
+/// That nobody knows who the user of this request is, because the store did not answer. `goesOn`: the settings say to go on.
 [<Sealed>]
-type internal UserOutage(failure: SessionFailedException) =
+type internal UserOutage(failure: SessionFailedException, goesOn: bool) =
     member _.Failure = failure
+    member _.GoesOn = goesOn
 
 [<RequireQualifiedAccess>]
 module internal UserOutage =
@@ -33,11 +34,19 @@ module internal UserOutage =
             | :? SessionFailedException as failure -> Some failure
             | _ -> None
 
+    let private whole (result: AuthenticateResult | null) =
+        match result with
+        | :? UnknownUser as unknown ->
+            match unknown.Outage with
+            | :? SessionFailedException as failure -> Some(UserOutage(failure, true))
+            | _ -> None
+        | _ -> of' result |> Option.map (fun failure -> UserOutage(failure, false))
+
     let note (received: Received) (context: HttpContext) (result: AuthenticateResult | null) =
-        match of' result with
-        | Some failure when received.TryEnter() ->
+        match whole result with
+        | Some outage when received.TryEnter() ->
             try
-                context.Features.Set(UserOutage failure)
+                context.Features.Set outage
             finally
                 received.Leave()
         | Some _
@@ -53,6 +62,26 @@ type internal DeferredUser(context: HttpContext, scheme: string, mayFail: unit -
     let mutable isKnown = false
     let mutable user: ClaimsPrincipal | null = null
     let mutable result: AuthenticateResult | null = null
+    // HttpContext.User puts a principal of its own in the place of none that it was given.
+    let mutable hasGivenNone = false
+
+    /// As the framework makes one where it got none.
+    let isNobody (user: ClaimsPrincipal | null) =
+        match user with
+        | null -> true
+        | user -> user.Identities |> Seq.forall (fun it -> not it.IsAuthenticated && Seq.isEmpty it.Claims)
+
+    /// What stays true with a nobody of the framework's: at the first look at HttpContext.User what is known so far; where an
+    /// endpoint names its schemes, what these have said.
+    let outageBehind (value: ClaimsPrincipal | null) : AuthenticateResult | null =
+        let noted () : AuthenticateResult | null =
+            match context.Features[typeof<UserOutage>] with
+            | :? UserOutage as outage when not outage.GoesOn -> AuthenticateResult.Fail outage.Failure
+            | _ -> null
+
+        let known = if hasGivenNone then result else received.Touch(noted, (fun () -> null))
+        hasGivenNone <- false
+        if (UserOutage.of' known).IsSome && isNobody value then known else null
 
     let load () =
         task {
@@ -73,6 +102,9 @@ type internal DeferredUser(context: HttpContext, scheme: string, mayFail: unit -
 
             return found
         }
+
+    /// The next principal that is set is what the schemes that an endpoint names have said.
+    member _.AwaitSchemes() = hasGivenNone <- false
 
     /// Reads the session, once.
     member _.Load() : Task<AuthenticateResult> =
@@ -110,11 +142,13 @@ type internal DeferredUser(context: HttpContext, scheme: string, mayFail: unit -
                 // Nobody must be taken for a stranger while the store is down, where an answer can still say so.
                 match UserOutage.of' result with
                 | Some failure when mayFail () -> raise failure
-                | _ -> user
+                | _ ->
+                    hasGivenNone <- isNull user
+                    user
             and set value =
+                result <- outageBehind value
                 isKnown <- true
                 user <- value
-                result <- null
 
     interface IAuthenticateResultFeature with
         member deferred.AuthenticateResult

@@ -28,11 +28,20 @@ type SessionAuthenticationStateProvider<'T>
     inherit RevalidatingServerAuthenticationStateProvider(loggers)
 
     let policy = service.Engine.Settings.Policy
-    let mutable endsAt = service.Clock.GetUtcNow() + service.Settings.IdleTimeout
+    // For a user of whom nothing more is known.
+    let longest = service.Clock.GetUtcNow() + service.Settings.IdleTimeout
+    // Of the session that was looked at last.
+    let mutable seen: struct (string * DateTimeOffset) voption = ValueNone
 
-    let fresh (scheme: string) (id: string) (subject: string) (live: Live) =
+    /// As of the last look; before there was one, as the request saw it that the circuit was opened by.
+    let endsAt (session: Claim) =
+        match seen with
+        | ValueSome(struct (id, at)) when id = session.Value -> at
+        | _ -> SessionUser.endOf session |> Option.defaultValue longest
+
+    let fresh (scheme: string) (id: string) (subject: string) endsAt (live: Live) =
         match service.Deserialize live.Data with
-        | Ok(Some data) -> Some(SessionUser.make scheme (schemes.Get scheme) id subject (Some data))
+        | Ok(Some data) -> Some(SessionUser.make scheme (schemes.Get scheme) id subject (Some endsAt) (Some data))
         | Ok None
         | Error _ -> None
 
@@ -42,7 +51,7 @@ type SessionAuthenticationStateProvider<'T>
             let subject = session.Properties[SessionUser.SubjectProperty]
 
             match! service.Engine.Find(session.Value, cancel) with
-            | Error _ -> return if service.Clock.GetUtcNow() < endsAt then Some user else None
+            | Error _ -> return if service.Clock.GetUtcNow() < endsAt session then Some user else None
             | Ok None -> return None
             | Ok(Some snapshot) ->
                 let state = Lifecycle.settle policy (service.Clock.GetUtcNow()) snapshot.State
@@ -50,11 +59,11 @@ type SessionAuthenticationStateProvider<'T>
                 match Lifecycle.liveOf state with
                 | Some live when live.Subject = Some subject ->
                     match service.Engine.Deadline state with
-                    | ValueSome(struct (_, at)) -> endsAt <- at
+                    | ValueSome(struct (_, at)) -> seen <- ValueSome(struct (session.Value, at))
                     | ValueNone -> ()
 
                     return
-                        fresh (string identity.AuthenticationType) session.Value subject live
+                        fresh (string identity.AuthenticationType) session.Value subject (endsAt session) live
                         |> Option.orElse (Some user)
                 | _ -> return None
         }

@@ -2,6 +2,7 @@
 namespace Session.AspNetCore
 
 open System
+open System.Globalization
 open System.Security.Claims
 open Microsoft.AspNetCore.Authentication
 open Microsoft.AspNetCore.Http
@@ -68,6 +69,13 @@ type internal SessionSchemeOptions<'T>() =
         if String.IsNullOrEmpty options.Scheme.ReturnUrlParameter then
             invalidArg "ReturnUrlParameter" "ReturnUrlParameter needs a name."
 
+/// Nobody, in an application that goes on without the store: whoever asks whether somebody may go in has to hear that nobody knows.
+[<Sealed>]
+type internal UnknownUser(failure: exn) as this =
+    inherit AuthenticateResult()
+    do this.None <- true
+    member _.Outage = failure
+
 [<RequireQualifiedAccess>]
 module internal SessionUser =
     /// The type of the claim that says which session it is. Its property of the other name says whose.
@@ -77,11 +85,16 @@ module internal SessionUser =
     [<Literal>]
     let SubjectProperty = "subject"
 
+    /// When the session ends if nothing more happens, as of then (ticks, UTC).
+    [<Literal>]
+    let private EndProperty = "ends"
+
     let make
         (scheme: string)
         (options: SessionSchemeOptions<'T>)
         (id: string)
         (subject: string)
+        (endsAt: DateTimeOffset option)
         (data: 'T option)
         : ClaimsPrincipal =
         let identity = ClaimsIdentity scheme
@@ -97,8 +110,19 @@ module internal SessionUser =
 
         let session = claim IdClaim id
         session.Properties[SubjectProperty] <- subject
+
+        match endsAt with
+        | Some at -> session.Properties[EndProperty] <- at.UtcTicks.ToString CultureInfo.InvariantCulture
+        | None -> ()
+
         identity.AddClaim session
         ClaimsPrincipal identity
+
+    /// When the session of this claim ends, as far as whoever made the claim knew.
+    let endOf (session: Claim) : DateTimeOffset option =
+        match session.Properties.TryGetValue EndProperty with
+        | true, ticks -> Some(DateTimeOffset(Int64.Parse(ticks, CultureInfo.InvariantCulture), TimeSpan.Zero))
+        | _ -> None
 
     /// Whom a principal that signs in is: the name identifier, also under the name that identity providers give it, else the name.
     let subject (user: ClaimsPrincipal) : string option =
@@ -111,7 +135,8 @@ module internal SessionUser =
         let all (user: ClaimsPrincipal) = [ for claim in user.Claims -> struct (claim.Type, claim.Value) ] |> List.sort
         all one = all other
 
-    /// Reads the session, and says who its user is. What the store fails with is a failure, and not nobody.
+    /// Reads the session, and says who its user is. What the store fails with is a failure, and not nobody; where the settings
+    /// say to go on, nobody known.
     let authenticate (scheme: string) (options: SessionSchemeOptions<'T>) (context: HttpContext) =
         task {
             let request = RequestSession.find<'T> context
@@ -121,7 +146,7 @@ module internal SessionUser =
             | Ok() ->
                 match request.Id, request.Live with
                 | Some id, Some { Subject = Some subject; AuthenticatedAt = at } ->
-                    let user = make scheme options id subject request.Data
+                    let user = make scheme options id subject request.ExpiresAt request.Data
 
                     let properties =
                         AuthenticationProperties(
@@ -130,5 +155,8 @@ module internal SessionUser =
                         )
 
                     return AuthenticateResult.Success(AuthenticationTicket(user, properties, scheme))
-                | _ -> return AuthenticateResult.NoResult()
+                | _ ->
+                    match Nobody.isSure request with
+                    | Ok() -> return AuthenticateResult.NoResult()
+                    | Error error -> return UnknownUser(options.ToException error)
         }

@@ -117,7 +117,9 @@ type internal MySessionsPage<'T>(service: SessionService<'T>, settings: MySessio
 
             match request.Id, request.Live |> Option.bind _.Subject with
             | Some id, Some subject -> return struct (request, id, subject)
-            | _ -> return raise (SessionFailure.toException SessionError.NoSession)
+            | _ ->
+                orRaise (Nobody.isSure request)
+                return raise (SessionFailure.toException SessionError.NoSession)
         }
 
     let signedOut (context: HttpContext) =

@@ -79,9 +79,16 @@ type internal HubDoor<'T>(service: SessionService<'T>, connections: HubConnectio
             | Error _ -> do! foreign context
         }
 
+    /// A browser asks whether a page of another origin may send what comes next. It asks without cookies, and takes up nothing.
+    let isPreflight (request: HttpRequest) =
+        HttpMethods.IsOptions request.Method
+        && request.Headers.ContainsKey "Origin"
+        && request.Headers.ContainsKey "Access-Control-Request-Method"
+
     let pass (context: HttpContext) (next: RequestDelegate) : Task =
         match connections.Of context with
         | ValueNone -> next.Invoke context
+        | ValueSome _ when isPreflight context.Request -> next.Invoke context
         | ValueSome connection ->
             match service.Transport.Read context with
             | TokenCame token when token.Id <> connection.Session -> foreign context

@@ -8,6 +8,8 @@ open Session.Engine
 type internal Watching<'T>(visit: Visit<'T>) =
     let gate = Lock()
     let mutable lease: SessionLease | null = null
+    // Of tokens that were handed out before this request signed in: what waits for one of them is to hear of it.
+    let mutable former: SessionLease list = []
     let mutable outlivesRequest = false
 
     let hold (opened: Opened) =
@@ -37,7 +39,8 @@ type internal Watching<'T>(visit: Visit<'T>) =
                 | held when held.IsFor opened -> held.Token
                 // This request itself has signed in, or begun another session.
                 | held ->
-                    held.Dispose()
+                    former <- held :: (former |> List.filter (fun it -> not it.Token.IsCancellationRequested))
+
                     hold opened)
         | Gone _
         | Shut _
@@ -61,6 +64,9 @@ type internal Watching<'T>(visit: Visit<'T>) =
     /// The connection of a hub is over, whose request may never say so.
     member _.Stop() =
         lock gate (fun () ->
+            for held in former do
+                held.Dispose()
+
             match lease with
             | null -> ()
             | held -> held.Dispose())

@@ -169,6 +169,36 @@ public class CircuitUserTests
             }
         );
 
+    /// <summary>The store goes away before the circuit has looked once: what the request saw is what is known.</summary>
+    [Fact]
+    public async Task Without_a_look_the_sessions_time_is_what_its_request_has_seen()
+    {
+        var (store, clock) = (new Watched(), new FakeTimeProvider(SchemeSite.Start));
+        ClaimsPrincipal? user = null;
+        await using var site = await SchemeSite.StartAsync(
+            store: store,
+            clock: clock,
+            configure: o => o.AbsoluteTimeout = TimeSpan.FromMinutes(30),
+            add: services =>
+                services
+                    .AddRazorComponents()
+                    .AddInteractiveServerComponents()
+                    .AddSessionAuthenticationState<Cart>(TimeSpan.FromMilliseconds(20)),
+            map: app => app.MapGet("/circuit", (HttpContext context) => user = context.User)
+        );
+        var token = await site.SignInAsync("customer");
+        clock.Advance(TimeSpan.FromMinutes(20));
+        await site.GetAsync("/circuit", token);
+        store.IsAway = true;
+        await using var circuit = new Circuit(site, user!);
+        await LooksAsync(store, 3);
+        clock.Advance(TimeSpan.FromMinutes(9));
+        await LooksAsync(store, 3);
+        Assert.True(IsSignedIn(await circuit.UserAsync()));
+        clock.Advance(TimeSpan.FromMinutes(1));
+        Assert.True(await circuit.BecomesAsync(user => !IsSignedIn(user)));
+    }
+
     [Fact]
     public Task A_user_of_another_scheme_is_left_alone() =>
         WithAsync(

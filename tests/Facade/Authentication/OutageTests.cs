@@ -4,6 +4,7 @@ using Microsoft.AspNetCore.Authentication;
 using Microsoft.AspNetCore.Authorization;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Http.Features.Authentication;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.FSharp.Core;
 using Session.AspNetCore;
@@ -143,6 +144,108 @@ public class OutageTests
         Assert.StartsWith("/signin", (await site.GetAsync("/me"))["Location"], StringComparison.Ordinal);
         store.IsAway = false;
         Assert.Equal("in", (await site.GetAsync("/guarded", token)).Body);
+    }
+
+    /// <summary>Also where another scheme asks for the sign-in, and whatever the policy makes of strangers.</summary>
+    [Theory, InlineData("Session"), InlineData("provider")]
+    public async Task An_application_that_goes_on_sends_nobody_to_an_identity_provider(string challenge)
+    {
+        var store = new Watched();
+        await using var site = await StartAsync(store, "Session", challenge, o => o.ContinueWithoutStore = true);
+        var token = await site.SignInAsync();
+        store.IsAway = true;
+        foreach (var path in new[] { "/me", "/named", "/assertion", "/minimal/admin", "/mvc/admin", "/blazor/admin" })
+        {
+            var answer = await site.GetAsync(path, token);
+            Assert.Equal((path, HttpStatusCode.ServiceUnavailable), (path, answer.Status));
+            Assert.Null(answer["Location"]);
+        }
+
+        Assert.Equal("open", (await site.GetAsync("/open", token)).Body);
+        foreach (var path in new[] { "/context", "/principal", "/awaited", "/mvc/anybody" })
+            Assert.Equal((path, "nobody"), (path, (await site.GetAsync(path, token)).Body));
+
+        Assert.Equal("in", (await site.GetAsync("/assertion")).Body);
+        Assert.Equal(HttpStatusCode.Redirect, (await site.GetAsync("/me")).Status);
+    }
+
+    /// <summary>A rate limit for each user, or the output cache, asks before the session middleware, where no answer can say it.</summary>
+    [Theory]
+    [InlineData("user")]
+    [InlineData("feature")]
+    public async Task Who_asks_for_the_user_before_the_session_middleware_makes_no_stranger_of_him(string reader)
+    {
+        var store = new Watched();
+        await using var site = await SchemeSite.StartAsync(
+            services => services.AddAuthentication("Session").AddCookie().AddSession<Cart>(SchemeSite.Usual),
+            store,
+            pipeline: app =>
+            {
+                app.UseRouting();
+                app.UseAuthentication();
+                app.Use(
+                    (context, next) =>
+                    {
+                        var user =
+                            reader == "feature"
+                                ? context.Features.Get<IHttpAuthenticationFeature>()!.User
+                                : context.User;
+                        Assert.False(store.IsAway && user?.Identity?.IsAuthenticated == true);
+                        return next(context);
+                    }
+                );
+                app.UseSession<Cart>();
+                app.UseAuthorization();
+            },
+            map: app =>
+            {
+                app.MapGet("/open", [Authorize] [AllowAnonymous] () => "open");
+                app.MapGet("/theirs", [Authorize(AuthenticationSchemes = "Cookies")] () => "in");
+            }
+        );
+        var token = await site.SignInAsync();
+        store.IsAway = true;
+        foreach (var path in new[] { "/context", "/principal", "/me", "/minimal/admin", "/filter/admin" })
+        {
+            var answer = await site.GetAsync(path, token);
+            Assert.Equal((path, HttpStatusCode.ServiceUnavailable), (path, answer.Status));
+            Assert.Equal("1", answer["Retry-After"]);
+        }
+
+        // What does not ask goes on, and so does what asks another scheme.
+        Assert.Equal("ok", (await site.GetAsync("/health", token)).Body);
+        Assert.Equal("open", (await site.GetAsync("/open", token)).Body);
+        Assert.Contains(
+            "/Account/Login",
+            (await site.GetAsync("/theirs", token))["Location"],
+            StringComparison.Ordinal
+        );
+        Assert.Equal("nobody", (await site.GetAsync("/context")).Body);
+        store.IsAway = false;
+        Assert.Equal("ada", (await site.GetAsync("/context", token)).Body);
+        Assert.Equal("nobody", (await site.GetAsync("/context")).Body);
+    }
+
+    /// <summary>Where an endpoint names its schemes the framework sets a nobody of its own.</summary>
+    [Fact]
+    public async Task An_endpoint_that_names_the_scheme_and_lets_anybody_in_makes_no_stranger_of_its_user()
+    {
+        var store = new Watched();
+        await using var site = await SchemeSite.StartAsync(
+            store: store,
+            map: app =>
+                app.MapGet(
+                    "/greeting",
+                    [Authorize(AuthenticationSchemes = "Session")]
+                    [AllowAnonymous]
+                    (HttpContext context) => context.User.Identity!.Name ?? "stranger"
+                )
+        );
+        var token = await site.SignInAsync();
+        Assert.Equal("ada", (await site.GetAsync("/greeting", token)).Body);
+        store.IsAway = true;
+        Assert.Equal(HttpStatusCode.ServiceUnavailable, (await site.GetAsync("/greeting", token)).Status);
+        Assert.Equal("stranger", (await site.GetAsync("/greeting")).Body);
     }
 
     [Fact]

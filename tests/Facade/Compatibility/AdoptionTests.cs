@@ -35,12 +35,14 @@ public class AdoptionTests
             Action<SessionOptions>? configure = null,
             bool adopts = true,
             IDataProtectionProvider? keys = null,
-            Action<SessionBuilder>? build = null
+            Action<SessionBuilder>? build = null,
+            Action<WebApplication>? map = null
         )
         {
             var site = await CompatSite.StartAsync(
                 whose,
                 configure,
+                map: map,
                 clock: Clock,
                 cache: Cache,
                 store: Store,
@@ -134,6 +136,74 @@ public class AdoptionTests
 
         move.Clock.Advance(TimeSpan.FromMinutes(19));
         await ann.WithAsync(session => HasAll(session, id));
+    }
+
+    private static void MapPoll(WebApplication app) =>
+        app.MapGet("/poll", (HttpContext context) => context.Session.GetString("name") ?? "none").NoTouch();
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task A_page_that_polls_takes_it_over_is_issued_no_token_and_keeps_nobody_in(bool isSealed)
+    {
+        await using var move = new Move();
+        var (before, id) = await move.BeginAsync();
+        var site = await move.StartAsync(
+            Ours,
+            build: sessions => _ = isSealed ? sessions.SealToBearer() : sessions,
+            map: MapPoll
+        );
+        var ann = before.Copy(site);
+        for (var minute = 0; minute < 20; minute += 4)
+        {
+            var polled = await ann.SendAsync("/poll");
+            Assert.Equal((minute, "Zoë", 0), (minute, polled.Body, polled.SetCookies.Length));
+            move.Clock.Advance(TimeSpan.FromMinutes(4));
+        }
+
+        Assert.Empty(move.Cache.Keys);
+        Assert.Equal("none", (await ann.SendAsync("/poll")).Body);
+        await ann.WithAsync(session => Assert.NotEqual(id, session.Id));
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task After_a_poll_a_visit_goes_on_with_it_and_is_issued_the_token(bool isSealed)
+    {
+        await using var move = new Move();
+        var (before, id) = await move.BeginAsync();
+        var site = await move.StartAsync(
+            Ours,
+            build: sessions => _ = isSealed ? sessions.SealToBearer() : sessions,
+            map: MapPoll
+        );
+        var ann = before.Copy(site);
+        Assert.Equal("Zoë", (await ann.SendAsync("/poll")).Body);
+        move.Clock.Advance(TimeSpan.FromMinutes(16));
+        await ann.WithAsync(session => HasAll(session, id));
+        Assert.Equal(["__Host-session"], ann.Jar.Keys);
+
+        // The visit was one: its session lives on.
+        move.Clock.Advance(TimeSpan.FromMinutes(19));
+        await ann.WithAsync(session => HasAll(session, id));
+    }
+
+    /// <summary>In the grace of the renewal that took it over what it came with opens it, and a poll moves nothing.</summary>
+    [Fact]
+    public async Task A_poll_with_what_it_came_with_keeps_nobody_in_either()
+    {
+        await using var move = new Move();
+        var (before, _) = await move.BeginAsync();
+        var site = await move.StartAsync(Ours, map: MapPoll);
+        var (ann, tab) = (before.Copy(site), before.Copy(site));
+        await ann.InAsync(async context =>
+        {
+            await context.Session.LoadAsync();
+            move.Clock.Advance(TimeSpan.FromSeconds(10));
+            Assert.Equal("Zoë", (await tab.SendAsync("/poll")).Body);
+            Assert.Equal([FormerCookie], tab.Jar.Keys);
+        });
     }
 
     [Fact]

@@ -5,6 +5,7 @@ using Microsoft.AspNetCore.Builder;
 using Microsoft.Extensions.DependencyInjection;
 using Session.CSharp;
 using Session.Engine;
+using Session.Testing;
 using Xunit;
 
 namespace Facade.Dashboard;
@@ -44,6 +45,32 @@ public class MySessionsTests
         page.HasNothingOf("burner");
         page.HasNothingOf(eve.Id);
         page.HasNothingOf(home.Token!.Split('.')[1]);
+    }
+
+    /// <summary>A page that is open to all asks by itself who it is for.</summary>
+    [Fact]
+    public async Task Without_the_store_nobody_is_asked_to_sign_in()
+    {
+        var store = new FailingStore(new MemoryStore());
+        await using var site = await Site.StartAsync(
+            o => o.ContinueWithoutStore = true,
+            app =>
+            {
+                app.MapMySessions<Cart>("/account/sessions");
+                app.MapMySessions<Cart>("/open/sessions").AllowAnonymous();
+            },
+            () => store,
+            services => services.AddAntiforgery()
+        );
+        var token = await site.BeginAsync("ada");
+        foreach (var path in new[] { "/account/sessions", "/open/sessions" })
+        {
+            Assert.Equal((path, HttpStatusCode.Unauthorized), (path, (await site.SendAsync(path)).Status));
+            store.Failure = StoreFailure.Unavailable;
+            Assert.Equal((path, HttpStatusCode.ServiceUnavailable), (path, (await site.SendAsync(path, token)).Status));
+            store.Failure = StoreFailure.None;
+            Assert.Equal((path, HttpStatusCode.OK), (path, (await site.SendAsync(path, token)).Status));
+        }
     }
 
     [Fact]
