@@ -230,7 +230,8 @@ let private createdAndRun language store (settings: string list) =
             let shop, packages = createIn work language store
             Stranger.dotnet shop [ "test"; "-v"; "q"; packages ]
             let project = Path.Combine(shop, "Shop")
-            do! running [ "run"; "--project"; project; "--no-build"; "--" ] settings story
+            // What the tests have built, whatever CONFIGURATION says around this.
+            do! running [ "run"; "--project"; project; "-c"; "Debug"; "--no-build"; "--" ] settings story
 
             let published = Path.Combine(work, "published")
             Stranger.dotnet shop [ "publish"; "Shop"; "-v"; "q"; packages; "-o"; published ]
