@@ -197,6 +197,31 @@ let all =
                             Expect.isLessThan clock.Elapsed (TimeSpan.FromSeconds 10L) "not each of them waits"
                         })
 
+                testCaseTask
+                    "where two must have it, one that has it is too few, while the server believes in the other one"
+                    (fun () ->
+                        task {
+                            use server = startOne []
+                            use _ = startOne [ "replicaof", $"127.0.0.1 {server.Port}" ]
+                            use hanging = startOne [ "replicaof", $"127.0.0.1 {server.Port}" ]
+                            use! admin = connect server.Address
+                            do! following (admin.GetServer server.Address) 2
+
+                            use redis =
+                                openRedisAt server.Address "two:" (fun options ->
+                                    options.WaitForReplicas <- 2
+                                    options.WaitTimeout <- TimeSpan.FromSeconds 1L
+                                    options.OperationTimeout <- TimeSpan.FromSeconds 5L)
+
+                            let store = redis :> ISessionStore
+                            // Both have it.
+                            let! _ = acknowledged store
+                            hanging.Freeze()
+                            let! written = store.Insert(logout "one", none)
+                            hanging.Thaw()
+                            Expect.equal written WriteResult.Unacknowledged "one of them has it"
+                        })
+
                 testCaseTask "a time to wait of less than ten milliseconds has an end, too" (fun () ->
                     task {
                         use server = startOne []
