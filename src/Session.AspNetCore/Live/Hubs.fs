@@ -147,16 +147,19 @@ type internal SessionHubFilter<'T>(connections: HubConnections<'T>) =
                     match! request.Load connected.Context.ConnectionAborted with
                     | Error error -> return raise (SessionFailure.toException error)
                     | Ok() ->
+                        // First: once anything is seen of the connection, no other session takes it up.
+                        match request.Id with
+                        | Some id -> connections.Open(request.Service, context, id)
+                        | None -> ()
+
                         let watch = HubWatch<'T>(request, connected.Context)
 
                         if watch.HasEnded then
+                            connections.Close context
                             refuse connected.Context
                         else
-                            match request.Id with
-                            | Some id ->
+                            if request.Id.IsSome then
                                 connected.Context.Items[typeof<SessionHubFilter<'T>>] <- watch
-                                connections.Open(request.Service, context, id)
-                            | None -> ()
 
                             try
                                 do! next.Invoke connected
