@@ -73,7 +73,8 @@ module SessionFailure =
             struct (403,
                     "Another site had the browser send this request: it changes, begins and ends no session. Nothing was changed.")
         | SessionError.Unavailable _ ->
-            struct (503, "The session store cannot be reached. Nothing was changed; try again.")
+            struct (503,
+                    "The session store cannot be reached, or takes nothing at the moment. Nothing was changed; try again.")
         | SessionError.Unsure _ ->
             struct (503,
                     "The session store did not say whether it took the change: it may be stored. Reload before you try again.")

@@ -162,12 +162,12 @@ type internal StoreAccess
             outage.Failed(error, false)
             SessionError.Unavailable error
 
-    /// Of a write that failed: it may have been taken. A store that is full has taken nothing.
+    /// Of a write that failed: it may have been taken. One that the store has refused was not.
     member _.NotStored(error: exn) : SessionError =
         outage.Failed(error, true)
 
         match error with
-        | :? StoreFullException -> SessionError.Unavailable error
+        | :? StoreRefusedException -> SessionError.Unavailable error
         | error -> SessionError.Unsure error
 
     /// A call beside the loop, with what it throws as a value.

@@ -127,27 +127,34 @@ type internal Externals(access: StoreAccess, limits: Limits, subjects: Subjects,
             | null -> store.Insert(note 1L, none)
             | found -> store.Replace((note (found.Version + 1L)).BasedOn found.Head, found.Version, none)
 
-        let rec from (found: StoredRecord | null) attempt : Task<Result<unit, SessionError>> =
+        // `isUnsure`: the store has said nothing of one of our writes, which may be stored whatever comes now.
+        let told isUnsure error =
+            match error with
+            | SessionError.Unavailable failure when isUnsure -> SessionError.Unsure failure
+            | SessionError.Contended when isUnsure -> SessionError.Unsure Protocol.silence
+            | error -> error
+
+        let rec from (found: StoredRecord | null) attempt isUnsure : Task<Result<unit, SessionError>> =
             task {
                 match! access.Try((fun () -> write found), errand) with
                 | Error(:? NotSupportedException as error) -> return raise error
-                | Error error -> return Error(access.NotStored error)
+                | Error error -> return Error(told isUnsure (access.NotStored error))
                 | Ok WriteResult.Written ->
                     access.WasStored()
                     return Ok()
                 | Ok WriteResult.Unacknowledged -> return Error(SessionError.Unacknowledged Protocol.tooNarrow)
-                | Ok _ when attempt >= 16 -> return Error SessionError.Contended
-                | Ok _ ->
-                    let! found = errand.Await(store.Load(id, none))
-                    return! from found (attempt + 1)
+                | Ok answer ->
+                    let isUnsure = isUnsure || answer = WriteResult.Unknown
+
+                    if attempt >= 16 then
+                        return Error(told isUnsure SessionError.Contended)
+                    else
+                        match! access.Try((fun () -> store.Load(id, none)), errand) with
+                        | Error error -> return Error(told isUnsure (failed error))
+                        | Ok found -> return! from found (attempt + 1) isUnsure
             }
 
-        task {
-            try
-                return! from null 1
-            with error ->
-                return Error(failed error)
-        }
+        from null 1 false
 
     /// What says nothing but that it is there. Nodes that do not know of a move look into the former store alone.
     let rec putMark (places: ISessionStore list) (id: string) (until: DateTimeOffset) (errand: Errand) =

@@ -185,8 +185,8 @@ module internal Protocol =
             finish run (Refused(SessionError.Refused Exists))
         | Answered WriteResult.Unknown, ValueSome write, _ -> again { run with Pending = write :: run.Pending }
         | Answered _, _, _ -> again run
-        // A store that is full has taken nothing.
-        | Failed(:? StoreFullException as failure), _, _ -> refuse run (SessionError.Unavailable failure)
+        // A store that is full, for one, has taken nothing.
+        | Failed(:? StoreRefusedException as failure), _, _ -> refuse run (SessionError.Unavailable failure)
         | Failed failure, ValueSome write, _ ->
             let looking = { run with Sent = ValueNone; Pending = write :: run.Pending }
             struct ({ looking with Failure = ValueSome failure }, Load)

@@ -143,8 +143,8 @@ type StoreReport
 /// For every verb: an unreachable or failing server is an exception (of the driver's own type: the engine turns it
 /// into a value); absence, conflict and expiry never are. A store bounds its waiting by itself. A cancelled token
 /// stops an operation that has not been sent yet (OperationCanceledException: nothing was changed); one that was sent
-/// is waited for. After any other exception out of a write the engine looks whether it took effect. Every member is
-/// safe for concurrent use.
+/// is waited for. `StoreRefusedException` out of an insert or a replace: nothing was changed, now or later. After any other
+/// exception out of these the engine looks whether it took effect. Every member is safe for concurrent use.
 type ISessionStore =
     /// Called before any other verb, by each node, and perhaps more than once: connects or opens, migrates the schema,
     /// probes the server's settings. Two nodes may call it at the same moment. A server that is not there yet is a note,
@@ -195,10 +195,15 @@ type ISessionStore =
     abstract Reschedule:
         id: string * version: int64 * dueAt: DateTimeOffset * cancellationToken: CancellationToken -> ValueTask
 
+/// Out of an insert or a replace: the store has said no to it, or it was never sent. Nothing was changed, and nothing will
+/// be: the engine does not look what became of it, and says that nothing was changed.
+type StoreRefusedException(message: string, innerException: exn | null) =
+    inherit Exception(message, innerException)
+
 /// A store that cannot hold another session without losing one that a client has confirmed.
 [<Sealed>]
 type StoreFullException(message: string) =
-    inherit Exception(message)
+    inherit StoreRefusedException(message, null)
 
 /// What a store can do besides, for ids that an application's own generator gives out again: the removal of a tombstone
 /// then never meets the session that came after it.

@@ -80,6 +80,8 @@ type internal Subjects(access: StoreAccess, writers: Writers, limits: Limits, se
                     match access.NotStored failure with
                     | SessionError.Unsure _ ->
                         return! look record.Id (tombstone.Operation :: unsure) attempt (failures + 1) failure
+                    // One of before may be stored all the same.
+                    | _ when not unsure.IsEmpty -> return Error(SessionError.Unsure failure)
                     | error -> return Error error
             }
 

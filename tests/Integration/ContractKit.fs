@@ -142,6 +142,24 @@ type private WriteBehind(records: ISessionStore) =
                 }
         )
 
+/// Each so many replaces it says that it has changed nothing, and that is not so.
+let private lying (records: ISessionStore) often =
+    let writes = ref 0
+
+    { new ForwardingStore(records) with
+        override s.Replace(record, expected, cancel) =
+            ValueTask<WriteResult>(
+                task =
+                    task {
+                        let! result = s.Inner.Replace(record, expected, cancel)
+
+                        if Interlocked.Increment &writes.contents % often = 0 then
+                            raise (StoreRefusedException("no room", null))
+
+                        return result
+                    }
+            ) }
+
 /// A touch takes effect a second later, which is right: within five.
 let private late () =
     { new ForwardingStore(healthy ()) with
@@ -300,6 +318,24 @@ let all =
                           "stopped between two requests: a logout"
 
                   Expect.stringContains story "the record:" "seen"
+              })
+
+          testCaseTask "a write that was refused, and is there, is seen" (fun () ->
+              task {
+                  let records = healthy ()
+                  let stopping _ (_: int) (_: CancellationToken) = Task.FromResult<ISessionStore>(lying records 1)
+
+                  let! story =
+                      said
+                          (contract "Lying" (fun () -> records) (fun o -> o.Crashing <- stopping))
+                          "stopped between two requests: a logout"
+
+                  Expect.stringContains story "refused after 0 requests" "seen"
+
+                  let! story =
+                      said (contract "Lying" (fun () -> lying (healthy ()) 5) ignore) "parallel clients see one order"
+
+                  Expect.stringContains story "does not keep the contract" "seen by the histories"
               })
 
           testCaseTask "a touch that takes effect a second later is right" (fun () ->

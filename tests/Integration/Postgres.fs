@@ -198,7 +198,7 @@ let private refusal (write: unit -> ValueTask<WriteResult>) =
         try
             let! result = write ()
             return string result
-        with :? InvalidOperationException as error ->
+        with :? StoreRefusedException as error ->
             return error.Message
     }
 
@@ -299,8 +299,10 @@ let private answers =
                           try
                               let! _ = store.Replace(record "a" 2L null true, 1L, none)
                               ()
-                          with :? PostgresException as error ->
-                              code <- error.SqlState
+                          with :? StoreRefusedException as error ->
+                              match error.InnerException with
+                              | :? PostgresException as cause -> code <- cause.SqlState
+                              | _ -> ()
 
                           Expect.equal code PostgresErrorCodes.QueryCanceled "the server has given it up"
                           transaction.Rollback()

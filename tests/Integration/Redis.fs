@@ -252,6 +252,7 @@ let private faults =
                           let! _ = store.Load("a", none)
                           isUp <- true
                       with
+                      | :? StoreRefusedException
                       | :? RedisException
                       | :? TimeoutException -> do! Task.Delay 50
 
@@ -616,6 +617,7 @@ let private sweepers =
                       let! _ = (engineOn third clock board).Sweep(10, none)
                       ()
                   with
+                  | :? StoreRefusedException
                   | :? RedisException
                   | :? TimeoutException -> ()
 

@@ -26,6 +26,7 @@ let private answerOf (asking: Task<'answer>) =
             let! answer = asking
             return Ok answer
         with
+        | :? StoreRefusedException
         | :? RedisException
         | :? TimeoutException as error -> return Error error.Message
     }

@@ -131,6 +131,7 @@ let private passedOver =
                                     let! answer = store.Insert(record id 1L, none)
                                     answers.Add(id, answer)
                                 with
+                                | :? StoreRefusedException
                                 | :? RedisException
                                 | :? TimeoutException -> ()
 

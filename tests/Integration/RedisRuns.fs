@@ -148,7 +148,7 @@ let private troubles =
               try
                   let! _ = store.Replace(record "a" 2L 2uy false, 1L, none)
                   ()
-              with :? RedisServerException as error ->
+              with :? StoreRefusedException as error ->
                   refused <- error.Message
 
               Expect.stringContains refused "OOM" "the write is refused"
@@ -188,6 +188,7 @@ let private troubles =
                               let! _ = store.Replace(record "a" version 1uy true, version - 1L, none)
                               ()
                           with
+                          | :? StoreRefusedException
                           | :? RedisException
                           | :? TimeoutException -> ()
                       }
@@ -312,6 +313,7 @@ let private resharding =
                             else
                                 odd.Enqueue $"{id}: {answer}"
                         with
+                        | :? StoreRefusedException
                         | :? RedisException
                         | :? TimeoutException ->
                             // Unavailable for a moment: what was written is looked at.

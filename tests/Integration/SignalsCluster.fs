@@ -86,6 +86,7 @@ let private comes (what: string) (from: RedisStore) (heard: ConcurrentQueue<stri
                     try
                         do! publish from $"{what}-{n}"
                     with
+                    | :? StoreRefusedException
                     | :? RedisException
                     | :? OperationCanceledException
                     | :? TimeoutException -> ()
@@ -94,6 +95,7 @@ let private comes (what: string) (from: RedisStore) (heard: ConcurrentQueue<stri
                         try
                             do! look ()
                         with
+                        | :? StoreRefusedException
                         | :? RedisException
                         | :? TimeoutException -> ()
 

@@ -474,6 +474,104 @@ let private givenUp =
                 Expect.equal claimed.Count 2 "both are due as before"
             }))
 
+/// Whether the store says that a write has changed nothing; and whether that is so.
+let private refused (store: ISessionStore) (id: string) what =
+    task {
+        let! before = store.Load(id, never)
+
+        let! isRefused =
+            task {
+                try
+                    let write =
+                        match before with
+                        | null -> store.Insert(record id true, never)
+                        | found ->
+                            let next =
+                                StoredRecord(
+                                    id,
+                                    found.Version + 1L,
+                                    found.Kind,
+                                    found.LastSeen,
+                                    found.DueAt,
+                                    found.Subject,
+                                    2L,
+                                    ReadOnlyMemory(Array.zeroCreate 60_000)
+                                )
+
+                            store.Replace(next, found.Version, never)
+
+                    let! _ = write
+                    return false
+                with :? StoreRefusedException ->
+                    return true
+            }
+
+        Expect.isTrue isRefused $"{what}: refused"
+        let! after = store.Load(id, never)
+        let versionOf (found: StoredRecord | null) = found |> Option.ofObj |> Option.map _.Version
+        Expect.equal (versionOf after) (versionOf before) $"{what}: nothing was changed"
+    }
+
+let private locked =
+    testCaseAsync
+        "a write that somebody else's lock keeps out has changed nothing, and says so"
+        (inFolder (fun path ->
+            task {
+                use opened =
+                    new SqliteStore(SqliteStoreOptions(Path = path, BusyTimeout = TimeSpan.FromMilliseconds 200L))
+
+                let store = opened :> ISessionStore
+                let! _ = store.Insert(record "there" false, never)
+                use other = new SqliteConnection $"Data Source={path};Pooling=False"
+                other.Open()
+
+                use transaction = other.BeginTransaction()
+                do! refused store "there" "a change"
+                do! refused store "new" "a beginning"
+                transaction.Rollback()
+                let! written = store.Insert(record "new" true, never)
+                Expect.equal written WriteResult.Written "once the lock is gone"
+            }))
+
+/// The mount or the end of one, by whoever may: true.
+let private runs (program: string) (arguments: string list) =
+    try
+        use it = Diagnostics.Process.Start(program, arguments)
+        it.WaitForExit()
+        it.ExitCode = 0
+    with :? ComponentModel.Win32Exception ->
+        false
+
+let private full =
+    testCaseAsync
+        "a full disk: writes have changed nothing, and say so; what is there can be read, and it goes on with room"
+        (inFolder (fun path ->
+            task {
+                let disk = Path.Combine(nonNull (Path.GetDirectoryName path), "disk")
+                Directory.CreateDirectory disk |> ignore
+
+                if not (runs "mount" [ "-t"; "tmpfs"; "-o"; "size=1m"; "sessions"; disk ]) then
+                    skiptest "no small file system can be mounted here (it takes root)"
+
+                try
+                    use opened = openAt (Path.Combine(disk, "sessions.db"))
+                    let store = opened :> ISessionStore
+                    let! _ = store.Insert(record "there" true, never)
+                    let filler = Path.Combine(disk, "filler")
+
+                    try
+                        File.WriteAllBytes(filler, Array.zeroCreate 2_000_000)
+                    with :? IOException ->
+                        ()
+
+                    do! refused store "there" "a change"
+                    File.Delete filler
+                    let! written = store.Insert(record "new" true, never)
+                    Expect.equal written WriteResult.Written "once there is room"
+                finally
+                    runs "umount" [ disk ] |> ignore
+            }))
+
 /// Written by hand, or by another program.
 let private strange =
     testCaseAsync
@@ -510,4 +608,15 @@ let private strange =
 let all =
     testList
         "Sqlite file"
-        ([ disposal; givenUp; strange; upgrade; together; compact; former01 ] @ refusals @ names @ durability)
+        ([ disposal
+           givenUp
+           locked
+           full
+           strange
+           upgrade
+           together
+           compact
+           former01 ]
+         @ refusals
+         @ names
+         @ durability)

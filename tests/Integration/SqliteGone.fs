@@ -26,8 +26,9 @@ let private refusal (work: unit -> Task<'a>) =
         try
             let! _ = work ()
             return ""
-        with :? InvalidOperationException as refused ->
-            return refused.Message
+        with
+        | :? InvalidOperationException
+        | :? StoreRefusedException as refused -> return refused.Message
     }
 
 /// Deletes the file under a store, and says what the store says of it.

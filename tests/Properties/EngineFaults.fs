@@ -28,6 +28,8 @@ type private Fate =
     /// An exception, and it was taken; it was lost.
     | ThrowsTaken
     | ThrowsLost
+    /// The store says no to it.
+    | Refused
     /// Taken, but not kept as widely as it has to be.
     | NotAcknowledged
 
@@ -38,6 +40,7 @@ let private fates =
        UnknownLate
        ThrowsTaken
        ThrowsLost
+       Refused
        NotAcknowledged |]
 
 /// A store whose writes have the fates that `next` gives them, one after another.
@@ -68,6 +71,7 @@ type private Faulty(inner: ISessionStore, next: unit -> Fate) =
                         return WriteResult.Unknown
                     | UnknownLost -> return WriteResult.Unknown
                     | ThrowsLost -> return raise (InvalidOperationException "lost")
+                    | Refused -> return raise (StoreRefusedException("refused", null))
                     | Fine
                     | UnknownTaken
                     | ThrowsTaken
@@ -475,6 +479,57 @@ let private cases =
               let! isOpen = opens engine opened.Issued.Value
               Expect.isTrue isOpen "the new token opens"
           | _ -> failtest "not handed over"
+      }
+
+      testTask "outcomes: a store that refuses a write has changed nothing, unless it was silent about one of before" {
+          for isSilentFirst in [ false; true ] do
+              let memory = MemoryStore() :> ISessionStore
+
+              // What this node cannot read, and what an identity provider calls a session.
+              let! _ = memory.Insert(StoredRecord("torn", 1L, RecordKind.Live, t0, t0, "ada", 1L, [| 255uy |]), none)
+              let whole = engineWith memory settings
+              let! created = whole.Create(Token.newId, None, [| 0uy |], none)
+              let mutable writes = 0
+
+              // A silent write may arrive when the engine has long said what became of it.
+              let refuse () =
+                  writes <- writes + 1
+
+                  if isSilentFirst && writes = 1 then
+                      ValueTask.FromResult WriteResult.Unknown
+                  else
+                      raise (StoreRefusedException("no room", null))
+
+              let full =
+                  { new ForwardingStore(memory) with
+                      override _.Insert(_, _) = refuse ()
+                      override _.Replace(_, _, _) = refuse () }
+
+              let engine = engineWith full settings
+
+              let outcomeOf (answer: Result<'a, SessionError>) =
+                  writes <- 0
+
+                  match answer with
+                  | Ok _ -> failtest "nothing can be stored"
+                  | Error(SessionError.Incomplete(_, _, error))
+                  | Error error -> SessionError.outcome error
+
+              let expected = if isSilentFirst then MayHaveChanged else NothingChanged
+              let! updated = engine.Update(ok created, Ok, none)
+              Expect.equal (outcomeOf updated) expected "a write of a session"
+              let! ended = engine.DestroyAll("ada", None, Revoked, none)
+              Expect.equal (outcomeOf ended) expected "the end of what cannot be read"
+
+              let! left =
+                  engine.EndExternal
+                      { Issuer = "https://id.example.com"
+                        SessionId = Some "theirs"
+                        Subject = None
+                        TokenId = "one"
+                        TokenUntil = DateTimeOffset.MaxValue }
+
+              Expect.equal (outcomeOf left) expected "the mark of a logout"
       }
 
       testTask "end all: one session that cannot be ended keeps none of the others alive, and is counted" {

@@ -18,6 +18,8 @@ let private none = CancellationToken.None
 type Fault =
     /// An exception, and nothing happened.
     | Fails
+    /// The store says no to a write, and says so: nothing happened. A read fails.
+    | Refuses
     /// An exception, and it was carried out.
     | Forgets
     /// A write says that its outcome is unknown, and it was carried out; it was not; it is once the operation is over; it
@@ -33,6 +35,7 @@ type Fault =
 
 let faults () =
     [ Fails
+      Refuses
       Forgets
       UnknownTaken
       UnknownLost
@@ -106,6 +109,8 @@ type Nth(inner: ISessionStore, counter: Counter) =
                     match fault with
                     | ValueNone -> return! send ()
                     | ValueSome Fails -> return raise (lost ())
+                    | ValueSome Refuses when unknown.IsSome -> return raise (StoreRefusedException("refused", null))
+                    | ValueSome Refuses -> return raise (lost ())
                     | ValueSome Forgets ->
                         let! _ = send ()
                         return raise (lost ())

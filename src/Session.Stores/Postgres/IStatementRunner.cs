@@ -13,7 +13,7 @@ internal interface IStatementRunner
         CancellationToken cancellationToken
     );
 
-    /// <summary>A statement that changes rows. Of what must last it is known afterwards whether the standbys that were asked for have it.</summary>
+    /// <summary>A statement that changes rows; an exception says that it has changed none. Of what must last it is known afterwards whether the standbys that were asked for have it.</summary>
     ValueTask<WriteReply> ExecuteAsync(
         string sql,
         NpgsqlParameter[] parameters,

@@ -27,9 +27,7 @@ internal sealed class Records(IStatementRunner runner, Statements statements)
             var parameters = Rows.Parameters(record, subject, isSignIn ? 1 : 0);
             if (isSignIn)
                 parameters[8] = Parameter.Of(Stripes.Of(subject!));
-            var reply = await runner
-                .ExecuteAsync(sql, parameters, record.IsDurable, cancellationToken)
-                .ConfigureAwait(false);
+            var reply = await WriteAsync(sql, parameters, record.IsDurable, cancellationToken).ConfigureAwait(false);
             if (!reply.HasCome)
                 return WriteResult.Unknown;
             if (reply.Rows > 0)
@@ -68,7 +66,7 @@ internal sealed class Records(IStatementRunner runner, Statements statements)
             parameters[8] = Parameter.Of(expected);
             if (isSignIn)
                 parameters[9] = Parameter.Of(Stripes.Of(subject!));
-            var reply = await runner.ExecuteAsync(sql, parameters, mustLast, cancellationToken).ConfigureAwait(false);
+            var reply = await WriteAsync(sql, parameters, mustLast, cancellationToken).ConfigureAwait(false);
             if (!reply.HasCome)
                 return WriteResult.Unknown;
             if (reply.Rows > 0)
@@ -123,19 +121,39 @@ internal sealed class Records(IStatementRunner runner, Statements statements)
             );
     }
 
+    /// <summary>The write of a record. One that fails has changed nothing: the disk is full, the server a standby, or not there.</summary>
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
+    private async ValueTask<WriteReply> WriteAsync(
+        string sql,
+        NpgsqlParameter[] parameters,
+        bool mustLast,
+        CancellationToken cancellationToken
+    )
+    {
+        try
+        {
+            return await runner.ExecuteAsync(sql, parameters, mustLast, cancellationToken).ConfigureAwait(false);
+        }
+        catch (Exception error) when (error is not OperationCanceledException)
+        {
+            throw new StoreRefusedException(error.Message, error);
+        }
+    }
+
     /// <summary>The version that is stored under this id, or null. Of a write that was sent: it is not cancelled any more.</summary>
     private ValueTask<long?> VersionAsync(string id) =>
         runner.QueryAsync(statements.Exists, [Parameter.Of(id)], Rows.Number, CancellationToken.None);
 
     /// <summary>Nothing is in the way of a write, and yet the server does not take it: nobody but its administrator can help.</summary>
-    private InvalidOperationException NeverTaken(bool isSignIn)
+    private StoreRefusedException NeverTaken(bool isSignIn)
     {
         var names = statements.Names;
         var kept = $"a trigger, a rule or a policy of the table {names.Sessions} keeps the session store from writing";
-        return new InvalidOperationException(
+        return new StoreRefusedException(
             isSignIn
                 ? $"The table {names.Locks} is not whole: a sign-in has to lock a row that is not there. Make its rows again: INSERT INTO {names.Locks} SELECT stripe, 0 FROM generate_series(0, {Stripes.Count - 1}) AS stripe ON CONFLICT DO NOTHING. If none was missing, {kept}."
-                : $"PostgreSQL changes no row, and says nothing of why: {kept}. Take it away."
+                : $"PostgreSQL changes no row, and says nothing of why: {kept}. Take it away.",
+            null
         );
     }
 

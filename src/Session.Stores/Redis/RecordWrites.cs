@@ -16,13 +16,13 @@ internal sealed class RecordWrites(RedisLink link, Records records, RecordIndexe
 
     public async ValueTask<WriteResult> Insert(StoredRecord record, CancellationToken cancellationToken)
     {
-        var route = await link.Ready(cancellationToken).ConfigureAwait(false);
+        var route = await Ready(cancellationToken).ConfigureAwait(false);
         var line = replicas?.LineTo(route, record);
         var db = route.For(line is not null);
         var entering = indexes.EnterBeforeInsert(db, record);
         RedisLink.ObserveFailure(entering);
         if (link.MayBeCluster)
-            await link.WithinDeadline(entering).ConfigureAwait(false);
+            await RedisLink.BeforeWrite(link.WithinDeadline(entering)).ConfigureAwait(false);
 
         var reply = await records.Insert(db, line, record).ConfigureAwait(false);
         var isLate = !reply.HasCome(out var isWritten) || isWritten && line is { HasMoved: true };
@@ -74,7 +74,7 @@ internal sealed class RecordWrites(RedisLink link, Records records, RecordIndexe
         CancellationToken cancellationToken
     )
     {
-        var db = (await link.Ready(cancellationToken).ConfigureAwait(false)).Database;
+        var db = (await Ready(cancellationToken).ConfigureAwait(false)).Database;
         var reply = await records.ReplaceInPlace(db, record, expected).ConfigureAwait(false);
         if (!reply.HasCome(out var replaced))
             return WriteResult.Unknown;
@@ -89,13 +89,13 @@ internal sealed class RecordWrites(RedisLink link, Records records, RecordIndexe
         CancellationToken cancellationToken
     )
     {
-        var route = await link.Ready(cancellationToken).ConfigureAwait(false);
+        var route = await Ready(cancellationToken).ConfigureAwait(false);
         var line = replicas?.LineTo(route, record);
         var db = route.For(line is not null);
         var entering = indexes.EnterBeforeReplace(db, record);
         RedisLink.ObserveFailure(entering);
         if (link.MayBeCluster)
-            await link.WithinDeadline(entering).ConfigureAwait(false);
+            await RedisLink.BeforeWrite(link.WithinDeadline(entering)).ConfigureAwait(false);
 
         var reply = await records.Replace(db, line, record, expected, losing: RedisValue.Null).ConfigureAwait(false);
 
@@ -105,7 +105,9 @@ internal sealed class RecordWrites(RedisLink link, Records records, RecordIndexe
         while (reply.HasCome(out var refused) && refused.Answer == ScriptAnswer.LosesSubject)
         {
             losing = refused.LosingSubject;
-            await link.WithinDeadline(indexes.NotePendingChange(db, record, (string)losing!)).ConfigureAwait(false);
+            await RedisLink
+                .BeforeWrite(link.WithinDeadline(indexes.NotePendingChange(db, record, (string)losing!)))
+                .ConfigureAwait(false);
             reply = await records.Replace(db, line, record, expected, losing).ConfigureAwait(false);
         }
 
@@ -133,6 +135,9 @@ internal sealed class RecordWrites(RedisLink link, Records records, RecordIndexe
         await indexes.RemoveEndedFromLive(db, record).ConfigureAwait(false);
         return await Acknowledge(route, record, line, replicated).ConfigureAwait(false);
     }
+
+    private ValueTask<Route> Ready(CancellationToken cancellationToken) =>
+        RedisLink.BeforeWrite(link.Ready(cancellationToken));
 
     private static WriteResult ResultOf(ScriptAnswer answer) =>
         answer switch

@@ -1,5 +1,6 @@
 using System.Net;
 using System.Runtime.CompilerServices;
+using Session.Engine;
 using StackExchange.Redis;
 
 namespace Session.Stores.Redis;
@@ -373,7 +374,8 @@ internal sealed class RedisLink : IAsyncDisposable, IDisposable
             throw Unknown();
     }
 
-    /// <summary>The reply to a write. An exception says that nothing was written.</summary>
+    /// <summary>The reply to the write of a record. An exception of the write's own says that nothing was written.</summary>
+    /// <exception cref="StoreRefusedException">It was not sent, or a server has refused it: out of memory, a replica, without the right to.</exception>
     [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
     public async ValueTask<Reply<T>> ReplyTo<T>(Task<T> write)
     {
@@ -384,6 +386,28 @@ internal sealed class RedisLink : IAsyncDisposable, IDisposable
         catch (Exception error) when (MayHaveTakenEffect(error))
         {
             return default;
+        }
+        catch (Exception error) when (write.IsFaulted && IsRefusal(error))
+        {
+            throw new StoreRefusedException(error.Message, error);
+        }
+    }
+
+    // A script that the server does not have is sent once more, whole.
+    private static bool IsRefusal(Exception error) =>
+        error is RedisException or RedisTimeoutException or RedisCommandException
+        && !error.Message.StartsWith("NOSCRIPT", StringComparison.Ordinal);
+
+    /// <summary>Of a step that comes before the write of a record: where it fails, nothing was written.</summary>
+    public static async ValueTask<T> BeforeWrite<T>(ValueTask<T> step)
+    {
+        try
+        {
+            return await step.ConfigureAwait(false);
+        }
+        catch (Exception error) when (error is RedisException or TimeoutException or RedisCommandException)
+        {
+            throw new StoreRefusedException(error.Message, error);
         }
     }
 

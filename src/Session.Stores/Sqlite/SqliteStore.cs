@@ -54,25 +54,27 @@ public sealed class SqliteStore : ISessionStore, IRemovesVersion, IReadsMany, IS
     ValueTask<WriteResult> ISessionStore.Insert(StoredRecord record, CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(record);
-        return _connections.WriteAsync(
-            record,
-            static (writer, record) =>
-                writer
-                    .Committing(record.IsDurable)
-                    .Insert.With(
-                        record.Id,
-                        record.Version,
-                        (long)record.Kind,
-                        record.LastSeen.UtcTicks,
-                        record.DueAt.UtcTicks,
-                        record.Subject,
-                        record.Operation,
-                        RecordBody.AsArray(record.Body)
-                    )
-                    .Run() == 1
-                    ? WriteResult.Written
-                    : WriteResult.Conflict,
-            cancellationToken
+        return Refusals.Told(
+            _connections.WriteAsync(
+                record,
+                static (writer, record) =>
+                    writer
+                        .Committing(record.IsDurable)
+                        .Insert.With(
+                            record.Id,
+                            record.Version,
+                            (long)record.Kind,
+                            record.LastSeen.UtcTicks,
+                            record.DueAt.UtcTicks,
+                            record.Subject,
+                            record.Operation,
+                            RecordBody.AsArray(record.Body)
+                        )
+                        .Run() == 1
+                        ? WriteResult.Written
+                        : WriteResult.Conflict,
+                cancellationToken
+            )
         );
     }
 
@@ -89,38 +91,40 @@ public sealed class SqliteStore : ISessionStore, IRemovesVersion, IReadsMany, IS
     )
     {
         ArgumentNullException.ThrowIfNull(record);
-        return _connections.WriteAsync(
-            (record, expected),
-            static (writer, args) =>
-            {
-                var (record, expected) = args;
-                var replace = writer
-                    .Committing(record.IsDurable)
-                    .Replace.With(
-                        record.Id,
-                        record.Version,
-                        (long)record.Kind,
-                        record.LastSeen.UtcTicks,
-                        record.DueAt.UtcTicks,
-                        record.Subject,
-                        record.Operation,
-                        RecordBody.AsArray(record.Body),
-                        expected
-                    );
-                if (replace.Run() == 1)
-                    return WriteResult.Written;
-
-                // Once more, in a transaction: another process may have changed the record since.
-                return writer.InTransaction(writer =>
+        return Refusals.Told(
+            _connections.WriteAsync(
+                (record, expected),
+                static (writer, args) =>
                 {
+                    var (record, expected) = args;
+                    var replace = writer
+                        .Committing(record.IsDurable)
+                        .Replace.With(
+                            record.Id,
+                            record.Version,
+                            (long)record.Kind,
+                            record.LastSeen.UtcTicks,
+                            record.DueAt.UtcTicks,
+                            record.Subject,
+                            record.Operation,
+                            RecordBody.AsArray(record.Body),
+                            expected
+                        );
                     if (replace.Run() == 1)
                         return WriteResult.Written;
 
-                    using var row = writer.Exists.With(record.Id).Read();
-                    return row.Read() ? WriteResult.Conflict : WriteResult.Absent;
-                });
-            },
-            cancellationToken
+                    // Once more, in a transaction: another process may have changed the record since.
+                    return writer.InTransaction(writer =>
+                    {
+                        if (replace.Run() == 1)
+                            return WriteResult.Written;
+
+                        using var row = writer.Exists.With(record.Id).Read();
+                        return row.Read() ? WriteResult.Conflict : WriteResult.Absent;
+                    });
+                },
+                cancellationToken
+            )
         );
     }
 

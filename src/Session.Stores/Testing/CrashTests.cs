@@ -130,8 +130,9 @@ internal static class CrashTests
                 var id = $"c-{requests}-{(isListed ? 1 : 0)}";
                 if (crash.Before(id) is { } before)
                     await store.Insert(before, cancel).ConfigureAwait(false);
-                isDone = await Stopped(contract, store, crash, id, requests, cancel).ConfigureAwait(false);
-                await Judge(contract, store, crash, id, requests, isDone, isListed, cancel).ConfigureAwait(false);
+                var ending = await Stopped(contract, store, crash, id, requests, cancel).ConfigureAwait(false);
+                isDone = ending == Ending.Done;
+                await Judge(contract, store, crash, id, requests, ending, isListed, cancel).ConfigureAwait(false);
                 contract.Count(crashes: isDone ? 0 : 1);
             }
             if (isDone)
@@ -139,8 +140,17 @@ internal static class CrashTests
         }
     }
 
-    /// <summary>Whether it was done before it was stopped.</summary>
-    private static async Task<bool> Stopped(
+    /// <summary>What the store says of it.</summary>
+    private enum Ending
+    {
+        Done,
+        Stopped,
+
+        /// <summary>Stopped, and the store says that it has changed nothing.</summary>
+        Refused,
+    }
+
+    private static async Task<Ending> Stopped(
         StoreContract contract,
         ISessionStore store,
         Crash crash,
@@ -153,11 +163,15 @@ internal static class CrashTests
         try
         {
             await crash.Act(stopping, id, cancel).ConfigureAwait(false);
-            return true;
+            return Ending.Done;
+        }
+        catch (StoreRefusedException)
+        {
+            return Ending.Refused;
         }
         catch (Exception) when (!cancel.IsCancellationRequested)
         {
-            return false;
+            return Ending.Stopped;
         }
         finally
         {
@@ -171,7 +185,7 @@ internal static class CrashTests
         Crash crash,
         string id,
         int requests,
-        bool isDone,
+        Ending ending,
         bool isListed,
         CancellationToken cancel
     )
@@ -179,9 +193,19 @@ internal static class CrashTests
         var found = await store.Load(id, cancel).ConfigureAwait(false);
         var (before, after) = (Show(crash.Before(id), false), Show(crash.After(id), false));
         Demand(
-            Show(found, false) == after || (!isDone && Show(found, false) == before),
+            ending switch
+            {
+                Ending.Done => Show(found, false) == after,
+                Ending.Refused => Show(found, false) == before,
+                _ => Show(found, false) == before || Show(found, false) == after,
+            },
             "the record",
-            isDone ? after : $"{before}, or {after}",
+            ending switch
+            {
+                Ending.Done => after,
+                Ending.Refused => before,
+                _ => $"{before}, or {after}",
+            },
             Show(found, false)
         );
 
@@ -226,7 +250,7 @@ internal static class CrashTests
         {
             if (!isRight)
                 throw contract.Violated(
-                    $"  {crash.Name}, {(isDone ? "done" : "stopped")} after {requests} requests\n  {what}: {actual}\n  expected: {expected}"
+                    $"  {crash.Name}, {ending.ToString().ToLowerInvariant()} after {requests} requests\n  {what}: {actual}\n  expected: {expected}"
                 );
         }
     }
