@@ -105,5 +105,6 @@ let readingOrder =
       "src/Session.AspNetCore/Parting.fs", "what its response does for the client's token"
       "src/Session.AspNetCore/Reading.fs", "from the token that came to what the request has"
       "src/Session.AspNetCore/Leaving.fs", "how a request ends sessions"
+      "src/Session.AspNetCore/Beginning.fs", "how it begins one"
       "src/Session.AspNetCore/Request.fs", "one request and its session: what can be asked of it"
       "src/Session.AspNetCore/Middleware.fs", "guards endpoints; failures as answers" ]

@@ -98,3 +98,17 @@ let signOut (visit: Visit<'T>) (cancel: CancellationToken) : Task<Result<unit, S
                 return Ok()
             | Reply.Failed error -> return visit.Fail error
     }
+
+/// Nobody holds the session that has just been stored: it would stand among its user's devices until it ends by time.
+let endLost (visit: Visit<'T>) : Task<SessionError> =
+    task {
+        match visit.Presence with
+        | Open(opened, _) ->
+            match! visit.Engine.Requests.SignOut(opened, visit.Errand, CancellationToken.None) with
+            | Reply.Done snapshot
+            | Reply.Partly(snapshot, _) -> visit.Close(ValueSome opened.Snapshot.Id, snapshot.State)
+            | Reply.Failed _ -> ()
+        | _ -> ()
+
+        return SessionError.Unacknowledged(TokenLostException())
+    }

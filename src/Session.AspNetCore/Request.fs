@@ -38,20 +38,6 @@ type internal RequestSession<'T>
         if errand.HasWaited && not visit.CanIssue then
             errand.Renew()
 
-    /// Nobody holds the session that has just been stored: it would stand among its user's devices until it ends by time.
-    let endLost () =
-        task {
-            match visit.Presence with
-            | Open(opened, _) ->
-                match! visit.Engine.Requests.SignOut(opened, errand, CancellationToken.None) with
-                | Reply.Done snapshot
-                | Reply.Partly(snapshot, _) -> visit.Close(ValueSome opened.Snapshot.Id, snapshot.State)
-                | Reply.Failed _ -> ()
-            | _ -> ()
-
-            return SessionError.Unacknowledged(TokenLostException())
-        }
-
     /// One at a time. What is to be told is told when the next one may begin, for a handler may be the next one.
     let takingTurn hasTurn (operation: unit -> Task<Result<'a, SessionError>>) : Task<Result<'a, SessionError>> =
         task {
@@ -72,7 +58,7 @@ type internal RequestSession<'T>
                     answer <- result
 
                     if visit.HasLostToken then
-                        let! ended = endLost ()
+                        let! ended = Leaving.endLost visit
                         answer <- result |> Result.bind (fun _ -> Error ended)
                 finally
                     errand.Pause()
@@ -127,16 +113,10 @@ type internal RequestSession<'T>
         else
             ValueTask<_>(task = load cancel ())
 
-    let refuseForeign () : Result<'a, SessionError> =
-        visit.Engine.Telemetry.Measures.Refused "cross_site"
-        visit.SayForeign()
-        let id = Presence.opened visit.Presence |> ValueOption.map _.Snapshot.Id |> ValueOption.toObj
-        visit.Explain(id, "nothing is changed: another site had the browser send this request")
-        Error SessionError.CrossSite
-
     /// Does something that changes a session, unless another site had the browser send the request.
     let changing name cancel (operation: unit -> Task<Result<'a, SessionError>>) : Task<Result<'a, SessionError>> =
-        withPresence name cancel (fun () -> if visit.IsForeign then Task.FromResult(refuseForeign ()) else operation ())
+        withPresence name cancel (fun () ->
+            if visit.IsForeign then Task.FromResult(visit.RefuseForeign()) else operation ())
 
     /// The session that a write goes to; without one it begins one, unless something speaks against it.
     let write
@@ -150,66 +130,6 @@ type internal RequestSession<'T>
             | Open(opened, _), _ -> whenOpen opened
             | _, Some error -> Task.FromResult(Error error)
             | _, None -> whenNone ())
-
-    let nextId () =
-        match service.Settings.GenerateId with
-        | Some generate -> generate context
-        | None -> Token.newId ()
-
-    /// The browser may hold a session that it did not send (SameSite): a new one would take its place.
-    let mayHideOne () =
-        match visit.Presence with
-        | Nothing -> CrossSite.hidesToken service.Settings service.Transport context
-        | _ -> false
-
-    let beginNew
-        (subject: string option)
-        (tie: ExternalSignIn voption)
-        (value: 'T)
-        isAsked
-        (cancel: CancellationToken)
-        : Task<Result<'T, SessionError>> =
-        task {
-            if not visit.CanIssue then
-                return Error SessionError.ResponseStarted
-            elif subject.IsNone && mayHideOne () then
-                return refuseForeign ()
-            else
-                // Whatever throws does so while nothing is changed.
-                match service.Serialize value with
-                | Error error -> return Error error
-                | Ok bytes ->
-                    let before = visit.Presence
-
-                    let creating = visit.Engine.Requests.Create(nextId, subject, bytes, errand, cancel)
-
-                    match! visit.Engine.Externals.Confirmed(tie, creating, errand) with
-                    | Reply.Failed error -> return Error error
-                    | Reply.Partly(created, error) ->
-                        visit.GoOn(created, Some value)
-                        return Error error
-                    | Reply.Done created ->
-                        visit.GoOn(created, Some value)
-
-                        visit.Explain(
-                            created.Snapshot.Id,
-                            "new session: it is created, and the response carries its token"
-                        )
-
-                        match before with
-                        | Stranger -> EdgeLog.begunBesideStranger service.Log null service.Transport.CookieName
-                        | _ -> ()
-
-                        match! Leaving.leave visit before isAsked with
-                        | None -> return Ok value
-                        | Some error ->
-                            let cause =
-                                match SessionFailure.cause error with
-                                | null -> InvalidOperationException "The session before could not be ended." :> exn
-                                | cause -> cause
-
-                            return Error(SessionError.Unacknowledged cause)
-        }
 
     let change (update: 'T option -> Result<'T, 'E>) (answer: Result<'T, 'E> -> Result<'a, SessionError>) cancel =
         let whenOpen (opened: Opened) =
@@ -254,7 +174,7 @@ type internal RequestSession<'T>
                 match update None with
                 | Error refusal -> return answer (Error refusal)
                 | Ok value ->
-                    let! begun = beginNew None ValueNone value false cancel
+                    let! begun = Beginning.beginNew visit None ValueNone value false cancel
                     return begun |> Result.bind (Ok >> answer)
             }
 
@@ -375,7 +295,7 @@ type internal RequestSession<'T>
         changing "session create" cancel (fun () ->
             match Presence.refusesToBeginAnew visit.Presence with
             | Some error -> Task.FromResult(Error error)
-            | None -> beginNew None ValueNone value true cancel)
+            | None -> Beginning.beginNew visit None ValueNone value true cancel)
 
     /// The data computed from the data as it is stored; called again for each conflict. `Error`: the function refuses, and
     /// nothing is written. Creates the session if there is none.
@@ -406,7 +326,7 @@ type internal RequestSession<'T>
                         )
             }
 
-        write "session save" cancel whenOpen (fun () -> beginNew None ValueNone value false cancel)
+        write "session save" cancel whenOpen (fun () -> Beginning.beginNew visit None ValueNone value false cancel)
 
     /// An elevation: a new token, the old one is dead at once. Starts a session if there is none. `external`: who may end it.
     member _.SignIn(subject: string, value: 'T, external: ExternalSession | null, cancel: CancellationToken) =
@@ -433,7 +353,7 @@ type internal RequestSession<'T>
                         let! reply = visit.Engine.Externals.Confirmed(tie, signingIn, errand)
                         return visit.Accept(reply, goOn)
                 | _, Some error -> return Error error
-                | _, None -> return! beginNew (Some subject) tie value true cancel
+                | _, None -> return! Beginning.beginNew visit (Some subject) tie value true cancel
             }
 
         changing "session sign_in" cancel (fun () -> visit.Engine.Externals.Tied(external, subject, errand, signIn))
@@ -480,7 +400,7 @@ type internal RequestSession<'T>
                 match Presence.signOut visit.Presence with
                 | EndThis _
                 | EndEachToken
-                | CannotEnd _ when visit.IsForeign -> return refuseForeign ()
+                | CannotEnd _ when visit.IsForeign -> return visit.RefuseForeign()
                 | _ ->
                     let! ended = Leaving.signOut visit cancel
                     hasSignedOut <- hasSignedOut || ended.IsOk

@@ -127,12 +127,19 @@ type internal Visit<'T>(service: SessionService<'T>, context: HttpContext, recei
             isForeign
         and set value = isForeign <- value
 
-    /// For the log: an operation that changes something was refused.
-    member _.SayForeign() =
+    member private _.SayForeign() =
         received.Touch(
             (fun () -> EdgeLog.crossSite service.Log null (CrossSite.sender context) (string context.Request.Path)),
             ignore
         )
+
+    /// An operation that changes a session, in a request that another site had the browser send.
+    member visit.RefuseForeign() : Result<'a, SessionError> =
+        engine.Telemetry.Measures.Refused "cross_site"
+        visit.SayForeign()
+        let id = Presence.opened visit.Presence |> ValueOption.map _.Snapshot.Id |> ValueOption.toObj
+        visit.Explain(id, "nothing is changed: another site had the browser send this request")
+        Error SessionError.CrossSite
 
     /// Something came in place of a token: whatever it opens, others who bring one must not get this answer from the output
     /// cache, which does not tell them apart.

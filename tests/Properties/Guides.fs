@@ -95,7 +95,7 @@ let private spans (page: string) =
 
 let private explained =
     lazy
-        [ for file in [ "Reading.fs"; "Request.fs" ] do
+        [ for file in [ "Reading.fs"; "Visit.fs"; "Beginning.fs"; "Request.fs" ] do
               let text = File.ReadAllText(under ("src/Session.AspNetCore/" + file))
               let openings = "no session|live session|new session|signed in:|nothing is changed:"
 

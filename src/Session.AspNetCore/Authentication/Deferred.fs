@@ -62,8 +62,6 @@ type internal DeferredUser(context: HttpContext, scheme: string, mayFail: unit -
     let mutable isKnown = false
     let mutable user: ClaimsPrincipal | null = null
     let mutable result: AuthenticateResult | null = null
-    // HttpContext.User puts a principal of its own in the place of none that it was given.
-    let mutable hasGivenNone = false
 
     /// As the framework makes one where it got none.
     let isNobody (user: ClaimsPrincipal | null) =
@@ -71,17 +69,15 @@ type internal DeferredUser(context: HttpContext, scheme: string, mayFail: unit -
         | null -> true
         | user -> user.Identities |> Seq.forall (fun it -> not it.IsAuthenticated && Seq.isEmpty it.Claims)
 
-    /// What stays true with a nobody of the framework's: at the first look at HttpContext.User what is known so far; where an
-    /// endpoint names its schemes, what these have said.
+    /// What stays true with a nobody of the framework's, which HttpContext.User puts in the place of none: what the schemes that
+    /// were asked have noted.
     let outageBehind (value: ClaimsPrincipal | null) : AuthenticateResult | null =
         let noted () : AuthenticateResult | null =
             match context.Features[typeof<UserOutage>] with
             | :? UserOutage as outage when not outage.GoesOn -> AuthenticateResult.Fail outage.Failure
             | _ -> null
 
-        let known = if hasGivenNone then result else received.Touch(noted, (fun () -> null))
-        hasGivenNone <- false
-        if (UserOutage.of' known).IsSome && isNobody value then known else null
+        if isNobody value then received.Touch(noted, (fun () -> null)) else null
 
     let load () =
         task {
@@ -102,9 +98,6 @@ type internal DeferredUser(context: HttpContext, scheme: string, mayFail: unit -
 
             return found
         }
-
-    /// The next principal that is set is what the schemes that an endpoint names have said.
-    member _.AwaitSchemes() = hasGivenNone <- false
 
     /// Reads the session, once.
     member _.Load() : Task<AuthenticateResult> =
@@ -142,9 +135,7 @@ type internal DeferredUser(context: HttpContext, scheme: string, mayFail: unit -
                 // Nobody must be taken for a stranger while the store is down, where an answer can still say so.
                 match UserOutage.of' result with
                 | Some failure when mayFail () -> raise failure
-                | _ ->
-                    hasGivenNone <- isNull user
-                    user
+                | _ -> user
             and set value =
                 result <- outageBehind value
                 isKnown <- true

@@ -21,7 +21,6 @@ type internal SessionPolicyEvaluator(inner: IPolicyEvaluator) =
                     let received = Received.Of(TimeProvider.System, context)
                     let! found = deferred.Load()
                     UserOutage.note received context found
-                | :? DeferredUser as deferred -> deferred.AwaitSchemes()
                 | _ -> ()
 
                 return! inner.AuthenticateAsync(policy, context)

@@ -47,7 +47,7 @@ module internal Spans =
 
     let failOf (span: Activity | null) (failure: exn) =
         if not (isNull span) then
-            fail span (string (failure.GetType().FullName))
+            fail span (Tags.errorType failure)
 
     /// The case of an error and nothing of what it holds.
     let private kindOf (error: SessionError) =

@@ -19,22 +19,25 @@ internal sealed class WorkProbe(RedisLink link, RedisStoreOptions options)
                 ? null
                 : $"Redis at {where} answers too slowly for OperationTimeout ({options.OperationTimeout.TotalSeconds:0.#} s): it was not checked what it lets this program do.";
         }
-        catch (RedisServerException error) when (Missing(error.Message, where) is { } sentence)
+        catch (Exception error)
+            when (Cause(error) is RedisServerException && Missing(error.Message, where) is { } sentence)
         {
             throw new InvalidOperationException(sentence, error);
         }
-        catch (RedisCommandException error)
+        catch (Exception error) when (Cause(error) is RedisCommandException)
         {
             throw new InvalidOperationException(
                 $"The driver cannot send to Redis at {where} what sessions need ({error.Message}): change the connection string, or RedisStoreOptions.Database.",
                 error
             );
         }
-        catch (Exception error) when (error is RedisException or TimeoutException)
+        catch (Exception error) when (Cause(error) is RedisException or TimeoutException)
         {
             return $"Redis at {where} cannot keep sessions yet ({error.Message}): requests that need one get 503 until it can.";
         }
     }
+
+    private static Exception? Cause(Exception error) => error is StoreRefusedException ? error.InnerException : error;
 
     private async Task<bool> Work(CancellationToken cancellationToken)
     {
