@@ -95,6 +95,31 @@ public sealed class AwaitCodeFixProvider : CodeFixProvider
                 or BaseMethodDeclarationSyntax
                 or AccessorDeclarationSyntax;
 
+    /// <summary>
+    /// Whether nothing else says what it looks like: no interface that it implements, no delegate that it is made into, and no
+    /// argument that a function which waits cannot have.
+    /// </summary>
+    private static bool IsItsOwn(SyntaxNode function, SemanticModel model) =>
+        model.GetDeclaredSymbol(function) is IMethodSymbol method
+        && method.Parameters.All(it => it.RefKind == RefKind.None && !it.Type.IsRefLikeType)
+        && !method
+            .ContainingType.AllInterfaces.SelectMany(it => it.GetMembers(method.Name))
+            .Any(it =>
+                SymbolEqualityComparer.Default.Equals(
+                    method.ContainingType.FindImplementationForInterfaceMember(it),
+                    method
+                )
+            )
+        && !model
+            .SyntaxTree.GetRoot()
+            .DescendantNodes()
+            .OfType<SimpleNameSyntax>()
+            .Any(name => name.Identifier.ValueText == method.Name && !IsCalled(name));
+
+    private static bool IsCalled(SimpleNameSyntax name) =>
+        (name.Parent is MemberAccessExpressionSyntax access && access.Name == name ? access : (SyntaxNode)name).Parent
+        is InvocationExpressionSyntax;
+
     /// <summary>How the function becomes one that can await; null where somebody else has a say in what it returns.</summary>
     private static Func<SyntaxNode, SyntaxNode>? Asynchronous(SyntaxNode function, SemanticModel model)
     {
@@ -124,7 +149,8 @@ public sealed class AwaitCodeFixProvider : CodeFixProvider
                         IsVirtual: false,
                         ExplicitInterfaceImplementations.IsEmpty: true
                     }
-                    && !method.Modifiers.Any(SyntaxKind.PartialKeyword):
+                    && !method.Modifiers.Any(SyntaxKind.PartialKeyword)
+                    && IsItsOwn(method, model):
                 return node =>
                 {
                     var changed = (MethodDeclarationSyntax)node;
@@ -132,7 +158,7 @@ public sealed class AwaitCodeFixProvider : CodeFixProvider
                 };
 
             case LocalFunctionStatementSyntax local
-                when model.GetDeclaredSymbol(local) is IMethodSymbol { ReturnsVoid: true }:
+                when model.GetDeclaredSymbol(local) is IMethodSymbol { ReturnsVoid: true } && IsItsOwn(local, model):
                 return node =>
                 {
                     var changed = (LocalFunctionStatementSyntax)node;

@@ -14,10 +14,18 @@ module SessionConfiguration =
     let private wrong (section: IConfigurationSection) (what: string) : 'a =
         invalidOp (String.Concat("The setting ", section.Path, String.Concat(" is no ", what, ".")))
 
+    // To TimeSpan.Parse a number alone is days, and 24:00:00 is 24 days.
+    let private times =
+        [| @"h\:m"
+           @"h\:m\:s"
+           @"h\:m\:s\.FFFFFFF"
+           @"d\.h\:m\:s"
+           @"d\.h\:m\:s\.FFFFFFF" |]
+
     let private time (it: IConfigurationSection) (text: string) : TimeSpan =
-        match TimeSpan.TryParse(text, CultureInfo.InvariantCulture) with
+        match TimeSpan.TryParseExact(text, times, CultureInfo.InvariantCulture) with
         | true, value -> value
-        | _ -> wrong it "time such as 00:30:00"
+        | _ -> wrong it "time such as 00:30:00, or 1.00:00:00 for a day"
 
     let private number (it: IConfigurationSection) (text: string) : int =
         match Int32.TryParse(text, NumberStyles.Integer, CultureInfo.InvariantCulture) with

@@ -49,7 +49,7 @@ module internal Health =
 
     /// One call as a sentence for the data of the report. Without what exceptions say: that may name servers.
     let saying (call: ProbedCall) : string =
-        match call.Failure with
+        match call.Failure |> Option.ofObj |> Option.map SessionStore.causeOf |> Option.toObj with
         | :? TimeoutException -> String.Concat("no answer after ", milliseconds call.Took)
         | null ->
             match call.Fault with

@@ -60,6 +60,21 @@ type internal SessionHost<'T>(service: SessionService<'T>, names: SessionNames, 
                 )
             | None -> ()
 
+            match
+                service.Settings.HeaderName
+                |> Option.bind (fun name -> names.Take(String.Concat("header ", name.ToLowerInvariant()), typeof<'T>))
+            with
+            | Some other ->
+                refuse (
+                    String.Concat(
+                        "Sessions of ",
+                        other.Name,
+                        " and of " + typeof<'T>.Name,
+                        " have the same header: give one of them another HeaderName."
+                    )
+                )
+            | None -> ()
+
             let! report = service.Engine.Store.Prepare cancel
 
             match names.Take(String.Concat("store ", report.Location), typeof<'T>) with

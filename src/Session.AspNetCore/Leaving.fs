@@ -106,9 +106,14 @@ let endLost (visit: Visit<'T>) : Task<SessionError> =
         | Open(opened, _) ->
             match! visit.Engine.Requests.SignOut(opened, visit.Errand, CancellationToken.None) with
             | Reply.Done snapshot
-            | Reply.Partly(snapshot, _) -> visit.Close(ValueSome opened.Snapshot.Id, snapshot.State)
-            | Reply.Failed _ -> ()
-        | _ -> ()
-
-        return SessionError.Unacknowledged(TokenLostException())
+            | Reply.Partly(snapshot, _) ->
+                visit.Close(ValueSome opened.Snapshot.Id, snapshot.State)
+                return SessionError.Unacknowledged(TokenLostException())
+            | Reply.Failed(SessionError.NoSession | SessionError.Ended _) ->
+                return SessionError.Unacknowledged(TokenLostException())
+            // It lives, until it ends by time.
+            | Reply.Failed(SessionError.Unavailable cause | SessionError.Unsure cause) ->
+                return SessionError.Unacknowledged cause
+            | Reply.Failed error -> return error
+        | _ -> return SessionError.Unacknowledged(TokenLostException())
     }

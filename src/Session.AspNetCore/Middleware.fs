@@ -26,7 +26,12 @@ type SessionMiddleware<'T>(next: RequestDelegate, service: SessionService<'T>) =
         elif not (obj.ReferenceEquals(context.Features[typeof<IHttpResponseBodyFeature>], body)) then
             context.Features[typeof<IHttpResponseBodyFeature>] <- body
 
-        Answers.writeOf typeof<'T> context failure.StatusCode failure.Message
+        let kind =
+            match context.Features[typeof<FailedKind>] with
+            | :? FailedKind as failed -> failed.DataType
+            | _ -> typeof<'T>
+
+        Answers.writeOf kind context failure.StatusCode failure.Message
 
     let watch (running: Task) (context: HttpContext) (body: obj | null) : Task =
         task {

@@ -68,6 +68,59 @@ module SessionRegistration =
         service.IsMounted <- true
         app.UseMiddleware<SessionMiddleware<'T>> service
 
+/// What the calls for one kind of data say of it, one after another: a module's, the application's, a test's.
+[<Sealed>]
+type internal SessionSetup<'T> private () =
+    // Newest first.
+    let mutable changes: (IServiceProvider -> SessionSettings -> SessionSettings) list = []
+    // What they come to so far, where none has to wait for services.
+    let mutable now = ValueSome SessionSettings.defaults
+    let mutable made: SessionSettings voption = ValueNone
+    let turn = obj ()
+
+    member val Serializer: ISessionSerializer<'T> option = None with get, set
+
+    /// Once services are there.
+    member _.Change(change: IServiceProvider -> SessionSettings -> SessionSettings) =
+        now <- ValueNone
+        changes <- change :: changes
+
+    /// Now, where that can be: what the function reads (a key) need not stay as it is.
+    member setup.ChangeNow(change: SessionSettings -> SessionSettings) =
+        match now with
+        | ValueSome before ->
+            let settings = change before
+            now <- ValueSome settings
+            changes <- [ fun _ _ -> settings ]
+        | ValueNone -> setup.Change(fun _ -> change)
+
+    /// Once, whoever asks first.
+    member _.Settings(provider: IServiceProvider) : SessionSettings =
+        lock turn (fun () ->
+            match made with
+            | ValueSome settings -> settings
+            | ValueNone ->
+                let settings =
+                    List.foldBack (fun change before -> change provider before) changes SessionSettings.defaults
+
+                made <- ValueSome settings
+                settings)
+
+    static member Of(services: IServiceCollection) : SessionSetup<'T> =
+        let known =
+            services
+            |> Seq.tryPick (fun it ->
+                match (if it.IsKeyedService then null else it.ImplementationInstance) with
+                | :? SessionSetup<'T> as setup -> Some setup
+                | _ -> None)
+
+        match known with
+        | Some setup -> setup
+        | None ->
+            let setup = SessionSetup<'T>()
+            services.AddSingleton setup |> ignore
+            setup
+
 // F# extension members: invisible to C#, which has its own of the same names.
 [<AutoOpen>]
 module SessionExtensions =
@@ -84,35 +137,31 @@ module SessionExtensions =
             raise (OptionsValidationException(typeof<'T>.Name, typeof<SessionSettings>, [| sentence |]))
 
     let private register<'T>
-        (configure: IServiceProvider -> SessionSettings -> SessionSettings)
+        (change: SessionSetup<'T> -> unit)
         (serializer: ISessionSerializer<'T> option)
         (onEvent: (SessionEvent<'T> -> IServiceProvider -> Task) option)
         (services: IServiceCollection)
         =
-        let withEvents settings =
-            match onEvent with
-            | None -> settings
-            | Some handle -> SessionEvents.tell handle settings
+        let setup = SessionSetup<'T>.Of services
+        change setup
 
-        // Once, whoever asks first: settings and serializer are of the same call.
-        let mutable made: SessionSettings voption = ValueNone
-        let turn = obj ()
+        match onEvent with
+        | Some handle -> setup.Change(fun _ settings -> SessionEvents.tell handle settings)
+        | None -> ()
+
+        if serializer.IsSome then
+            setup.Serializer <- serializer
 
         let settings provider =
-            lock turn (fun () ->
-                match made with
-                | ValueSome settings -> settings
-                | ValueNone ->
-                    let settings = configure provider SessionSettings.defaults |> withEvents
-                    check settings serializer
-                    made <- ValueSome settings
-                    settings)
+            let settings = setup.Settings provider
+            check settings setup.Serializer
+            settings
 
         services
         |> SessionRegistration.add<'T>
             (Func<_, _>(settings))
             (Func<_, _>(fun provider ->
-                match serializer with
+                match setup.Serializer with
                 | Some serializer -> serializer
                 | None -> byReflection<'T>(settings provider)))
 
@@ -120,7 +169,8 @@ module SessionExtensions =
 
         /// Sessions with data 'T (JSON, unions included): `services.AddSession<Cart>(fun s -> { s with … }).UseSqlite "sessions.db"`.
         /// `serializer`: something else than JSON. `onEvent`: what hears of each event, once it is stored, with a scope of services
-        /// of its own; for ends by time say HearsExpiry as well.
+        /// of its own; for ends by time say HearsExpiry as well. A second call for the same data changes what the first one has made,
+        /// and its handler hears of the events, too.
         [<RequiresUnreferencedCode("Serializes by reflection: call SessionRegistration.add with a serializer when trimming.")>]
         [<RequiresDynamicCode("Serializes by reflection: call SessionRegistration.add with a serializer for native AOT.")>]
         member services.AddSession<'T>
@@ -130,8 +180,12 @@ module SessionExtensions =
                 ?onEvent: SessionEvent<'T> -> IServiceProvider -> Task
             ) : SessionBuilder =
             SessionRegistration.named<'T> "services.AddSession"
-            let settings = configure SessionSettings.defaults |> SessionSettings.withOwnKeys
-            register (fun _ _ -> settings) serializer onEvent services
+
+            register
+                (fun setup -> setup.ChangeNow(configure >> SessionSettings.withOwnKeys))
+                serializer
+                onEvent
+                services
 
         /// The same with settings made from services, when they are first needed; from configuration with
         /// `SessionConfiguration.apply`.
@@ -144,7 +198,7 @@ module SessionExtensions =
                 ?onEvent: SessionEvent<'T> -> IServiceProvider -> Task
             ) : SessionBuilder =
             SessionRegistration.named<'T> "services.AddSessionWith"
-            register configure serializer onEvent services
+            register (fun setup -> setup.Change configure) serializer onEvent services
 
     type ISignalRServerBuilder with
 

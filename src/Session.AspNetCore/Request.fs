@@ -64,6 +64,9 @@ type internal RequestSession<'T>
                     errand.Pause()
                     turn.Leave()
 
+                if answer.IsError then
+                    visit.NoteFailed()
+
                 do! visit.Engine.TellAll errand
                 return answer
         }

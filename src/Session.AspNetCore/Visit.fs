@@ -10,6 +10,11 @@ open Microsoft.Extensions.Primitives
 open Session.Domain
 open Session.Engine
 
+/// Whose operation has failed last in a request: where sessions of several kinds are, each has a login page of its own.
+[<Sealed>]
+type internal FailedKind(dataType: Type) =
+    member _.DataType = dataType
+
 /// What a request has of a session, what its response does for the client's token, its time and its news.
 [<Sealed>]
 type internal Visit<'T>(service: SessionService<'T>, context: HttpContext, received: Received) =
@@ -232,6 +237,10 @@ type internal Visit<'T>(service: SessionService<'T>, context: HttpContext, recei
 
     /// Of a session of this request that has just ended, or was found to have ended meanwhile.
     member _.Past(id: string voption, ending, at) : Past = { Id = id; Ending = ending; IsRecent = true; At = at }
+
+    /// An operation has failed: whoever answers for it may be the middleware of another kind of sessions.
+    member _.NoteFailed() =
+        received.Touch((fun () -> context.Features[typeof<FailedKind>] <- FailedKind typeof<'T>), ignore)
 
     /// What was opened here has ended meanwhile, or belongs to somebody else by now.
     member visit.Fail(error: SessionError) : Result<'a, SessionError> =

@@ -64,7 +64,8 @@ type internal Errand(limits: WaitLimits, sharesWrites: bool) =
         asked.ContinueWith(hear, TaskContinuationOptions.OnlyOnFaulted ||| TaskContinuationOptions.ExecuteSynchronously)
         |> ignore
 
-    member private _.Wait() =
+    /// From now on its time runs.
+    member _.Wait() =
         if began = 0L then
             began <- limits.Timer.GetTimestamp()
 

@@ -141,8 +141,11 @@ type internal Limits(access: StoreAccess, writers: Writers, settings: EngineSett
             task {
                 let turn = turns[(subject.GetHashCode() &&& 0x7FFFFFFF) % turns.Length]
 
-                // Without it the limit holds all the same; two sign-ins may both be refused then.
-                match! turn.Take(errand.Left, access.Limits.Timer) with
+                // Without it the limit holds all the same; two sign-ins may both be refused then. So as much time is left for
+                // the store as the turn may take.
+                errand.Wait()
+
+                match! turn.Take(errand.Left / 2.0, access.Limits.Timer) with
                 | false -> return nothingHeld
                 | true ->
                     return
@@ -205,16 +208,15 @@ type internal Limits(access: StoreAccess, writers: Writers, settings: EngineSett
                 // The newest N are the same for whoever counts last.
                 let tooMany = sessions |> List.sortByDescending signedInAt |> List.skip (min most sessions.Length)
                 let mutable failure = None
+                let mutable isOver = false
 
                 for session in tooMany do
                     match! limits.EndOf(Some subject, session.Id, Limit, errand, CancellationToken.None) with
-                    | Ok _ -> ()
+                    | Ok _ -> isOver <- isOver || session.Id = own
                     | Error error -> failure <- Some error
 
-                if failure.IsNone && tooMany |> List.exists (fun session -> session.Id = own) then
-                    return Some(SessionError.LimitExceeded most)
-                else
-                    return failure
+                // Whatever else failed: its token opens nothing.
+                return if isOver then Some(SessionError.LimitExceeded most) else failure
         }
 
     /// Acknowledged only when, with this one stored, fewer than N others are: so never more than N, whatever the clocks say.

@@ -247,7 +247,13 @@ type MigratingStore(target: ISessionStore, source: ISessionStore) =
                     task {
                         match! source.Load(record.Id, cancel) with
                         | null -> return! target.Replace(record, expected, cancel)
-                        | old when (original old).Version <> expected -> return WriteResult.Conflict
+                        | old when (original old).Version <> expected ->
+                            match! target.Load(record.Id, cancel) with
+                            | NonNull found when isReal found ->
+                                // It has moved, and the source has lost that it let go of it, in a crash.
+                                do! source.Remove(record.Id, cancel)
+                                return! target.Replace(record, expected, cancel)
+                            | _ -> return WriteResult.Conflict
                         | _ ->
                             match! move record.Id cancel with
                             | true -> return! target.Replace(record, expected, cancel)
@@ -333,6 +339,12 @@ type MigratingStore(target: ISessionStore, source: ISessionStore) =
             ValueTask(
                 task =
                     task {
+                        match! target.Load(id, cancel) with
+                        | NonNull found when found.Version = version && found.Operation = operation ->
+                            // What the source may have still, or has again after a crash, is what this one was before.
+                            do! source.Remove(id, cancel)
+                        | _ -> ()
+
                         // A fence changes a version into its negative, and never back.
                         do! removeVersion source id version operation cancel
                         do! removeVersion source id -version operation cancel

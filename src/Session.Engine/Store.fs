@@ -73,7 +73,7 @@ type StoredRecord
     member _.Operation = operation
     /// Opaque, and authoritative: the other properties repeat what a store needs of it.
     member _.Body = body
-    /// Not stored, and false on a loaded record: this write ends a session or changes its token, so a store with
+    /// Not stored, and false on a loaded record: this write ends a session, signs in or elevates, so a store with
     /// replicas acknowledges it only when they have it (as far as its settings say so).
     member _.IsDurable = isDurable
 
@@ -269,6 +269,12 @@ module SessionStore =
                         return found :> IReadOnlyList<StoredRecord>
                     }
             )
+
+    /// Why a store has refused a write: the driver's own failure. Of any other failure it is that itself.
+    let rec internal causeOf (failure: exn) : exn =
+        match failure, failure.InnerException with
+        | :? StoreRefusedException, NonNull cause -> causeOf cause
+        | _ -> failure
 
     /// Nothing to end: what a store without signals gives whoever listens.
     let internal silence =

@@ -24,8 +24,8 @@ type internal Tally =
         | Error cause ->
             let isUnanswered =
                 match cause with
-                | SessionError.Unavailable(:? TimeoutException)
-                | SessionError.Unsure(:? TimeoutException) -> true
+                | SessionError.Unavailable failure
+                | SessionError.Unsure failure -> SessionStore.causeOf failure :? TimeoutException
                 | _ -> false
 
             { tally with

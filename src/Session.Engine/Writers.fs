@@ -23,21 +23,44 @@ type internal Reply<'out> =
 [<Sealed>]
 type internal Waiter(plan: Plan<objnull>, keys: BearerKeys | null, shares: bool) =
     let ended = TaskCompletionSource<Ending<objnull>> TaskCreationOptions.RunContinuationsAsynchronously
-    // 0 it waits, 1 its plan is under way, 2 nobody waits for it any more.
-    let mutable stage = 0
+
+    // The plan calls the application's own function, which others carry out here: it finds the culture, the HttpContext and
+    // the AsyncLocals of its own caller all the same.
+    let context = ExecutionContext.Capture()
+
+    // Held while the plan decides: nobody is told that it is over, and goes on, while the application's function still runs.
+    let gate = obj ()
+    let mutable isGivenUp = false
+    // What it has decided may be on its way to the store.
+    let mutable hasDecided = false
     let mutable fault: ExceptionDispatchInfo | null = null
 
-    /// What the application's own function throws is for its own caller, and not for those who share the write.
+    let decide now state =
+        match context with
+        | null -> plan.Decide now state
+        | context ->
+            let answer = ref (Error SessionError.Contended)
+            ExecutionContext.Run(context, (fun _ -> answer.Value <- plan.Decide now state), null)
+            answer.Value
+
+    /// What the application's own function throws is for its own caller, and not for those who share the write. Nobody's is
+    /// called any more that does not wait: what it reads may be another request's by then.
     member _.Plan: Plan<objnull> =
         { Decide =
             fun now state ->
-                fault <- null
+                lock gate (fun () ->
+                    fault <- null
 
-                try
-                    plan.Decide now state
-                with error ->
-                    fault <- ExceptionDispatchInfo.Capture error
-                    Error SessionError.Contended }
+                    if isGivenUp then
+                        Error SessionError.Contended
+                    else
+                        try
+                            let decided = decide now state
+                            hasDecided <- hasDecided || decided.IsOk
+                            decided
+                        with error ->
+                            fault <- ExceptionDispatchInfo.Capture error
+                            Error SessionError.Contended) }
 
     member _.Keys = keys
     /// Data that is sealed to its bearer is written by one at a time.
@@ -50,14 +73,17 @@ type internal Waiter(plan: Plan<objnull>, keys: BearerKeys | null, shares: bool)
         | null -> ()
         | fault -> fault.Throw()
 
-    member _.TryTake() = Interlocked.CompareExchange(&stage, 1, 0) = 0
+    member _.TryTake() = lock gate (fun () -> not isGivenUp)
 
-    /// Nothing was changed, unless its plan is under way: nobody can tell then.
+    /// Nothing was changed, unless its plan has been decided: nobody can tell then.
     member _.GiveUp(cause: exn) =
-        let isWithdrawn = Interlocked.CompareExchange(&stage, 2, 0) = 0
+        let isUnsure =
+            lock gate (fun () ->
+                isGivenUp <- true
+                hasDecided)
 
         match cause with
-        | _ when not isWithdrawn -> ended.TrySetResult(Unsure cause) |> ignore
+        | _ when isUnsure -> ended.TrySetResult(Unsure cause) |> ignore
         | :? OperationCanceledException -> ended.TrySetException cause |> ignore
         | _ -> ended.TrySetResult(Refused SessionError.Contended) |> ignore
 

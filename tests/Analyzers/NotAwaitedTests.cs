@@ -103,6 +103,14 @@ public class NotAwaitedTests
     [InlineData("public int OnPost() { [|session.DestroyAsync()|]; return 1; }")]
     [InlineData("public virtual void OnPost() { [|session.DestroyAsync()|]; }")]
     [InlineData("public void Each() { new List<Session<Cart>>().ForEach(s => [|s.ReloadAsync()|]); }")]
+    [InlineData(
+        "private sealed class Closing(Session<Cart> session) : IDisposable { public void Dispose() { [|session.DestroyAsync()|]; } }"
+    )]
+    [InlineData("public void OnStop() { [|session.DestroyAsync()|]; } public Action Stop => OnStop;")]
+    [InlineData("public void Try(out int n) { n = 1; [|session.DestroyAsync()|]; }")]
+    [InlineData(
+        "public void All() { void Each(string s) { [|session.DestroyAsync()|]; } new List<string>().ForEach(Each); }"
+    )]
     public async Task Where_somebody_else_has_a_say_no_fix_is_offered(string member) =>
         Assert.Null(await Compiled.FixedAsync<NotAwaitedAnalyzer, AwaitCodeFixProvider>(Page(member)));
 }

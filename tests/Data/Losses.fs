@@ -27,6 +27,9 @@ let private csharp =
       "a derived type",
       "public class Item { public int N { get; set; } } public class Gift : Item { public string? To { get; set; } } public class Cart { public Item? One { get; set; } }",
       [ "Item"; "Gift"; "[JsonDerivedType" ]
+      "private state of a type that it is declared to be",
+      "using System.Text.Json.Serialization; [JsonDerivedType(typeof(Gift), \"gift\")] public class Item { public int N { get; set; } } public class Gift : Item { int _n; public void Add() => _n++; public bool Has(int n) => _n > n; } public record Cart(Item One);",
+      [ "Gift._n"; "[JsonIgnore]" ]
       "a derived element",
       "using System.Collections.Generic; public record Item(int N); public record Gift(int N, string To) : Item(N); public record Cart(List<Item> All);",
       [ "Item"; "Gift"; "[JsonDerivedType" ]
@@ -59,6 +62,21 @@ let private csharp =
       "a collection with more",
       "using System.Collections.Generic; public class Items : List<int> { public string? Owner { get; set; } } public record Cart(Items Items);",
       [ "Items.Owner"; "[JsonConverter]" ]
+      "a collection with another one",
+      "using System.Collections.Generic; public class Cart : List<int> { public List<string> Coupons { get; set; } = new(); }",
+      [ "Cart.Coupons"; "[JsonConverter]" ]
+      "a collection of the application's own with another one",
+      "using System.Collections; using System.Collections.Generic; public class Items : ICollection<int> { readonly List<int> _l = new(); readonly List<string> _notes = new(); public int Count => _l.Count; public bool IsReadOnly => false; public void Add(int i) => _l.Add(i); public void Clear() => _l.Clear(); public bool Contains(int i) => _l.Contains(i); public void CopyTo(int[] a, int i) => _l.CopyTo(a, i); public bool Remove(int i) => _l.Remove(i); public IEnumerator<int> GetEnumerator() => _l.GetEnumerator(); IEnumerator IEnumerable.GetEnumerator() => _l.GetEnumerator(); public void Say(string s) => _notes.Add(s); } public record Cart(Items Items);",
+      [ "Items._notes"; "[JsonIgnore]" ]
+      "a view of private state beside a calculation that is left out",
+      "using System.Collections.Generic; using System.Text.Json.Serialization; public class Cart { readonly List<int> _l = new(); public IReadOnlyList<int> Items => _l.AsReadOnly(); [JsonIgnore] public int Count => _l.Count; public void Add(int i) => _l.Add(i); }",
+      [ "Cart.Items"; "init" ]
+      "private state behind a calculation that is left out",
+      "using System.Collections.Generic; using System.Text.Json.Serialization; public class Cart { readonly List<int> _l = new(); [JsonIgnore] public bool IsEmpty => _l.Count == 0; public void Add(int i) => _l.Add(i); }",
+      [ "Cart._l"; "[JsonIgnore]" ]
+      "private numbers behind a calculation that is left out",
+      "using System.Text.Json.Serialization; public class Cart { int _n; [JsonIgnore] public int Twice => _n * 2; public void Add() => _n++; }",
+      [ "Cart._n"; "[JsonIgnore]" ]
       "a constructor that does not bind",
       "public class Cart { public Cart(string n) { Name = n; } public string Name { get; } }",
       [ "Cart"; "[JsonConstructor]" ]

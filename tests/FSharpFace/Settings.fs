@@ -106,6 +106,8 @@ let all =
               for key, text in
                   [ "IdleTimout", "00:20:00"
                     "IdleTimeout", "hunter2"
+                    "IdleTimeout", "15"
+                    "AbsoluteTimeout", "24:00:00"
                     "MaxDataBytes", "hunter2"
                     "Partitioned", "hunter2"
                     "SameSite", "hunter2"
@@ -120,6 +122,57 @@ let all =
 
                   Expect.stringContains error.Message ("Session:" + key) "which"
                   Expect.isFalse (error.Message.Contains "hunter2") "not what")
+
+          testCase "a second call changes what the first has made, and both hear" (fun () ->
+              let services = ServiceCollection()
+              let heard = List<string>()
+
+              let hears name =
+                  fun (_: SessionEvent<Cart>) (_: IServiceProvider) ->
+                      heard.Add name
+                      System.Threading.Tasks.Task.CompletedTask
+
+              services.AddSession<Cart>(
+                  (fun settings ->
+                      { settings with
+                          IdleTimeout = TimeSpan.FromMinutes 7L
+                          MaxDataBytes = 7 }),
+                  onEvent = hears "module"
+              )
+              |> ignore
+
+              // Without a word it changes nothing.
+              services.AddSession<Cart>(id) |> ignore
+              services.AddSessionWith<Cart>(fun _ settings -> { settings with MaxDataBytes = 9 }) |> ignore
+
+              services
+                  .AddSession<Cart>(
+                      (fun settings -> { settings with SweepInterval = settings.IdleTimeout }),
+                      onEvent = hears "test"
+                  )
+                  .UseMemory()
+              |> ignore
+
+              use provider = services.BuildServiceProvider()
+              let settings = provider.GetRequiredService<SessionService<Cart>>().Settings
+
+              Expect.equal
+                  (settings.IdleTimeout, settings.MaxDataBytes, settings.SweepInterval)
+                  (TimeSpan.FromMinutes 7L, 9, TimeSpan.FromMinutes 7L)
+                  "one after another"
+
+              let notice: Session.Engine.Notice =
+                  { Kind = Session.Engine.NoticeKind.ReplayedNotice
+                    Id = "a"
+                    Subject = None
+                    Data = [||]
+                    At = DateTimeOffset.UnixEpoch }
+
+              match settings.OnNotice notice with
+              | Some tell -> (tell provider).GetAwaiter().GetResult()
+              | None -> failtest "nobody hears"
+
+              Expect.equal (List.ofSeq heard) [ "module"; "test" ] "both")
 
           testCase "settings are made from services, once" (fun () ->
               let services = ServiceCollection()

@@ -26,6 +26,23 @@ public class CookieTests
         app.Map("/logout", (Session<Cart> session) => session.DestroyAsync());
     }
 
+    /// <summary>Whatever stands where, and however long it is.</summary>
+    [Theory]
+    [InlineData("__Host-sid")]
+    [InlineData("__Host-sid=")]
+    [InlineData("theme=dark")]
+    [InlineData("a=1; theme=dark")]
+    [InlineData("a=1; __Host-sid")]
+    [InlineData("a=1;__Host-sid=")]
+    [InlineData("; ;;")]
+    [InlineData("_")]
+    public async Task A_cookie_header_without_a_token_is_nobodys(string header)
+    {
+        await using var site = await EdgeSite.StartAsync(Map);
+        var answer = await site.SendAsync("GET", "/me", ("Cookie", header));
+        Assert.Equal((HttpStatusCode.OK, "nobody"), (answer.Status, answer.Body));
+    }
+
     // -- Partitioned, switched on and off
 
     private static Task<EdgeSite> StartAsync(ISessionStore store, bool isPartitioned) =>
@@ -303,6 +320,19 @@ public class CookieTests
         await using var app = builder.Build();
         var error = await Assert.ThrowsAsync<OptionsValidationException>(() => app.StartAsync());
         Assert.Contains("same cookie name", error.Message, StringComparison.Ordinal);
+    }
+
+    /// <summary>Each would take the other one's token for a stranger's, and hand out one of its own in its place.</summary>
+    [Fact]
+    public async Task Two_kinds_of_sessions_may_not_share_a_header()
+    {
+        var builder = WebApplication.CreateSlimBuilder();
+        builder.WebHost.UseUrls("http://127.0.0.1:0");
+        builder.Services.AddSession<Cart>(o => o.HeaderName = "X-Session-Token");
+        builder.Services.AddSession<Other>(o => (o.Cookie.Name, o.HeaderName) = ("__Host-other", "x-session-token"));
+        await using var app = builder.Build();
+        var error = await Assert.ThrowsAsync<OptionsValidationException>(() => app.StartAsync());
+        Assert.Contains("same header", error.Message, StringComparison.Ordinal);
     }
 
     /// <summary>A browser full of planted cookies: not all of them are looked at, and the logout does not say that it has ended what it has not seen.</summary>

@@ -77,6 +77,7 @@ public class GuardTests
             {
                 app.MapGet("/route", () => "in").RequireSession<Cart>();
                 app.MapGet("/both", () => "in").RequireSession<Cart>().RequireSession<Other>();
+                app.MapGet("/both-turned", () => "in").RequireSession<Other>().RequireSession<Cart>();
                 app.MapGet("/signed-in", () => "in").RequireSignIn<Cart>();
                 app.MapGet("/signed-in-first", () => "in").RequireSignIn<Cart>().RequireSession<Cart>();
                 app.MapGet("/signed-in-last", () => "in").RequireSession<Cart>().RequireSignIn<Cart>();
@@ -131,6 +132,7 @@ public class GuardTests
         var token = await site.BeginAsync("ada");
         Assert.Equal(HttpStatusCode.InternalServerError, (await site.SendAsync("/mvc/other", token)).Status);
         Assert.Equal(HttpStatusCode.InternalServerError, (await site.SendAsync("/both", token)).Status);
+        Assert.Equal(HttpStatusCode.InternalServerError, (await site.SendAsync("/both-turned", token)).Status);
     }
 
     [Fact]

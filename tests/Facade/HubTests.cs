@@ -36,6 +36,17 @@ public class HubTests
 
         public async Task<string?> Again() => (await Context.GetSessionAsync<Cart>()).Data?.Item;
 
+        /// <summary>Reads it so often by one call, and says how often it could.</summary>
+        public async Task<int> Often(int times)
+        {
+            var session = await Context.GetSessionAsync<Cart>();
+            var count = 0;
+            for (var time = 0; time < times; time++)
+                count += await IsThereAsync(session) ? 1 : 0;
+
+            return count;
+        }
+
         public async Task End() => await (await SessionAsync()).DestroyAsync();
     }
 
@@ -121,6 +132,8 @@ public class HubTests
     private static readonly Dictionary<string, Func<EdgeSite, string, int, Task<int>>> s_long = new()
     {
         ["polls"] = (site, token, times) => CalledAsync(site, HttpTransportType.LongPolling, token, times),
+        ["one call of polls"] = (site, token, times) => AtOnceAsync(site, HttpTransportType.LongPolling, token, times),
+        ["one call"] = (site, token, times) => AtOnceAsync(site, HttpTransportType.WebSockets, token, times),
         ["hub"] = (site, token, times) => CalledAsync(site, HttpTransportType.WebSockets, token, times),
         ["events"] = (site, token, times) => CalledAsync(site, HttpTransportType.ServerSentEvents, token, times),
         ["stream"] = async (site, token, times) => (await site.GetAsync($"/stream/{times}", token)).Body.Length,
@@ -139,6 +152,13 @@ public class HubTests
             return count;
         },
     };
+
+    private static async Task<int> AtOnceAsync(EdgeSite site, HttpTransportType transport, string token, int times)
+    {
+        await using var ada = await ConnectAsync(site, transport, token);
+        // The call itself reads it first.
+        return await ada.InvokeAsync<int>("Often", times - 1) + 1;
+    }
 
     private static async Task<int> CalledAsync(EdgeSite site, HttpTransportType transport, string token, int times)
     {
@@ -163,6 +183,8 @@ public class HubTests
     /// <summary>What a request may wait altogether is no lifetime of what goes on behind its answer, where nobody waits for it.</summary>
     [Theory]
     [InlineData("polls")]
+    [InlineData("one call of polls")]
+    [InlineData("one call")]
     [InlineData("hub")]
     [InlineData("events")]
     [InlineData("stream")]

@@ -344,6 +344,43 @@ public class ManagerTests
         await Assert.ThrowsAsync<SessionUnavailableException>(() => site.Manager.DestroyAllAsync("ada", transaction));
     }
 
+    /// <summary>A tombstone is written to where its client goes on to a new session, and removed when its time has come.</summary>
+    [Theory, InlineData(true), InlineData(false)]
+    public async Task A_commit_is_one_though_what_it_has_ended_was_written_to_since(bool isRemoved)
+    {
+        var told = 0;
+        var store = new Joining();
+        await using var site = await Site.StartAsync(
+            o =>
+                o.Events.OnDestroyed = _ =>
+                {
+                    told++;
+                    return Task.CompletedTask;
+                },
+            store: () => store
+        );
+        var id = Site.IdOf(await site.BeginAsync("ada")).ToString();
+        await using var transaction = new Committing(() => { });
+        var pending = await site.Manager.DestroyAllAsync("ada", transaction);
+        var ended = (await store.Load(id, default))!;
+        StoredRecord next = new(
+            id,
+            ended.Version + 1,
+            ended.Kind,
+            ended.LastSeen,
+            ended.DueAt,
+            ended.Subject,
+            ended.Operation + 1,
+            ended.Body
+        );
+        if (isRemoved)
+            await store.Remove(id, default);
+        else
+            Assert.Equal(WriteResult.Written, await store.Replace(next, ended.Version, default));
+        Assert.True(await pending.CompleteAsync());
+        Assert.Equal(1, told);
+    }
+
     /// <summary>Its transactions are rolled back.</summary>
     private sealed class Undone() : ForwardingStore(new MemoryStore()), IJoinsTransaction
     {

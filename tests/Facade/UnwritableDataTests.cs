@@ -46,6 +46,91 @@ public sealed partial class UnwritableDataTests
     }
 
     [Fact]
+    public void What_says_null_where_there_may_be_none_is_refused()
+    {
+        using var document = JsonDocument.Parse("null");
+        Assert.Contains("JsonElement", Refused<JsonElement?>(document.RootElement).Message);
+        var serializer = Of<Holds<JsonElement?>>();
+        Assert.Null(serializer.Deserialize(serializer.Serialize(new(null))).It);
+        foreach (var json in new[] { "1", "{\"a\":[1,null]}", "\"null\"", "false" })
+        {
+            using var some = JsonDocument.Parse(json);
+            Assert.Equal(
+                json,
+                serializer.Deserialize(serializer.Serialize(new(some.RootElement))).It!.Value.GetRawText()
+            );
+        }
+
+        // By itself it says null, or anything.
+        var plain = Of<Holds<JsonElement>>();
+        Assert.Equal(JsonValueKind.Null, plain.Deserialize(plain.Serialize(new(document.RootElement))).It.ValueKind);
+    }
+
+    [JsonDerivedType(typeof(Gift), "gift"), JsonDerivedType(typeof(EngravedGift), "engraved")]
+    public record Item(string Sku);
+
+    public record Gift(string Sku, string To) : Item(Sku);
+
+    public sealed record EngravedGift(string Sku, string To, string Text) : Gift(Sku, To);
+
+    /// <summary>Only what something is declared as may be of another type.</summary>
+    [Fact]
+    public void Three_generations_that_are_declared_come_back()
+    {
+        var serializer = Of<Holds<List<Item>>>();
+        List<Item> items = [new("a"), new Gift("b", "eve"), new EngravedGift("c", "eve", "x")];
+        Assert.Equal(items, serializer.Deserialize(serializer.Serialize(new(items))).It);
+        var refused = Assert.Throws<OptionsValidationException>(() => Of<Holds<Gift>>());
+        Assert.Contains("EngravedGift", refused.Message);
+    }
+
+    /// <summary>What a member shows that is left out is left out with it; what it calculates from is not.</summary>
+    public sealed class Ticked
+    {
+        private readonly List<int> _items = [];
+        private string _shown = "";
+
+        public IReadOnlyList<int> Items => _items;
+
+        [JsonIgnore]
+        public int Count => _items.Count;
+
+        [JsonIgnore]
+        public string Shown
+        {
+            get { return _shown; }
+            set { _shown = value; }
+        }
+
+        public void Add(int item) => _items.Add(item);
+    }
+
+    [Fact]
+    public void A_calculation_that_is_left_out_takes_nothing_with_it()
+    {
+        var ticked = new Ticked { Shown = "for now" };
+        ticked.Add(7);
+        var back = Of<Holds<Ticked>>().Deserialize(Of<Holds<Ticked>>().Serialize(new(ticked))).It;
+        Assert.Equal([7], back.Items);
+        Assert.Equal("", back.Shown);
+    }
+
+    /// <summary>Of a class that others may be derived from, so that each value is looked at when it is written.</summary>
+    public class Prepared : IJsonOnSerializing
+    {
+        public string? Note { get; set; }
+
+        void IJsonOnSerializing.OnSerializing() => Note = "prepared";
+    }
+
+    [Fact]
+    public void What_an_object_does_before_it_is_written_is_done()
+    {
+        var serializer = Of<Holds<Prepared>>();
+        Assert.Equal("prepared", serializer.Deserialize(serializer.Serialize(new(new()))).It.Note);
+    }
+
+    [Fact]
     public void What_throws_while_it_is_written_is_refused_as_data()
     {
         Assert.NotEmpty(Of<Throws>().Serialize(new Throws("fine")));

@@ -626,6 +626,52 @@ let private answers =
                           })
               })
 
+      testCaseTask
+          "what a server calls its failure says whether something may be stored: a refusal, or no answer"
+          (fun () ->
+              task {
+                  let server, table = shared.Force(), newTable ()
+
+                  do!
+                      withStore server.Address table ignore (fun store ->
+                          task {
+                              let! _ = store.Insert(record "a" 1L null false, none)
+
+                              // Full, a lock, a standby, no right; a pooler that has lost its server, CockroachDB that does not know,
+                              // and what nobody knows.
+                              for code, isRefusal in
+                                  [ "53100", true
+                                    "55P03", true
+                                    "42501", true
+                                    "P0001", true
+                                    "08006", false
+                                    "08P01", false
+                                    "40003", false
+                                    "XX000", false ] do
+                                  server.Execute
+                                      $"CREATE OR REPLACE FUNCTION fail_{table}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'as told' USING ERRCODE = '{code}'; END $$"
+
+                                  server.Execute
+                                      $"CREATE TRIGGER fail BEFORE INSERT OR UPDATE ON \"{table}\" FOR EACH ROW EXECUTE FUNCTION fail_{table}()"
+
+                                  for write in
+                                      [ fun () -> store.Insert(record "b" 1L null false, none)
+                                        fun () -> store.Replace(record "a" 2L null true, 1L, none) ] do
+                                      let! said =
+                                          task {
+                                              try
+                                                  let! result = write ()
+                                                  return string result
+                                              with :? StoreRefusedException ->
+                                                  return "refused"
+                                          }
+
+                                      Expect.equal said (if isRefusal then "refused" else "Unknown") code
+
+                                  server.Execute $"DROP TRIGGER fail ON \"{table}\""
+                          })
+              })
+
       testCaseTask "a row that is no record of ours keeps no claim and no list from the others" (fun () ->
           task {
               let server = shared.Force()

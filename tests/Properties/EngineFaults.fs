@@ -374,6 +374,41 @@ let private cases =
           do! Task.WhenAll([ for _ in 1..16 -> one () ]).WaitAsync(TimeSpan.FromSeconds 20L)
       }
 
+      testTask "handlers: of two events of one operation the second is told when the first has been heard" {
+          let heard = Collections.Concurrent.ConcurrentQueue<string>()
+          let mutable isHeard = false
+
+          let board =
+              { new INoticeBoard with
+                  member _.Post notice =
+                      ValueTask(
+                          task =
+                              task {
+                                  if isHeard then
+                                      heard.Enqueue $"{notice.Id} begins"
+                                      do! Task.Delay 20
+                                      heard.Enqueue $"{notice.Id} ends"
+                              }
+                      ) }
+
+          let engine = SessionEngine(MemoryStore(), settings, TimeProvider.System, NullLogger.Instance, board)
+
+          for id in [ "a"; "b"; "c" ] do
+              let! created = engine.Create((fun () -> id), Some "ada", [||], none)
+              ok created |> ignore
+
+          isHeard <- true
+          let! ended = engine.DestroyAll("ada", None, Revoked, none)
+          Expect.equal ended (Ok 3) "all"
+
+          Expect.equal
+              (List.ofSeq heard)
+              [ for id in [ "a"; "b"; "c" ] do
+                    $"{id} begins"
+                    $"{id} ends" ]
+              "one after another"
+      }
+
       testTask "handlers: one that never returns holds up neither a sign-out nor the sweeper for longer than its limit" {
           let engine = impatient (MemoryStore()) settings (TimeSpan.FromMilliseconds 100.0) hangs
           let! created = within (TimeSpan.FromSeconds 10L) (engine.Create(Token.newId, Some "ada", [||], none))
@@ -481,6 +516,35 @@ let private cases =
           | _ -> failtest "not handed over"
       }
 
+      testTask "outcomes: a write without an answer that another one has excluded leaves nothing unsure" {
+          let memory = MemoryStore() :> ISessionStore
+          let whole = engineWith memory settings
+          let! created = whole.Create(Token.newId, Some "ada", [| 0uy |], none)
+          let mutable writes = 0
+
+          let overtaken =
+              { new ForwardingStore(memory) with
+                  override _.Replace(record, expected, cancel) =
+                      writes <- writes + 1
+
+                      if writes = 1 then
+                          // Lost, and another node's comes first.
+                          ValueTask<WriteResult>(
+                              task =
+                                  task {
+                                      let! other = whole.Update(ok created, (fun _ -> Ok [| 100uy |]), none)
+                                      Expect.isOk other "the other one"
+                                      return WriteResult.Unknown
+                                  }
+                          )
+                      else
+                          memory.Replace(record, expected, cancel) }
+
+          let decline (data: byte[]) = if data[0] = 100uy then Error SessionError.Conflict else Ok data
+          let! answer = (engineWith overtaken settings).Update(ok created, decline, none)
+          Expect.equal answer (Error SessionError.Conflict) "it declines, and nothing of it can come any more"
+      }
+
       testTask "outcomes: a store that refuses a write has changed nothing, unless it was silent about one of before" {
           for isSilentFirst in [ false; true ] do
               let memory = MemoryStore() :> ISessionStore
@@ -530,6 +594,50 @@ let private cases =
                         TokenUntil = DateTimeOffset.MaxValue }
 
               Expect.equal (outcomeOf left) expected "the mark of a logout"
+      }
+
+      testTask
+          "end all: a store that keeps each end waiting in vain is tried no more after three, whatever it calls that" {
+          for failure in
+              [ TimeoutException "late" :> exn
+                StoreRefusedException("late", TimeoutException "late") ] do
+              let memory = MemoryStore()
+              let whole = engineWith memory settings
+
+              for i in 1..10 do
+                  let! created = whole.Create((fun () -> $"session{i}"), Some "ada", [||], none)
+                  ok created |> ignore
+
+              let mutable writes = 0
+
+              let waiting =
+                  { new ForwardingStore(memory) with
+                      override _.Replace(_, _, _) =
+                          writes <- writes + 1
+                          raise failure }
+
+              match! (engineWith waiting settings).DestroyAll("ada", None, Revoked, none) with
+              | Error(SessionError.Incomplete(0, 10, _)) -> Expect.equal writes 3 $"{failure.GetType().Name}"
+              | answer -> failtestf "%A" answer
+      }
+
+      testTask "sign-in: where its own session is one too many it is over, though another one could not be ended" {
+          let store = Failing(MemoryStore())
+          let limited = { settings with MaxSessionsPerSubject = Some 1 }
+
+          let engineAt (seconds: int) =
+              SessionEngine(store, limited, FakeTimeProvider(t0.AddSeconds seconds), NullLogger.Instance, silent)
+
+          let! first = (engineAt 0).Create((fun () -> "oldest"), Some "ada", [||], none)
+          ok first |> ignore
+          store.Broken <- Some "oldest"
+          let! _ = (engineAt 10).Requests.Create((fun () -> "ahead"), Some "ada", [||], (engineAt 10).NewErrand(), none)
+          let behind = engineAt 5
+          let! reply = behind.Requests.Create((fun () -> "own"), Some "ada", [||], behind.NewErrand(), none)
+
+          match reply with
+          | Reply.Failed(SessionError.LimitExceeded 1) -> ()
+          | _ -> failtest "the token of a session that is over goes to nobody"
       }
 
       testTask "end all: one session that cannot be ended keeps none of the others alive, and is counted" {

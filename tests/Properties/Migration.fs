@@ -762,6 +762,50 @@ let private both =
                   Expect.equal (nonNull found).LastSeen (at 7) $"{id} was seen"
           })
 
+      testCaseTask "a tombstone that a stopped mover has fenced is removed when its time has come" (fun () ->
+          task {
+              let target, source = MemoryStore() :> ISessionStore, MemoryStore() :> ISessionStore
+              let tombstone = ended "a" 1L
+              let! _ = source.Insert(tombstone, none)
+
+              let fenced =
+                  StoredRecord("a", -1L, RecordKind.Ended, t0, at 90, "ada", tombstone.Operation, tombstone.Body)
+
+              let! fence = source.Replace(fenced, 1L, none)
+              Expect.equal fence WriteResult.Written "fenced"
+              let store = MigratingStore(target, source)
+              let! found = (store :> ISessionStore).Load("a", none)
+              Expect.equal (nonNull found).Version 1L "it is there"
+              do! (store :> IRemovesVersion).RemoveVersion("a", 1L, tombstone.Operation + 1L, none)
+              let! still = source.Load("a", none)
+              Expect.isNotNull still "another one's is left"
+              do! (store :> IRemovesVersion).RemoveVersion("a", 1L, tombstone.Operation, none)
+              let! gone = source.Load("a", none)
+              Expect.isNull gone "gone, and its id is free"
+          })
+
+      testCaseTask
+          "a removal that the source has lost in a crash keeps nothing from being written, and revives nothing"
+          (fun () ->
+              task {
+                  for sourceVersion in [ 3L; -3L ] do
+                      let target, source = MemoryStore() :> ISessionStore, MemoryStore() :> ISessionStore
+                      let! _ = target.Insert(live "a" 5L, none)
+                      let! _ = source.Insert(live "a" sourceVersion, none)
+                      let store = MigratingStore(target, source)
+                      let! written = (store :> ISessionStore).Replace(live "a" 6L, 5L, none)
+                      Expect.equal written WriteResult.Written "it goes on"
+                      let! left = source.Load("a", none)
+                      Expect.isNull left "and the source has it no more"
+
+                      let tombstone = ended "b" 5L
+                      let! _ = target.Insert(tombstone, none)
+                      let! _ = source.Insert(live "b" sourceVersion, none)
+                      do! (store :> IRemovesVersion).RemoveVersion("b", 5L, tombstone.Operation, none)
+                      let! revived = (store :> ISessionStore).Load("b", none)
+                      Expect.isNull revived "what has ended is over"
+              })
+
       testCaseTask "both are counted" (fun () ->
           task {
               let source, target = MemoryStore() :> ISessionStore, MemoryStore() :> ISessionStore

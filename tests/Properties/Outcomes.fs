@@ -649,6 +649,7 @@ let private apart =
           Expect.isOk found "read"
           let! ended = engine.SignOut(later, none)
           Expect.isOk ended "and ended"
+          Expect.isEmpty store.Joined "and nobody did"
           transaction.Dispose()
       } ]
 

@@ -189,6 +189,15 @@ let private onEach =
               Expect.equal (lab.Data second) (Ok(canary + "+slow+slower")) "alone"
               Expect.isError (lab.Data first) "after the grace")
 
+          test "the largest data that there may be comes back" (fun settings ->
+              let lab = lab { settings with MaxDataBytes = Codec.maxDataBytes }
+
+              let data = RandomNumberGenerator.GetBytes Codec.maxDataBytes
+              let opened = lab.Engine.Create(Token.newId, Some "ada", data, none) |> run |> Engines.ok
+              let token = (Token.tryParse lab.Engine.Hasher (opened.Issued.Value.Reveal().AsSpan())).Value
+              let found = (lab.Engine.Present(token, false, none)).AsTask() |> run |> Engines.ok
+              Expect.isTrue (found.Live.Data.AsSpan().SequenceEqual(ReadOnlySpan<byte> data)) "all of it")
+
           test "the store holds no token and no data, at no time" (fun settings ->
               let lab = lab settings
               let opened, first = create lab (Some "ada")

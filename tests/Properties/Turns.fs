@@ -23,6 +23,19 @@ type private Held(store: ISessionStore) =
     member _.Taken = taken.Task
     member _.HoldNext() = isNext <- true
     member _.LetGo() = goes.SetResult()
+    /// What the next read waits for.
+    member val Reading: Task = Task.CompletedTask with get, set
+    member val Reads = 0 with get, set
+
+    override it.Load(id, cancel) =
+        ValueTask<StoredRecord | null>(
+            task =
+                task {
+                    it.Reads <- it.Reads + 1
+                    do! it.Reading
+                    return! store.Load(id, cancel)
+                }
+        )
 
     override _.Replace(record, expected, cancel) =
         ValueTask<WriteResult>(
@@ -178,6 +191,97 @@ let private failedOnlyBefore =
         Expect.equal found.Live.Data [| 101uy |] "once"
     }
 
+let private ambient = AsyncLocal<string | null>()
+
+/// Whoever shares a write has the function of another one carried out by it.
+let private inItsOwnContext =
+    testTask "a function that waits for its turn runs in the context of its own caller" {
+        let held = Held(MemoryStore())
+        let here = engineWith held settings
+        let! created = here.Create(Token.newId, Some "ada", [| 0uy |], none)
+        let! from = present here (tokenOf here (ok created).Issued.Value)
+        held.HoldNext()
+        ambient.Value <- "the first"
+        let writing = here.Update(from, add, none)
+        do! held.Taken
+        let seen = Collections.Concurrent.ConcurrentQueue<string>()
+
+        let look data =
+            seen.Enqueue $"{ambient.Value}, {Globalization.CultureInfo.CurrentCulture.Name}"
+            add data
+
+        let one (name: string) (culture: string) =
+            task {
+                ambient.Value <- name
+                Globalization.CultureInfo.CurrentCulture <- Globalization.CultureInfo culture
+                return! shared here from look
+            }
+
+        let others = [ one "the second" "de-DE"; one "the third" "fr-FR" ]
+        ambient.Value <- "somebody else"
+        held.LetGo()
+        let! _ = writing
+        let! answers = Task.WhenAll others
+        Expect.all answers Result.isOk "both count"
+        Expect.equal (seen |> Seq.distinct |> List.ofSeq) [ "the second, de-DE"; "the third, fr-FR" ] "each its own"
+    }
+
+/// What it would read may be another request's by then.
+let private notWhenNobodyWaits =
+    testTask "a function is not called once its caller has been told that it is over" {
+        let memory = MemoryStore()
+        let held = Held memory
+        let here, there = engineWith held settings, engineWith memory settings
+        let! created = there.Create(Token.newId, Some "ada", [| 0uy |], none)
+        let token = tokenOf there (ok created).Issued.Value
+        let! from = present here token
+        let! elsewhere = present there token
+        held.HoldNext()
+        let writing = here.Update(from, add, none)
+        do! held.Taken
+        let gone = new CancellationTokenSource()
+        let mutable calls = 0
+
+        let own data =
+            calls <- calls + 1
+            add data |> Result.map (fun data -> struct (data, ()))
+
+        let waiting = here.Requests.Update(from, own, here.NewErrand(), gone.Token)
+        // Its write meets another node's, so that the record is read once more.
+        do! setTo100 there elsewhere
+        let reading = TaskCompletionSource TaskCreationOptions.RunContinuationsAsynchronously
+        let reads = held.Reads
+        held.Reading <- reading.Task
+        held.LetGo()
+        let! _ = writing
+
+        while held.Reads = reads do
+            do! Task.Delay 1
+
+        gone.Cancel()
+
+        let! told =
+            task {
+                try
+                    match! waiting with
+                    | Reply.Failed error -> return SessionError.outcome error
+                    | _ -> return Changed
+                with :? OperationCanceledException ->
+                    return NothingChanged
+            }
+
+        let before = calls
+        held.Reading <- Task.CompletedTask
+        reading.SetResult()
+        let! (found: Opened) = present there token
+        let! last = here.Update(found, add, none)
+        Expect.isOk last "the next one has its turn"
+        Expect.equal calls before "it is called no more"
+        let! (found: Opened) = present there token
+        Expect.equal found.Live.Data [| 101uy |] "nothing of it is stored"
+        Expect.notEqual told Changed "and what was said is true"
+    }
+
 /// Of a turn itself: whoever comes when, one has it, and who waits gets it in the order of coming.
 let private oneAtATime =
     testCaseTask "one has it at a time, in the order of coming, whoever comes when" (fun () ->
@@ -215,4 +319,31 @@ let private oneAtATime =
                         Expect.all waiting (fun it -> not it.IsCompleted) $"seed {seed}: and nobody else"
         })
 
-let all = testList "turns" (oneAtATime :: failedOnlyBefore :: List.collect afterAnother begun)
+/// Those who wait behind them have their turn all the same.
+let private passedOver =
+    testCaseTask "who has given up is passed over" (fun () ->
+        task {
+            for givenUp in 1..3 do
+                let turn = Turn()
+                let! first = turn.Take(TimeSpan.FromMinutes 5L, TimeProvider.System)
+                Expect.isTrue first "nobody had it"
+
+                let impatient = [ for _ in 1..givenUp -> turn.Take(TimeSpan.FromMilliseconds 1L, TimeProvider.System) ]
+
+                let patient = turn.Take(TimeSpan.FromMinutes 5L, TimeProvider.System)
+                let! gone = Task.WhenAll impatient
+                Expect.all gone not "it did not come in time"
+                turn.Leave()
+                let! isIts = patient.WaitAsync(TimeSpan.FromSeconds 20L)
+                Expect.isTrue isIts $"behind {givenUp} who have gone"
+        })
+
+let all =
+    testList
+        "turns"
+        (oneAtATime
+         :: passedOver
+         :: failedOnlyBefore
+         :: inItsOwnContext
+         :: notWhenNobodyWaits
+         :: List.collect afterAnother begun)

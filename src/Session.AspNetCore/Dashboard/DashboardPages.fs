@@ -167,7 +167,7 @@ type internal DashboardPages<'T>
         | _ -> ""
 
     /// One load for the id, a page of the subject's: never more, whatever the store has.
-    let results (context: HttpContext) (asked: string) : Task =
+    let rec results (context: HttpContext) (asked: string) : Task =
         task {
             do! readOwn context
             let place = Page.placeOf context ""
@@ -178,14 +178,17 @@ type internal DashboardPages<'T>
                 | after when Token.isValidId after -> after
                 | _ -> null
 
+            // An id may have been copied with blanks around it; in a subject they mean something.
+            let id = asked.Trim()
+
             let! byId =
                 task {
-                    if not (Token.isValidId asked) || not (isNull after) then
+                    if not (Token.isValidId id) || not (isNull after) then
                         return None
                     else
-                        let! found = engine.Look [| asked |]
+                        let! found = engine.Look [| id |]
 
-                        match found.TryGetValue asked with
+                        match found.TryGetValue id with
                         | true, Ok session -> return Some(Shelf.settle engine now session)
                         | true, Error(SessionError.Unavailable _ as error) ->
                             return raise (SessionFailure.toException error)
@@ -209,44 +212,51 @@ type internal DashboardPages<'T>
                 |> List.sortByDescending fst
                 |> List.map snd
 
-            do!
-                Page.write
-                    context
-                    200
-                    settings.Title
-                    (DashboardViews.back place)
-                    [ Page.note (said context)
-                      DashboardViews.search place asked
-                      Page.card
-                          "found"
-                          "Found"
-                          [ if shown.IsEmpty then
-                                el
-                                    "p"
-                                    []
-                                    [ text
-                                          "No session of this id or subject lives, or has ended within the time that it is remembered (TombstoneRetention)." ]
-                            else
-                                el "ul" [ "class", "list" ] shown
-                            if not shelf.Lists then
-                                el "p" [ "class", "quiet" ] [ text "This store cannot list the sessions of a subject." ]
-                            if shelf.Unreadable > 0 then
-                                el
-                                    "p"
-                                    [ "class", "warn" ]
-                                    [ text (string shelf.Unreadable + " more cannot be read on this node.") ]
-                            match shelf.Next with
-                            | null -> ()
-                            | next ->
-                                el
-                                    "p"
-                                    []
-                                    [ el
-                                          "a"
-                                          [ "href", place + "?q=" + DashboardViews.encode asked + "&after=" + next ]
-                                          [ text "More" ] ]
-                            if not shelf.Sessions.IsEmpty then
-                                endAll context place asked ] ]
+            if shown.IsEmpty && isNull after && id <> asked && id <> "" && said context = "" then
+                do! results context id
+            else
+                do!
+                    Page.write
+                        context
+                        200
+                        settings.Title
+                        (DashboardViews.back place)
+                        [ Page.note (said context)
+                          DashboardViews.search place asked
+                          Page.card
+                              "found"
+                              "Found"
+                              [ if shown.IsEmpty then
+                                    el
+                                        "p"
+                                        []
+                                        [ text
+                                              "No session of this id or subject lives, or has ended within the time that it is remembered (TombstoneRetention)." ]
+                                else
+                                    el "ul" [ "class", "list" ] shown
+                                if not shelf.Lists then
+                                    el
+                                        "p"
+                                        [ "class", "quiet" ]
+                                        [ text "This store cannot list the sessions of a subject." ]
+                                if shelf.Unreadable > 0 then
+                                    el
+                                        "p"
+                                        [ "class", "warn" ]
+                                        [ text (string shelf.Unreadable + " more cannot be read on this node.") ]
+                                match shelf.Next with
+                                | null -> ()
+                                | next ->
+                                    el
+                                        "p"
+                                        []
+                                        [ el
+                                              "a"
+                                              [ "href",
+                                                Page.self place + "?q=" + DashboardViews.encode asked + "&after=" + next ]
+                                              [ text "More" ] ]
+                                if not shelf.Sessions.IsEmpty then
+                                    endAll context place asked ] ]
         }
 
     let dataOf (session: Snapshot) (live: Live) =
@@ -269,7 +279,7 @@ type internal DashboardPages<'T>
 
         match string context.Request.Query["q"] with
         | "" -> overview context
-        | asked -> results context (asked.Trim())
+        | asked -> results context asked
 
     member _.Session(context: HttpContext) : Task =
         task {
@@ -361,7 +371,7 @@ type internal DashboardPages<'T>
                 let place = Page.placeOf context "/end"
 
                 if not (Token.isValidId id) then
-                    do! Page.seeOther context place
+                    do! Page.seeOther context (Page.self place)
                 else
                     let! ended = engine.Destroy(id, Revoked, CancellationToken.None)
                     let ended = orRaise ended
@@ -386,7 +396,7 @@ type internal DashboardPages<'T>
                 let place = Page.placeOf context "/end-all"
 
                 match unpacked (string form["subject"]) with
-                | None -> do! Page.seeOther context place
+                | None -> do! Page.seeOther context (Page.self place)
                 | Some subject ->
                     let! ended = engine.DestroyAll(subject, None, Revoked, CancellationToken.None)
 
@@ -397,5 +407,5 @@ type internal DashboardPages<'T>
                     | Error _ -> ()
 
                     orRaise ended |> ignore<int>
-                    do! Page.seeOther context (place + "?q=" + DashboardViews.encode subject + "&said=all")
+                    do! Page.seeOther context (Page.self place + "?q=" + DashboardViews.encode subject + "&said=all")
         }

@@ -9,13 +9,16 @@ open Session.Engine
 module internal DashboardViews =
     let encode (value: string) = Uri.EscapeDataString value
     let linkTo place id = el "a" [ "href", place + "/session/" + id ] [ el "code" [] [ text id ] ]
-    let subjectLink place subject = el "a" [ "href", place + "?q=" + encode subject ] [ foreign subject ]
-    let back place = el "p" [] [ el "a" [ "href", place ] [ text "All sessions" ] ]
+    let subjectLink place subject = el "a" [ "href", Page.self place + "?q=" + encode subject ] [ foreign subject ]
+    let back place = el "p" [] [ el "a" [ "href", Page.self place ] [ text "All sessions" ] ]
 
     let search place (asked: string) =
         el
             "form"
-            [ "class", "search"; "method", "get"; "action", place; "role", "search" ]
+            [ "class", "search"
+              "method", "get"
+              "action", Page.self place
+              "role", "search" ]
             [ el
                   "div"
                   []

@@ -160,7 +160,11 @@ type internal MySessionsPage<'T>(service: SessionService<'T>, settings: MySessio
             let more =
                 match shelf.Next with
                 | null -> nothing
-                | next -> el "p" [] [ el "a" [ "href", String.Concat(place, "?after=", next) ] [ text "More devices" ] ]
+                | next ->
+                    el
+                        "p"
+                        []
+                        [ el "a" [ "href", String.Concat(Page.self place, "?after=", next) ] [ text "More devices" ] ]
 
             let endOthers =
                 if others.IsEmpty && isNull shelf.Next && shelf.Unreadable = 0 then
@@ -222,7 +226,7 @@ type internal MySessionsPage<'T>(service: SessionService<'T>, settings: MySessio
                             Task.FromResult(Ok false)
 
                     let said = if orRaise ended then "?said=ended" else "?said=gone"
-                    do! Page.seeOther context (Page.placeOf context "/end" + said)
+                    do! Page.seeOther context (Page.self (Page.placeOf context "/end") + said)
         }
 
     member _.EndOthers(context: HttpContext) : Task =
@@ -234,7 +238,7 @@ type internal MySessionsPage<'T>(service: SessionService<'T>, settings: MySessio
             | Some _ ->
                 let! ended = engine.DestroyAll(subject, Some own, Revoked, Threading.CancellationToken.None)
                 orRaise ended |> ignore<int>
-                do! Page.seeOther context (Page.placeOf context "/end-others" + "?said=others")
+                do! Page.seeOther context (Page.self (Page.placeOf context "/end-others") + "?said=others")
         }
 
 /// A page of a user's own devices, made on the server: it works without script, and takes nothing from elsewhere.

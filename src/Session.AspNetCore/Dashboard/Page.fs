@@ -52,6 +52,9 @@ module internal Page =
         else
             path
 
+    /// The place itself as a link: of pages at the root of the site it is no text at all.
+    let self (place: string) = if place = "" then "/" else place
+
     /// Where the page above this one is: what comes before the last one of this part.
     let above (context: HttpContext) (part: string) =
         let path = placeOf context ""

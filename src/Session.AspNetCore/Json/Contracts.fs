@@ -256,6 +256,7 @@ let options (root: Type) : JsonSerializerOptions =
     options.Converters.Add(UnionConverterFactory())
     options.Converters.Add(BigIntegerConverter())
     options.Converters.Add(DocumentConverter())
+    options.Converters.Add(NullableElementConverter())
     let resolver = DefaultJsonTypeInfoResolver()
     resolver.Modifiers.Add(change root)
     options.TypeInfoResolver <- resolver

@@ -285,6 +285,25 @@ type internal DocumentConverter() =
             )
         | document -> document.WriteTo writer
 
+/// Any JSON, or none: what says null would come back as none.
+[<Sealed>]
+type internal NullableElementConverter() =
+    inherit JsonConverter<Nullable<JsonElement>>()
+
+    override _.Read(reader, _, _) =
+        if reader.TokenType = JsonTokenType.Null then Nullable() else Nullable(JsonElement.ParseValue &reader)
+
+    override _.Write(writer, value, _) =
+        if not value.HasValue then
+            writer.WriteNullValue()
+        elif value.Value.ValueKind = JsonValueKind.Null then
+            raise (
+                JsonException
+                    "A JsonElement? that says null cannot be told from none: leave it out, or use JsonElement."
+            )
+        else
+            value.Value.WriteTo writer
+
 /// The unions and options that System.Text.Json does not know by itself. A converter that a type names for itself goes first.
 [<RequiresUnreferencedCode("Reads the cases of unions by reflection.")>]
 [<RequiresDynamicCode("Makes a converter for each union type.")>]

@@ -188,6 +188,27 @@ let isNoData (field: FieldInfo) =
         | null -> false
         | declaring -> isEvent declaring field.Name)
 
+/// Whether the getter returns the field as it is, and does nothing else: what the compiler makes of `=> field`, of
+/// `{ return field; }`, and of a property without a body. Anything else is a calculation, and what it is made of is data.
+let private returnsField (property: PropertyInfo) =
+    let load, store, jump, loadBack, give = 0x7Buy, 0x0Auy, 0x2Buy, 0x06uy, 0x2Auy
+
+    match property.GetGetMethod true with
+    | null -> false
+    | getter ->
+        match (if isVisible then getter.GetMethodBody() else null) with
+        | null -> false
+        | body ->
+            match body.GetILAsByteArray() with
+            | null -> false
+            | il ->
+                match (if il.Length > 0 && il[0] = 0uy then Array.skip 1 il else il) with
+                | [| 0x02uy; code; _; _; _; _; last |] -> code = load && last = give
+                // As it is made for a debugger.
+                | [| 0x02uy; code; _; _; _; _; kept; over; 0uy; back; last |] ->
+                    code = load && kept = store && over = jump && back = loadBack && last = give
+                | _ -> false
+
 /// The fields of members that their author leaves out of the JSON.
 let leftOut (t: Type) : List<FieldInfo> =
     let found = List<FieldInfo>()
@@ -196,8 +217,34 @@ let leftOut (t: Type) : List<FieldInfo> =
         if isIgnored property then
             let shown = shownBy property
 
-            // More than one: a calculation, and what it is made of is data.
-            if shown.Count = 1 then
+            if shown.Count = 1 && returnsField property then
                 found.AddRange shown
 
     found
+
+/// Whether what is kept in a field of this type may be the elements of a collection: of this type, by keys of that one (null:
+/// it has none).
+[<UnconditionalSuppressMessage("Trimming", "IL2070", Justification = Why)>]
+[<MethodImpl(MethodImplOptions.NoInlining)>]
+let mayHold (key: Type | null) (element: Type | null) (field: Type) =
+    let is (expected: Type | null) (found: Type) = isNull expected || Object.Equals(expected, found)
+
+    let isOne (item: Type) =
+        if isNull key then
+            is element item
+        else
+            item.IsGenericType
+            && item.GetGenericTypeDefinition() = typedefof<KeyValuePair<_, _>>
+            && is key (item.GetGenericArguments()[0])
+            && is element (item.GetGenericArguments()[1])
+
+    if field = typeof<string> || not (typeof<System.Collections.IEnumerable>.IsAssignableFrom field) then
+        false
+    else
+        let items =
+            [ for it in Array.append [| field |] (field.GetInterfaces()) do
+                  if it.IsGenericType && it.GetGenericTypeDefinition() = typedefof<seq<_>> then
+                      it.GetGenericArguments()[0] ]
+
+        // Without types of its own it may hold anything.
+        items.IsEmpty || List.exists isOne items

@@ -17,6 +17,7 @@ open Session.AspNetCore.ContractMember
 type internal ContractWalk(root: JsonTypeInfo) =
     let options = root.Options
     let visited = HashSet<Type>()
+    let asked = HashSet<Type>()
     let sentences = List<string>()
     let fillings = Dictionary<struct (Type * string), Filling>()
 
@@ -269,27 +270,40 @@ type internal ContractWalk(root: JsonTypeInfo) =
                     ))
             | None -> this.Members(where, info)
 
-            checkDerived info
-
             match info.PolymorphismOptions with
             | null -> ()
             | polymorphism ->
                 for it in polymorphism.DerivedTypes do
-                    this.Visit(nameOf it.DerivedType, it.DerivedType)
+                    this.Look(nameOf it.DerivedType, it.DerivedType)
 
     /// A collection has its elements, and nothing else. A class of the application that is one may hold more.
-    member private _.Own(t: Type) =
+    member private _.Own(info: JsonTypeInfo) =
+        let t = info.Type
         let mutable isBelow = true
+
+        // Those of a class that is built on one of the framework's are in the framework's own fields.
+        let holders =
+            if
+                TypeState.lineage t
+                |> Seq.exists (fun it -> TypeState.isOfFramework it && typeof<IEnumerable>.IsAssignableFrom it)
+            then
+                []
+            else
+                [ for field in TypeState.fields t do
+                      if TypeState.mayHold info.KeyType info.ElementType field.FieldType then
+                          field ]
+
+        let isItems (field: FieldInfo) =
+            match holders with
+            | [ one ] -> TypeState.isSame one field
+            | _ -> false
 
         for it in TypeState.lineage t do
             isBelow <- isBelow && not (TypeState.isOfFramework it)
 
             if isBelow then
                 for field in TypeState.declaredFields it do
-                    let isItems =
-                        field.FieldType <> typeof<string> && typeof<IEnumerable>.IsAssignableFrom field.FieldType
-
-                    if not isItems && not (TypeState.isNoData field) then
+                    if not (isItems field) && not (TypeState.isNoData field) then
                         let name =
                             if field.Name.StartsWith '<' then
                                 field.Name.Substring(1, field.Name.IndexOf '>' - 1)
@@ -298,7 +312,7 @@ type internal ContractWalk(root: JsonTypeInfo) =
 
                         say
                             (String.Concat(nameOf t, ".", name))
-                            "the type is stored as its elements, and this with nobody saying so is not. Hold the collection in a property of its own, or write a [JsonConverter]."
+                            "the type is stored as its elements, and this with nobody saying so is not. Hold the collection in a property of its own, or write a [JsonConverter]. [JsonIgnore] (on the field): it need not come back."
 
     member private this.Collection(where: string, info: JsonTypeInfo, trial: string) =
         let t = info.Type
@@ -330,7 +344,7 @@ type internal ContractWalk(root: JsonTypeInfo) =
                     ))
             | None ->
                 if not (TypeState.isOfFramework t) && not t.IsArray then
-                    this.Own t
+                    this.Own info
 
                 match info.KeyType with
                 | null -> ()
@@ -340,7 +354,28 @@ type internal ContractWalk(root: JsonTypeInfo) =
                 | null -> ()
                 | element -> this.Visit(where + " (its elements)", element)
 
+    /// A type that something is declared as: what is there may be of another one.
     member private this.Visit(where: string, declared: Type) =
+        this.Look(where, declared)
+
+        if asked.Add declared && not (TypeState.isOfFramework declared) then
+            let info =
+                try
+                    Some(options.GetTypeInfo declared)
+                with
+                | :? NotSupportedException
+                | :? InvalidOperationException -> None // said by the look
+
+            match info with
+            | Some info when
+                info.Kind = JsonTypeInfoKind.Object
+                && not (isTrusted info.Converter)
+                && not ((declared.IsAbstract || declared.IsInterface) && isNull info.PolymorphismOptions)
+                ->
+                checkDerived info
+            | _ -> ()
+
+    member private this.Look(where: string, declared: Type) =
         let t =
             match Nullable.GetUnderlyingType declared with
             | null -> declared
@@ -363,7 +398,12 @@ type internal ContractWalk(root: JsonTypeInfo) =
         | Ok info when t = typeof<JsonDocument> && info.Converter.GetType().Assembly = builtIn ->
             say
                 where
-                "a JsonDocument that is null comes back as a document that says null. Use JsonElement?, or JsonNode."
+                "a JsonDocument that is null comes back as a document that says null. Use JsonElement, or JsonNode."
+        | Ok _ when
+            declared = typeof<Nullable<JsonElement>>
+            && (options.GetTypeInfo declared).Converter.GetType().Assembly = builtIn
+            ->
+            say where "a JsonElement? that says null comes back as none. Use JsonElement, or JsonNode."
         | Ok info when isTrusted info.Converter -> ()
         | Ok info ->
             match box info.Converter with

@@ -211,6 +211,14 @@ internal sealed class CompatibleSession : ISession, ISessionFeature
             return;
         }
 
+        // To take away what is not there changes nothing: TempData does so in each request that has none, and a form from another
+        // site, which may change nothing, gets its answer.
+        if (!_isCleared && Stored is { } there && _changes is { } changes && changes.All(it => it.Value is null))
+        {
+            if (ReferenceEquals(there.Merge(false, changes), there))
+                return;
+        }
+
         var merge = FuncConvert.FromFunc<FSharpOption<SessionValues>?, FSharpResult<SessionValues, bool>>(Merge);
         (await Request.TryUpdate<bool>(merge!, cancellationToken).ConfigureAwait(false)).OrThrow();
     }

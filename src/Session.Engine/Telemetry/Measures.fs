@@ -18,10 +18,7 @@ module internal Tags =
     let of' (key: string) (value: string) = KeyValuePair<string, obj | null>(key, value)
 
     /// What is to blame: of a write that a store has refused, the driver's own failure.
-    let rec errorType (failure: exn) =
-        match failure, failure.InnerException with
-        | :? StoreRefusedException, NonNull cause -> errorType cause
-        | _ -> string (failure.GetType().FullName)
+    let errorType (failure: exn) = string ((SessionStore.causeOf failure).GetType().FullName)
 
     let error (failure: exn) = of' "error.type" (errorType failure)
 

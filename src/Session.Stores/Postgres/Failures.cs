@@ -16,12 +16,13 @@ internal static class Failures
 
     /// <summary>
     /// The connection is gone, or the time is up: nobody knows whether the statement took effect. The server's own words for
-    /// it (57P01 to 57P05: it shuts down, or ends this connection) may come while a commit waits for a standby.
+    /// it (57P01 to 57P05: it shuts down, or ends this connection) may come while a commit waits for a standby. So may those of
+    /// a pooler that has lost its server (08…), and those of CockroachDB (40003): all but what says that nothing was done.
     /// </summary>
     public static bool HasNoAnswer(Exception error) =>
         error switch
         {
-            PostgresException server => EndsConnection(server),
+            PostgresException server => EndsConnection(server) || !IsRefusal(server),
             NpgsqlException or TimeoutException or IOException or SocketException or ObjectDisposedException => true,
             _ => false,
         };
@@ -80,6 +81,33 @@ internal static class Failures
                     or PostgresErrorCodes.DuplicateObject
                     or PostgresErrorCodes.UniqueViolation
             };
+
+    // Of a class or a code of its own, each of which rolls the statement back: data, constraints, state of the transaction
+    // (read-only), rights, no such database, rolled back for others, no such table, no room, limits, locks, a cancelled
+    // statement, what a trigger says.
+    private static readonly string[] Refusing =
+    [
+        "0A",
+        "22",
+        "23",
+        "25",
+        "28",
+        "3D",
+        "3F",
+        "40001",
+        "40P01",
+        "42",
+        "44",
+        "53",
+        "54",
+        "55",
+        "57014",
+        "P0",
+        PostgresErrorCodes.InvalidSqlStatementName,
+    ];
+
+    private static bool IsRefusal(PostgresException error) =>
+        Refusing.Any(code => error.SqlState.StartsWith(code, StringComparison.Ordinal));
 
     private static bool IsAwayAlone(Exception error) => IsAway(error, hasSeveralHosts: false);
 

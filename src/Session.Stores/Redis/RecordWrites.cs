@@ -21,7 +21,7 @@ internal sealed class RecordWrites(RedisLink link, Records records, RecordIndexe
         var db = route.For(line is not null);
         var entering = indexes.EnterBeforeInsert(db, record);
         RedisLink.ObserveFailure(entering);
-        if (link.MayBeCluster)
+        if (link.MayBeCluster || IsSignIn(record))
             await RedisLink.BeforeWrite(link.WithinDeadline(entering)).ConfigureAwait(false);
 
         var reply = await records.Insert(db, line, record).ConfigureAwait(false);
@@ -94,7 +94,7 @@ internal sealed class RecordWrites(RedisLink link, Records records, RecordIndexe
         var db = route.For(line is not null);
         var entering = indexes.EnterBeforeReplace(db, record);
         RedisLink.ObserveFailure(entering);
-        if (link.MayBeCluster)
+        if (link.MayBeCluster || IsSignIn(record))
             await RedisLink.BeforeWrite(link.WithinDeadline(entering)).ConfigureAwait(false);
 
         var reply = await records.Replace(db, line, record, expected, losing: RedisValue.Null).ConfigureAwait(false);
@@ -135,6 +135,13 @@ internal sealed class RecordWrites(RedisLink link, Records records, RecordIndexe
         await indexes.RemoveEndedFromLive(db, record).ConfigureAwait(false);
         return await Acknowledge(route, record, line, replicated).ConfigureAwait(false);
     }
+
+    /// <summary>
+    /// "End all of this user" has to find it: a server that is full may refuse the entry, and take the record that comes right
+    /// behind it. So the entry is waited for.
+    /// </summary>
+    private static bool IsSignIn(StoredRecord record) =>
+        record.Subject is not null && record.Kind != RecordKind.Ended && record.Basis?.Subject != record.Subject;
 
     private ValueTask<Route> Ready(CancellationToken cancellationToken) =>
         RedisLink.BeforeWrite(link.Ready(cancellationToken));

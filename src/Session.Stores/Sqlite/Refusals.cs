@@ -22,9 +22,15 @@ internal static class Refusals
         }
         catch (Exception error) when (IsSure(error))
         {
-            throw new StoreRefusedException(error.Message, error);
+            throw new StoreRefusedException(
+                error.Message,
+                IsWait(error) ? new TimeoutException(error.Message, error) : error
+            );
         }
     }
+
+    // Somebody else's lock was waited for in vain: whoever ends many sessions does not wait so long for each.
+    private static bool IsWait(Exception error) => error is SqliteException { SqliteErrorCode: 5 or 6 };
 
     // A file that is gone, or that is not the store's, is found out before anything is written.
     private static bool IsSure(Exception error) =>

@@ -13,7 +13,7 @@ public enum SqliteDurability
     Full = 1,
 
     /// <summary>
-    /// What ends a session or changes its token is on disk before it is acknowledged, and all that was written before it with
+    /// What ends a session, signs in or elevates is on disk before it is acknowledged, and all that was written before it with
     /// it; everything else is as with <see cref="Normal"/>.
     /// </summary>
     Selective = 2,

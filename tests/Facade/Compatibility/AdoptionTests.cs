@@ -36,12 +36,14 @@ public class AdoptionTests
             bool adopts = true,
             IDataProtectionProvider? keys = null,
             Action<SessionBuilder>? build = null,
-            Action<WebApplication>? map = null
+            Action<WebApplication>? map = null,
+            TimeSpan? requestTimeout = null
         )
         {
             var site = await CompatSite.StartAsync(
                 whose,
                 configure,
+                more: options => options.RequestTimeout = requestTimeout ?? options.RequestTimeout,
                 map: map,
                 clock: Clock,
                 cache: Cache,
@@ -352,6 +354,23 @@ public class AdoptionTests
             (await site.NewVisitor().WithAsync(session => session.SetString("a", "1"))).Status
         );
         move.Cache.Fails = false;
+        await ann.WithAsync(session => HasAll(session, id));
+    }
+
+    [Fact]
+    public async Task A_cache_that_hangs_holds_nobody_up_for_longer_than_a_request_may_wait()
+    {
+        await using var move = new Move();
+        var (before, id) = await move.BeginAsync();
+        var site = await move.StartAsync(Ours, requestTimeout: TimeSpan.FromMilliseconds(300));
+        var ann = before.Copy(site);
+        var hangs = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        move.Cache.BeforeGet = () => hangs.Task;
+        var slow = await ann.WithAsync(session => session.SetString("more", "yes")).WaitAsync(TimeSpan.FromSeconds(20));
+        Assert.Equal(HttpStatusCode.ServiceUnavailable, slow.Status);
+        Assert.Equal([FormerCookie], ann.Jar.Keys);
+        hangs.SetResult();
+        move.Cache.BeforeGet = null;
         await ann.WithAsync(session => HasAll(session, id));
     }
 

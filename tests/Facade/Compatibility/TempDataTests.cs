@@ -71,6 +71,24 @@ public class TempDataTests
         Assert.Equal("1", await ann.ReadAsync("a"));
     }
 
+    /// <summary>The framework takes away what is not there: nothing is changed by that, and nothing refused.</summary>
+    [Fact]
+    public async Task A_form_from_another_site_that_only_looks_for_a_message_gets_its_answer()
+    {
+        await using var site = await StartAsync(Ours);
+        var ann = site.NewVisitor();
+        await ann.WithAsync(session => Microsoft.AspNetCore.Http.SessionExtensions.SetString(session, "a", "1"));
+        var back = await ann.SendAsync("/temp/show", "POST", ("Sec-Fetch-Site", "same-site"));
+        Assert.Equal((HttpStatusCode.OK, "nothing"), (back.Status, back.Body));
+        Assert.Equal("1", await ann.ReadAsync("a"));
+
+        // Where there is one, to read it is to take it away: that is refused.
+        await ann.SendAsync("/temp/save", "POST");
+        var taking = await ann.SendAsync("/temp/show", "POST", ("Sec-Fetch-Site", "same-site"));
+        Assert.Equal(HttpStatusCode.Forbidden, taking.Status);
+        Assert.Equal("saved 7", (await ann.SendAsync("/temp/show")).Body);
+    }
+
     [Fact]
     public async Task Where_it_cannot_be_stored_the_redirect_is_a_503()
     {

@@ -167,6 +167,56 @@ public class DashboardTests
     }
 
     [Fact]
+    public async Task Blanks_around_a_subject_are_part_of_it()
+    {
+        await using var site = await StartAsync();
+        using var operator1 = new Reader(site);
+        using var ada = new Reader(site);
+        using var other = new Reader(site);
+        await ada.SignInAsync("ada");
+        await other.SignInAsync("ada ");
+
+        var its = await operator1.GetAsync("/sessions/session/" + other.Id);
+        var ended = await operator1.PressAsync(its, "/end-all");
+        Assert.Null(await site.Manager.FindAsync(Site.IdOf(other.Token!)));
+        Assert.NotNull(await site.Manager.FindAsync(Site.IdOf(ada.Token!)));
+        var after = await operator1.GetAsync(ended.Location!);
+        after.Shows(other.Id);
+        after.HasNothingOf(ada.Id);
+        (await operator1.GetAsync("/sessions?q=%20" + ada.Id + "%20")).Shows(ada.Id);
+    }
+
+    /// <summary>At the root of a host of its own.</summary>
+    [Fact]
+    public async Task Pages_at_the_root_lead_to_themselves()
+    {
+        await using var site = await Site.StartAsync(
+            null,
+            app =>
+            {
+                app.UseAuthorization();
+                app.MapSessionDashboard<Cart>("/").RequireAuthorization("Operators");
+            },
+            null,
+            services =>
+            {
+                services.AddAntiforgery();
+                services.AddAuthorizationBuilder().AddPolicy("Operators", policy => policy.RequireAssertion(_ => true));
+                services.AddAuthentication().AddSession<Cart>();
+            }
+        );
+        using var operator1 = new Reader(site);
+        using var ada = new Reader(site);
+        await ada.SignInAsync("ada");
+        var its = await operator1.GetAsync("/session/" + ada.Id);
+        Assert.Contains("href=\"/\"", its.Html, StringComparison.Ordinal);
+        Assert.Contains("href=\"/?q=ada\"", its.Html, StringComparison.Ordinal);
+        var ended = await operator1.PressAsync(its, "/end-all");
+        Assert.Equal("/?q=ada&said=all", ended.Location);
+        (await operator1.GetAsync(ended.Location!)).Shows(ada.Id);
+    }
+
+    [Fact]
     public async Task A_subject_has_no_session_that_the_index_only_says_is_theirs()
     {
         var store = new AskedStore();
@@ -254,6 +304,45 @@ public class DashboardTests
             line => line.Contains($"somebody ended session {home.Id} on the dashboard", StringComparison.Ordinal)
         );
         Assert.Contains(lines, line => line.Contains("ended all 1 sessions of a subject", StringComparison.Ordinal));
+    }
+
+    /// <summary>Two of three cannot be ended: who has ended the third is in the log all the same.</summary>
+    [Fact]
+    public async Task Who_has_ended_some_of_all_is_in_the_log()
+    {
+        var log = new LogEar();
+        var store = new Keeping();
+        await using var site = await Site.StartAsync(
+            map: app =>
+            {
+                app.UseAuthorization();
+                app.MapSessionDashboard<Cart>("/sessions").RequireAuthorization("Operators");
+            },
+            add: services =>
+            {
+                services.AddAntiforgery();
+                services.AddAuthorizationBuilder().AddPolicy("Operators", it => it.RequireAssertion(_ => true));
+                log.Listen(services);
+            },
+            store: () => store
+        );
+        using var operator1 = new Reader(site);
+        foreach (var _ in Enumerable.Range(0, 3))
+            await site.BeginAsync("ada");
+        var page = await operator1.GetAsync("/sessions?q=ada");
+        store.Keeps = 2;
+        log.Take();
+        var sent = await operator1.PressAsync(page, "/end-all");
+        Assert.Equal(HttpStatusCode.ServiceUnavailable, sent.Status);
+        Assert.Contains(log.Take(), line => line.Contains("ended all 1 sessions", StringComparison.Ordinal));
+    }
+
+    private sealed class Keeping() : ForwardingStore(new MemoryStore())
+    {
+        public int Keeps { get; set; }
+
+        public override ValueTask<WriteResult> Replace(StoredRecord record, long expected, CancellationToken c) =>
+            Keeps-- > 0 ? throw new IOException("kept") : base.Replace(record, expected, c);
     }
 
     [Fact]

@@ -47,6 +47,26 @@ public class MySessionsTests
         page.HasNothingOf(home.Token!.Split('.')[1]);
     }
 
+    /// <summary>At the root of a host of its own.</summary>
+    [Theory, InlineData("/end", "?said=ended"), InlineData("/end-others", "?said=others")]
+    public async Task At_the_root_it_leads_back_to_itself(string form, string said)
+    {
+        await using var site = await Site.StartAsync(
+            null,
+            app => app.MapMySessions<Cart>("/"),
+            null,
+            services => services.AddAntiforgery()
+        );
+        using var home = new Reader(site);
+        using var work = new Reader(site);
+        await home.SignInAsync("ada");
+        await work.SignInAsync("ada");
+        var page = await home.GetAsync("/");
+        var ended = await home.PressAsync(page, form, fields => form != "/end" || fields.Values.Contains(work.Id));
+        Assert.Equal("/" + said, ended.Location);
+        Assert.Equal(HttpStatusCode.OK, (await home.GetAsync(ended.Location!)).Status);
+    }
+
     /// <summary>A page that is open to all asks by itself who it is for.</summary>
     [Fact]
     public async Task Without_the_store_nobody_is_asked_to_sign_in()
