@@ -188,13 +188,22 @@ let isNoData (field: FieldInfo) =
         | null -> false
         | declaring -> isEvent declaring field.Name)
 
-/// Whether the getter returns the field as it is, and does nothing else: what the compiler makes of `=> field`, of
-/// `{ return field; }`, and of a property without a body. Anything else is a calculation, and what it is made of is data.
+/// Whether the field is the compiler's own for a property without a body, whatever a tool (for coverage) has made of its getter.
+let private isOwn (property: PropertyInfo) =
+    match property.DeclaringType with
+    | null -> false
+    | declaring ->
+        let name = "<" + property.Name + ">k__BackingField"
+        declaredFields declaring |> Array.exists (fun field -> field.Name = name)
+
+/// Whether the getter returns the field as it is, and does nothing else: what the compiler makes of `=> field` and of
+/// `{ return field; }`. Anything else is a calculation, and what it is made of is data.
 let private returnsField (property: PropertyInfo) =
     let load, store, jump, loadBack, give = 0x7Buy, 0x0Auy, 0x2Buy, 0x06uy, 0x2Auy
 
     match property.GetGetMethod true with
     | null -> false
+    | _ when isOwn property -> true
     | getter ->
         match (if isVisible then getter.GetMethodBody() else null) with
         | null -> false

@@ -111,6 +111,63 @@ public class ChallengeTests
         }
     }
 
+    /// <summary>Whichever middleware is the inner one: whose operation has failed decides.</summary>
+    [Theory, InlineData(true), InlineData(false)]
+    public async Task Of_two_kinds_of_sessions_each_has_its_own_page(bool isOtherInside)
+    {
+        await using var site = await EdgeSite.StartAsync(
+            app =>
+            {
+                app.UseAuthentication();
+                if (isOtherInside)
+                {
+                    app.UseSession<Cart>();
+                    app.UseSession<Other>();
+                }
+                else
+                {
+                    app.UseSession<Other>();
+                    app.UseSession<Cart>();
+                }
+
+                app.MapPost("/login", (Session<Cart> session) => session.SignInAsync("ada", new Cart("tea")));
+                app.MapPost("/enter", (Session<Other> session) => session.SignInAsync("eve", new Other("it")));
+                app.MapPost("/cart", Write);
+                app.MapPost("/other", (Session<Other> session) => session.UpdateAsync(_ => new Other("more")));
+            },
+            services =>
+            {
+                services.AddSession<Other>(o => o.Cookie.Name = "__Host-other").UseMemory();
+                services
+                    .AddAuthentication()
+                    .AddSession<Cart>(o => o.LoginPath = "/sign-in")
+                    .AddSession<Other>("others", o => o.LoginPath = "/others/sign-in");
+            }
+        );
+
+        // What an elevation has superseded opens nothing any more: a write with it is refused.
+        foreach (
+            var (begin, use, page) in new[] { ("/login", "/cart", "/sign-in"), ("/enter", "/other", "/others/sign-in") }
+        )
+        {
+            var old = (await site.SendAsync("POST", begin)).SetCookies.Single().Split(';')[0];
+            await site.SendAsync("POST", begin, ("Cookie", old));
+            var refused = await site.SendAsync("POST", use, ("Cookie", old), ("Accept", "text/html"));
+            Assert.Equal(HttpStatusCode.Redirect, refused.Status);
+            Assert.StartsWith(
+                page + "?",
+                refused["Location"]!.Replace(
+                    site.Address.GetLeftPart(UriPartial.Authority),
+                    "",
+                    StringComparison.Ordinal
+                ),
+                StringComparison.Ordinal
+            );
+        }
+
+        static Task<Cart> Write(Session<Cart> session) => session.UpdateAsync(_ => new Cart("more"));
+    }
+
     [Fact]
     public async Task The_way_back_is_a_path_of_this_site_whatever_host_the_request_names()
     {
