@@ -91,32 +91,36 @@ let isDefaultOf (value: ValueType) = value.Equals(RuntimeHelpers.GetUninitialize
 let private loads = [| 0x7Buy; 0x7Cuy |]
 let private stores = [| 0x7Duy |]
 
+/// What the compiler has made of a method. Native code has none, and says so by an exception.
+[<MethodImpl(MethodImplOptions.NoInlining)>]
+[<UnconditionalSuppressMessage("Trimming", "IL2026", Justification = Why)>]
+let private codeOf (code: MethodBase) : byte array | null =
+    match (if isVisible then code.GetMethodBody() else null) with
+    | null -> null
+    | body -> body.GetILAsByteArray()
+
 [<UnconditionalSuppressMessage("Trimming", "IL2026", Justification = Why)>]
 let private named (opcodes: byte array) (code: MethodBase) : List<FieldInfo> =
     let found = List<FieldInfo>()
 
-    // Native code has none, and says so by an exception.
-    match (if isVisible then code.GetMethodBody() else null) with
+    match codeOf code with
     | null -> ()
-    | body ->
-        match body.GetILAsByteArray() with
-        | null -> ()
-        | il ->
-            let ofType =
-                match code.DeclaringType with
-                | null -> null
-                | declaring when declaring.IsGenericType -> declaring.GetGenericArguments()
-                | _ -> null
+    | il ->
+        let ofType =
+            match code.DeclaringType with
+            | null -> null
+            | declaring when declaring.IsGenericType -> declaring.GetGenericArguments()
+            | _ -> null
 
-            for at in 0 .. il.Length - 5 do
-                if Array.contains il[at] opcodes && (il[at + 4] = 0x04uy || il[at + 4] = 0x0Auy) then
-                    // Bytes that only look like it name nothing, or something that is no field.
-                    try
-                        match code.Module.ResolveField(BitConverter.ToInt32(il, at + 1), ofType, null) with
-                        | null -> ()
-                        | field -> found.Add field
-                    with :? ArgumentException ->
-                        ()
+        for at in 0 .. il.Length - 5 do
+            if Array.contains il[at] opcodes && (il[at + 4] = 0x04uy || il[at + 4] = 0x0Auy) then
+                // Bytes that only look like it name nothing, or something that is no field.
+                try
+                    match code.Module.ResolveField(BitConverter.ToInt32(il, at + 1), ofType, null) with
+                    | null -> ()
+                    | field -> found.Add field
+                with :? ArgumentException ->
+                    ()
 
     found
 
@@ -205,18 +209,15 @@ let private returnsField (property: PropertyInfo) =
     | null -> false
     | _ when isOwn property -> true
     | getter ->
-        match (if isVisible then getter.GetMethodBody() else null) with
+        match codeOf getter with
         | null -> false
-        | body ->
-            match body.GetILAsByteArray() with
-            | null -> false
-            | il ->
-                match (if il.Length > 0 && il[0] = 0uy then Array.skip 1 il else il) with
-                | [| 0x02uy; code; _; _; _; _; last |] -> code = load && last = give
-                // As it is made for a debugger.
-                | [| 0x02uy; code; _; _; _; _; kept; over; 0uy; back; last |] ->
-                    code = load && kept = store && over = jump && back = loadBack && last = give
-                | _ -> false
+        | il ->
+            match (if il.Length > 0 && il[0] = 0uy then Array.skip 1 il else il) with
+            | [| 0x02uy; code; _; _; _; _; last |] -> code = load && last = give
+            // As it is made for a debugger.
+            | [| 0x02uy; code; _; _; _; _; kept; over; 0uy; back; last |] ->
+                code = load && kept = store && over = jump && back = loadBack && last = give
+            | _ -> false
 
 /// The fields of members that their author leaves out of the JSON.
 let leftOut (t: Type) : List<FieldInfo> =
