@@ -132,8 +132,14 @@ public class ChallengeTests
 
                 app.MapPost("/login", (Session<Cart> session) => session.SignInAsync("ada", new Cart("tea")));
                 app.MapPost("/enter", (Session<Other> session) => session.SignInAsync("eve", new Other("it")));
-                app.MapPost("/cart", Write);
-                app.MapPost("/other", (Session<Other> session) => session.UpdateAsync(_ => new Other("more")));
+                app.MapPost(
+                    "/cart",
+                    async context => await (await context.GetSessionAsync<Cart>()).UpdateAsync(_ => new Cart("more"))
+                );
+                app.MapPost(
+                    "/other",
+                    async context => await (await context.GetSessionAsync<Other>()).UpdateAsync(_ => new Other("more"))
+                );
             },
             services =>
             {
@@ -164,8 +170,6 @@ public class ChallengeTests
                 StringComparison.Ordinal
             );
         }
-
-        static Task<Cart> Write(Session<Cart> session) => session.UpdateAsync(_ => new Cart("more"));
     }
 
     [Fact]
