@@ -49,13 +49,15 @@ module internal Health =
 
     /// One call as a sentence for the data of the report. Without what exceptions say: that may name servers.
     let saying (call: ProbedCall) : string =
-        match call.Failure |> Option.ofObj |> Option.map SessionStore.causeOf |> Option.toObj with
-        | :? TimeoutException -> String.Concat("no answer after ", milliseconds call.Took)
+        match call.Failure with
         | null ->
             match call.Fault with
             | null -> String.Concat("ok, ", milliseconds call.Took)
             | fault -> fault
-        | failure -> String.Concat("failed (", failure.GetType().Name, ")")
+        | failure ->
+            match SessionStore.causeOf failure with
+            | :? TimeoutException -> String.Concat("no answer after ", milliseconds call.Took)
+            | cause -> String.Concat("failed (", cause.GetType().Name, ")")
 
     /// A request asks twice, three times with a sign-in: slower than a fifth, and its time is over soon.
     let isSlow (waits: WaitLimits) (call: ProbedCall) = call.Took > waits.RequestTimeout / 5.0

@@ -39,6 +39,12 @@ type internal SessionHost<'T>(service: SessionService<'T>, names: SessionNames, 
 
     let refuse sentence = raise (OptionsValidationException(typeof<'T>.Name, typeof<SessionSettings>, [| sentence |]))
 
+    /// Of two kinds of sessions one alone may have this name.
+    let keepApart (name: string) (said: string) =
+        match names.Take(name, typeof<'T>) with
+        | None -> ()
+        | Some other -> refuse (String.Concat("Sessions of ", other.Name, " and of " + typeof<'T>.Name + " ", said))
+
     // A fifth more or less, so that the nodes of a fleet do not sweep at the same moment.
     let pause () = service.Settings.SweepInterval * (0.8 + 0.4 * Random.Shared.NextDouble())
 
@@ -48,46 +54,21 @@ type internal SessionHost<'T>(service: SessionService<'T>, names: SessionNames, 
         task {
             let names' = [ service.Transport.CookieName; service.Transport.FormerCookieName ]
 
-            match names' |> List.tryPick (fun name -> names.Take(String.Concat("cookie ", name), typeof<'T>)) with
-            | Some other ->
-                refuse (
-                    String.Concat(
-                        "Sessions of ",
-                        other.Name,
-                        " and of " + typeof<'T>.Name,
-                        " have the same cookie name: give one of them another Cookie.Name."
-                    )
-                )
-            | None -> ()
+            for name in names' do
+                keepApart
+                    (String.Concat("cookie ", name))
+                    "have the same cookie name: give one of them another Cookie.Name."
 
-            match
-                service.Settings.HeaderName
-                |> Option.bind (fun name -> names.Take(String.Concat("header ", name.ToLowerInvariant()), typeof<'T>))
-            with
-            | Some other ->
-                refuse (
-                    String.Concat(
-                        "Sessions of ",
-                        other.Name,
-                        " and of " + typeof<'T>.Name,
-                        " have the same header: give one of them another HeaderName."
-                    )
-                )
-            | None -> ()
+            for name in Option.toList service.Settings.HeaderName do
+                keepApart
+                    (String.Concat("header ", name.ToLowerInvariant()))
+                    "have the same header: give one of them another HeaderName."
 
             let! report = service.Engine.Store.Prepare cancel
 
-            match names.Take(String.Concat("store ", report.Location), typeof<'T>) with
-            | Some other ->
-                refuse (
-                    String.Concat(
-                        "Sessions of ",
-                        other.Name,
-                        " and of " + typeof<'T>.Name,
-                        " share one place in a store: give one of them another file, table or prefix."
-                    )
-                )
-            | None -> ()
+            keepApart
+                (String.Concat("store ", report.Location))
+                "share one place in a store: give one of them another file, table or prefix."
 
             if service.Settings.MaxSessionsPerSubject.IsSome && not report.Lists then
                 refuse

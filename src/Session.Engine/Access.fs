@@ -190,8 +190,11 @@ type internal StoreAccess
             try
                 let! record = errand.Await(access.BeginLoad(id, cancel), cancel)
                 return access.Read(id, record, keys)
-            with error ->
-                return Error(access.NotLoaded(error, cancel))
+            with
+            | error when errand.IsOptional ->
+                measures.StoreFailed()
+                return Error(SessionError.Unavailable error)
+            | error -> return Error(access.NotLoaded(error, cancel))
         }
 
     /// Each of these as it is now, without the keys of any client. Of what cannot be read, an error.
@@ -265,6 +268,8 @@ type internal StoreAccess
         | loaded -> Found(loaded, access.Now, access.NewOperation())
 
     member access.Swap(write: Write<'out>, errand: Errand) : Task<Answer> =
+        let failed (error: exn) = if errand.IsOptional then measures.StoreFailed() else outage.Failed(error, true)
+
         task {
             try
                 let record, version = nonNull write.After.Record, write.Before.Version
@@ -278,7 +283,7 @@ type internal StoreAccess
                     )
 
                 match result with
-                | WriteResult.Unknown -> outage.Failed(Protocol.silence, true)
+                | WriteResult.Unknown -> failed Protocol.silence
                 // Nothing was written: a store that takes no writes any more says so, too.
                 | WriteResult.Conflict ->
                     measures.Conflicted()
@@ -288,7 +293,7 @@ type internal StoreAccess
 
                 return Answered result
             with error ->
-                outage.Failed(error, true)
+                failed error
                 return Failed error
         }
 

@@ -28,7 +28,7 @@ type SessionEngine
     let access = StoreAccess(store, settings, ownEnd, waits, clock, log, telemetry)
     let writers = Writers access
     let limits = Limits(access, writers, settings)
-    let requests = Requests(access, writers, limits, settings, hasher)
+    let requests = Requests(access, writers, Renewals(access, log), limits, settings, hasher)
     let subjects = Subjects(access, writers, limits, settings)
     let externals = Externals(access, limits, subjects, settings)
     let announcer = Announcer(waits, board, log)

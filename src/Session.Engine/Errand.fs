@@ -9,7 +9,7 @@ open NonStructuralComparison // the general operators allocate for each comparis
 /// How long it still waits for the store, all its operations together; and what it has to tell when it is over. A handler
 /// of an event that calls back into the library must meet nothing that still waits for it.
 [<Sealed>]
-type internal Errand(limits: WaitLimits, sharesWrites: bool) =
+type internal Errand(limits: WaitLimits, sharesWrites: bool, isOptional: bool) =
     let mutable waited = TimeSpan.Zero
     // When the operation that runs now first had to wait; zero: it has not.
     let mutable began = 0L
@@ -17,8 +17,18 @@ type internal Errand(limits: WaitLimits, sharesWrites: bool) =
 
     static let hear = Action<Task>(fun asked -> asked.Exception |> ignore)
 
+    new(limits, sharesWrites) = Errand(limits, sharesWrites, false)
+
     /// Of a request.
-    new(limits) = Errand(limits, true)
+    new(limits) = Errand(limits, true, false)
+
+    /// Of what a request can do without: it is waited for a fifth of a request's time, and costs none of that.
+    static member Optional(limits: WaitLimits) =
+        let short = { limits with RequestTimeout = limits.RequestTimeout / 5.0 }
+        Errand(short, false, true)
+
+    /// Whether nobody fails where it does: what it does not bring in its short time says nothing of the store.
+    member _.IsOptional = isOptional
 
     /// Whether what waits for its turn may be stored together with what others wait to store. Otherwise each change has a
     /// version of its own.

@@ -91,3 +91,11 @@ module internal EngineLog =
             "UnreadableRemoved",
             "The unreadable record of session {SessionId} is removed."
         )
+
+    let renewalsPutOff =
+        book.Define(
+            LogLevel.Warning,
+            8,
+            "RenewalsPutOff",
+            "The session store does not acknowledge the renewal of a token in time: clients keep the tokens that they have. It is tried again once a minute. Said once, until it works."
+        )

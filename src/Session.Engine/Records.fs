@@ -21,12 +21,13 @@ module internal Event =
         | _ -> true
 
     /// What must not come back when a node of the store is lost: an ended session, a token that an elevation killed. And
-    /// what must not go: a sign-in.
+    /// what must not go: a sign-in, and the token of a renewal, which its client has in place of every other one.
     let mustLast event =
         match event with
         | WasDestroyed _
         | WasElevated _
         | WasSignedIn _
+        | RenewalIssued _
         | WasCreated(_, Some _, _, _) -> true
         | WasCreated(_, None, _, _)
         | RenewalConfirmed _
@@ -35,7 +36,6 @@ module internal Event =
         | WasConfirmed
         | WasSeen _
         | WasWritten _
-        | RenewalIssued _
         | GraceEnded _
         | WasTold
         | WasLeft -> false

@@ -8,7 +8,14 @@ open Session.Domain
 
 [<Sealed>]
 type internal Requests
-    (access: StoreAccess, writers: Writers, limits: Limits, settings: EngineSettings, hasher: SecretHasher) =
+    (
+        access: StoreAccess,
+        writers: Writers,
+        renewals: Renewals,
+        limits: Limits,
+        settings: EngineSettings,
+        hasher: SecretHasher
+    ) =
     let policy, rules = settings.Policy, access.Rules
 
     let checkSize (data: byte[]) =
@@ -43,6 +50,8 @@ type internal Requests
     let seenAt isLook (arrivedAt: DateTimeOffset) = if isLook then DateTimeOffset.MinValue else arrivedAt
 
     let goesOn (from: Opened) (snapshot: Snapshot) = { from with Snapshot = snapshot; Issued = None }
+
+    let withoutIssued (opened: Opened) = { opened with Issued = None; IsRenewal = false }
 
     /// A token that only reads: nothing to store, to issue or to refuse.
     let tryRead (loaded: Result<Snapshot, SessionError>) (token: PresentedToken) arrivedAt mayIssue isLook keys =
@@ -140,6 +149,17 @@ type internal Requests
                     else
                         Ok(struct (events, opened hash None)) }
 
+    /// Whether a renewal is due to whoever is let in with this token.
+    let isDue (before: Snapshot) (token: PresentedToken) arrivedAt =
+        let now = access.Now
+
+        match judge false now (hashFor token before.State) arrivedAt before.State with
+        | Error _ -> false
+        | Ok events ->
+            let after = List.fold Lifecycle.evolve before.State events
+
+            before.IsOpen && Lifecycle.letsIn events after && Lifecycle.isRenewalDue policy now after
+
     let settle
         (loaded: Result<Snapshot, SessionError>)
         (token: PresentedToken)
@@ -147,18 +167,13 @@ type internal Requests
         mayIssue
         isLook
         keys
-        errand
+        (errand: Errand)
         cancel
         =
-        task {
-            let! reply =
-                match loaded with
-                | Error error -> Task.FromResult(Reply.Failed error)
-                | Ok before ->
-                    let plan = presenting token arrivedAt mayIssue isLook keys
-                    writers.Run(token.Id, plan, ValueSome before, keys, TimeSpan.Zero, errand, cancel)
-
+        let answerOf reply =
             match reply with
+            | Reply.Done answer
+            | Reply.Partly(answer, _) -> answer
             | Reply.Failed error ->
                 match error with
                 | SessionError.Refused Outdated -> access.Note(errand, OutdatedNotice, token.Id)
@@ -166,10 +181,32 @@ type internal Requests
                 | SessionError.Unreadable reason -> access.Note(errand, UnreadableNotice reason, token.Id)
                 | _ -> ()
 
-                return Error error
-            // Not acknowledged: a renewal may be undone, and the old token opens then as now.
-            | Reply.Done opened
-            | Reply.Partly(opened, _) -> return opened
+                Error error
+
+        let plan mayIssue = presenting token arrivedAt mayIssue isLook keys
+
+        task {
+            match loaded with
+            | Error error -> return answerOf (Reply.Failed error)
+            | Ok before ->
+                let! renewed =
+                    if mayIssue && isDue before token arrivedAt then
+                        renewals.Try(errand, (fun own -> writers.RunIfFree(before, plan true, keys, own, cancel)))
+                    else
+                        Task.FromResult ValueNone
+
+                match renewed with
+                // It may be undone. The client keeps the old token, which opens then as now: with the new one in its place it
+                // would have none.
+                | ValueSome(Reply.Partly(answer, _)) -> return Result.map withoutIssued answer
+                | ValueSome reply -> return answerOf reply
+                | ValueNone ->
+                    match tryRead loaded token arrivedAt false isLook keys with
+                    | ValueSome opened -> return Ok opened
+                    | ValueNone ->
+                        let start = ValueSome before
+                        let! reply = writers.Run(token.Id, plan false, start, keys, TimeSpan.Zero, errand, cancel)
+                        return answerOf reply
         }
 
     let present
@@ -287,12 +324,10 @@ type internal Requests
 
     /// A session that began elsewhere goes on here. Its id and its first token follow from what its client holds: of several
     /// requests that come with that one stores the session, and the others find it (`Exists`). The token is renewed with
-    /// the same write, as one that is due for it: the client gets one that follows from nothing. Where none may be issued it goes
-    /// on under the first one until a request comes whose renewal is due.
+    /// the same write, as one that is due for it: the client gets one that follows from nothing. Where none may be issued, or the
+    /// store does not acknowledge it, it goes on under the first one until a request comes whose renewal is due.
     member _.Adopt(token: PresentedToken, data: byte[], mayIssue: bool, errand, cancel) : Task<Reply<Opened>> =
-        match checkSize data with
-        | Some error -> Task.FromResult(Reply.Failed error)
-        | None ->
+        let adopt mayIssue errand =
             let secret = Secret.Mint()
             let next = secret.HashWith(hasher, token.Id)
 
@@ -337,6 +372,24 @@ type internal Requests
 
             let absent = ValueSome(Records.Absent token.Id)
             writers.Run(token.Id, { Decide = decide }, absent, keys, TimeSpan.Zero, errand, cancel)
+
+        let renewed own =
+            task {
+                let! reply = adopt true own
+                return ValueSome reply
+            }
+
+        task {
+            match checkSize data with
+            | Some error -> return Reply.Failed error
+            | None ->
+                let! reply = if mayIssue then renewals.Try(errand, renewed) else Task.FromResult ValueNone
+
+                match reply with
+                | ValueSome(Reply.Partly(opened, _)) -> return Reply.Done(withoutIssued opened)
+                | ValueSome reply -> return reply
+                | ValueNone -> return! adopt false errand
+        }
 
     /// New data computed from the data as it is stored: `change` is called again for each conflict.
     member _.Update(from: Opened, change, errand, cancel) : Task<Reply<struct (Opened * 'result)>> =

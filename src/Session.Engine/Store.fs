@@ -73,8 +73,8 @@ type StoredRecord
     member _.Operation = operation
     /// Opaque, and authoritative: the other properties repeat what a store needs of it.
     member _.Body = body
-    /// Not stored, and false on a loaded record: this write ends a session, signs in or elevates, so a store with
-    /// replicas acknowledges it only when they have it (as far as its settings say so).
+    /// Not stored, and false on a loaded record: this write ends a session, signs in, elevates or renews the token, so a
+    /// store with replicas acknowledges it only when they have it (as far as its settings say so).
     member _.IsDurable = isDurable
 
     /// Not stored, and null unless the writer knows it: the head of the record that a replace was decided on, as it was

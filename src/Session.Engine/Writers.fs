@@ -166,6 +166,11 @@ type internal Lanes() =
     /// Null: the session is free to write to, and the caller's until it leaves. Otherwise the caller waits in this line.
     member _.Enter(id: string, plan: Plan<'out>, keys: BearerKeys | null, shares: bool) = enter id true plan keys shares
 
+    /// Whether the session is free to write to, and the caller's until it leaves.
+    member _.TryTake(id: string) : bool =
+        let lane = laneOf id
+        lock lane (fun () -> lane.TryAdd(id, null))
+
     /// Null: nobody writes to the session now, and it is nobody's. Otherwise the caller waits in this line.
     member _.Join(id: string, plan: Plan<'out>, keys: BearerKeys | null, shares: bool) = enter id false plan keys shares
 
@@ -314,6 +319,35 @@ type internal Writers(access: StoreAccess) =
             | Reply.Partly(out, error) -> return Reply.Partly(unbox out, error)
         }
 
+    /// To the end, on a session that is the caller's; then it is free for those who wait.
+    member private writers.DriveAlone(id, plan: Plan<'out>, terms, keys, first, errand: Errand, cancel) =
+        task {
+            let mutable stored = ValueNone
+
+            try
+                let! ending = loop.Drive(id, plan, terms, keys, first, errand, cancel)
+                stored <- storedBy ending
+                return replyTo errand ending
+            finally
+                writers.PassOn(id, stored)
+        }
+
+    /// The same as `Run`, of a change that can be done without: none, where somebody writes to the session now.
+    member writers.RunIfFree<'out>
+        (before: Snapshot, plan: Plan<'out>, keys: BearerKeys | null, errand: Errand, cancel: CancellationToken)
+        : Task<Reply<'out> voption> =
+        task {
+            cancel.ThrowIfCancellationRequested()
+            let terms = access.Terms(keys, TimeSpan.Zero)
+            let first = loop.Begin(plan, terms, Ok before)
+
+            if lanes.TryTake before.Id then
+                let! reply = writers.DriveAlone(before.Id, plan, terms, keys, first, errand, cancel)
+                return ValueSome reply
+            else
+                return ValueNone
+        }
+
     /// Decides on the record under `id`, again for each conflict, and stores what follows. `start`: the record as it was
     /// read before, which spares the first load. `keys`: those of the request, where data is sealed to its bearer.
     /// `hold`: what a sweeper holds a record for; it takes no turn.
@@ -341,15 +375,7 @@ type internal Writers(access: StoreAccess) =
             match ask with
             | Swap _ when hold = TimeSpan.Zero ->
                 match lanes.Enter(id, plan, keys, errand.SharesWrites) with
-                | null ->
-                    let mutable stored = ValueNone
-
-                    try
-                        let! ending = loop.Drive(id, plan, terms, keys, first, errand, cancel)
-                        stored <- storedBy ending
-                        return replyTo errand ending
-                    finally
-                        writers.PassOn(id, stored)
+                | null -> return! writers.DriveAlone(id, plan, terms, keys, first, errand, cancel)
                 | waiter -> return! writers.Answer(waiter, errand, cancel)
             | _ ->
                 let! ending = loop.Drive(id, plan, terms, keys, first, errand, cancel)

@@ -36,11 +36,9 @@ internal sealed class ProviderKeys(BackChannelLogoutOptions options, TimeProvide
             if (_known is null || IsOld())
                 return Reading(cancellationToken);
 
-            var now = clock.GetUtcNow();
-            if (Has(_known, keyId) || now - _askedFor < s_pause)
+            if (Has(_known, keyId) || !MayRead())
                 return Task.FromResult(_known);
 
-            _askedFor = now;
             return Reading(cancellationToken);
         }
     }
@@ -61,11 +59,9 @@ internal sealed class ProviderKeys(BackChannelLogoutOptions options, TimeProvide
             if (_known != tried)
                 return _known;
 
-            var now = clock.GetUtcNow();
-            if (now - _askedFor < s_pause || now - _readAt < s_pause)
+            if (!IsReading && clock.GetUtcNow() - _readAt < s_pause || !MayRead())
                 return null;
 
-            _askedFor = now;
             reading = Reading(cancellationToken);
         }
 
@@ -81,6 +77,22 @@ internal sealed class ProviderKeys(BackChannelLogoutOptions options, TimeProvide
 
     private static bool Has(OpenIdConnectConfiguration known, string? keyId) =>
         string.IsNullOrEmpty(keyId) || known.SigningKeys.Any(key => key.KeyId == keyId);
+
+    private bool IsReading => _reading is { IsCompleted: false };
+
+    /// <summary>Whether somebody's token may have the keys read: now and then, and beside a reading that is under way at any time.</summary>
+    private bool MayRead()
+    {
+        if (IsReading)
+            return true;
+
+        var now = clock.GetUtcNow();
+        if (now - _askedFor < s_pause)
+            return false;
+
+        _askedFor = now;
+        return true;
+    }
 
     private bool IsOld() => clock.GetUtcNow() - _readAt >= options.KeysFor;
 

@@ -197,6 +197,37 @@ let private alone =
                 })
     }
 
+/// Nobody proves twice who they are because a connection was lost: what was begun is done to its end.
+let private finished =
+    testTask "a client that hangs up stops nothing that begins a session, elevates it or ends it" {
+        let _, bench = slow (TimeSpan.FromMilliseconds 20L)
+        let external = ExternalSession("https://id.example.com", "its session")
+
+        let only (operation: HttpContext -> Task<Result<Cart, SessionError>>) (context: HttpContext) =
+            task {
+                let! answer = operation context
+                return Result.map ignore<Cart> answer
+            }
+
+        do!
+            bench.Run(fun _ browser ->
+                task {
+                    for name, operation in
+                        [ "create", only (Session.create tea)
+                          "signIn", only (Session.signIn "bob" tea)
+                          "signInExternal", only (Session.signInExternal external "bob" tea)
+                          "regenerate", Session.regenerate<Cart>
+                          "regenerateWith", only (Session.regenerateWith tea)
+                          "destroy", Session.destroy<Cart> ] do
+                        browser.Cookie <- ""
+                        let! _ = bench.Do(browser, Session.signIn "ada" tea)
+                        let! answer = bench.DoAlone(browser, operation)
+                        Expect.equal answer (Ok()) name
+                        let! old = bench.Do(browser, Session.subject<Cart>)
+                        Expect.equal old None $"{name}: the token of before opens nothing any more"
+                })
+    }
+
 let private values =
     testTask "what can go wrong is a value: subjects, data, other sessions" {
         let bench = benchOf<Cart>()
@@ -503,6 +534,7 @@ let all =
           writes
           refusals
           alone
+          finished
           values
           nulls
           others

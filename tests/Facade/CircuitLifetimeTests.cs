@@ -9,6 +9,7 @@ using Microsoft.AspNetCore.SignalR.Client;
 using Microsoft.Extensions.DependencyInjection;
 using Session.CSharp;
 using Session.Engine;
+using Session.Testing;
 using Xunit;
 
 namespace Facade;
@@ -62,18 +63,20 @@ public class CircuitLifetimeTests
     private static void SpeakJson<THub>(IServiceCollection services)
         where THub : Hub => services.PostConfigure<HubOptions<THub>>(o => o.SupportedProtocols!.Add("json"));
 
-    private static Task<Site> NodeAsync(ISessionStore store, Seen seen) =>
+    /// <param name="hasUsers">False: nobody but the circuits asks for the session.</param>
+    private static Task<Site> NodeAsync(ISessionStore store, Seen seen, bool hasUsers = true) =>
         Site.StartAsync(
             store: () => store,
             add: services =>
             {
-                services.AddAuthentication().AddSession<Cart>();
-                services.AddCascadingAuthenticationState();
-                services
-                    .AddRazorComponents()
-                    .AddInteractiveServerComponents()
-                    .AddSessionLifetime<Cart>()
-                    .AddSessionAuthenticationState<Cart>();
+                var blazor = services.AddRazorComponents().AddInteractiveServerComponents().AddSessionLifetime<Cart>();
+                if (hasUsers)
+                {
+                    services.AddAuthentication().AddSession<Cart>();
+                    services.AddCascadingAuthenticationState();
+                    blazor.AddSessionAuthenticationState<Cart>();
+                }
+
                 services.AddSingleton(seen);
                 services.AddScoped<CircuitHandler, Counting>();
                 var hub = typeof(CircuitHandler).Assembly.GetType(
@@ -258,5 +261,31 @@ public class CircuitLifetimeTests
         await using var late = await Page.OpenAsync(site, ada, first.Circuit);
         await late.ReloadsAsync();
         await late.IsCutOffAsync();
+    }
+
+    /// <summary>Nobody can tell whose it is: it would outlive the logout, and be taken up by whoever knows its name.</summary>
+    [Fact]
+    public async Task While_the_store_is_down_no_circuit_begins_and_none_is_taken_up()
+    {
+        var (store, seen) = (new FailingStore(new MemoryStore()), new Seen());
+        await using var site = await NodeAsync(store, seen, hasUsers: false);
+        var (ada, eve) = (await site.BeginAsync("ada"), await site.BeginAsync("eve"));
+        var first = await Page.OpenAsync(site, ada);
+        await first.DisposeAsync();
+        await Held.UntilAsync(() => Held.Count(site) == 0, "nothing is watched without a connection");
+        store.Failure = StoreFailure.Unavailable;
+        await Assert.ThrowsAnyAsync<Exception>(() => Page.OpenAsync(site, ada, first.Circuit));
+        await using var page = await Page.OpenAsync(site, ada);
+
+        // Nor is it there once the store is back. The framework takes it down a moment after its beginning has failed.
+        store.Failure = StoreFailure.None;
+        var refused = await Record.ExceptionAsync(() => Page.OpenAsync(site, eve, page.Circuit));
+        for (var again = 0; again < 20 && refused is null; again++)
+        {
+            await Task.Delay(50);
+            refused = await Record.ExceptionAsync(() => Page.OpenAsync(site, eve, page.Circuit));
+        }
+
+        Assert.NotNull(refused);
     }
 }

@@ -168,6 +168,27 @@ public class FailureTests
         Assert.NotNull(await site.Manager.FindAsync(Site.IdOf(third)));
     }
 
+    /// <summary>A session may begin long before somebody signs in to it, and they may sign in to it again: the last sign-in counts.</summary>
+    [Fact]
+    public async Task A_limit_ends_whoever_signed_in_first_and_not_whose_session_began_first()
+    {
+        await using var site = await Site.StartAsync(o => o.MaxSessionsPerSubject = 2);
+        var begun = await site.BeginAsync();
+        site.Clock.Advance(TimeSpan.FromMinutes(1));
+        var first = await site.BeginAsync("ada");
+        site.Clock.Advance(TimeSpan.FromMinutes(1));
+        var second = await site.BeginAsync("ada");
+        site.Clock.Advance(TimeSpan.FromMinutes(1));
+        await site.WithAsync(session => session.SignInAsync("ada", new Cart("milk")), first);
+        site.Clock.Advance(TimeSpan.FromMinutes(1));
+        var last = await site.WithAsync(session => session.SignInAsync("ada", new Cart("tea")), begun);
+        Assert.NotNull(last.Token);
+        Assert.Equal(Site.IdOf(begun), Site.IdOf(last.Token));
+        Assert.NotNull(await site.Manager.FindAsync(Site.IdOf(begun)));
+        Assert.NotNull(await site.Manager.FindAsync(Site.IdOf(first)));
+        Assert.Null(await site.Manager.FindAsync(Site.IdOf(second)));
+    }
+
     [Fact]
     public async Task After_the_response_has_begun_no_token_can_be_given()
     {
@@ -1122,6 +1143,41 @@ public class FailureTests
         Assert.True(await LastsAsync(session => session.SignInAsync("ada", new Cart("z"))));
         Assert.False(await LastsAsync(session => session.SaveAsync(new Cart("w"))));
         Assert.True(await LastsAsync(session => session.DestroyAsync()));
+    }
+
+    /// <summary>The client would have the new token alone, and nothing once a failover has undone it.</summary>
+    [Theory]
+    [InlineData(Fault.IsNotConfirmed)]
+    [InlineData(Fault.FailsAfter)]
+    public async Task A_renewal_that_may_be_undone_leaves_its_client_the_token_that_it_has(Fault fault)
+    {
+        var store = new Faulty();
+        await using var site = await Site.StartAsync(store: () => store);
+        var token = await site.BeginAsync("ada");
+        async Task<string?> RenewedAsync(Site at)
+        {
+            site.Clock.Advance(TimeSpan.FromMinutes(15));
+            var reply = await at.WithAsync(
+                session =>
+                {
+                    Assert.Equal("ada", session.Subject);
+                    return Task.CompletedTask;
+                },
+                token
+            );
+            return reply.Token;
+        }
+
+        store.Fault = fault;
+        Assert.Null(await RenewedAsync(site));
+        store.Fault = Fault.None;
+        Assert.Null(await RenewedAsync(site));
+
+        // A node that has not just seen one come to nothing.
+        await using var other = await Site.StartAsync(store: () => store, clock: site.Clock);
+        token = await RenewedAsync(other);
+        Assert.NotNull(token);
+        await RenewedAsync(other);
     }
 
     /// <summary>Its record of a session cannot be read here: a key that another node has, say.</summary>

@@ -365,6 +365,78 @@ public class HubLifetimeTests
         Assert.Equal((1, 1), Counting.Seen);
     }
 
+    /// <summary>What became of a connection and its calls.</summary>
+    private sealed class Diary
+    {
+        public TaskCompletionSource HasBegun { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        public TaskCompletionSource IsGone { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        public bool HasActed { get; set; }
+    }
+
+    private sealed class Waiting(Diary diary) : Hub
+    {
+        /// <summary>Until the connection is told to end.</summary>
+        public async Task Wait()
+        {
+            var over = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+            await using var told = Context.ConnectionAborted.Register(over.SetResult);
+            diary.HasBegun.SetResult();
+            await over.Task.WaitAsync(Held.Patience);
+        }
+
+        public void Act() => diary.HasActed = true;
+
+        public override Task OnDisconnectedAsync(Exception? exception)
+        {
+            diary.IsGone.SetResult();
+            return base.OnDisconnectedAsync(exception);
+        }
+    }
+
+    /// <summary>Calls of one connection are made one after the other: what stands behind a slow one was sent before the logout, and acts for nobody after it.</summary>
+    [Fact]
+    public async Task A_call_that_waits_for_its_turn_is_not_made_once_the_session_is_over()
+    {
+        const string Handshake = "{\"protocol\":\"json\",\"version\":1}\u001e";
+        const string Calls =
+            "{\"type\":1,\"target\":\"Wait\",\"arguments\":[]}\u001e"
+            + "{\"type\":1,\"target\":\"Act\",\"arguments\":[]}\u001e";
+        var diary = new Diary();
+        await using var site = await Site.StartAsync(
+            add: services =>
+            {
+                services.AddSignalR().AddSessionLifetime<Cart>();
+                services.AddSingleton(diary);
+            },
+            map: app => app.MapHub<Waiting>("/waiting")
+        );
+        var ada = await site.BeginAsync("ada");
+        using var client = new HttpClient(new SocketsHttpHandler { UseCookies = false });
+
+        async Task<string> SendAsync(HttpMethod method, string query, string? body = null)
+        {
+            using var request = new HttpRequestMessage(method, new Uri(site.Address, "/waiting" + query));
+            request.Headers.Add("Cookie", "__Host-sid=" + ada);
+            if (body is not null)
+                request.Content = new StringContent(body, Encoding.UTF8, "text/plain");
+            using var response = await client.SendAsync(request).WaitAsync(Held.Patience);
+            Assert.Equal(HttpStatusCode.OK, response.StatusCode);
+            return await response.Content.ReadAsStringAsync();
+        }
+
+        var negotiated = await SendAsync(HttpMethod.Post, "/negotiate?negotiateVersion=1");
+        var query = "?id=" + JsonDocument.Parse(negotiated).RootElement.GetProperty("connectionToken").GetString();
+        await SendAsync(HttpMethod.Get, query);
+        await SendAsync(HttpMethod.Post, query, Handshake);
+        await Held.UntilAsync(() => Held.Count(site) == 1, "connected");
+        // Both at once: the second one is there when the first one begins.
+        await SendAsync(HttpMethod.Post, query, Calls);
+        await diary.HasBegun.Task.WaitAsync(Held.Patience);
+        await site.Manager.DestroySessionAsync(Site.IdOf(ada));
+        await diary.IsGone.Task.WaitAsync(Held.Patience);
+        Assert.False(diary.HasActed);
+    }
+
     private sealed class Clerk : Hub
     {
         public static TaskCompletionSource HasRead { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);

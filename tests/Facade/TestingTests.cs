@@ -191,6 +191,27 @@ public class TestingTests
         Assert.Equal("ada milk", await ada.GetStringAsync(new Uri("/item", UriKind.Relative)));
     }
 
+    /// <summary>Open connections look at many sessions at once: what became of an unsure write is not told that way either.</summary>
+    [Fact]
+    public async Task What_an_unsure_store_has_taken_is_read_neither_alone_nor_among_others()
+    {
+        var store = new FailingStore(new MemoryStore());
+        var at = DateTimeOffset.UtcNow;
+        StoredRecord Of(string id) => new(id, 1, RecordKind.Live, at, at.AddDays(1), null, 1, new byte[] { 1 }, false);
+
+        Assert.Equal(WriteResult.Written, await store.Insert(Of("sure"), default));
+        store.Failure = StoreFailure.Unsure;
+        await Assert.ThrowsAsync<IOException>(() => store.Insert(Of("lost"), default).AsTask());
+        await Assert.ThrowsAsync<IOException>(() => store.Load("lost", default).AsTask());
+        foreach (var ids in new string[][] { ["lost"], ["sure", "lost"], ["lost", "sure"] })
+            await Assert.ThrowsAsync<IOException>(() => store.LoadMany(ids, default).AsTask());
+
+        // All else can be read, and all of it once the store works.
+        Assert.Equal("sure", Assert.Single(await store.LoadMany(["sure"], default)).Id);
+        store.Failure = StoreFailure.None;
+        Assert.Equal(2, (await store.LoadMany(["sure", "lost"], default)).Count);
+    }
+
     /// <summary>As a browser has it: a cookie that came with a redirect is sent to where that leads, and one that went is not.</summary>
     [Fact]
     public async Task Cookies_follow_redirects()

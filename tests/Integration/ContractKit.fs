@@ -226,6 +226,94 @@ let private leased () =
 
             ValueTask<StoredRecord | null> loading }
 
+/// Hands each notice on once: whoever says the same again is not heard.
+let private repetitive () =
+    let said = ConcurrentDictionary<string, bool>()
+
+    { new ForwardingStore(healthy ()) with
+        override s.Publish(ids, cancel) =
+            let others = ids |> Seq.filter (fun id -> said.TryAdd(id, true)) |> Array.ofSeq
+            (s.Inner :?> ISessionSignals).Publish(others, cancel) }
+
+/// A replace that comes too late hears that there is nothing, though the record is there all the time.
+let private absentminded () =
+    { new ForwardingStore(healthy ()) with
+        override s.Replace(record, expected, cancel) =
+            ValueTask<WriteResult>(
+                task =
+                    task {
+                        match! s.Inner.Replace(record, expected, cancel) with
+                        | WriteResult.Conflict -> return WriteResult.Absent
+                        | answer -> return answer
+                    }
+            ) }
+
+/// Right until so many loads that one sequence of commands does not come to them; then it finds nothing any more.
+let private worn () =
+    let loads = ref 0
+
+    { new ForwardingStore(healthy ()) with
+        override s.Load(id, cancel) =
+            if Interlocked.Increment &loads.contents > 300 then
+                let nothing: StoredRecord | null = null
+                ValueTask<StoredRecord | null> nothing
+            else
+                s.Inner.Load(id, cancel) }
+
+/// Entries by subject beside the records, each made in a step before its record; stopped after so many steps. What a stopped
+/// process has left goes with a listing that meets it, and with no sweep.
+[<Sealed>]
+type private MendedByLists
+    (records: ISessionStore, entries: ConcurrentDictionary<struct (string * string), bool>, steps: int) =
+    inherit ForwardingStore(records)
+    let mutable left = steps
+
+    let step () =
+        left <- left - 1
+
+        if left < 0 then
+            raise (IO.IOException "stopped")
+
+    let enter (record: StoredRecord) =
+        match record.Subject with
+        | null -> ()
+        | subject ->
+            step ()
+            entries[struct (subject, record.Id)] <- true
+            step ()
+
+    member _.Stopping(steps: int) = new MendedByLists(records, entries, steps)
+    member _.Entries = int64 entries.Count
+
+    override _.Insert(record, cancel) =
+        enter record
+        records.Insert(record, cancel)
+
+    override _.Remove(id, cancel) =
+        for entry in entries.Keys do
+            let struct (_, owner) = entry
+
+            if owner = id then
+                entries.TryRemove entry |> ignore
+
+        records.Remove(id, cancel)
+
+    override _.BySubject(subject, after, limit, cancel) =
+        ValueTask<StoredPage>(
+            task =
+                task {
+                    for entry in entries.Keys do
+                        let struct (owner, id) = entry
+
+                        if owner = subject then
+                            match! records.Load(id, cancel) with
+                            | NonNull record when String.Equals(record.Subject, subject) -> ()
+                            | _ -> entries.TryRemove entry |> ignore
+
+                    return! records.BySubject(subject, after, limit, cancel)
+                }
+        )
+
 /// So many writes side by side that each is possible after any other, and a last word that nothing explains.
 let private tangled count =
     let operation called text steps = Linearizability.Operation(called, 100L, text, Func<_, _> steps)
@@ -336,6 +424,53 @@ let all =
                       said (contract "Lying" (fun () -> lying (healthy ()) 5) ignore) "parallel clients see one order"
 
                   Expect.stringContains story "does not keep the contract" "seen by the histories"
+              })
+
+          testCaseTask "the same notice once more, which nobody hears, is missed" (fun () ->
+              task {
+                  let! story = said (contract "Repetitive" (fun () -> repetitive ()) ignore) "what one node says"
+                  Expect.stringContains story "the first node, once more" "seen"
+              })
+
+          testCaseTask "that there is nothing, where a write comes too late, is seen by the histories" (fun () ->
+              task {
+                  let! story =
+                      said
+                          (contract "Absentminded" (fun () -> absentminded ()) ignore)
+                          "parallel clients see one order"
+
+                  Expect.stringContains story "does not keep the contract" "seen"
+              })
+
+          testCaseTask "what is wrong only on a place that was used before is a violation, too" (fun () ->
+              task {
+                  let! story =
+                      said (contract "Worn" (fun () -> worn ()) (fun o -> o.Commands <- 10_000)) "random commands"
+
+                  Expect.stringContains story "On a place that other sequences had used, and emptied" "seen"
+              })
+
+          testCaseTask "what a stopped process has left, and only a listing takes away, is seen" (fun () ->
+              task {
+                  let mended (store: ISessionStore) =
+                      match store with
+                      | :? MendedByLists as store -> store
+                      | _ -> failtest "another store"
+
+                  let stopping (store: ISessionStore) (steps: int) (_: CancellationToken) =
+                      Task.FromResult<ISessionStore>((mended store).Stopping steps)
+
+                  let entries (store: ISessionStore) (_: CancellationToken) = Task.FromResult((mended store).Entries)
+                  let make () = new MendedByLists(healthy (), ConcurrentDictionary(), Int32.MaxValue) :> ISessionStore
+
+                  let! story =
+                      said
+                          (contract "Mended by lists" make (fun o ->
+                              o.Crashing <- stopping
+                              o.Entries <- entries))
+                          "stopped between two requests: a sign-in begins a session"
+
+                  Expect.stringContains story "entries in all indexes" "seen"
               })
 
           testCaseTask "a touch that takes effect a second later is right" (fun () ->

@@ -74,6 +74,18 @@ type private WireCache(inner: IDistributedCache) =
                     }
             )
 
+/// Looks at no token: what was asked is answered, whoever has gone meanwhile.
+type private DeafCache(inner: IDistributedCache) =
+    interface IDistributedCache with
+        member _.Get key = inner.Get key
+        member _.Set(key, value, options) = inner.Set(key, value, options)
+        member _.Refresh key = inner.Refresh key
+        member _.RefreshAsync(key, _) = inner.RefreshAsync(key, none)
+        member _.Remove key = inner.Remove key
+        member _.GetAsync(key, _) = inner.GetAsync(key, none)
+        member _.SetAsync(key, value, options, _) = inner.SetAsync(key, value, options, none)
+        member _.RemoveAsync(key, _) = inner.RemoveAsync(key, none)
+
 /// Drops what does not fit, and says nothing.
 let private fullCache () = MemoryDistributedCache(Options.Create(MemoryDistributedCacheOptions(SizeLimit = 4000L)))
 
@@ -333,6 +345,87 @@ let private keeps =
                   Expect.equal (found |> Option.map (fun r -> r.Version, r.Kind)) (Some(3L, RecordKind.Ended)) "stays"
                   Expect.equal sets 2 "nothing was sent twice"
               })
+
+      testCaseTask "a write behind a slow one has one deadline, for its turn and for the cache" (fun () ->
+          task {
+              let cache = WireCache(memoryCache ())
+              let store = openOn cache
+              let! _ = store.Insert(live 1L, none)
+              let first, second = TaskCompletionSource(), TaskCompletionSource()
+              let mutable sets = 0
+
+              cache.Before <-
+                  fun verb ->
+                      if verb <> "set" then Task.CompletedTask
+                      elif Interlocked.Increment &sets = 1 then first.Task
+                      else second.Task
+
+              let clock = Diagnostics.Stopwatch.StartNew()
+              let slow = store.Replace(live 2L, 1L, none).AsTask()
+              let behind = store.Replace(ended 3L, 2L, none).AsTask()
+              do! Task.Delay 1500
+              first.SetResult()
+              let! written = slow
+              Expect.equal written WriteResult.Written "the slow one"
+              let! unknown = behind
+              Expect.equal unknown WriteResult.Unknown "sent in its turn, and no answer"
+              Expect.isLessThan clock.Elapsed (TimeSpan.FromSeconds 2.8) "one deadline, of two seconds"
+              second.SetResult()
+          })
+
+      testCaseTask "a write whose caller goes while the cache still looks is not sent afterwards" (fun () ->
+          task {
+              let first = live 1L
+
+              let writes: (string * bool * (ISessionStore -> CancellationToken -> Task)) list =
+                  [ "an insert", false, (fun store cancel -> store.Insert(live 1L, cancel).AsTask() :> Task)
+                    "a replace", true, (fun store cancel -> store.Replace(live 2L, 1L, cancel).AsTask() :> Task)
+                    "a touch", true, (fun store cancel -> store.Touch("a", start2026.AddMinutes 5.0, cancel).AsTask())
+                    "a removal of one version",
+                    true,
+                    (fun store cancel ->
+                        (store :?> IRemovesVersion).RemoveVersion("a", 1L, first.Operation, cancel).AsTask()) ]
+
+              for name, isThere, write in writes do
+                  let cache = WireCache(DeafCache(memoryCache ()))
+                  let store = openOn cache
+
+                  if isThere then
+                      let! _ = store.Insert(first, none)
+                      ()
+
+                  let held, entered = TaskCompletionSource(), TaskCompletionSource()
+                  let sent = ConcurrentQueue<string>()
+
+                  cache.Before <-
+                      fun verb ->
+                          if verb = "get" then
+                              entered.TrySetResult() |> ignore
+                              held.Task
+                          else
+                              sent.Enqueue verb
+                              Task.CompletedTask
+
+                  use caller = new CancellationTokenSource()
+                  let writing = write store caller.Token
+                  do! entered.Task
+                  caller.Cancel()
+
+                  let! isTold =
+                      task {
+                          try
+                              do! writing
+                              return false
+                          with :? OperationCanceledException ->
+                              return true
+                      }
+
+                  Expect.isTrue isTold $"{name}: the caller is told that nothing was changed"
+                  held.SetResult()
+                  // Whose turn comes when that one is over.
+                  let! _ = store.Replace(live 9L, 8L, none)
+                  Expect.isEmpty sent $"{name}: and nothing was"
+          })
 
       testCaseTask
           "a write that the cache itself cancels is unknown, and a read is an error: neither is cancelled"

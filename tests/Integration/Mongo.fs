@@ -422,6 +422,32 @@ let private faults =
                   Expect.isLessThan clock.Elapsed.TotalSeconds 2.9 "one deadline, though it was never sent"
               })
 
+          test "a replace that finds another version, and its look, have one deadline together" (fun server store ->
+              task {
+                  let! _ = store.Insert(record "a" 1L false, none)
+
+                  server.Fault <-
+                      fun command ->
+                          match command.GetElement(0).Name with
+                          | "update" -> Some(Late(TimeSpan.FromSeconds 1.5))
+                          | "find" -> Some(Late(TimeSpan.FromSeconds 5L))
+                          | _ -> None
+
+                  let clock = Stopwatch.StartNew()
+
+                  let! isLate =
+                      task {
+                          try
+                              let! _ = store.Replace(record "a" 9L false, 8L, none)
+                              return false
+                          with :? TimeoutException ->
+                              return true
+                      }
+
+                  Expect.isTrue isLate "nobody knows which version is there"
+                  Expect.isLessThan clock.Elapsed.TotalSeconds 2.9 "one deadline, of two seconds"
+              })
+
           test "numbers of another type are read: as a shell and an import write them" (fun server store ->
               task {
                   for id in [ "a"; "b"; "c" ] do

@@ -2,6 +2,8 @@
 module Integration.Postgres
 
 open System
+open System.Collections.Concurrent
+open System.Diagnostics
 open System.Threading
 open System.Threading.Tasks
 open Expecto
@@ -408,6 +410,34 @@ let private answers =
                           })
               })
 
+      testCaseTask "a claim of more than a thousand hands out as many as are wanted, each once" (fun () ->
+          task {
+              let server, table = shared.Force(), newTable ()
+
+              do!
+                  withStore server.Address table ignore (fun store ->
+                      task {
+                          let! _ = store.Insert(record "a" 1L null false, none)
+
+                          server.Execute
+                              $"INSERT INTO \"{table}\" SELECT 'n' || n, version, kind, last_seen, due_at, look_at, subject, operation, body FROM \"{table}\", generate_series(1, 2199) AS n"
+
+                          let claim limit =
+                              task {
+                                  let! claimed =
+                                      store.ClaimOverdue(at.AddDays 1, TimeSpan.FromMinutes 1L, limit, none)
+
+                                  return [ for one in claimed -> one.Id ]
+                              }
+
+                          let! first = claim 1500
+                          Expect.equal first.Length 1500 "no more than wanted"
+                          let! rest = claim Int32.MaxValue
+                          Expect.equal rest.Length 700 "and those that are left"
+                          Expect.equal (List.distinct (first @ rest)).Length 2200 "each once"
+                      })
+          })
+
       testCaseTask "a serialization failure is tried again" (fun () ->
           task {
               let server, table = shared.Force(), newTable ()
@@ -809,6 +839,107 @@ let private answers =
               Expect.equal (how "flushed") (all "on") "FlushRoutineWrites"
           }) ]
 
+// -- notices
+
+/// Before the server: hands everything on, until it is muted. Then the connections of before stay open, and nothing comes over
+/// them any more, as behind a firewall that has forgotten them; new ones work.
+[<Sealed>]
+type private Muting(server: int, asked: byte array -> unit) =
+    let mutable generation = 0
+    let isOver = TaskCompletionSource TaskCreationOptions.RunContinuationsAsynchronously
+
+    let serve (client: Net.Sockets.TcpClient) =
+        task {
+            let own = Volatile.Read &generation
+            let passage () = if Volatile.Read &generation = own then Task.CompletedTask else isOver.Task
+            let upstream = new Net.Sockets.TcpClient(NoDelay = true)
+            do! upstream.ConnectAsync(Net.IPAddress.Loopback, server)
+            let toServer, toClient = upstream.GetStream(), client.GetStream()
+
+            let asking (bytes: byte array) =
+                asked bytes
+                passage ()
+
+            let! _ = Task.WhenAll(pump toClient toServer asking, pump toServer toClient (fun _ -> passage ()))
+            ()
+        }
+
+    let relay = new Relay(serve)
+    member _.Port = relay.Port
+    member _.Mute() = Interlocked.Increment &generation |> ignore
+
+    interface IDisposable with
+        member _.Dispose() =
+            isOver.TrySetResult() |> ignore
+            (relay :> IDisposable).Dispose()
+
+/// What is heard of a store over such a relay, and how much of it was heard whenever it was about to listen.
+let private withListener
+    (body: string -> Muting -> ConcurrentQueue<string> -> (unit -> int list) -> Task<unit>)
+    : Task<unit> =
+    task {
+        let server, table = shared.Force(), newTable ()
+        let heard, before = ConcurrentQueue<string>(), ConcurrentQueue<int>()
+
+        let asked (bytes: byte array) =
+            if ReadOnlySpan(bytes).IndexOf(ReadOnlySpan("LISTEN \""B)) >= 0 then
+                before.Enqueue heard.Count
+
+        use relay = new Muting(server.Port, asked)
+        let address = server.Address.Replace($"Port={server.Port}", $"Port={relay.Port}")
+
+        use store =
+            openPostgresAt $"{address};Application Name=hears-{table}" table (fun options ->
+                options.OperationTimeout <- TimeSpan.FromSeconds 1L)
+
+        let hear (id: string | null) = heard.Enqueue(id |> Option.ofObj |> Option.defaultValue Live.everySession)
+        let! subscription = (store :> ISessionSignals).Subscribe(Action<string | null> hear, none)
+        do! body table relay heard (fun () -> List.ofSeq before)
+        do! subscription.DisposeAsync()
+    }
+
+/// By another node.
+let private publish table (id: string) =
+    task {
+        use other = openPostgresAt (shared.Force().Address) table ignore
+        do! (other :> ISessionSignals).Publish([| id |], none)
+    }
+
+let private notices =
+    [ testCaseTask "that all are to be looked at is said once it hears, and not before, also after a cut" (fun () ->
+          withListener (fun table _ heard before ->
+              task {
+                  Expect.equal (before ()) [ 0 ] "nothing is said before it listens"
+                  Expect.equal (List.ofSeq heard) [ Live.everySession ] "and then what came before is asked for"
+                  heard.Clear()
+
+                  shared.Force().Execute
+                      $"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'hears-{table}'"
+
+                  do! eventually "that some may be missed" (fun () -> not heard.IsEmpty)
+                  Expect.equal (before ()) [ 0; 0 ] "nothing is said before it listens again"
+                  do! publish table "a"
+                  do! eventually "a notice" (fun () -> Seq.contains "a" heard)
+              }))
+
+      testCaseTask "a listening connection that was cut without a word is found out by asking, and made anew" (fun () ->
+          withListener (fun table relay heard _ ->
+              task {
+                  do! publish table "before"
+                  do! eventually "a notice" (fun () -> Seq.contains "before" heard)
+                  heard.Clear()
+                  relay.Mute()
+                  let clock = Stopwatch.StartNew()
+
+                  // It asks after fifteen seconds of silence; the rest is for what has no answer, and for the machine.
+                  while heard.IsEmpty && clock.Elapsed < TimeSpan.FromSeconds 40L do
+                      do! Task.Delay 100
+
+                  Expect.equal (List.ofSeq heard) [ Live.everySession ] "that some may be missed"
+                  do! publish table "after"
+                  do! eventually "a notice" (fun () -> Seq.contains "after" heard)
+              })) ]
+
 // -- pgbouncer
 
 let private bouncer = lazy (RedisServer.untilExit (new PgBouncer(shared.Force())))
@@ -845,4 +976,5 @@ let all =
         "Postgres"
         [ testList "costs" costs
           testList "answers" answers
+          testList "notices" notices
           testList "pooler" behindPooler ]

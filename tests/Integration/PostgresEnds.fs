@@ -183,6 +183,27 @@ let private examples =
                           Expect.equal status expected "who stays and who does not"
                   }))
 
+      testCaseTask "committed: of a user with more sessions than one page has, none lives" (fun () ->
+          let table = newTable ()
+
+          withAppOn table (fun w source ->
+              task {
+                  for _ in 1..21 do
+                      let! _ = Task.WhenAll [ for _ in 1..10 -> w.SignIn "ada" ]
+                      ()
+
+                  do!
+                      inTransaction source (fun transaction ->
+                          task {
+                              let! pending = (manager w).DestroyAllAsync("ada", transaction)
+                              Expect.equal pending.Count 210 "all of them"
+                              do! pending.CommitAsync()
+                          })
+
+                  let living = shared.Force().Number $"SELECT count(*) FROM \"{table}\" WHERE kind <> 2"
+                  Expect.equal living 0L "nobody lives"
+              }))
+
       testCaseTask "CommitAsync commits, and tells" (fun () ->
           withApp (fun w source ->
               task {

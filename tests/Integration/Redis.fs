@@ -15,6 +15,7 @@ open Microsoft.Extensions.Time.Testing
 open StackExchange.Redis
 open Integration.Engines
 open Integration.RedisServer
+open Integration.Relays
 open Integration.World
 open Session.Domain
 open Session.Engine
@@ -335,6 +336,42 @@ let private probes =
       says "start: nothing on disk" [] ignore "keeps nothing on disk"
       says "start: snapshots only" [ "save", "60 1000" ] ignore "snapshots only"
       says "start: more replicas asked for than there are" [] (fun o -> o.WaitForReplicas <- 1) "WaitForReplicas"
+      testCaseTask "start: of a Cluster the settings of each primary are looked at" (fun () ->
+          task {
+              use cluster = new RedisCluster(15000)
+              cluster.Start()
+
+              let set (node: RedisServer) (settings: (string * string) list) =
+                  task {
+                      use! admin = connect node.Address
+
+                      for name, value in settings do
+                          let words = [| "SET" :> obj; name :> obj; value :> obj |]
+                          let! _ = admin.GetServer(node.Address).ExecuteAsync("CONFIG", words)
+                          ()
+                  }
+
+              let start () = startNotes (openRedisAt cluster.Addresses (Guid.NewGuid().ToString "N" + ":") ignore)
+
+              for node in List.filter isPrimary cluster.Nodes do
+                  do! set node [ "maxmemory", "100mb"; "maxmemory-policy", "allkeys-lru" ]
+
+                  match! start () with
+                  | Error sentence -> Expect.stringContains sentence node.Address "which one evicts"
+                  | Ok found -> failtestf "%s evicts, and it is started with %A" node.Address found
+
+                  do! set node [ "maxmemory-policy", "noeviction"; "appendfsync", "everysec" ]
+
+                  match! start () with
+                  | Ok found ->
+                      Expect.exists
+                          found
+                          (fun note -> note.Contains node.Address && note.Contains "appendfsync everysec")
+                          "which one is not durable"
+                  | Error sentence -> failtest sentence
+
+                  do! set node [ "appendfsync", "always" ]
+          })
       testCaseTask "start: the place has no password in it" (fun () ->
           task {
               use server = startOne [ "requirepass", "top-secret" ]
@@ -455,6 +492,73 @@ let private contents =
                       let text = Encoding.Latin1.GetString(nonNull dump)
                       Expect.isFalse (text.Contains secret) (string key)
               })) ]
+
+/// Between a client and its server: from the next request with this text on, what comes over its connection waits.
+[<Sealed>]
+type private HeldRequests(server: int) =
+    let gate = obj ()
+    let mutable awaited: byte array voption = ValueNone
+    let released = TaskCompletionSource TaskCreationOptions.RunContinuationsAsynchronously
+
+    let passage (request: byte array) : Task =
+        lock gate (fun () ->
+            match awaited with
+            | ValueSome text when ReadOnlySpan(request).IndexOf(ReadOnlySpan text) >= 0 ->
+                awaited <- ValueNone
+                released.Task
+            | _ -> Task.CompletedTask)
+
+    /// Each as a whole, for many come in one piece.
+    let requests (from: Net.Sockets.NetworkStream) (into: Net.Sockets.NetworkStream) =
+        task {
+            let bytes = Array.zeroCreate<byte> 65536
+            let mutable waiting = Array.empty<byte>
+            let mutable goesOn = true
+
+            try
+                while goesOn do
+                    let! length = from.ReadAsync(bytes.AsMemory())
+                    goesOn <- length > 0
+                    waiting <- Array.append waiting bytes[.. length - 1]
+                    let mutable isWhole = true
+
+                    while isWhole do
+                        match Wire.redis "" (ReadOnlyMemory waiting) with
+                        | ValueSome(struct (until, _)) ->
+                            do! passage waiting[.. until - 1]
+                            do! into.WriteAsync(ReadOnlyMemory(waiting, 0, until))
+                            waiting <- waiting[until..]
+                        | ValueNone -> isWhole <- false
+            with
+            | :? IOException
+            | :? ObjectDisposedException -> ()
+
+            from.Dispose()
+            into.Dispose()
+        }
+
+    let serve (client: Net.Sockets.TcpClient) =
+        task {
+            let upstream = new Net.Sockets.TcpClient(NoDelay = true)
+            do! upstream.ConnectAsync(Net.IPAddress.Loopback, server)
+            let toServer, toClient = upstream.GetStream(), client.GetStream()
+            let! _ = Task.WhenAll(requests toClient toServer, pump toServer toClient (fun _ -> Task.CompletedTask))
+            ()
+        }
+
+    let relay = new Relay(serve)
+    member _.Address = $"127.0.0.1:{relay.Port}"
+    member _.From(text: string) = lock gate (fun () -> awaited <- ValueSome(Encoding.UTF8.GetBytes text))
+
+    /// That request has come.
+    member _.HasCome = lock gate (fun () -> awaited.IsNone)
+
+    member _.Release() = released.TrySetResult() |> ignore
+
+    interface IDisposable with
+        member held.Dispose() =
+            held.Release()
+            (relay :> IDisposable).Dispose()
 
 /// Counts the ends that it is told of.
 type private Counting() =
@@ -1308,7 +1412,48 @@ let private entries =
               Expect.equal anns [ "a" ] "whoever ends all of ann's sessions finds it"
               let! bobs = listed "bob"
               Expect.isEmpty bobs "and bob has none"
-          }) ]
+          })
+
+      testCaseTask
+          "a session that gets the id of a tombstone, whose removal takes its entries away before it is there, has them again"
+          (fun () ->
+              task {
+                  let server = shared.Force()
+
+                  for subject in ([ null; "ann" ]: (string | null) list) do
+                      use held = new HeldRequests(server.Port)
+                      let prefix = Guid.NewGuid().ToString "N" + ":"
+                      use other = openRedisAt server.Address prefix ignore
+                      let other = other :> ISessionStore
+
+                      use slow =
+                          openRedisAt held.Address prefix (fun o -> o.OperationTimeout <- TimeSpan.FromSeconds 10L)
+
+                      let slow = slow :> ISessionStore
+                      let! _ = other.Insert(numbered "a" 1L RecordKind.Ended null 7L 1uy false, none)
+                      let! _ = slow.Load("a", none)
+
+                      // Its entries have gone before, and the due index has had one of the tombstone's.
+                      held.From "$3\r\nSET\r\n"
+                      let inserting = slow.Insert(numbered "a" 1L RecordKind.Live subject 9L 2uy false, none).AsTask()
+                      do! eventually "the record" (fun () -> held.HasCome)
+                      do! (other :?> IRemovesVersion).RemoveVersion("a", 1L, 7L, none)
+                      held.Release()
+                      let! inserted = inserting
+                      Expect.equal inserted WriteResult.Written $"{subject}: it is there"
+
+                      let! all = other.Enumerate(null, 10, none)
+                      Expect.equal [ for record in all.Records -> record.Operation ] [ 9L ] $"{subject}: listed"
+                      let! count = other.Count none
+                      Expect.equal count 1L $"{subject}: counted"
+
+                      if not (isNull subject) then
+                          let! theirs = other.BySubject("ann", null, 10, none)
+                          Expect.equal theirs.Records.Count 1 "in the list of the subject"
+
+                      let! due = other.ClaimOverdue(start2026.AddHours 1.0, TimeSpan.FromMinutes 1L, 10, none)
+                      Expect.equal due.Count 1 $"{subject}: and it comes to its time"
+              }) ]
 
 let private notices =
     [ testCaseTask "whoever listens over a connection that was broken is told that something may be missed" (fun () ->

@@ -188,4 +188,58 @@ let private saysNothingWrong =
                     Expect.isNotNull found id
             })
 
-let all = testList "Redis Cluster" [ saysNothingWrong; takesNothingBack ]
+/// Of an even number. There are no replicas, and nobody is given up in that time: who is not cut off goes on.
+let private halfIsNotMost =
+    testCaseTask
+        "Cluster: two of four primaries say of no session that it is not there, and give no list; three of four do"
+        (fun () ->
+            task {
+                let settings = [ "cluster-enabled", "yes"; "cluster-node-timeout", "60000" ]
+                use first = startOne settings
+                use second = startOne settings
+                use third = startOne settings
+                use fourth = startOne settings
+                let nodes = [ first; second; third; fourth ]
+                let places = nodes |> List.map _.Address
+                use creating = launch "redis-cli" ([ "--cluster"; "create" ] @ places @ [ "--cluster-yes" ])
+                do! creating.WaitForExitAsync()
+                Expect.equal creating.ExitCode 0 "a Cluster of four primaries"
+                let addresses = String.Join(",", places)
+                let prefix = "half:"
+                use redis = openRedisAt addresses prefix (fun o -> o.OperationTimeout <- TimeSpan.FromSeconds 1L)
+                let store = redis :> ISessionStore
+                use! admin = connect addresses
+
+                let isOn (node: RedisServer) (key: string) =
+                    match admin.GetServer(RedisKey key, flags = CommandFlags.DemandMaster).EndPoint with
+                    | :? IPEndPoint as place -> place.Port = node.Port
+                    | _ -> false
+
+                // Whose primary is there all the time.
+                let id =
+                    Seq.initInfinite (fun n -> $"session-{n}") |> Seq.find (fun id -> isOn first $"{prefix}r:{id}")
+
+                let subject =
+                    Seq.initInfinite (fun n -> $"user-{n}")
+                    |> Seq.find (fun subject -> isOn first $"{prefix}s:{subject}")
+
+                let load () = store.Load(id, none).AsTask() |> answerOf
+                let list () = store.BySubject(subject, null, 10, none).AsTask() |> answerOf
+                do! eventually "that all of them agree" (fun () -> (load ()).GetAwaiter().GetResult().IsOk)
+
+                fourth.Freeze()
+                let! loaded = load ()
+                Expect.isOk loaded "three of four: no such session"
+                let! listed = list ()
+                Expect.isOk listed "three of four: an empty list"
+
+                third.Freeze()
+                let! loaded = load ()
+                let! listed = list ()
+                third.Thaw()
+                fourth.Thaw()
+                Expect.isError loaded "two of four do not know"
+                Expect.isError listed "and list nothing"
+            })
+
+let all = testList "Redis Cluster" [ saysNothingWrong; takesNothingBack; halfIsNotMost ]

@@ -2,11 +2,13 @@
 module Integration.RedisReplicas
 
 open System
+open System.Collections.Concurrent
 open System.Diagnostics
 open System.IO
 open System.Net
 open System.Net.Sockets
 open System.Text
+open System.Text.RegularExpressions
 open System.Threading
 open System.Threading.Tasks
 open Expecto
@@ -96,6 +98,42 @@ type private Busy(server: int) =
     member _.Address = $"127.0.0.1:{relay.Port},protocol=resp2"
     member _.Want() = Volatile.Write(&isWanted, 1)
     member _.HasCome = Volatile.Read &isWanted = 0
+
+    interface IDisposable with
+        member _.Dispose() = (relay :> IDisposable).Dispose()
+
+/// Between a client and its server: how long each WAIT may last, by what the server is told.
+[<Sealed>]
+type private AskedLimits(server: int) =
+    // What came over each connection.
+    let asked = ConcurrentQueue<StringBuilder>()
+
+    let serve (client: TcpClient) =
+        task {
+            let upstream = new TcpClient(NoDelay = true)
+            do! upstream.ConnectAsync(IPAddress.Loopback, server)
+            let toServer, toClient = upstream.GetStream(), client.GetStream()
+            let own = StringBuilder()
+            asked.Enqueue own
+
+            let noted (bytes: byte array) =
+                lock own (fun () -> own.Append(Encoding.Latin1.GetString bytes) |> ignore)
+                Task.CompletedTask
+
+            let! _ = Task.WhenAll(pump toClient toServer noted, pump toServer toClient (fun _ -> Task.CompletedTask))
+            ()
+        }
+
+    let relay = new Relay(serve)
+    member _.Address = $"127.0.0.1:{relay.Port}"
+
+    /// In milliseconds.
+    member _.All =
+        [ for own in asked do
+              let text = lock own (fun () -> own.ToString())
+
+              for wait in Regex.Matches(text, @"\$4\r\nWAIT\r\n\$\d+\r\n\d+\r\n\$\d+\r\n(\d+)\r\n") do
+                  int wait.Groups[1].Value ]
 
     interface IDisposable with
         member _.Dispose() = (relay :> IDisposable).Dispose()
@@ -372,6 +410,29 @@ let all =
                         for store in stores do
                             (store :> IDisposable).Dispose()
                     })
+
+                testCaseTask
+                    "no WAIT may last longer than half of OperationTimeout, whatever WaitTimeout is: writes come behind it"
+                    (fun () ->
+                        task {
+                            use server = startOne []
+                            use _ = startOne [ "replicaof", $"127.0.0.1 {server.Port}" ]
+                            use! admin = connect server.Address
+                            do! following (admin.GetServer server.Address) 1
+
+                            for wait, longest in [ 300.0, 300; 1500.0, 1000; 10_000.0, 1000 ] do
+                                use limits = new AskedLimits(server.Port)
+
+                                use redis =
+                                    openRedisAt limits.Address $"{wait}:" (fun options ->
+                                        options.WaitForReplicas <- 1
+                                        options.WaitTimeout <- TimeSpan.FromMilliseconds wait
+                                        options.OperationTimeout <- TimeSpan.FromSeconds 2L)
+
+                                // Not Prepare: its probe says WAIT, too.
+                                let! _ = (redis :> ISessionStore).Insert(logout "a", none)
+                                Expect.equal (List.max limits.All) longest $"with a WaitTimeout of {wait} ms"
+                        })
 
                 testCaseTask "that not all replicas are asked for is told, with what it means" (fun () ->
                     task {

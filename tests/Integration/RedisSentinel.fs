@@ -290,9 +290,9 @@ let private returns =
           cutOff
           joined ]
 
-/// One Sentinel, behind a proxy, which names whichever server it is told.
+/// One Sentinel, behind a proxy, which names whichever server it is told. `epoch`: that of the failover which it has heard of.
 [<Sealed>]
-type private Naming(first: RedisServer.RedisServer) =
+type private Naming(first: RedisServer.RedisServer, epoch: int64) =
     let folder = IO.Directory.CreateTempSubdirectory("session-naming-").FullName
     let port = RedisServer.freePort ()
     let file = IO.Path.Combine(folder, "sentinel.conf")
@@ -304,7 +304,8 @@ type private Naming(first: RedisServer.RedisServer) =
             [ $"port {port}"
               "bind 127.0.0.1"
               $"dir {folder}"
-              "sentinel " + String.Join(' ', monitor first) ]
+              "sentinel " + String.Join(' ', monitor first)
+              $"sentinel config-epoch sessions {epoch}" ]
 
         IO.File.WriteAllLines(file, lines)
 
@@ -327,6 +328,7 @@ type private Naming(first: RedisServer.RedisServer) =
         cli.WaitForExit()
         answer
 
+    new(first) = new Naming(first, 0L)
     member _.Fence = fence
     member _.Configuration = $"127.0.0.1:{fence.Port},serviceName=sessions"
     member _.IsUp = (told [ "get-master-addr-by-name"; "sessions" ]).Contains "127.0.0.1"
@@ -365,6 +367,13 @@ let private namedMeanwhile =
     let bySubject (store: ISessionStore) = pages (store.BySubject("ann", null, 10, none))
     let enumerate (store: ISessionStore) = pages (store.Enumerate(null, 10, none))
 
+    /// One of them is there: that some are found says nothing of those that are not.
+    let several (store: ISessionStore) =
+        task {
+            let! found = (store :?> IReadsMany).LoadMany([| "a"; "b" |], none)
+            return found.Count
+        }
+
     [ for what, isThere, write in [ "a sign-in", false, signIn; "a logout", true, logout ] do
           testCaseTask
               $"{what} that the primary took, when no Sentinel answers any more, is not acknowledged"
@@ -401,7 +410,10 @@ let private namedMeanwhile =
                       Expect.notEqual answer "Written" "nobody says that it is the primary still"
                   })
 
-      for what, listing in [ "of a subject", bySubject; "of all", enumerate ] do
+      for what, listing in
+          [ "of a subject", bySubject
+            "of all", enumerate
+            "of several open sessions", several ] do
           testCaseTask
               $"a list {what} that the old primary gave, when another one was named already, is no list"
               (fun () ->
@@ -584,4 +596,65 @@ let private listeners =
               do! subscription.DisposeAsync()
           }) ]
 
-let all = testList "Redis behind Sentinel" (returns @ namedMeanwhile @ listeners)
+/// At the end of a failover one of them knows the new primary, with a newer epoch, and the others do not yet. One that has
+/// stood still for a while knows an old one, with an older epoch.
+let private disagreeing =
+    testCaseTask
+        "one Sentinel of three is not believed where it is behind; where it knows a newer primary, neither are the others"
+        (fun () ->
+            task {
+                for epoch, isNewer in [ 7L, true; 2L, false ] do
+                    use old = RedisServer.startOne []
+                    use next = RedisServer.startOne []
+                    use first = new Naming(old, 3L)
+                    use second = new Naming(old, 3L)
+                    use third = new Naming(next, epoch)
+                    let all = [ first; second; third ]
+                    do! eventually "the Sentinels" (fun () -> all |> List.forall _.IsUp)
+                    let places = String.Join(",", [ for one in all -> $"127.0.0.1:{one.Fence.Port}" ])
+                    use redis = openRedisAt $"{places},serviceName=sessions" "disagreeing:" ignore
+                    let store = redis :> ISessionStore
+
+                    let answer () =
+                        try
+                            store.Load("a", CancellationToken.None).AsTask().GetAwaiter().GetResult() |> ignore
+                            "an answer"
+                        with error ->
+                            error.GetType().Name
+
+                    let wanted = if isNewer then "PrimaryUnknownException" else "an answer"
+                    // A moment after two of them have answered the third one is not waited for any more.
+                    do! eventually $"{epoch}: {wanted}" (fun () -> answer () = wanted)
+            })
+
+/// The driver goes on to look for a server that it was led to, twice a second, for as long as the connection is there.
+let private left =
+    testCaseTask
+        "no connection leads to the old primary, when another one was named already, whether replicas are waited for or not"
+        (fun () ->
+            task {
+                for replicas in [ 0; 1 ] do
+                    use old = RedisServer.startOne []
+                    use next = RedisServer.startOne []
+                    use naming = new Naming(old)
+                    do! eventually "the Sentinel" (fun () -> naming.IsUp)
+                    let name = $"leaving-{replicas}"
+
+                    use redis =
+                        openRedisAt $"{naming.Configuration},name={name}" "left:" (fun options ->
+                            options.WaitForReplicas <- replicas)
+
+                    let! _ = (redis :> ISessionStore).Load("a", CancellationToken.None)
+                    use! ofOld = RedisServer.connect old.Address
+                    use! ofNext = RedisServer.connect next.Address
+
+                    let isLedTo (server: RedisServer.RedisServer) (admin: StackExchange.Redis.ConnectionMultiplexer) =
+                        (string (admin.GetServer(server.Address).Execute("CLIENT", "LIST"))).Contains $" name={name} "
+
+                    Expect.isTrue (isLedTo old ofOld) "while it is the primary"
+                    naming.Name next
+                    do! eventually $"{replicas}: a connection to the new one" (fun () -> isLedTo next ofNext)
+                    do! eventually $"{replicas}: none to the old one" (fun () -> not (isLedTo old ofOld))
+            })
+
+let all = testList "Redis behind Sentinel" (returns @ namedMeanwhile @ listeners @ [ disagreeing; left ])

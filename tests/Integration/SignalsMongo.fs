@@ -81,6 +81,32 @@ let all =
                       do! until "a notice" (fun () -> Seq.contains "after" heard)
                       do! subscription.DisposeAsync()
                   })
+              test "a stream that has no answer any more is followed anew, and all are looked at" (fun server ->
+                  task {
+                      use store =
+                          openMongoAt server.Address "sessions" (fun options ->
+                              options.OperationTimeout <- TimeSpan.FromSeconds 1L)
+
+                      let! heard, subscription = Live.listen store
+                      do! publish store [ "before" ]
+                      do! until "a notice" (fun () -> Seq.contains "before" heard)
+                      Expect.isFalse (Seq.contains Live.everySession heard) "nothing is missed until now"
+
+                      // The connection stays open, and its server says nothing over it.
+                      let mutable left = 1
+
+                      server.Fault <-
+                          fun command ->
+                              if command.GetElement(0).Name = "getMore" && Interlocked.Exchange(&left, 0) = 1 then
+                                  Some(Late(TimeSpan.FromMinutes 2L))
+                              else
+                                  None
+
+                      do! until "that some may be missed" (fun () -> Seq.contains Live.everySession heard)
+                      do! publish store [ "after" ]
+                      do! until "a notice" (fun () -> Seq.contains "after" heard)
+                      do! subscription.DisposeAsync()
+                  })
               test "a notice is one update, and of nothing where nobody listens" (fun server ->
                   task {
                       use store = openMongoAt server.Address "sessions" ignore

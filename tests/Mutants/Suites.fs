@@ -128,7 +128,9 @@ let suites =
                 "half of the Sentinels are not believed"
                 "when another one was named already"
                 "Cluster: an old primary"
-                "Cluster: while a slot moves" ]
+                "Cluster: while a slot moves"
+                "Cluster: two of four primaries"
+                "Cluster: five hundred sessions" ]
         Parts = [ "Session.Stores.Redis" ]
         Needs = [ "redis-server"; "redis-sentinel" ]
         AsksSeveral = false }
@@ -141,7 +143,9 @@ let suites =
                 "Postgres at start"
                 "Postgres ends in a transaction"
                 "PostgreSQL: sessions, tickets"
-                "connections that lead to a standby" ]
+                "connections that lead to a standby"
+                // Last: what hears nothing is found out after a while.
+                "Postgres / notices" ]
         Parts = [ "Session.Stores.Postgres" ]
         Needs = [ "/usr/lib/postgresql/*/bin/initdb" ]
         AsksSeveral = false }
@@ -153,7 +157,8 @@ let suites =
               [ "the contract / Mongo"
                 "integration / MongoDB"
                 "JanitorMargin of MongoDB"
-                "MongoDB: sessions, tickets" ]
+                "MongoDB: sessions, tickets"
+                "MongoDB (the stand-in): a stream" ]
         Parts = [ "Session.Stores.Mongo" ]
         Needs = []
         AsksSeveral = false }

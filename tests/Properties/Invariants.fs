@@ -660,6 +660,42 @@ let invariants: (string * (Step -> bool)) list =
           | Destroyed _
           | Expired _ -> true
 
+      "13 grace is the last: no number of renewals makes a token forgotten that is only outdated, or that waits at the end",
+      fun step ->
+          match Lifecycle.liveOf step.After with
+          | None -> true
+          | Some live ->
+              let fresh n = secret (1000 + n)
+
+              // More than a record remembers: each kind has a limit of its own, and none takes the room of the other.
+              let flood =
+                  [ for renewal in 0 .. Lifecycle.remembered do
+                        RenewalIssued(fresh renewal, step.At)
+                        RenewalConfirmed(fresh renewal, step.At, step.At)
+                        GraceEnded false ]
+
+              let settled =
+                  match step.After with
+                  | Regenerated(_, Confirmed _) -> Lifecycle.evolve step.After (GraceEnded false)
+                  | _ -> Lifecycle.evolve step.After WasConfirmed
+
+              let known = List.fold Lifecycle.evolve settled flood
+
+              // But for those that may wait now: they are outdated by the first renewal, and newer.
+              let outdated =
+                  live.Superseded
+                  |> List.filter (fun old -> not old.ByRenewal)
+                  |> List.truncate (Lifecycle.remembered - Lifecycle.waiting)
+
+              // Who was issued this one, and comes with it when all is over, is told why it is.
+              let last = fresh (Lifecycle.remembered + 1)
+
+              let ended =
+                  List.fold Lifecycle.evolve known [ RenewalIssued(last, step.At); WasDestroyed(Revoked, step.At) ]
+
+              outdated |> List.forall (fun old -> (Lifecycle.standing old.Secret known).IsDead)
+              && not (Lifecycle.standing last ended).IsUnknown
+
       "14 destroy is total: in every state, and again",
       fun step ->
           let destroyed = next step.At (Destroy(Revoked, None)) step

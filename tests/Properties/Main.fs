@@ -66,6 +66,7 @@ let private properties args =
               EngineFaults.all
               Turns.all
               Outcomes.all
+              Lasting.all
               EveryStep.all
               Effects.all
               Requesting.all

@@ -444,7 +444,7 @@ let private inNobodysWay =
 
 /// Kept as widely as it has to be before it is acknowledged: what takes a token's power away.
 let private lasting =
-    [ testTask "sign-ins, elevations and ends are to last; what is lost with a node otherwise is not" {
+    [ testTask "sign-ins, elevations, renewals and ends are to last; what is lost with a node otherwise is not" {
           let memory, lasts = MemoryStore() :> ISessionStore, Collections.Generic.List<bool>()
 
           let watched =
@@ -457,16 +457,39 @@ let private lasting =
                       lasts.Add record.IsDurable
                       memory.Replace(record, expected, cancel) }
 
-          let engine = engineWith watched settings
+          let clock = FakeTimeProvider t0
+          let engine = SessionEngine(watched, settings, WaitLimits.Default, clock, NullLogger.Instance, silent)
           let! anonymous = engine.Create(Token.newId, None, [| 0uy |], none)
-          let! elevated = engine.Regenerate(ok anonymous, none)
+
+          let present (opened: Opened) =
+              let token = (Token.tryParse engine.Hasher (opened.Issued.Value.Reveal().AsSpan())).Value
+              engine.Present(token, true, none)
+
+          let! confirmed = present (ok anonymous)
+          ok confirmed |> ignore
+          clock.Advance settings.Policy.RotateEvery.Value
+          let! renewed = present (ok anonymous)
+          let! arrived = present (ok renewed)
+          let! elevated = engine.Regenerate(ok arrived, none)
           let! updated = engine.Update(ok elevated, Ok, none)
           let! signedIn = engine.SignIn(ok updated, "ada", [| 0uy |], none)
           let! another = engine.Create(Token.newId, Some "ada", [| 0uy |], none)
           ok another |> ignore
           let! ended = engine.SignOut(ok signedIn, none)
           ok ended |> ignore
-          Expect.equal (List.ofSeq lasts) [ false; true; false; true; true; true ] "which of them"
+
+          let expected =
+              [ "created", false
+                "confirmed", false
+                "renewed", true
+                "its token has arrived", false
+                "elevated", true
+                "updated", false
+                "signed in", true
+                "another one", true
+                "ended", true ]
+
+          Expect.equal (List.ofSeq lasts) (List.map snd expected) $"%A{List.map fst expected}"
       }
 
       testTask "the end of what this node cannot read is an end only when it is stored" {

@@ -316,9 +316,14 @@ type Judge(scheduler: Scheduler, setup: Setup) =
                 if isElevated then
                     known.ActiveAt <- scheduler.Now
 
+                let isRenewed =
+                    match after with
+                    | Regenerated(_, Issued(newest :: _, _)) -> (Lifecycle.standing newest before).IsUnknown
+                    | _ -> false
+
                 judge.Must(
-                    $"14 a sign-in or an elevation of {name} need not last",
-                    record.IsDurable || not (isElevated || isSignedIn)
+                    $"14 a sign-in, an elevation or a renewal of {name} need not last",
+                    record.IsDurable || not (isElevated || isSignedIn || isRenewed)
                 )
             | Some live, None ->
                 known.OverAt <- ValueSome scheduler.Now

@@ -1,6 +1,6 @@
 namespace Session.Stores.Postgres;
 
-/// <summary>What a write that must last (a sign-in, an elevation, a logout) has reached before it is acknowledged.</summary>
+/// <summary>What a write that must last (a sign-in, an elevation, a renewal, a logout) has reached before it is acknowledged.</summary>
 public enum PostgresDurability
 {
     /// <summary>

@@ -24,11 +24,11 @@ public sealed class PostgresStoreOptions
     /// <summary>Whether missing tables are created at start. False: run <c>Session.Postgres.sql</c>, which is in the package. Default true.</summary>
     public bool CreateTables { get; set; } = true;
 
-    /// <summary>What a sign-in, an elevation and a logout have reached before they are acknowledged. Default: <see cref="PostgresDurability.Flushed"/>.</summary>
+    /// <summary>What a sign-in, an elevation, a renewal and a logout have reached before they are acknowledged. Default: <see cref="PostgresDurability.Flushed"/>.</summary>
     public PostgresDurability Durability { get; set; } = PostgresDurability.Flushed;
 
     /// <summary>
-    /// Whether routine writes (a cart, a renewal) wait for the disk, too. Default false: they commit with
+    /// Whether routine writes (a cart) wait for the disk, too. Default false: they commit with
     /// <c>synchronous_commit = off</c>, and a crash of the server may undo those of its last moments (less than a second
     /// with PostgreSQL's defaults), as if they had not been made. True: they commit as the server's own setting says.
     /// </summary>

@@ -43,9 +43,10 @@ public sealed class RedisStoreOptions
     public TimeSpan OperationTimeout { get; set; } = TimeSpan.FromSeconds(2);
 
     /// <summary>
-    /// How many replicas must have a write that ends a session, signs in or elevates before it is acknowledged (WAIT).
-    /// Default 0: none, and a failover can undo the logouts of its last moments. With 1 or more, a write that fewer replicas
-    /// have in time is not acknowledged (503), though it can be loaded. Other replicas that keep up are given a tenth of
+    /// How many replicas must have a write that ends a session, signs in, elevates or renews a token before it is
+    /// acknowledged (WAIT). Default 0: none, and a failover can undo the logouts of its last moments. With 1 or more, a write
+    /// that fewer replicas have in time is not acknowledged (503, and the client of a renewal keeps its token), though it can
+    /// be loaded. Other replicas that keep up are given a tenth of
     /// <see cref="WaitTimeout"/> to have it, too. One that was slower may be promoted, and undo it: only the number of all
     /// replicas excludes that.
     /// </summary>

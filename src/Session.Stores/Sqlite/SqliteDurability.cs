@@ -13,8 +13,8 @@ public enum SqliteDurability
     Full = 1,
 
     /// <summary>
-    /// What ends a session, signs in or elevates is on disk before it is acknowledged, and all that was written before it with
-    /// it; everything else is as with <see cref="Normal"/>.
+    /// What ends a session, signs in, elevates or renews a token is on disk before it is acknowledged, and all that was
+    /// written before it with it; everything else is as with <see cref="Normal"/>.
     /// </summary>
     Selective = 2,
 }

@@ -169,6 +169,25 @@ public class CircuitUserTests
             }
         );
 
+    /// <summary>Who was active between two looks lives until later than the first one has seen.</summary>
+    [Fact]
+    public Task What_an_earlier_look_has_seen_counts_no_more() =>
+        WithAsync(
+            async (site, circuit, store, clock, token) =>
+            {
+                await LooksAsync(store, 2);
+                clock.Advance(TimeSpan.FromMinutes(14));
+                await site.GetAsync("/circuit", token);
+                await LooksAsync(store, 3);
+                store.IsAway = true;
+                clock.Advance(TimeSpan.FromMinutes(29));
+                await LooksAsync(store, 3);
+                Assert.True(IsSignedIn(await circuit.UserAsync()));
+                clock.Advance(TimeSpan.FromMinutes(1));
+                Assert.True(await circuit.BecomesAsync(user => !IsSignedIn(user)));
+            }
+        );
+
     /// <summary>The store goes away before the circuit has looked once: what the request saw is what is known.</summary>
     [Fact]
     public async Task Without_a_look_the_sessions_time_is_what_its_request_has_seen()

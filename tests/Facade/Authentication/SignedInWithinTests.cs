@@ -148,6 +148,40 @@ public class SignedInWithinTests
         Assert.DoesNotContain("reason", stranger.Body, StringComparison.Ordinal);
     }
 
+    /// <summary>A scheme that is asked names itself, and the reason stands beside that: a client may know the one or the other.</summary>
+    [Theory, InlineData("/vault/json"), InlineData("/vault/either")]
+    public async Task The_reason_takes_no_other_schemes_challenge_away(string path)
+    {
+        var clock = new FakeTimeProvider(SchemeSite.Start);
+        await using var site = await SchemeSite.StartAsync(
+            services =>
+                services
+                    .AddAuthentication(o => o.DefaultChallengeScheme = "BearerToken")
+                    .AddBearerToken("BearerToken")
+                    .AddSession<Cart>(SchemeSite.Usual),
+            clock: clock,
+            map: app =>
+            {
+                Map(app);
+                app.MapGet(
+                        "/vault/either",
+                        [Authorize(AuthenticationSchemes = "Session,BearerToken")]
+                        () => new Who("in")
+                    )
+                    .RequireSignIn<Cart>()
+                    .SignedInWithin(s_five);
+            }
+        );
+        var token = await site.SignInAsync();
+        clock.Advance(s_five);
+        var answer = await site.GetAsync(path, token);
+        Assert.Equal(HttpStatusCode.Unauthorized, answer.Status);
+        Assert.Equal(
+            "Bearer, Session error=\"insufficient_user_authentication\", max_age=300",
+            answer["WWW-Authenticate"]
+        );
+    }
+
     [Fact]
     public async Task The_applications_problem_details_have_it_too()
     {

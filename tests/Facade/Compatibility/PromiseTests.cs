@@ -386,6 +386,33 @@ public class PromiseTests
         Assert.Equal((HttpStatusCode.InternalServerError, "sorry"), (said.Status, said.Body));
     }
 
+    /// <summary>A failure that is made good is none: what is written after it is kept as ever, however the endpoint ends.</summary>
+    [Theory]
+    [InlineData("throws")]
+    [InlineData("says 404")]
+    public async Task After_a_commit_that_failed_and_one_that_worked_writes_are_kept(string end)
+    {
+        var store = new CountedStore();
+        await using var site = await CompatSite.StartAsync(Ours, store: store);
+        var ann = site.NewVisitor();
+        await ann.WithAsync(session => session.SetString("a", "1"));
+        var answer = await ann.InAsync(async context =>
+        {
+            context.Session.SetString("a", "2");
+            store.FailsWrites = true;
+            await Assert.ThrowsAsync<SessionUnavailableException>(() => context.Session.CommitAsync());
+            store.FailsWrites = false;
+            await context.Session.CommitAsync();
+            context.Session.SetString("b", "2");
+            if (end == "throws")
+                throw new NotSupportedException("the endpoint's own");
+
+            context.Response.StatusCode = 404;
+        });
+        Assert.Equal(end == "throws" ? HttpStatusCode.InternalServerError : HttpStatusCode.NotFound, answer.Status);
+        Assert.Equal(("2", "2"), (await ann.ReadAsync("a"), await ann.ReadAsync("b")));
+    }
+
     [Fact]
     public async Task A_late_write_that_cannot_be_stored_cuts_the_connection()
     {

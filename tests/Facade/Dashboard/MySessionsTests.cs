@@ -136,6 +136,27 @@ public class MySessionsTests
         page.HasNothingOf("/end-others");
     }
 
+    /// <summary>Of a newer version of the application, or under a key that this node does not have: another node opens it.</summary>
+    [Fact]
+    public async Task Devices_that_cannot_be_read_here_are_signed_out_with_all_others()
+    {
+        ISessionStore store = new MemoryStore();
+        await using var site = await StartAsync(store: () => store);
+        using var home = new Reader(site);
+        using var work = new Reader(site);
+        await home.SignInAsync("ada");
+        await work.SignInAsync("ada");
+        await Damaged.RecordAsync(store, Site.IdOf(work.Token!));
+        var page = await home.GetAsync("/account/sessions");
+        Assert.Equal(HttpStatusCode.OK, page.Status);
+        page.HasNothingOf(work.Id);
+        var sent = await home.PressAsync(page, "/end-others");
+        Assert.Equal("/account/sessions?said=others", sent.Location);
+        var left = await store.Load(work.Id, CancellationToken.None);
+        Assert.Equal(RecordKind.Ended, left!.Kind);
+        Assert.Equal(HttpStatusCode.OK, (await home.GetAsync("/account/sessions")).Status);
+    }
+
     [Fact]
     public async Task Ending_this_device_signs_it_out_and_expires_its_cookie()
     {

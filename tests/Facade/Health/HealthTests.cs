@@ -192,6 +192,21 @@ public class HealthTests
         Assert.Contains("is not what is read", (await CheckAsync(site)).Description, StringComparison.Ordinal);
     }
 
+    /// <summary>Sign-ins and logouts wait for the replicas: a probe that did not would say that all is well while they fail.</summary>
+    [Theory, InlineData("insert"), InlineData("replace")]
+    public async Task Where_no_replica_confirms_what_has_to_last_it_is_degraded(string verb)
+    {
+        var store = new PartlyStore(new MemoryStore());
+        await using var site = await StartAsync(() => store);
+        Assert.Equal(HealthStatus.Healthy, (await CheckAsync(site)).Status);
+        store.Alone.Add(verb);
+        var entry = await CheckAsync(site);
+        Assert.Equal(HealthStatus.Degraded, entry.Status);
+        Assert.Contains($"{verb}: it is written, but not kept as widely", entry.Description, StringComparison.Ordinal);
+        store.Alone.Clear();
+        Assert.Equal(HealthStatus.Healthy, (await CheckAsync(site)).Status);
+    }
+
     [Fact]
     public async Task Each_note_of_the_store_is_told_until_it_is_true_no_more()
     {

@@ -10,6 +10,9 @@ internal sealed class PartlyStore(ISessionStore inner) : ForwardingStore(inner)
     /// <summary>Verbs that throw.</summary>
     public HashSet<string> Failing { get; } = [];
 
+    /// <summary>Writes that no replica confirms, where they have to last. What need not waits for none.</summary>
+    public HashSet<string> Alone { get; } = [];
+
     /// <summary>What an insert answers in place of Written.</summary>
     public WriteResult Written { get; set; } = WriteResult.Written;
 
@@ -37,7 +40,7 @@ internal sealed class PartlyStore(ISessionStore inner) : ForwardingStore(inner)
     public override async ValueTask<WriteResult> Insert(StoredRecord record, CancellationToken cancel)
     {
         Note("insert");
-        var result = await base.Insert(record, cancel);
+        var result = Confirmed("insert", record, await base.Insert(record, cancel));
         return result == WriteResult.Written ? Written : result;
     }
 
@@ -59,10 +62,10 @@ internal sealed class PartlyStore(ISessionStore inner) : ForwardingStore(inner)
             );
     }
 
-    public override ValueTask<WriteResult> Replace(StoredRecord record, long expected, CancellationToken cancel)
+    public override async ValueTask<WriteResult> Replace(StoredRecord record, long expected, CancellationToken cancel)
     {
         Note("replace");
-        return base.Replace(record, expected, cancel);
+        return Confirmed("replace", record, await base.Replace(record, expected, cancel));
     }
 
     public override ValueTask Remove(string id, CancellationToken cancel)
@@ -70,6 +73,9 @@ internal sealed class PartlyStore(ISessionStore inner) : ForwardingStore(inner)
         Note("remove");
         return base.Remove(id, cancel);
     }
+
+    private WriteResult Confirmed(string verb, StoredRecord record, WriteResult result) =>
+        result == WriteResult.Written && record.IsDurable && Alone.Contains(verb) ? WriteResult.Unacknowledged : result;
 
     private void Note(string verb)
     {

@@ -7,6 +7,7 @@ using System.Text;
 using System.Text.Json;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Time.Testing;
 using Session.AspNetCore;
 using Session.OpenIdConnect;
 using Xunit;
@@ -227,6 +228,24 @@ public class LogoutTokenTests
         }
     }
 
+    /// <summary>Whichever of the two is ahead: each time that a token names is read with the minute of ClockSkew.</summary>
+    [Theory]
+    [InlineData("iat", 60)]
+    [InlineData("iat", -359)]
+    [InlineData("nbf", 60)]
+    [InlineData("nbf", 1)]
+    [InlineData("exp", -59)]
+    public async Task The_clocks_of_the_provider_and_of_this_node_may_be_a_minute_apart(string name, int seconds)
+    {
+        await using var provider = await IdentityProvider.StartAsync(s_key);
+        await using var node = await LogoutSite.StartAsync(provider);
+        var token = await node.SignInAsync("ada", "of ada");
+        var draft = node.Draft("of ada");
+        var logout = With(draft, name, (long)draft.Claims["iat"]! + seconds);
+        Assert.Equal(HttpStatusCode.OK, (await node.PostAsync(logout)).Status);
+        Assert.Null(await node.WhoAsync(token));
+    }
+
     [Fact]
     public async Task A_token_does_its_work_once()
     {
@@ -412,6 +431,71 @@ public class LogoutTokenTests
         for (var i = 0; i < 5; i++)
             Assert.Equal("invalid_request", (await node.PostAsync(guess.Write())).Error);
         Assert.Equal(2, provider.Reads);
+    }
+
+    /// <summary>Else all but the first are refused, and their users stay signed in.</summary>
+    [Theory]
+    [InlineData("the one")]
+    [InlineData("another one")]
+    public async Task Logouts_at_once_after_a_change_of_keys_count_all_of_them(string name)
+    {
+        await using var provider = await IdentityProvider.StartAsync(ProviderKey.Curve("the one"));
+        await using var node = await LogoutSite.StartAsync(provider);
+        Assert.Null((await node.LogOutAsync("before")).Error);
+        node.Site.Clock.Advance(TimeSpan.FromSeconds(30));
+        provider.Keys = [ProviderKey.Curve(name)];
+        provider.Delay = TimeSpan.FromMilliseconds(300);
+        var answers = await Task.WhenAll(
+            new[] { "one", "two", "three" }.Select(session => node.PostAsync(node.Draft(session).Write()))
+        );
+        Assert.All(answers, answer => Assert.Null(answer.Error));
+        Assert.Equal(2, provider.Reads);
+    }
+
+    /// <summary>Of two logouts that the former key refuses at once one has the keys read, and the other may come when they are there.</summary>
+    [Fact]
+    public async Task Who_comes_second_to_new_keys_gets_them_as_well()
+    {
+        await using var provider = await IdentityProvider.StartAsync(ProviderKey.Curve("the one"));
+        var clock = new FakeTimeProvider(new DateTimeOffset(2026, 1, 1, 0, 0, 0, TimeSpan.Zero));
+        var keys = new Keys(provider, clock);
+        var before = (await keys.ForAsync("the one"))!;
+        clock.Advance(TimeSpan.FromSeconds(30));
+        provider.Keys = [ProviderKey.Curve("the one")];
+        var first = await keys.AnewAsync(before);
+        Assert.NotNull(first);
+        Assert.NotSame(before, first);
+        Assert.Same(first, await keys.AnewAsync(before));
+
+        // Who was refused with these is told that there are no others.
+        Assert.Null(await keys.AnewAsync(first!));
+        Assert.Equal(2, provider.Reads);
+    }
+
+    /// <summary>The library's keys of a provider: no request waits between what its methods do, so a test of that calls them itself.</summary>
+    private sealed class Keys(IdentityProvider provider, TimeProvider clock)
+    {
+        private static readonly Type s_type = typeof(BackChannelLogoutOptions).Assembly.GetType(
+            "Session.OpenIdConnect.ProviderKeys",
+            throwOnError: true
+        )!;
+
+        private readonly object _keys = Activator.CreateInstance(
+            s_type,
+            new BackChannelLogoutOptions { Authority = provider.Issuer, RequireHttpsMetadata = false },
+            clock
+        )!;
+
+        public Task<object?> ForAsync(string keyId) => CallAsync("ForAsync", keyId);
+
+        public Task<object?> AnewAsync(object tried) => CallAsync("AnewAsync", tried);
+
+        private async Task<object?> CallAsync(string name, object argument)
+        {
+            var call = (Task)s_type.GetMethod(name)!.Invoke(_keys, [argument, CancellationToken.None])!;
+            await call;
+            return call.GetType().GetProperty("Result")!.GetValue(call);
+        }
     }
 
     /// <summary>Anybody can send what has the keys looked up: a provider that is slow to answer holds no logout up longer than that takes.</summary>

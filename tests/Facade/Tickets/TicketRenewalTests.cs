@@ -296,6 +296,57 @@ public class TicketRenewalTests
         Assert.Equal("ada", await browser.WhoAsync(site));
     }
 
+    /// <summary>A token that was revoked and taken out must not come back; and what another request has put in stays.</summary>
+    [Fact]
+    public async Task Properties_that_a_request_takes_out_changes_or_adds_are_stored_so()
+    {
+        SessionIdHolder held = new();
+        TicketSite? node = null;
+        await using var site = await TicketSite.StartAsync(plan =>
+            plan.Cookie = cookie =>
+                cookie.Events.OnValidatePrincipal = async context =>
+                {
+                    if (!held.Meanwhile)
+                        return;
+
+                    var its = context.Properties.Items;
+                    its.Remove("taken out");
+                    its["changed"] = "after";
+                    its["added"] = "after";
+                    context.ShouldRenew = true;
+                    await node!.Manager.UpdateAsync(
+                        held.Id,
+                        ticket =>
+                        {
+                            ticket!.Properties.Items["another's"] = "meanwhile";
+                            return ticket;
+                        }
+                    );
+                }
+        );
+        node = site;
+        var browser = new TicketBrowser();
+        var properties = new AuthenticationProperties();
+        foreach (var name in new[] { "taken out", "changed", "left" })
+            properties.Items[name] = "before";
+
+        await browser.SignInAsync(site, "ada", properties: properties);
+        held.Id = (await site.ListAsync("ada")).Single().Id;
+        held.Meanwhile = true;
+        await browser.WhoAsync(site);
+        held.Meanwhile = false;
+        await browser.RunAsync(
+            site,
+            async context =>
+            {
+                var items = (await context.AuthenticateAsync()).Properties!.Items;
+                Assert.DoesNotContain("taken out", items.Keys);
+                Assert.Equal(("after", "after"), (items["changed"], items["added"]));
+                Assert.Equal(("before", "meanwhile"), (items["left"], items["another's"]));
+            }
+        );
+    }
+
     [Fact]
     public async Task An_extension_that_the_store_does_not_take_fails_no_request()
     {

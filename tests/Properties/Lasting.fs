@@ -1,0 +1,331 @@
+/// What a crash or a failover of the store leaves: of each record what had to last, and of what came after it as much as chance
+/// has kept. Whoever has signed in is signed in then, with the token that they were given last, and whoever has left is out. And
+/// what it costs that a renewal lasts: no request fails for it, and none waits for long.
+module Properties.Lasting
+
+open System
+open System.Collections.Generic
+open System.Threading
+open System.Threading.Tasks
+open Expecto
+open Microsoft.Extensions.Logging
+open Microsoft.Extensions.Logging.Abstractions
+open Microsoft.Extensions.Time.Testing
+open Session.Domain
+open Session.Engine
+open Properties.Engines
+open Properties.Histories
+
+let private none = CancellationToken.None
+
+/// Keeps of each record what a crash may leave. `acknowledges`: whether a write that is to last is kept as widely as that takes.
+[<Sealed>]
+type private Lossy(store: ISessionStore, chance: Random, acknowledges: unit -> bool) =
+    inherit ForwardingStore(store)
+
+    /// The last one that had to last, if there is one, and all after it: the newest first.
+    let kept = Dictionary<string, StoredRecord option list>(StringComparer.Ordinal)
+
+    let note (record: StoredRecord) result =
+        if result <> WriteResult.Written then
+            result
+        else
+            let isSafe = record.IsDurable && acknowledges ()
+            let before = if isSafe then [] else kept.GetValueOrDefault(record.Id, [ None ])
+            kept[record.Id] <- Some record :: before
+            if record.IsDurable && not isSafe then WriteResult.Unacknowledged else result
+
+    override _.Insert(record, cancel) =
+        ValueTask<WriteResult>(
+            task =
+                task {
+                    let! result = store.Insert(record, cancel)
+                    return note record result
+                }
+        )
+
+    override _.Replace(record, expected, cancel) =
+        ValueTask<WriteResult>(
+            task =
+                task {
+                    let! result = store.Replace(record, expected, cancel)
+                    return note record result
+                }
+        )
+
+    /// A primary that did not get as far, or a disk without the last moments.
+    member _.Crash() =
+        task {
+            for KeyValue(id, records) in List.ofSeq kept do
+                let left = records |> List.skip (chance.Next records.Length)
+                do! store.Remove(id, none)
+
+                match left.Head with
+                | None -> ()
+                | Some record ->
+                    let! _ = store.Insert(record, none)
+                    ()
+
+                kept[id] <- left
+        }
+
+let private engineOf store settings (clock: FakeTimeProvider) log =
+    SessionEngine(store, settings, { WaitLimits.Default with Timer = clock }, clock, log, silent)
+
+let private tokenOf (engine: SessionEngine) (text: string) = (Token.tryParse engine.Hasher (text.AsSpan())).Value
+
+/// A browser: the token that it was given last.
+type private Client =
+    { mutable Token: string
+      mutable IsSignedIn: bool
+      mutable Steps: string list }
+
+let private crashes name isAlwaysAcknowledged =
+    testTask name {
+        let mutable renewals, heldBack = 0, 0
+
+        for seed in 1 .. (if isQuick then 40 else 400) do
+            let chance, clock = Random seed, FakeTimeProvider t0
+            let store = Lossy(MemoryStore(), chance, (fun () -> isAlwaysAcknowledged || chance.Next 3 > 0))
+
+            let settings =
+                { settings with
+                    Policy =
+                        { settings.Policy with
+                            Idle = TimeSpan.FromHours 8.0
+                            RotateEvery = Some(TimeSpan.FromMinutes 10L) } }
+
+            let engine = engineOf store settings clock NullLogger.Instance
+            let clients = List<Client>()
+
+            let present (client: Client) = engine.Present(tokenOf engine client.Token, true, none)
+
+            /// What its answer carries, its cookie becomes.
+            let take (client: Client) (opened: Opened) =
+                opened.Issued
+                |> Option.iter (fun token ->
+                    client.Token <- token.Reveal()
+
+                    if opened.IsRenewal then
+                        renewals <- renewals + 1)
+
+            let failed (client: Client) what =
+                failtestf "seed %d: %s after %s" seed what (String.Join(", ", List.rev client.Steps))
+
+            let mustOpen (client: Client) =
+                task {
+                    match! present client with
+                    | Ok opened ->
+                        match opened.Snapshot.State with
+                        | Regenerated(_, Renewal.Issued(_, at)) when opened.Issued.IsNone && at = clock.GetUtcNow() ->
+                            heldBack <- heldBack + 1
+                        | _ -> ()
+
+                        take client opened
+                        return opened
+                    | Error error -> return failed client $"signed out (%A{error})"
+                }
+
+            for _ in 1..40 do
+                clock.Advance(TimeSpan.FromMinutes(float (chance.Next 9)))
+
+                match chance.Next 8 with
+                | 0 ->
+                    match! engine.Create(Token.newId, Some "ada", [| 0uy |], none) with
+                    | Ok opened ->
+                        clients.Add
+                            { Token = opened.Issued.Value.Reveal()
+                              IsSignedIn = true
+                              Steps = [ "a sign-in" ] }
+                    // Said to be perhaps undone, and so it may be.
+                    | Error _ -> ()
+                | 1 ->
+                    do! store.Crash()
+
+                    for client in clients do
+                        client.Steps <- "a crash" :: client.Steps
+                | _ when clients.Count = 0 -> ()
+                | step ->
+                    let client = clients[chance.Next clients.Count]
+
+                    if client.IsSignedIn then
+                        let! opened = mustOpen client
+                        client.Steps <- "a request" :: client.Steps
+
+                        match step with
+                        | 2 ->
+                            let! updated = engine.Update(opened, (fun data -> Ok [| data[0] + 1uy |]), none)
+                            ok updated |> ignore
+                        | 3 ->
+                            match! engine.Regenerate(opened, none) with
+                            | Ok elevated -> take client elevated
+                            | Error _ -> clients.Remove client |> ignore
+
+                            client.Steps <- "an elevation" :: client.Steps
+                        | 4 when chance.Next 4 = 0 ->
+                            match! engine.SignOut(opened, none) with
+                            | Ok _ -> client.IsSignedIn <- false
+                            | Error _ -> clients.Remove client |> ignore
+
+                            client.Steps <- "a logout" :: client.Steps
+                        | _ -> ()
+                    else
+                        match! present client with
+                        | Ok _ -> failed client "signed in again"
+                        | Error _ -> ()
+
+        let least = if isQuick then 20 else 200
+        Expect.isGreaterThan renewals least "tokens that were renewed"
+
+        if not isAlwaysAcknowledged then
+            Expect.isGreaterThan heldBack least "and not handed out"
+    }
+
+/// Its writes that are to last are answered when the test says so.
+[<Sealed>]
+type private Waiting(store: ISessionStore) =
+    inherit ForwardingStore(store)
+    let mutable asked = 0
+    member val Answer: Task<WriteResult> | null = null with get, set
+    member _.Asked = asked
+
+    override it.Insert(record, cancel) = it.Send(record, (fun () -> store.Insert(record, cancel)))
+    override it.Replace(record, expected, cancel) = it.Send(record, (fun () -> store.Replace(record, expected, cancel)))
+
+    member private it.Send(record: StoredRecord, send: unit -> ValueTask<WriteResult>) =
+        match it.Answer with
+        | NonNull answer when record.IsDurable ->
+            asked <- asked + 1
+            ValueTask<WriteResult> answer
+        | _ -> send ()
+
+let private silence () = TaskCompletionSource<WriteResult>().Task
+
+/// What one request has: its own time for the store.
+let private inRequest (engine: SessionEngine) (work: Errand -> Task<'answer>) =
+    let errand = engine.NewErrand()
+
+    task {
+        let! answer = work errand
+        return answer, errand.Left
+    }
+
+let private due (engine: SessionEngine) count =
+    task {
+        let opened = List<string>()
+
+        for _ in 1..count do
+            let! created = engine.Create(Token.newId, Some "ada", [| 0uy |], none)
+            let token = (ok created).Issued.Value.Reveal()
+            let! confirmed = engine.Present(tokenOf engine token, true, none)
+            ok confirmed |> ignore
+            opened.Add token
+
+        return List.ofSeq opened
+    }
+
+/// Without its renewal, though one is due.
+let private goesOn (answer: Result<Opened, SessionError>) because = Expect.isNone (ok answer).Issued because
+
+let private costs =
+    [ testTask "a store that never acknowledges a renewal holds a request up for a moment, and others not at all" {
+          let clock, store = FakeTimeProvider t0, Waiting(MemoryStore())
+          let said = List<int>()
+
+          let log =
+              { new ILogger with
+                  member _.BeginScope _ = null
+                  member _.IsEnabled _ = true
+                  member _.Log(_, id, _, _, _) = said.Add id.Id }
+
+          let engine = engineOf store settings clock log
+          let! tokens = due engine 3
+          clock.Advance settings.Policy.RotateEvery.Value
+          store.Answer <- silence ()
+
+          let present (token: string) errand =
+              engine.Requests.Present(tokenOf engine token, clock.GetUtcNow(), true, errand, none).AsTask()
+
+          let first = inRequest engine (present (List.head tokens))
+          Expect.isFalse first.IsCompleted "it waits"
+          clock.Advance(WaitLimits.Default.RequestTimeout / 5.0)
+          let! answer, left = first
+          goesOn answer "and goes on with its own token"
+          Expect.equal left WaitLimits.Default.RequestTimeout "with all of its time"
+
+          for token in tokens do
+              let others = inRequest engine (present token)
+              Expect.isTrue others.IsCompleted "the others wait for nothing"
+              let! answer, _ = others
+              goesOn answer "and go on"
+
+          Expect.equal store.Asked 1 "nor do they ask for it"
+          Expect.equal (List.ofSeq said) [ 8 ] "which is said once, and nothing of a store that fails"
+
+          // One tries again.
+          clock.Advance(TimeSpan.FromMinutes 1.0)
+          let trying = tokens |> List.map (fun token -> inRequest engine (present token))
+          clock.Advance(WaitLimits.Default.RequestTimeout / 5.0)
+          let! answers = Task.WhenAll trying
+
+          for answer, _ in answers do
+              goesOn answer "still"
+
+          Expect.equal store.Asked 2 "one of them"
+
+          store.Answer <- null
+          clock.Advance(TimeSpan.FromMinutes 1.0)
+
+          for token in tokens do
+              let! answer, _ = inRequest engine (present token)
+              Expect.isSome (ok answer).Issued "once it works they are renewed"
+
+          Expect.equal (List.ofSeq said) [ 8 ] "and no more is said"
+      }
+
+      testTask "a renewal waits for no other write to its session" {
+          let clock, store = FakeTimeProvider t0, Waiting(MemoryStore())
+          let engine = engineOf store settings clock NullLogger.Instance
+          let! tokens = due engine 1
+          let token = tokenOf engine (List.head tokens)
+          let! opened = engine.Present(token, false, none)
+          clock.Advance settings.Policy.RotateEvery.Value
+          let ending = TaskCompletionSource<WriteResult>()
+          store.Answer <- ending.Task
+          let elevating = engine.Regenerate(ok opened, none)
+          Expect.isFalse elevating.IsCompleted "an elevation is under way"
+          let presenting = engine.Present(token, true, none).AsTask()
+          Expect.isTrue presenting.IsCompleted "and a request beside it is not held up"
+          let! answer = presenting
+          goesOn answer "it goes on with its own token"
+          Expect.equal store.Asked 1 "and nothing more is written"
+          ending.SetResult WriteResult.Unacknowledged
+          let! elevated = elevating
+          Expect.isError elevated "which was not acknowledged"
+      }
+
+      testTask "what begins elsewhere goes on here, though the store does not acknowledge its first renewal" {
+          for answer in [ silence (); Task.FromResult WriteResult.Unacknowledged ] do
+              let clock, store = FakeTimeProvider t0, Waiting(MemoryStore())
+              let engine = engineOf store settings clock NullLogger.Instance
+              let former = tokenOf engine (IssuedToken(Token.newId (), Secret.Mint()).Reveal())
+              store.Answer <- answer
+
+              let adopting =
+                  inRequest engine (fun errand -> engine.Requests.Adopt(former, [| 7uy |], true, errand, none))
+
+              clock.Advance(WaitLimits.Default.RequestTimeout / 5.0)
+
+              match! adopting with
+              | Reply.Done opened, left ->
+                  Expect.isNone opened.Issued "under what its client holds"
+                  Expect.equal left WaitLimits.Default.RequestTimeout "with all the time of its request"
+              | reply, _ -> failtestf "%A" reply
+      } ]
+
+let all =
+    testList
+        "what lasts"
+        [ yield! costs
+          crashes "18 outcomes are true: a crash signs nobody out and nobody in" true
+          crashes "18 outcomes are true: nor does one where what is to last is often not acknowledged" false ]
