@@ -78,6 +78,10 @@ public class GuardTests
                 app.MapGet("/route", () => "in").RequireSession<Cart>();
                 app.MapGet("/both", () => "in").RequireSession<Cart>().RequireSession<Other>();
                 app.MapGet("/both-turned", () => "in").RequireSession<Other>().RequireSession<Cart>();
+                RequireSessionAttribute<Cart> cart = new();
+                RequireSessionAttribute<Other> other = new();
+                app.MapGet("/both-bare", () => "in").WithMetadata(cart, other);
+                app.MapGet("/both-bare-turned", () => "in").WithMetadata(other, cart);
                 app.MapGet("/signed-in", () => "in").RequireSignIn<Cart>();
                 app.MapGet("/signed-in-first", () => "in").RequireSignIn<Cart>().RequireSession<Cart>();
                 app.MapGet("/signed-in-last", () => "in").RequireSession<Cart>().RequireSignIn<Cart>();
@@ -130,9 +134,9 @@ public class GuardTests
     {
         await using var site = await StartAsync();
         var token = await site.BeginAsync("ada");
-        Assert.Equal(HttpStatusCode.InternalServerError, (await site.SendAsync("/mvc/other", token)).Status);
-        Assert.Equal(HttpStatusCode.InternalServerError, (await site.SendAsync("/both", token)).Status);
-        Assert.Equal(HttpStatusCode.InternalServerError, (await site.SendAsync("/both-turned", token)).Status);
+        string[] paths = ["/mvc/other", "/both", "/both-turned", "/both-bare", "/both-bare-turned"];
+        foreach (var path in paths)
+            Assert.Equal(HttpStatusCode.InternalServerError, (await site.SendAsync(path, token)).Status);
     }
 
     [Fact]

@@ -2,8 +2,12 @@
 module Integration.Engines
 
 open System
+open System.Diagnostics
+open System.Threading
 open System.Threading.Tasks
+open Expecto
 open Microsoft.Extensions.Logging.Abstractions
+open Microsoft.Extensions.Time.Testing
 open Session.Domain
 open Session.Engine
 
@@ -38,3 +42,50 @@ let isUnavailable error =
     | SessionError.Unacknowledged _
     | SessionError.Contended -> true
     | _ -> false
+
+/// While what must last is not acknowledged requests go on, with the tokens that they have, and all but one wait for nothing.
+/// `mend`: from then on it is.
+let renewalsArePutOff (store: ISessionStore) (mend: unit -> Task) =
+    task {
+        let every = TimeSpan.FromMinutes 15L
+
+        let settings =
+            { settings with
+                Policy = { settings.Policy with RotateEvery = Some every } }
+
+        let clock = FakeTimeProvider DateTimeOffset.UtcNow
+        let node () = engineOn store settings clock silent
+        let engine = node ()
+
+        let present (at: SessionEngine) (text: string) =
+            at.Present((Token.tryParse at.Hasher (text.AsSpan())).Value, true, CancellationToken.None)
+
+        let opened answer =
+            match answer with
+            | Ok(opened: Opened) -> opened
+            | Error error -> failtestf "%A" error
+
+        let tokens = Collections.Generic.List<string>()
+
+        for _ in 1..20 do
+            let! created = engine.Create(Token.newId, None, [| 1uy |], CancellationToken.None)
+            let token = (opened created).Issued.Value.Reveal()
+            let! confirmed = present engine token
+            opened confirmed |> ignore
+            tokens.Add token
+
+        clock.Advance every
+        let watch = Stopwatch.StartNew()
+
+        for token in tokens do
+            let! answer = present engine token
+            Expect.isNone (opened answer).Issued "it keeps its token"
+
+        // Each would wait for a second or more.
+        Expect.isLessThan watch.Elapsed (TimeSpan.FromSeconds 10L) "they wait for nothing"
+        do! mend ()
+
+        // One that has not just seen a renewal come to nothing.
+        let! renewed = present (node ()) tokens[19]
+        Expect.isSome (opened renewed).Issued "renewed"
+    }

@@ -512,6 +512,20 @@ let private answers =
                       })
           })
 
+      testCaseTask "without its synchronous standby requests go on, and their tokens are renewed later" (fun () ->
+          task {
+              use server = startOne []
+
+              do!
+                  withStore server.Address (newTable ()) ignore (fun store ->
+                      task {
+                          // The table is made while nobody is waited for.
+                          let! _ = store.Insert(record "a" 1L null false, none)
+                          do! waitsFor server "nobody"
+                          do! Engines.renewalsArePutOff store (fun () -> waitsFor server "" :> Task)
+                      })
+          })
+
       testCaseTask
           "a role that is told no warnings: what no synchronous standby has is not acknowledged all the same"
           (fun () ->

@@ -1254,6 +1254,30 @@ let private replicas =
               Expect.equal routine WriteResult.Written "what need not outlast a failover waits for nobody"
           })
 
+      testCaseTask "without its replica requests go on, and their tokens are renewed later" (fun () ->
+          task {
+              use server = startOne []
+              use redis = openRedisAt server.Address "later:" (fun o -> o.WaitForReplicas <- 1)
+              use! admin = connect server.Address
+              let replicas = Collections.Generic.List<IDisposable>()
+
+              use _ =
+                  { new IDisposable with
+                      member _.Dispose() =
+                          for replica in replicas do
+                              replica.Dispose() }
+
+              let mend () : Task =
+                  task {
+                      replicas.Add(startOne [ "replicaof", $"127.0.0.1 {server.Port}" ])
+                      do! following (admin.GetServer server.Address) 1
+                      // Where there were none it looks for them once a second.
+                      do! Task.Delay 1100
+                  }
+
+              do! Engines.renewalsArePutOff redis mend
+          })
+
       testCaseTask "a write that fewer replicas have than it asks for is not acknowledged" (fun () ->
           task {
               use server = startOne []

@@ -224,6 +224,9 @@ let private due (engine: SessionEngine) count =
         return List.ofSeq opened
     }
 
+/// Of the test: what waits for longer waits for ever.
+let private patience = TimeSpan.FromSeconds 10.0
+
 /// Without its renewal, though one is due.
 let private goesOn (answer: Result<Opened, SessionError>) because = Expect.isNone (ok answer).Issued because
 
@@ -249,7 +252,7 @@ let private costs =
           let first = inRequest engine (present (List.head tokens))
           Expect.isFalse first.IsCompleted "it waits"
           clock.Advance(WaitLimits.Default.RequestTimeout / 5.0)
-          let! answer, left = first
+          let! answer, left = first.WaitAsync patience
           goesOn answer "and goes on with its own token"
           Expect.equal left WaitLimits.Default.RequestTimeout "with all of its time"
 
@@ -266,7 +269,7 @@ let private costs =
           clock.Advance(TimeSpan.FromMinutes 1.0)
           let trying = tokens |> List.map (fun token -> inRequest engine (present token))
           clock.Advance(WaitLimits.Default.RequestTimeout / 5.0)
-          let! answers = Task.WhenAll trying
+          let! answers = (Task.WhenAll trying).WaitAsync patience
 
           for answer, _ in answers do
               goesOn answer "still"
@@ -316,7 +319,7 @@ let private costs =
 
               clock.Advance(WaitLimits.Default.RequestTimeout / 5.0)
 
-              match! adopting with
+              match! adopting.WaitAsync patience with
               | Reply.Done opened, left ->
                   Expect.isNone opened.Issued "under what its client holds"
                   Expect.equal left WaitLimits.Default.RequestTimeout "with all the time of its request"
