@@ -114,7 +114,8 @@ let find (settings: SessionSettings) : IReadOnlyList<string> =
             (age <= settings.AbsoluteTimeout)
             "Cookie.MaxAge is longer than AbsoluteTimeout: the cookie would outlive every session. Shorten it."
 
-        // A user who is active lets a renewal send the cookie again at the latest so long after it was sent.
+        // A user who is active lets a renewal send the cookie again at the latest so long after it was sent, unless the store
+        // acknowledges none.
         let isSentInTime =
             match settings.RotateEvery with
             | _ when age <= TimeSpan.Zero -> true // said above

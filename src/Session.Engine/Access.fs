@@ -132,12 +132,13 @@ type internal StoreAccess
 
         errand.Note { Kind = kind; Id = id; Subject = None; Data = [||]; At = access.Now }
 
-    /// Whether an answer needs nothing stored and nothing told to the store.
-    member _.IsRead(before: Snapshot, events: Event list) =
+    /// Whether an answer needs nothing stored and nothing told to the store. `touches`: whether it is told that the session was
+    /// seen, where that is due.
+    member _.IsRead(before: Snapshot, events: Event list, touches: bool) =
         let rec areRead (before: Snapshot) events =
             match events with
             | [] -> true
-            | WasSeen at :: rest -> at - before.StoredLastSeen < touchStep && areRead before rest
+            | WasSeen at :: rest -> (not touches || at - before.StoredLastSeen < touchStep) && areRead before rest
             | event :: rest -> not (Event.isStored event) && areRead before rest
 
         before.IsOpen && areRead before events
@@ -192,10 +193,17 @@ type internal StoreAccess
                 return access.Read(id, record, keys)
             with
             | error when errand.IsOptional ->
-                measures.StoreFailed()
+                access.Failed(error, false, errand)
                 return Error(SessionError.Unavailable error)
             | error -> return Error(access.NotLoaded(error, cancel))
         }
+
+    /// What a request can do without says nothing of an outage by failing to come in its short time. A refusal does.
+    member private _.Failed(error: exn, isWrite: bool, errand: Errand) =
+        match error with
+        | :? StoreRefusedException -> outage.Failed(error, isWrite)
+        | _ when errand.IsOptional -> measures.StoreFailed()
+        | _ -> outage.Failed(error, isWrite)
 
     /// Each of these as it is now, without the keys of any client. Of what cannot be read, an error.
     member access.LoadMany(ids: IReadOnlyList<string>) : Task<Dictionary<string, Result<Snapshot, SessionError>>> =
@@ -268,8 +276,6 @@ type internal StoreAccess
         | loaded -> Found(loaded, access.Now, access.NewOperation())
 
     member access.Swap(write: Write<'out>, errand: Errand) : Task<Answer> =
-        let failed (error: exn) = if errand.IsOptional then measures.StoreFailed() else outage.Failed(error, true)
-
         task {
             try
                 let record, version = nonNull write.After.Record, write.Before.Version
@@ -283,7 +289,7 @@ type internal StoreAccess
                     )
 
                 match result with
-                | WriteResult.Unknown -> failed Protocol.silence
+                | WriteResult.Unknown -> access.Failed(Protocol.silence, true, errand)
                 // Nothing was written: a store that takes no writes any more says so, too.
                 | WriteResult.Conflict ->
                     measures.Conflicted()
@@ -293,17 +299,17 @@ type internal StoreAccess
 
                 return Answered result
             with error ->
-                failed error
+                access.Failed(error, true, errand)
                 return Failed error
         }
 
     /// Where there was nothing to store: it is not waited for longer than there is time, and may be lost.
-    member _.Touch(id: string, at: DateTimeOffset, errand: Errand) : Task =
+    member access.Touch(id: string, at: DateTimeOffset, errand: Errand) : Task =
         task {
             try
                 do! errand.Await(store.Touch(id, at, CancellationToken.None))
                 // A store may take effect of it later, or lose it: it is no proof of a write.
                 outage.Worked false
             with error ->
-                outage.Failed(error, false)
+                access.Failed(error, false, errand)
         }

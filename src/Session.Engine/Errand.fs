@@ -22,9 +22,9 @@ type internal Errand(limits: WaitLimits, sharesWrites: bool, isOptional: bool) =
     /// Of a request.
     new(limits) = Errand(limits, true, false)
 
-    /// Of what a request can do without: it is waited for a fifth of a request's time, and costs none of that.
+    /// Of what a request can do without: it is waited for half as long as a request waits, and costs none of that time.
     static member Optional(limits: WaitLimits) =
-        let short = { limits with RequestTimeout = limits.RequestTimeout / 5.0 }
+        let short = { limits with RequestTimeout = limits.RequestTimeout / 2.0 }
         Errand(short, false, true)
 
     /// Whether nobody fails where it does: what it does not bring in its short time says nothing of the store.

@@ -97,5 +97,5 @@ module internal EngineLog =
             LogLevel.Warning,
             8,
             "RenewalsPutOff",
-            "The session store does not acknowledge the renewal of a token in time: clients keep the tokens that they have. It is tried again once a minute. Said once, until it works."
+            "The session store does not acknowledge the renewal of a token within half of RequestTimeout: clients keep the tokens that they have, and one renewal a minute is tried. Not said again for ten minutes."
         )

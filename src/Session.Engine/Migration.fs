@@ -83,9 +83,35 @@ type MigratingStore(target: ISessionStore, source: ISessionStore) =
             | _ -> ()
         }
 
+    // A start could not find out whether the two are one.
+    let mutable isDoubtful = false
+
+    /// One place may have two names. What moved there would be removed where it came from, and be gone.
+    let refuseOnePlace (cancel: CancellationToken) : Task =
+        task {
+            let id, now = Guid.NewGuid().ToString "N", DateTimeOffset.UtcNow
+
+            let nothing =
+                StoredRecord(id, 1L, RecordKind.Ended, now, now.AddMinutes 10.0, null, 0L, ReadOnlyMemory [| 0uy |])
+
+            let mine = placeholder nothing
+            let! _ = target.Insert(mine, cancel)
+            let! found = source.Load(id, cancel)
+            do! removeVersion target id mine.Version mine.Operation cancel
+
+            if not (isNull found) then
+                invalidOp
+                    "MigrateFrom names the place that the sessions move to, by another name: give it the one that they were in before."
+
+            isDoubtful <- false
+        }
+
     /// Until the record is in the target and not in the source. False: there is none any more.
     let move (id: string) (cancel: CancellationToken) =
         task {
+            if isDoubtful then
+                do! refuseOnePlace cancel
+
             let mutable answer = ValueNone
             let mutable step = 0
 
@@ -198,6 +224,13 @@ type MigratingStore(target: ISessionStore, source: ISessionStore) =
                         if not current.ComparesAndSwaps then
                             invalidOp
                                 "Sessions cannot move to a store without compare-and-swap: choose UseRedis or UseSqlite before MigrateFrom."
+
+                        try
+                            do! refuseOnePlace cancel
+                        with
+                        // Nobody answers: the first session that moves has it found out.
+                        | error when not (error :? InvalidOperationException) && not cancel.IsCancellationRequested ->
+                            isDoubtful <- true
 
                         let notes = List<string>(current.Notes)
                         notes.AddRange old.Notes

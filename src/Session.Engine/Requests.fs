@@ -54,7 +54,15 @@ type internal Requests
     let withoutIssued (opened: Opened) = { opened with Issued = None; IsRenewal = false }
 
     /// A token that only reads: nothing to store, to issue or to refuse.
-    let tryRead (loaded: Result<Snapshot, SessionError>) (token: PresentedToken) arrivedAt mayIssue isLook keys =
+    let tryRead
+        (loaded: Result<Snapshot, SessionError>)
+        (token: PresentedToken)
+        arrivedAt
+        mayIssue
+        touches
+        isLook
+        keys
+        =
         match loaded with
         | Error _ -> ValueNone
         | Ok before ->
@@ -62,7 +70,7 @@ type internal Requests
             let hash = hashFor token before.State
 
             match judge isLook now hash arrivedAt before.State with
-            | Ok events when access.IsRead(before, events) ->
+            | Ok events when access.IsRead(before, events, touches) ->
                 // What a touch would store is not due, so the session ends when the record says, and not later.
                 let after =
                     match events with
@@ -185,28 +193,39 @@ type internal Requests
 
         let plan mayIssue = presenting token arrivedAt mayIssue isLook keys
 
+        /// `touches`: not where a renewal may still hold the record, which a touch would wait for.
+        let unrenewed loaded touches =
+            match tryRead loaded token arrivedAt false touches isLook keys, loaded with
+            | ValueSome opened, _ -> Task.FromResult(Ok opened)
+            | ValueNone, Error error -> Task.FromResult(answerOf (Reply.Failed error))
+            | ValueNone, Ok before ->
+                task {
+                    let start = ValueSome before
+                    let! reply = writers.Run(token.Id, plan false, start, keys, TimeSpan.Zero, errand, cancel)
+                    return answerOf reply
+                }
+
         task {
             match loaded with
             | Error error -> return answerOf (Reply.Failed error)
             | Ok before ->
                 let! renewed =
                     if mayIssue && isDue before token arrivedAt then
-                        renewals.Try(errand, (fun own -> writers.RunIfFree(before, plan true, keys, own, cancel)))
+                        let isIssued (answer: Result<Opened, SessionError>) = Result.exists _.Issued.IsSome answer
+                        let renew own = writers.RunIfFree(before, plan true, keys, own, cancel)
+                        renewals.Try(errand, isIssued, renew)
                     else
-                        Task.FromResult ValueNone
+                        Task.FromResult Renewed.NotBegun
 
                 match renewed with
                 // It may be undone. The client keeps the old token, which opens then as now: with the new one in its place it
                 // would have none.
-                | ValueSome(Reply.Partly(answer, _)) -> return Result.map withoutIssued answer
-                | ValueSome reply -> return answerOf reply
-                | ValueNone ->
-                    match tryRead loaded token arrivedAt false isLook keys with
-                    | ValueSome opened -> return Ok opened
-                    | ValueNone ->
-                        let start = ValueSome before
-                        let! reply = writers.Run(token.Id, plan false, start, keys, TimeSpan.Zero, errand, cancel)
-                        return answerOf reply
+                | Renewed.Answered(Reply.Partly(answer, _)) -> return Result.map withoutIssued answer
+                | Renewed.Answered reply -> return answerOf reply
+                | Renewed.NotBegun -> return! unrenewed loaded true
+                | Renewed.PutOff ->
+                    let! found = access.Load(token.Id, keys, errand, cancel)
+                    return! unrenewed found false
         }
 
     let present
@@ -223,7 +242,7 @@ type internal Requests
             | key -> BearerKeys.Of(token.Hash, key, token.Former)
 
         let go loaded : ValueTask<Result<Opened, SessionError>> =
-            match tryRead loaded token arrivedAt mayIssue isLook keys with
+            match tryRead loaded token arrivedAt mayIssue true isLook keys with
             | ValueSome opened -> ValueTask<_>(Ok opened)
             | ValueNone -> ValueTask<_>(task = settle loaded token arrivedAt mayIssue isLook keys errand cancel)
 
@@ -383,12 +402,17 @@ type internal Requests
             match checkSize data with
             | Some error -> return Reply.Failed error
             | None ->
-                let! reply = if mayIssue then renewals.Try(errand, renewed) else Task.FromResult ValueNone
+                let! reply =
+                    if mayIssue then
+                        renewals.Try(errand, _.Issued.IsSome, renewed)
+                    else
+                        Task.FromResult Renewed.NotBegun
 
                 match reply with
-                | ValueSome(Reply.Partly(opened, _)) -> return Reply.Done(withoutIssued opened)
-                | ValueSome reply -> return reply
-                | ValueNone -> return! adopt false errand
+                | Renewed.Answered(Reply.Partly(opened, _)) -> return Reply.Done(withoutIssued opened)
+                | Renewed.Answered reply -> return reply
+                | Renewed.NotBegun
+                | Renewed.PutOff -> return! adopt false errand
         }
 
     /// New data computed from the data as it is stored: `change` is called again for each conflict.

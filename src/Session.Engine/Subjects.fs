@@ -53,8 +53,8 @@ type internal Subjects(access: StoreAccess, writers: Writers, limits: Limits, se
     let isLiveAt now (session: Snapshot) =
         Lifecycle.isLive session.State && (Rules.overdue rules now session.State).IsNone
 
-    /// Ends a record that nobody here can read, by a tombstone in its place; another node may read it.
-    let endUnreadable (record: StoredRecord) (errand: Errand) : Task<Result<bool, SessionError>> =
+    /// By a tombstone in the place of a record that nobody here can read; another node may read it.
+    let bury (record: StoredRecord) (errand: Errand) : Task<Result<bool, SessionError>> =
         // `unsure`: those of our tombstones that the store has said nothing of: each may be stored, now or later. One that is
         // found need not be kept as widely as it must be, so it is written once more. `failures`: how often it has failed.
         let rec replace
@@ -104,6 +104,14 @@ type internal Subjects(access: StoreAccess, writers: Writers, limits: Limits, se
             }
 
         replace record [] 1 0
+
+    /// Ends a record that nobody here can read, and none that is moving: only a node that knows of the move can end that. What this one
+    /// wrote here would go with the record.
+    let endUnreadable (record: StoredRecord) (errand: Errand) : Task<Result<bool, SessionError>> =
+        if record.Version < 0L then
+            Task.FromResult(Error(SessionError.Unreadable "the session is moving to another store"))
+        else
+            bury record errand
 
     /// Of a subject, whoever can read it.
     let endOf (subject: string) (id: string) reason (errand: Errand) : Task<Result<bool, SessionError>> =

@@ -167,7 +167,7 @@ type internal Lanes() =
     member _.Enter(id: string, plan: Plan<'out>, keys: BearerKeys | null, shares: bool) = enter id true plan keys shares
 
     /// Whether the session is free to write to, and the caller's until it leaves.
-    member _.TryTake(id: string) : bool =
+    member _.TryEnter(id: string) : bool =
         let lane = laneOf id
         lock lane (fun () -> lane.TryAdd(id, null))
 
@@ -332,7 +332,7 @@ type internal Writers(access: StoreAccess) =
                 writers.PassOn(id, stored)
         }
 
-    /// The same as `Run`, of a change that can be done without: none, where somebody writes to the session now.
+    /// Of a change that can be done without: it waits for nobody. None: somebody writes to the session now, and nothing was sent.
     member writers.RunIfFree<'out>
         (before: Snapshot, plan: Plan<'out>, keys: BearerKeys | null, errand: Errand, cancel: CancellationToken)
         : Task<Reply<'out> voption> =
@@ -341,7 +341,7 @@ type internal Writers(access: StoreAccess) =
             let terms = access.Terms(keys, TimeSpan.Zero)
             let first = loop.Begin(plan, terms, Ok before)
 
-            if lanes.TryTake before.Id then
+            if lanes.TryEnter before.Id then
                 let! reply = writers.DriveAlone(before.Id, plan, terms, keys, first, errand, cancel)
                 return ValueSome reply
             else

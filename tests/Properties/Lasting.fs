@@ -186,16 +186,29 @@ let private crashes name isAlwaysAcknowledged =
 type private Waiting(store: ISessionStore) =
     inherit ForwardingStore(store)
     let mutable asked = 0
+    let held = HashSet<string>()
     member val Answer: Task<WriteResult> | null = null with get, set
+    /// Whether nobody else writes to a record that is being written.
+    member val Holds = false with get, set
     member _.Asked = asked
 
     override it.Insert(record, cancel) = it.Send(record, (fun () -> store.Insert(record, cancel)))
     override it.Replace(record, expected, cancel) = it.Send(record, (fun () -> store.Replace(record, expected, cancel)))
 
+    /// Those are held until they are answered.
+    override it.Touch(id, at, cancel) =
+        match it.Answer with
+        | NonNull answer when held.Contains id -> ValueTask(answer: Task)
+        | _ -> store.Touch(id, at, cancel)
+
     member private it.Send(record: StoredRecord, send: unit -> ValueTask<WriteResult>) =
         match it.Answer with
         | NonNull answer when record.IsDurable ->
             asked <- asked + 1
+
+            if it.Holds then
+                held.Add record.Id |> ignore
+
             ValueTask<WriteResult> answer
         | _ -> send ()
 
@@ -224,6 +237,9 @@ let private due (engine: SessionEngine) count =
         return List.ofSeq opened
     }
 
+/// So long is a renewal waited for.
+let private moment = WaitLimits.Default.RequestTimeout / 2.0
+
 /// Of the test: what waits for longer waits for ever.
 let private patience = TimeSpan.FromSeconds 10.0
 
@@ -243,6 +259,7 @@ let private costs =
 
           let engine = engineOf store settings clock log
           let! tokens = due engine 3
+          store.Holds <- true
           clock.Advance settings.Policy.RotateEvery.Value
           store.Answer <- silence ()
 
@@ -251,12 +268,12 @@ let private costs =
 
           let first = inRequest engine (present (List.head tokens))
           Expect.isFalse first.IsCompleted "it waits"
-          clock.Advance(WaitLimits.Default.RequestTimeout / 5.0)
+          clock.Advance(moment)
           let! answer, left = first.WaitAsync patience
           goesOn answer "and goes on with its own token"
           Expect.equal left WaitLimits.Default.RequestTimeout "with all of its time"
 
-          for token in tokens do
+          for token in List.tail tokens do
               let others = inRequest engine (present token)
               Expect.isTrue others.IsCompleted "the others wait for nothing"
               let! answer, _ = others
@@ -268,7 +285,7 @@ let private costs =
           // One tries again.
           clock.Advance(TimeSpan.FromMinutes 1.0)
           let trying = tokens |> List.map (fun token -> inRequest engine (present token))
-          clock.Advance(WaitLimits.Default.RequestTimeout / 5.0)
+          clock.Advance(moment)
           let! answers = (Task.WhenAll trying).WaitAsync patience
 
           for answer, _ in answers do
@@ -284,6 +301,95 @@ let private costs =
               Expect.isSome (ok answer).Issued "once it works they are renewed"
 
           Expect.equal (List.ofSeq said) [ 8 ] "and no more is said"
+      }
+
+      testTask "who could not try leaves that to the next one" {
+          let clock, store = FakeTimeProvider t0, Waiting(MemoryStore())
+          let engine = engineOf store settings clock NullLogger.Instance
+          let! tokens = due engine 2
+          let! busy = engine.Present(tokenOf engine (List.head tokens), false, none)
+          clock.Advance settings.Policy.RotateEvery.Value
+          store.Answer <- silence ()
+          let failing = engine.Present(tokenOf engine (List.last tokens), true, none).AsTask()
+          clock.Advance moment
+          let! answer = failing.WaitAsync patience
+          goesOn answer "put off"
+
+          // The record of the first is being written when it may be tried again.
+          clock.Advance(TimeSpan.FromMinutes 1.0)
+          let ending = TaskCompletionSource<WriteResult>()
+          store.Answer <- ending.Task
+          let elevating = engine.Regenerate(ok busy, none)
+          let! answer = engine.Present(tokenOf engine (List.head tokens), true, none)
+          goesOn answer "it does not wait for that"
+          store.Answer <- null
+          let! answer = engine.Present(tokenOf engine (List.last tokens), true, none)
+          Expect.isSome (ok answer).Issued "the next one is renewed"
+          ending.SetResult WriteResult.Unacknowledged
+          let! elevated = elevating
+          Expect.isError elevated "not acknowledged"
+      }
+
+      testTask
+          "what a renewal waits for is none of the time of its request, and nobody is let in by what it has outdated" {
+          let clock, inner = FakeTimeProvider t0, MemoryStore() :> ISessionStore
+          let isHeld = ref false
+          let loads = ref 0
+
+          let store =
+              { new ForwardingStore(inner) with
+                  // A second each; and the second one, which follows the conflict, not before its time is over.
+                  override _.Load(id, cancel) =
+                      ValueTask<StoredRecord | null>(
+                          task =
+                              task {
+                                  if isHeld.Value then
+                                      loads.Value <- loads.Value + 1
+
+                                      let wait =
+                                          if loads.Value = 2 then TimeSpan.FromHours 1.0 else TimeSpan.FromSeconds 1.0
+
+                                      do! Task.Delay(wait, clock)
+
+                                  return! inner.Load(id, cancel)
+                              }
+                      )
+
+                  // An operator is quicker.
+                  override _.Replace(record, expected, cancel) =
+                      ValueTask<WriteResult>(
+                          task =
+                              task {
+                                  if isHeld.Value then
+                                      let! ended = (engineWith inner settings).Destroy(record.Id, Revoked, none)
+                                      Expect.equal ended (Ok true) "ended"
+
+                                  return! inner.Replace(record, expected, cancel)
+                              }
+                      ) }
+
+          let engine = engineOf store settings clock NullLogger.Instance
+          let! tokens = due engine 1
+          clock.Advance settings.Policy.RotateEvery.Value
+          isHeld.Value <- true
+
+          let presenting =
+              inRequest engine (fun errand ->
+                  engine.Requests
+                      .Present(tokenOf engine (List.head tokens), clock.GetUtcNow(), true, errand, none)
+                      .AsTask())
+
+          while not presenting.IsCompleted do
+              clock.Advance(TimeSpan.FromMilliseconds 100.0)
+              do! Task.Delay 1
+
+          let! answer, left = presenting
+
+          match answer with
+          | Error(SessionError.Ended _) -> ()
+          | _ -> failtestf "let in: %A" answer
+
+          Expect.isGreaterThan left (TimeSpan.FromSeconds 2.0) "two loads of five seconds"
       }
 
       testTask "a renewal waits for no other write to its session" {
@@ -317,7 +423,7 @@ let private costs =
               let adopting =
                   inRequest engine (fun errand -> engine.Requests.Adopt(former, [| 7uy |], true, errand, none))
 
-              clock.Advance(WaitLimits.Default.RequestTimeout / 5.0)
+              clock.Advance(moment)
 
               match! adopting.WaitAsync patience with
               | Reply.Done opened, left ->

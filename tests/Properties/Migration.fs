@@ -6,6 +6,7 @@ open System.Collections.Generic
 open System.Threading
 open System.Threading.Tasks
 open Expecto
+open Session.Domain
 open Session.Engine
 
 let private none = CancellationToken.None
@@ -855,6 +856,86 @@ let private both =
                       }
 
                   Expect.stringContains said "the store that the sessions move to" "refused at start"
+          })
+
+      testCaseTask "nor is one that has another name, and each session would be gone that is written to" (fun () ->
+          task {
+              let store = MemoryStore() :> ISessionStore
+              let mutable isThere = true
+
+              let renamed =
+                  { new ForwardingStore(store) with
+                      override _.Prepare cancel =
+                          ValueTask<StoreReport>(
+                              task =
+                                  task {
+                                      let! it = store.Prepare cancel
+                                      return StoreReport("elsewhere", true, true, it.Notes, it.KeepsBeyond)
+                                  }
+                          )
+
+                      override _.Load(id, cancel) =
+                          if isThere then store.Load(id, cancel) else raise (TimeoutException "no answer") }
+
+              let refused (work: unit -> Task) =
+                  task {
+                      try
+                          do! work ()
+                          return ""
+                      with :? InvalidOperationException as refused ->
+                          return refused.Message
+                  }
+
+              let moving = MigratingStore(store, renamed) :> ISessionStore
+              let! said = refused (fun () -> moving.Prepare(none).AsTask())
+              Expect.stringContains said "by another name" "refused at start"
+              let! page = store.Enumerate(null, 10, none)
+              Expect.equal page.Records.Count 0 "and nothing is left of the question"
+
+              // Where one of them is down at start, nothing moves before that is known.
+              isThere <- false
+              let! said = refused (fun () -> moving.Prepare(none).AsTask())
+              Expect.equal said "" "a start without it"
+              isThere <- true
+              let! _ = store.Insert(live "a" 1L, none)
+              let! said = refused (fun () -> moving.Replace(live "a" 2L, 1L, none).AsTask())
+              Expect.stringContains said "by another name" "refused"
+              let! found = store.Load("a", none)
+              Expect.isNotNull found "and nothing is lost"
+          })
+
+      testCaseTask "a node that does not know of the move ends nothing that is moving, and says so" (fun () ->
+          task {
+              let old, current = MemoryStore() :> ISessionStore, MemoryStore() :> ISessionStore
+              let before = Engines.engineWith old Engines.settings
+              let! created = before.Create(Token.newId, Some "ada", [||], none)
+              let id = (Engines.ok created).Snapshot.Id
+              let! record = old.Load(id, none)
+              let record = nonNull record
+
+              // A mover has made its first step, and was stopped.
+              let fence =
+                  StoredRecord(
+                      id,
+                      -record.Version,
+                      record.Kind,
+                      record.LastSeen,
+                      record.DueAt,
+                      record.Subject,
+                      record.Operation,
+                      record.Body
+                  )
+
+              let! _ = old.Replace(fence, record.Version, none)
+              let! ended = before.DestroyAll("ada", None, Revoked, none)
+              Expect.isError ended "not said to be ended"
+              let! one = before.Destroy(id, Revoked, none)
+              Expect.isError one "nor alone"
+              let after = Engines.engineWith (MigratingStore(current, old)) Engines.settings
+              let! ended = after.DestroyAll("ada", None, Revoked, none)
+              Expect.equal ended (Ok 1) "where it is known it ends"
+              let! found = after.Find(id, none)
+              Expect.isNone (Engines.ok found) "and is over"
           }) ]
 
 let all seed =

@@ -61,7 +61,7 @@ internal sealed class RecordWrites(RedisLink link, Records records, RecordIndexe
     }
 
     public ValueTask<WriteResult> Replace(StoredRecord record, long expected, CancellationToken cancellationToken) =>
-        // What ends or elevates a session changes the indexes as a rule, what else is written does not.
+        // What ends a session or signs in changes the indexes, what is written all the time does not.
         record.IsDurable
         || record.Kind == RecordKind.Ended
             ? ReplaceWithIndexes(record, expected, cancellationToken)
