@@ -77,6 +77,7 @@ module internal Joining =
                 | :? IJoinsTransaction as store ->
                     let! joined = store.Join(transaction, subject, cancel)
                     return Ok joined
+                | :? MigratingStore -> return raise (NotSupportedException SessionStore.cannotJoinYet)
                 | _ -> return raise (NotSupportedException SessionStore.cannotJoin)
             with error when not (isMistake error) ->
                 return Error(unavailable error)

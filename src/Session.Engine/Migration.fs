@@ -406,8 +406,10 @@ type MigratingStore(target: ISessionStore, source: ISessionStore) =
                     }
             )
 
+        // A server that carries no notices silences those of the other one for nobody.
         member _.Subscribe(heard, cancel) =
             let held = List<IAsyncDisposable>()
+            let mute = List<exn>()
 
             let leave () : Task =
                 task {
@@ -422,9 +424,15 @@ type MigratingStore(target: ISessionStore, source: ISessionStore) =
                             for store in [ target; source ] do
                                 match store with
                                 | :? ISessionSignals as signals ->
-                                    let! one = signals.Subscribe(heard, cancel)
-                                    held.Add one
+                                    try
+                                        let! one = signals.Subscribe(heard, cancel)
+                                        held.Add one
+                                    with :? NotSupportedException as error ->
+                                        mute.Add error
                                 | _ -> ()
+
+                            if held.Count = 0 && mute.Count > 0 then
+                                ExceptionDispatchInfo.Throw mute[0]
                         with error ->
                             do! leave ()
                             ExceptionDispatchInfo.Throw error

@@ -285,6 +285,10 @@ module SessionStore =
     let cannotJoin =
         "The session store has no transactions of the application's: keep the sessions in PostgreSQL (UsePostgres), in the application's own database, or end them after the commit."
 
+    /// Of two stores that sessions move between.
+    let internal cannotJoinYet =
+        "While sessions move between two stores (MigrateFrom) none ends in a transaction of the application's: end them after the commit."
+
     /// Removes this very record. A store that cannot compare and remove in one step is asked in two.
     let removeVersion (store: ISessionStore) (record: StoredRecord) (cancel: CancellationToken) : ValueTask =
         match store with

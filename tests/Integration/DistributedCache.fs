@@ -262,11 +262,15 @@ let private keeps =
                       try
                           let! _ = store.Replace(ended 2L, 1L, none)
                           return "written"
-                      with :? TimeoutException as error ->
+                      with :? StoreRefusedException as error ->
                           return error.Message
                   }
 
-              Expect.stringContains refused "OperationTimeout" "nobody overtakes it"
+              Expect.stringContains
+                  refused
+                  "OperationTimeout"
+                  "nobody overtakes it, and what has not been sent has changed nothing"
+
               cache.Before <- fun _ -> Task.CompletedTask
               held.SetResult()
               let mutable late = WriteResult.Unknown
@@ -278,7 +282,7 @@ let private keeps =
                       try
                           let! answer = store.Replace(ended 3L, 2L, none)
                           late <- answer
-                      with :? TimeoutException ->
+                      with :? StoreRefusedException ->
                           ()
 
               Expect.equal late WriteResult.Written "behind it, on what it wrote"

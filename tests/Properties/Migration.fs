@@ -904,6 +904,56 @@ let private both =
               Expect.isNotNull found "and nothing is lost"
           })
 
+      testCaseTask "a server that carries no notices silences the other one for nobody" (fun () ->
+          task {
+              let heard = ref 0
+
+              let signals carries =
+                  { new ForwardingStore(MemoryStore()) with
+                      override _.Subscribe(hear, cancel) =
+                          if carries then
+                              hear.Invoke "a"
+                              ValueTask.FromResult SessionStore.silence
+                          else
+                              raise (NotSupportedException "none") }
+
+              for target, source in [ true, false; false, true ] do
+                  let moving = MigratingStore(signals target, signals source) :> ISessionSignals
+                  let! held = moving.Subscribe((fun _ -> heard.Value <- heard.Value + 1), none)
+                  do! held.DisposeAsync()
+
+              Expect.equal heard.Value 2 "the other one's are heard"
+              let neither = MigratingStore(signals false, signals false) :> ISessionSignals
+
+              let! isRefused =
+                  task {
+                      try
+                          let! _ = neither.Subscribe((fun _ -> ()), none)
+                          return false
+                      with :? NotSupportedException ->
+                          return true
+                  }
+
+              Expect.isTrue isRefused "where neither carries any that is said"
+          })
+
+      testCaseTask "while sessions move none ends in a transaction of the application's, which is said so" (fun () ->
+          task {
+              let moving = MigratingStore(MemoryStore(), MemoryStore())
+              let engine = Engines.engineWith moving Engines.settings
+
+              let! said =
+                  task {
+                      try
+                          let! _ = engine.DestroyAllIn(Unchecked.defaultof<_>, "ada", None, Revoked, none)
+                          return ""
+                      with :? NotSupportedException as error ->
+                          return error.Message
+                  }
+
+              Expect.stringContains said "MigrateFrom" "what stands in the way"
+          })
+
       testCaseTask "a node that does not know of the move ends nothing that is moving, and says so" (fun () ->
           task {
               let old, current = MemoryStore() :> ISessionStore, MemoryStore() :> ISessionStore

@@ -1,3 +1,5 @@
+using Session.Engine;
+
 namespace Session.Stores.DistributedCache;
 
 /// <summary>The end of the waiting for one operation, whether the cache looks at its token or not.</summary>
@@ -27,9 +29,11 @@ internal sealed class Deadline : IDisposable
         }
         catch (OperationCanceledException) when (!_caller.IsCancellationRequested)
         {
-            throw new TimeoutException(
+            var error = new TimeoutException(
                 $"The writes before this one to the same session took longer than {_timeout.TotalSeconds:0.###} seconds (OperationTimeout)."
             );
+            // It has not been sent, and is not sent any more.
+            throw new StoreRefusedException(error.Message, error);
         }
     }
 

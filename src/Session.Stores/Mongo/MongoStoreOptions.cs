@@ -21,9 +21,10 @@ public sealed class MongoStoreOptions
     public TimeSpan OperationTimeout { get; set; } = TimeSpan.FromSeconds(5);
 
     /// <summary>
-    /// Whether each read asks a majority if the node that answers still is the primary. Default false: a primary that was cut
+    /// Whether each read of a session by its id asks a majority if the node that answers still is the primary. Default false: a primary that was cut
     /// off may answer from its own documents until it steps down (10 seconds, by MongoDB's settings), and not know of
-    /// logouts that the new one took. True costs each read a round trip between the nodes.
+    /// logouts that the new one took. True costs each of them a round trip between the nodes. Lists of a user's sessions are not
+    /// confirmed: on such a primary they may lack a sign-in that the new one took.
     /// </summary>
     public bool LinearizableReads { get; set; }
 
