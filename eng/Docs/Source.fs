@@ -95,6 +95,7 @@ let readingOrder =
       "src/Session.Engine/Loop.fs", "drives it to its end"
       "src/Session.Engine/Access.fs", "the store, as the loop asks it: bounded in time"
       "src/Session.Engine/Writers.fs", "who writes to which session: one after another, or together"
+      "src/Session.Engine/Presenting.fs", "whether a token opens its session, and what that stores"
       "src/Session.Engine/Requests.fs", "what a request does with its session, each operation as a plan for the loop"
       "src/Session.Engine/Limits.fs", "the sessions of a subject, and how many there may be"
       "src/Session.Engine/Sweeper.fs", "ends what is overdue, tells, removes tombstones"

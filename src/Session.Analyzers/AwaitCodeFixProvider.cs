@@ -96,25 +96,33 @@ public sealed class AwaitCodeFixProvider : CodeFixProvider
                 or AccessorDeclarationSyntax;
 
     /// <summary>
-    /// Whether nothing else says what it looks like: no interface that it implements, no delegate that it is made into, and no
-    /// argument that a function which waits cannot have.
+    /// Whether nothing else says what it looks like: no interface that it implements, in a derived type or in its own, no delegate
+    /// that it is made into, and no argument that a function which waits cannot have.
     /// </summary>
     private static bool IsItsOwn(SyntaxNode function, SemanticModel model) =>
         model.GetDeclaredSymbol(function) is IMethodSymbol method
         && method.Parameters.All(it => it.RefKind == RefKind.None && !it.Type.IsRefLikeType)
-        && !method
-            .ContainingType.AllInterfaces.SelectMany(it => it.GetMembers(method.Name))
-            .Any(it =>
-                SymbolEqualityComparer.Default.Equals(
-                    method.ContainingType.FindImplementationForInterfaceMember(it),
-                    method
-                )
-            )
+        && !TypesIn(model.Compilation.Assembly.GlobalNamespace).Any(type => HasItForAnInterface(type, method))
         && !model
-            .SyntaxTree.GetRoot()
-            .DescendantNodes()
+            .Compilation.SyntaxTrees.SelectMany(tree => tree.GetRoot().DescendantNodes())
             .OfType<SimpleNameSyntax>()
             .Any(name => name.Identifier.ValueText == method.Name && !IsCalled(name));
+
+    private static IEnumerable<INamedTypeSymbol> TypesIn(INamespaceOrTypeSymbol container) =>
+        container
+            .GetMembers()
+            .OfType<INamespaceOrTypeSymbol>()
+            .SelectMany(it => it is INamedTypeSymbol type ? TypesIn(it).Prepend(type) : TypesIn(it));
+
+    private static bool HasItForAnInterface(INamedTypeSymbol type, IMethodSymbol method) =>
+        type
+            .AllInterfaces.SelectMany(it => it.GetMembers(method.Name))
+            .Any(it =>
+                SymbolEqualityComparer.Default.Equals(
+                    type.FindImplementationForInterfaceMember(it)?.OriginalDefinition,
+                    method.OriginalDefinition
+                )
+            );
 
     private static bool IsCalled(SimpleNameSyntax name) =>
         (name.Parent is MemberAccessExpressionSyntax access && access.Name == name ? access : (SyntaxNode)name).Parent

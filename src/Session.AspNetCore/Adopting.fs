@@ -64,11 +64,11 @@ let present
     (cancel: CancellationToken)
     =
     task {
-        let requests = visit.Engine.Requests
+        let presenting, requests = visit.Engine.Presenting, visit.Engine.Requests
 
         let ask () =
             task {
-                match! requests.Ask(token, isLook, visit.ArrivedAt, visit.CanIssue, visit.Errand, cancel) with
+                match! presenting.Ask(token, isLook, visit.ArrivedAt, visit.CanIssue, visit.Errand, cancel) with
                 | Ok opened -> return! goOn visit former cancel opened
                 | Error error -> return Error error
             }

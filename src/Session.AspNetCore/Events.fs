@@ -2,6 +2,7 @@
 namespace Session.AspNetCore
 
 open System
+open System.Collections.Generic
 open System.Runtime.ExceptionServices
 open System.Threading.Tasks
 open Microsoft.Extensions.DependencyInjection
@@ -90,25 +91,21 @@ module internal SessionEvents =
         | RefusedNotice reason, _ -> [ SessionEvent.Refused(facts, reason) ]
         | UnreadableNotice reason, _ -> [ SessionEvent.Unreadable(facts, reason) ]
 
-    /// The later event is told although the handler of the earlier one fails.
-    let rec private tellEach (handle: SessionEvent<'T> -> IServiceProvider -> Task) services events : Task =
+    /// One after another. The later ones are told although an earlier one fails; what they have thrown goes on afterwards.
+    let private tellEach (tellings: (unit -> Task) list) : Task =
         task {
-            match events with
-            | [] -> ()
-            | [ event ] -> do! handle event services
-            | event :: rest ->
-                let mutable failure: exn | null = null
+            let failures = List<exn>()
 
+            for tell in tellings do
                 try
-                    do! handle event services
+                    do! tell ()
                 with error ->
-                    failure <- error
+                    failures.Add error
 
-                do! tellEach handle services rest
-
-                match failure with
-                | null -> ()
-                | failure -> ExceptionDispatchInfo.Throw failure
+            match failures.Count with
+            | 0 -> ()
+            | 1 -> ExceptionDispatchInfo.Throw failures[0]
+            | _ -> raise (AggregateException failures)
         }
 
     /// The settings, with this handler beside what they tell already.
@@ -118,10 +115,6 @@ module internal SessionEvents =
 
             Some(fun services ->
                 task {
-                    match before with
-                    | Some before -> do! before services
-                    | None -> ()
-
                     let data =
                         match services.GetRequiredService<SessionService<'T>>().Deserialize notice.Data with
                         | Ok data -> data
@@ -134,7 +127,14 @@ module internal SessionEvents =
                           Data = data
                           At = notice.At }
 
-                    do! tellEach handle services (eventsOf notice facts)
+                    do!
+                        tellEach
+                            [ match before with
+                              | Some before -> fun () -> before services
+                              | None -> ()
+
+                              for event in eventsOf notice facts do
+                                  fun () -> handle event services ]
                 })
 
         { settings with OnNotice = onNotice }

@@ -32,7 +32,7 @@ let private endEach (visit: Visit<'T>) : Task<struct (int * SessionError option)
 
         for token in tokens do
             let! presented =
-                visit.Engine.Requests.Present(token, visit.ArrivedAt, false, visit.Errand, CancellationToken.None)
+                visit.Engine.Presenting.Present(token, visit.ArrivedAt, false, visit.Errand, CancellationToken.None)
 
             let! ended =
                 match presented with

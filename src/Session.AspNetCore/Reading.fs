@@ -127,7 +127,7 @@ let private begin' (visit: Visit<'T>) (cancel: CancellationToken) : ValueTask<Re
         visit.KeepOut()
 
         let presenting =
-            visit.Engine.Requests.Ask(token, isLook visit, visit.ArrivedAt, visit.CanIssue, visit.Errand, cancel)
+            visit.Engine.Presenting.Ask(token, isLook visit, visit.ArrivedAt, visit.CanIssue, visit.Errand, cancel)
 
         if presenting.IsCompletedSuccessfully then
             ValueTask<_>(found visit token presenting.Result)

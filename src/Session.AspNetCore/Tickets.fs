@@ -120,7 +120,7 @@ module internal Tickets =
     /// The session of a token, of a request that is no activity of its user: it moves no deadline.
     let look (service: SessionService<'T>) (token: PresentedToken) (cancel: CancellationToken) =
         told service (fun errand ->
-            service.Engine.Requests.Look(token, service.Clock.GetUtcNow(), errand, cancel).AsTask())
+            service.Engine.Presenting.Look(token, service.Clock.GetUtcNow(), errand, cancel).AsTask())
 
     let noteNotExtended (service: SessionService<'T>) (scheme: string) (error: exn | null) =
         EdgeLog.ticketNotExtended service.Log error scheme

@@ -28,7 +28,9 @@ type SessionEngine
     let access = StoreAccess(store, settings, ownEnd, waits, clock, log, telemetry)
     let writers = Writers access
     let limits = Limits(access, writers, settings)
-    let requests = Requests(access, writers, Renewals(access, log), limits, settings, hasher)
+    let renewals = Renewals(access, log)
+    let presenting = Presenting(access, writers, renewals, settings, hasher)
+    let requests = Requests(access, writers, renewals, limits, settings, hasher)
     let subjects = Subjects(access, writers, limits, settings)
     let externals = Externals(access, limits, subjects, settings)
     let announcer = Announcer(waits, board, log)
@@ -94,6 +96,7 @@ type SessionEngine
     member internal _.NoteUnreadable(errand: Errand, id: string, reason: string) =
         access.Note(errand, UnreadableNotice reason, id)
 
+    member internal _.Presenting = presenting
     member internal _.Requests = requests
 
     /// What is counted and traced of these sessions.
@@ -114,7 +117,7 @@ type SessionEngine
         (token: PresentedToken, mayIssue: bool, cancel: CancellationToken)
         : ValueTask<Result<Opened, SessionError>> =
         let now = clock.GetUtcNow()
-        let present errand = requests.Present(token, now, mayIssue, errand, cancel)
+        let present errand = presenting.Present(token, now, mayIssue, errand, cancel)
         ValueTask<_>(task = toldOf (fun errand -> (present errand).AsTask()))
 
     /// A new session under an id of `nextId`, of a subject (a sign-in) or anonymous.

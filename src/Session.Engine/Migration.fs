@@ -8,8 +8,10 @@
 ///   3. commit: the record takes the place of the placeholder, if this very one still is there. Who commits has found
 ///      the record in the source after the placeholder in the target, and removal goes through the source first: so
 ///      a mover that slept through the life of a session finds no record, and its placeholder never becomes one.
-///   4. the source lets go of it. Only then the target's record is written to: as long as the source has a record, the
-///      target has none, or the same.
+///   4. the source lets go of it, as soon as the target's copy lasts: replicas of the target that do not confirm it could
+///      take the session with them. Until they confirm a later write the source keeps what it has, fenced and never looked
+///      at while the target has the session; and it lets go of it before the target stores an end, so that no loss of the
+///      target brings back what has ended.
 namespace Session.Engine
 
 open System
@@ -83,8 +85,8 @@ type MigratingStore(target: ISessionStore, source: ISessionStore) =
             | _ -> ()
         }
 
-    // A start could not find out whether the two are one.
-    let mutable isDoubtful = false
+    // Whether a start has found out that the two are not one; or has tried to, in vain.
+    let mutable areTwo, isDoubtful = false, false
 
     /// One place may have two names. What moved there would be removed where it came from, and be gone.
     let refuseOnePlace (cancel: CancellationToken) : Task =
@@ -95,7 +97,7 @@ type MigratingStore(target: ISessionStore, source: ISessionStore) =
                 StoredRecord(id, 1L, RecordKind.Ended, now, now.AddMinutes 10.0, null, 0L, ReadOnlyMemory [| 0uy |])
 
             let mine = placeholder nothing
-            let! _ = target.Insert(mine, cancel)
+            let! answer = target.Insert(mine, cancel)
             let! found = source.Load(id, cancel)
             do! removeVersion target id mine.Version mine.Operation cancel
 
@@ -103,21 +105,34 @@ type MigratingStore(target: ISessionStore, source: ISessionStore) =
                 invalidOp
                     "MigrateFrom names the place that the sessions move to, by another name: give it the one that they were in before."
 
-            isDoubtful <- false
+            // What nobody has written is found nowhere.
+            areTwo <- answer = WriteResult.Written || answer = WriteResult.Unacknowledged
+            isDoubtful <- not areTwo
         }
 
-    /// Until the record is in the target and not in the source. False: there is none any more.
+    /// A touch that came while this copy was made has met the source's record, and in the target a placeholder.
+    let takeAlong (copy: StoredRecord) (cancel: CancellationToken) =
+        task {
+            match! source.Load(copy.Id, cancel) with
+            | NonNull left when left.LastSeen > copy.LastSeen -> do! target.Touch(copy.Id, left.LastSeen, cancel)
+            | _ -> ()
+        }
+
+    /// Until the record is in the target; then whether the source has let go of it. None: there is no record any more.
     let move (id: string) (cancel: CancellationToken) =
         task {
             if isDoubtful then
                 do! refuseOnePlace cancel
 
+                if isDoubtful then
+                    raise (TimeoutException "The new store did not say whether it is another one than the old one.")
+
             let mutable answer = ValueNone
+            let mutable isOver = false
             let mutable step = 0
 
-            // Each round looks again and takes one step: whoever was stopped anywhere, this goes on from there. So it does
-            // not matter what a write answers: what is written, acknowledged by all replicas or not, the next round finds.
-            while answer.IsNone do
+            // Each round looks again and takes one step: whoever was stopped anywhere, this goes on from there.
+            while answer.IsNone && not isOver do
                 step <- step + 1
 
                 if step > maxSteps then
@@ -126,18 +141,19 @@ type MigratingStore(target: ISessionStore, source: ISessionStore) =
                 match! target.Load(id, cancel) with
                 | null ->
                     match! source.Load(id, cancel) with
-                    | null -> answer <- ValueSome false
+                    | null -> isOver <- true
                     | record ->
                         let! _ = target.Insert(placeholder record, cancel)
                         ()
+                // Copied by another one, or by this one and not confirmed: nobody here knows whether it lasts.
                 | found when isReal found ->
-                    do! source.Remove(id, cancel)
-                    answer <- ValueSome true
+                    do! takeAlong found cancel
+                    answer <- ValueSome false
                 | staged ->
                     match! source.Load(id, cancel) with
                     | null ->
                         match! target.Load(id, cancel) with
-                        | null -> answer <- ValueSome false
+                        | null -> isOver <- true
                         | found when isReal found -> ()
                         | staged -> do! discard staged cancel
                     | record when record.Version > 0L ->
@@ -146,10 +162,33 @@ type MigratingStore(target: ISessionStore, source: ISessionStore) =
                     | fenced ->
                         // Durable: the source's record, the only other one, goes next.
                         let copy = withVersion -fenced.Version true fenced
-                        let! _ = target.Replace(copy, staged.Version, cancel)
-                        ()
 
-            return answer.Value
+                        match! target.Replace(copy, staged.Version, cancel) with
+                        | WriteResult.Written ->
+                            do! takeAlong copy cancel
+                            do! source.Remove(id, cancel)
+                            answer <- ValueSome true
+                        | _ -> ()
+
+            return answer
+        }
+
+    /// A write to what the target has, where the source may still have what it was before.
+    let replaceBoth (record: StoredRecord) expected (cancel: CancellationToken) =
+        task {
+            if record.Kind = RecordKind.Ended then
+                do! source.Remove(record.Id, cancel)
+
+            match! target.Replace(record, expected, cancel) with
+            | WriteResult.Written when record.IsDurable && record.Kind <> RecordKind.Ended ->
+                try
+                    do! source.Remove(record.Id, cancel)
+                // It is stored, whatever becomes of the rest, which the next write or the session's end takes away.
+                with _ ->
+                    ()
+
+                return WriteResult.Written
+            | answer -> return answer
         }
 
     /// What the target did not have: the source's, or what was moved between the two looks.
@@ -226,7 +265,8 @@ type MigratingStore(target: ISessionStore, source: ISessionStore) =
                                 "Sessions cannot move to a store without compare-and-swap: choose UseRedis or UseSqlite before MigrateFrom."
 
                         try
-                            do! refuseOnePlace cancel
+                            if not areTwo then
+                                do! refuseOnePlace cancel
                         with
                         // Nobody answers: the first session that moves has it found out.
                         | error when not (error :? InvalidOperationException) && not cancel.IsCancellationRequested ->
@@ -282,15 +322,14 @@ type MigratingStore(target: ISessionStore, source: ISessionStore) =
                         | null -> return! target.Replace(record, expected, cancel)
                         | old when (original old).Version <> expected ->
                             match! target.Load(record.Id, cancel) with
-                            | NonNull found when isReal found ->
-                                // It has moved, and the source has lost that it let go of it, in a crash.
-                                do! source.Remove(record.Id, cancel)
-                                return! target.Replace(record, expected, cancel)
+                            // It has moved, and the source has not let go of it, or has lost in a crash that it did.
+                            | NonNull found when isReal found -> return! replaceBoth record expected cancel
                             | _ -> return WriteResult.Conflict
                         | _ ->
                             match! move record.Id cancel with
-                            | true -> return! target.Replace(record, expected, cancel)
-                            | false -> return WriteResult.Absent
+                            | ValueSome true -> return! target.Replace(record, expected, cancel)
+                            | ValueSome false -> return! replaceBoth record expected cancel
+                            | ValueNone -> return WriteResult.Absent
                     }
             )
 
@@ -350,7 +389,11 @@ type MigratingStore(target: ISessionStore, source: ISessionStore) =
                             for record in old do
                                 match! target.Load(record.Id, cancel) with
                                 | null -> claimed.Add(original record)
-                                | found when isReal found -> do! source.Remove(record.Id, cancel)
+                                | found when isReal found && found.Kind = RecordKind.Ended ->
+                                    do! source.Remove(record.Id, cancel)
+                                // Kept until the target's lasts.
+                                | found when isReal found ->
+                                    do! source.Reschedule(record.Id, record.Version, found.DueAt, cancel)
                                 | _ -> claimed.Add(original record)
 
                         return claimed :> IReadOnlyList<StoredRecord>

@@ -27,6 +27,9 @@ type Opened =
 
 [<RequireQualifiedAccess>]
 module internal Plans =
+    /// Of a renewal that does not take place.
+    let withoutIssued (opened: Opened) = { opened with Issued = None; IsRenewal = false }
+
     let private decided rules now (command: Command) state (out: Snapshot -> 'out) =
         match Rules.decide rules now command state with
         | Ok events -> Ok(struct (events, out))

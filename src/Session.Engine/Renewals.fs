@@ -42,8 +42,8 @@ type internal Renewals(access: StoreAccess, log: ILogger) =
 
     /// Nothing was learnt: the next one may try at once.
     let giveBack taken =
-        Interlocked.CompareExchange(&failedAt, max 1L (taken - limits.Timer.TimestampFrequency * 60L), taken)
-        |> ignore
+        let before = taken - int64 (pause.TotalSeconds * float limits.Timer.TimestampFrequency)
+        Interlocked.CompareExchange(&failedAt, max 1L before, taken) |> ignore
 
     let putOff cause =
         Volatile.Write(&failedAt, now ())

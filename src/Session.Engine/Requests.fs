@@ -1,4 +1,4 @@
-/// What a request does with its session: each operation is a plan for the loop, or a few.
+/// What a request does with its session once it has one: each operation is a plan for the loop, or a few.
 namespace Session.Engine
 
 open System
@@ -24,15 +24,6 @@ type internal Requests
         else
             None
 
-    /// Under the current server key, or the former one that this session knows the token by.
-    let hashFor (token: PresentedToken) state =
-        match token.Former with
-        | [] -> token.Hash
-        | former ->
-            token.Hash :: (former |> List.map (fun (struct (hash, _)) -> hash))
-            |> List.tryFind (fun hash -> not (Lifecycle.standing hash state).IsUnknown)
-            |> Option.defaultValue token.Hash
-
     let keysOf (secret: Secret) (id: string) make : BearerKeys | null =
         match secret.KeyWith(hasher, id) with
         | null -> null
@@ -41,231 +32,7 @@ type internal Requests
     /// By a request that was let in before.
     let run (from: Opened) keys plan errand cancel = writers.Change(from.Snapshot, plan, keys, errand, cancel)
 
-    /// A request that is only a look moves no deadline, and neither does what it writes later.
-    let judge isLook now (hash: SecretHash) arrivedAt state =
-        match Rules.decide rules now (Present(hash, arrivedAt)) state with
-        | Ok events when isLook -> Ok(events |> List.filter (fun event -> not event.IsWasSeen))
-        | judged -> judged
-
-    let seenAt isLook (arrivedAt: DateTimeOffset) = if isLook then DateTimeOffset.MinValue else arrivedAt
-
     let goesOn (from: Opened) (snapshot: Snapshot) = { from with Snapshot = snapshot; Issued = None }
-
-    let withoutIssued (opened: Opened) = { opened with Issued = None; IsRenewal = false }
-
-    /// A token that only reads: nothing to store, to issue or to refuse.
-    let tryRead
-        (loaded: Result<Snapshot, SessionError>)
-        (token: PresentedToken)
-        arrivedAt
-        mayIssue
-        touches
-        isLook
-        keys
-        =
-        match loaded with
-        | Error _ -> ValueNone
-        | Ok before ->
-            let now = access.Now
-            let hash = hashFor token before.State
-
-            match judge isLook now hash arrivedAt before.State with
-            | Ok events when access.IsRead(before, events, touches) ->
-                // What a touch would store is not due, so the session ends when the record says, and not later.
-                let after =
-                    match events with
-                    | []
-                    | [ WasSeen _ ] -> before
-                    | events ->
-                        let state = events |> List.filter Event.isNoTouch |> List.fold Lifecycle.evolve before.State
-                        { before with State = state }
-
-                if mayIssue && Lifecycle.isRenewalDue policy now after.State then
-                    ValueNone
-                else
-                    ValueSome
-                        { Snapshot = after
-                          Grant = Lifecycle.grant hash (seenAt isLook arrivedAt) after.State
-                          Issued = None
-                          IsRenewal = false
-                          Keys = keys }
-            | Ok _
-            | Error _ -> ValueNone
-
-    /// Whether the client of this tombstone has gone on to a new session: it knows no token any more, and whoever comes with
-    /// one, for the answer was lost, begins anew.
-    let isLeft state =
-        match state with
-        | Destroyed(live, _, _)
-        | Expired(live, _, _, _) -> live.Secret.Equals Unchecked.defaultof<SecretHash>
-        | Absent
-        | Created _
-        | Active _
-        | Regenerated _ -> false
-
-    /// Confirms, issues, touches, or refuses.
-    let presenting (token: PresentedToken) arrivedAt mayIssue isLook (keys: BearerKeys | null) =
-        // One secret for all attempts: whichever of them is stored, this is what it gives out.
-        let mutable minted: Secret | null = null
-
-        let mint () =
-            match minted with
-            | null ->
-                let secret = Secret.Mint()
-                minted <- secret
-
-                match keys, secret.KeyWith(hasher, token.Id) with
-                | null, _
-                | _, null -> ()
-                | keys, key -> keys.Offer(secret.HashWith(hasher, token.Id), key)
-
-                secret
-            | secret -> secret
-
-        let opened hash issued (snapshot: Snapshot) : Result<Opened, SessionError> =
-            Ok
-                { Snapshot = snapshot
-                  Grant = Lifecycle.grant hash (seenAt isLook arrivedAt) snapshot.State
-                  Issued = issued
-                  IsRenewal = issued.IsSome
-                  Keys = keys }
-
-        let refusedBy (snapshot: Snapshot) : Result<Opened, SessionError> =
-            match snapshot.State with
-            | Expired(_, kind, at, _) -> Error(SessionError.Ended(ByTime kind, at))
-            | _ -> Error(SessionError.Refused Outdated)
-
-        { Decide =
-            fun now state ->
-                let hash = hashFor token state
-
-                match judge isLook now hash arrivedAt state with
-                | Error Guess when isLeft state -> Error SessionError.NoSession
-                | Error refusal -> Error(SessionError.ofRefusal refusal)
-                | Ok events ->
-                    let after = List.fold Lifecycle.evolve state events
-
-                    if not (Lifecycle.letsIn events after) then
-                        Ok(struct (events, refusedBy))
-                    elif mayIssue && Lifecycle.isRenewalDue policy now after then
-                        let secret = mint ()
-                        let grant = Lifecycle.grant hash arrivedAt after
-
-                        match Rules.decide rules now (Renew(secret.HashWith(hasher, token.Id), grant)) after with
-                        | Ok issued -> Ok(struct (events @ issued, opened hash (Some(IssuedToken(token.Id, secret)))))
-                        | Error _ -> Ok(struct (events, opened hash None))
-                    else
-                        Ok(struct (events, opened hash None)) }
-
-    /// Whether a renewal is due to whoever is let in with this token.
-    let isDue (before: Snapshot) (token: PresentedToken) arrivedAt =
-        let now = access.Now
-
-        match judge false now (hashFor token before.State) arrivedAt before.State with
-        | Error _ -> false
-        | Ok events ->
-            let after = List.fold Lifecycle.evolve before.State events
-
-            before.IsOpen && Lifecycle.letsIn events after && Lifecycle.isRenewalDue policy now after
-
-    let settle
-        (loaded: Result<Snapshot, SessionError>)
-        (token: PresentedToken)
-        arrivedAt
-        mayIssue
-        isLook
-        keys
-        (errand: Errand)
-        cancel
-        =
-        let answerOf reply =
-            match reply with
-            | Reply.Done answer
-            | Reply.Partly(answer, _) -> answer
-            | Reply.Failed error ->
-                match error with
-                | SessionError.Refused Outdated -> access.Note(errand, OutdatedNotice, token.Id)
-                | SessionError.Refused Guess -> access.Note(errand, RefusedNotice RefusalReason.Guessed, token.Id)
-                | SessionError.Unreadable reason -> access.Note(errand, UnreadableNotice reason, token.Id)
-                | _ -> ()
-
-                Error error
-
-        let plan mayIssue = presenting token arrivedAt mayIssue isLook keys
-
-        /// `touches`: not where a renewal may still hold the record, which a touch would wait for.
-        let unrenewed loaded touches =
-            match tryRead loaded token arrivedAt false touches isLook keys, loaded with
-            | ValueSome opened, _ -> Task.FromResult(Ok opened)
-            | ValueNone, Error error -> Task.FromResult(answerOf (Reply.Failed error))
-            | ValueNone, Ok before ->
-                task {
-                    let start = ValueSome before
-                    let! reply = writers.Run(token.Id, plan false, start, keys, TimeSpan.Zero, errand, cancel)
-                    return answerOf reply
-                }
-
-        task {
-            match loaded with
-            | Error error -> return answerOf (Reply.Failed error)
-            | Ok before ->
-                let! renewed =
-                    if mayIssue && isDue before token arrivedAt then
-                        let isIssued (answer: Result<Opened, SessionError>) = Result.exists _.Issued.IsSome answer
-                        let renew own = writers.RunIfFree(before, plan true, keys, own, cancel)
-                        renewals.Try(errand, isIssued, renew)
-                    else
-                        Task.FromResult Renewed.NotBegun
-
-                match renewed with
-                // It may be undone. The client keeps the old token, which opens then as now: with the new one in its place it
-                // would have none.
-                | Renewed.Answered(Reply.Partly(answer, _)) -> return Result.map withoutIssued answer
-                | Renewed.Answered reply -> return answerOf reply
-                | Renewed.NotBegun -> return! unrenewed loaded true
-                | Renewed.PutOff ->
-                    let! found = access.Load(token.Id, keys, errand, cancel)
-                    return! unrenewed found false
-        }
-
-    let present
-        (token: PresentedToken)
-        arrivedAt
-        mayIssue
-        isLook
-        (errand: Errand)
-        cancel
-        : ValueTask<Result<Opened, SessionError>> =
-        let keys: BearerKeys | null =
-            match token.Key with
-            | null -> null
-            | key -> BearerKeys.Of(token.Hash, key, token.Former)
-
-        let go loaded : ValueTask<Result<Opened, SessionError>> =
-            match tryRead loaded token arrivedAt mayIssue true isLook keys with
-            | ValueSome opened -> ValueTask<_>(Ok opened)
-            | ValueNone -> ValueTask<_>(task = settle loaded token arrivedAt mayIssue isLook keys errand cancel)
-
-        let loading = access.BeginLoad(token.Id, cancel)
-
-        // A store in this process answers at once: no state machine then.
-        if loading.IsCompletedSuccessfully then
-            go (access.Read(token.Id, loading.Result, keys))
-        else
-            ValueTask<_>(
-                task =
-                    task {
-                        let mutable loaded = Error SessionError.NoSession
-
-                        try
-                            let! record = errand.Await(loading, cancel)
-                            loaded <- access.Read(token.Id, record, keys)
-                        with error ->
-                            loaded <- Error(access.NotLoaded(error, cancel))
-
-                        return! go loaded
-                    }
-            )
 
     /// What holds of a record as it is now; `unknown` where it cannot be read.
     let look (id: string) errand unknown holds : Task<bool> =
@@ -274,26 +41,6 @@ type internal Requests
             | Error _ -> return unknown
             | Ok found -> return holds access.Now found.State
         }
-
-    /// Opens the session of a token, confirms it on its first use, and issues the next token when a renewal is due and
-    /// the response can still carry one. A guess costs one load and changes nothing.
-    member _.Present
-        (token: PresentedToken, arrivedAt, mayIssue, errand: Errand, cancel)
-        : ValueTask<Result<Opened, SessionError>> =
-        present token arrivedAt mayIssue false errand cancel
-
-    /// The same for a request that is no activity of its user: it moves no deadline and is issued no token.
-    member _.Look(token: PresentedToken, arrivedAt, errand: Errand, cancel) : ValueTask<Result<Opened, SessionError>> =
-        present token arrivedAt false true errand cancel
-
-    /// The one or the other.
-    member requests.Ask
-        (token: PresentedToken, isLook: bool, arrivedAt, mayIssue, errand: Errand, cancel)
-        : ValueTask<Result<Opened, SessionError>> =
-        if isLook then
-            requests.Look(token, arrivedAt, errand, cancel)
-        else
-            requests.Present(token, arrivedAt, mayIssue, errand, cancel)
 
     /// A new session under an id of `nextId`, of a subject (a sign-in) or anonymous.
     member _.Create
@@ -409,7 +156,7 @@ type internal Requests
                         Task.FromResult Renewed.NotBegun
 
                 match reply with
-                | Renewed.Answered(Reply.Partly(opened, _)) -> return Reply.Done(withoutIssued opened)
+                | Renewed.Answered(Reply.Partly(opened, _)) -> return Reply.Done(Plans.withoutIssued opened)
                 | Renewed.Answered reply -> return reply
                 | Renewed.NotBegun
                 | Renewed.PutOff -> return! adopt false errand

@@ -58,7 +58,8 @@ type StoredRecord
 
     /// The key: 1 to 64 of A-Z a-z 0-9 _ -, compared ordinally. Public: it opens nothing.
     member _.Id = id
-    /// 1 at insert, one more with each replace.
+    /// 1 at insert, one more with each replace. Whoever writes numbers them: a store keeps the one that it is given, any but 0.
+    /// While sessions move between two stores (MigrateFrom), what is on its way has a negative one.
     member _.Version = version
     member _.Kind = kind
     /// Moved by touch and by replace, and only forward. Like every time here it is kept to the tick of 100 ns.

@@ -16,12 +16,21 @@ public static class FailingStoreExtensions
         var chosen = services.LastOrDefault(it =>
             it.IsKeyedService && it.ServiceType == typeof(ISessionStore) && typeof(T).Equals(it.ServiceKey)
         );
-        // A service of its own: the container disposes of it.
+        // A service of its own: the container disposes of what it has made.
         var key = new object();
-        services.AddKeyedSingleton<ISessionStore>(
-            key,
-            (provider, _) =>
-                chosen?.KeyedImplementationFactory?.Invoke(provider, typeof(T)) as ISessionStore ?? new MemoryStore()
+        services.Add(
+            chosen switch
+            {
+                null => ServiceDescriptor.KeyedSingleton<ISessionStore>(key, (_, _) => new MemoryStore()),
+                { KeyedImplementationInstance: { } store } => new(typeof(ISessionStore), key, store),
+                { KeyedImplementationType: { } type } => new(typeof(ISessionStore), key, type, chosen.Lifetime),
+                _ => new(
+                    typeof(ISessionStore),
+                    key,
+                    (provider, _) => chosen.KeyedImplementationFactory!(provider, typeof(T)),
+                    chosen.Lifetime
+                ),
+            }
         );
         services.RemoveAllKeyed<ISessionStore>(typeof(T));
         services.AddKeyedSingleton<ISessionStore>(

@@ -106,6 +106,15 @@ public class NotAwaitedTests
     [InlineData(
         "private sealed class Closing(Session<Cart> session) : IDisposable { public void Dispose() { [|session.DestroyAsync()|]; } }"
     )]
+    [InlineData(
+        "private interface IClosing : IDisposable { } private sealed class Closing(Session<Cart> session) : IClosing { public void Dispose() { [|session.DestroyAsync()|]; } }"
+    )]
+    [InlineData(
+        "private class Closing(Session<Cart> session) { public void Dispose() { [|session.DestroyAsync()|]; } } private sealed class Closed(Session<Cart> session) : Closing(session), IDisposable { }"
+    )]
+    [InlineData(
+        "private class Closing<T>(Session<Cart> session) { public void Dispose() { [|session.DestroyAsync()|]; } } private sealed class Closed(Session<Cart> session) : Closing<int>(session), IDisposable { }"
+    )]
     [InlineData("public void OnStop() { [|session.DestroyAsync()|]; } public Action Stop => OnStop;")]
     [InlineData("public void Try(out int n) { n = 1; [|session.DestroyAsync()|]; }")]
     [InlineData(

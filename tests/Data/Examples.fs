@@ -334,9 +334,54 @@ let private keyed () =
         ledger
         (serializer<Ledger>().Deserialize(ReadOnlyMemory<byte>(serializer<Ledger>().Serialize ledger)))
 
+type Floats =
+    { Double: float option
+      Single: float32 option
+      Half: Half option
+      ValueDouble: float voption
+      ValueSingle: float32 voption
+      ValueHalf: Half voption }
+
+/// In an option System.Text.Json forgets that NaN and the infinities may be written.
+let private floats () =
+    let serializer = serializer<Floats>()
+
+    for d, s, h in
+        [ Double.NaN, Single.NaN, Half.NaN
+          Double.PositiveInfinity, Single.PositiveInfinity, Half.PositiveInfinity
+          Double.NegativeInfinity, Single.NegativeInfinity, Half.NegativeInfinity
+          Double.MaxValue, Single.MaxValue, Half.MaxValue ] do
+        let floats =
+            { Double = Some d
+              Single = Some s
+              Half = Some h
+              ValueDouble = ValueSome d
+              ValueSingle = ValueSome s
+              ValueHalf = ValueSome h }
+
+        let stored = serializer.Serialize floats
+        let back = serializer.Deserialize(ReadOnlyMemory<byte> stored)
+        // NaN is not equal to itself.
+        same "floats in options" $"%A{floats}" $"%A{back}"
+        same "their JSON" (Encoding.UTF8.GetString stored) (Encoding.UTF8.GetString(serializer.Serialize back))
+
+/// What is written is looked at, whatever version is written before it.
+let private versioned () =
+    for version in [ 1; 2; 7 ] do
+        let serializer =
+            JsonSessionSerializer<Order>(SessionSerializer.contract<Order>(), version, Map.empty)
+            :> ISessionSerializer<Order>
+
+        same $"version {version}" order (serializer.Deserialize(ReadOnlyMemory<byte>(serializer.Serialize order)))
+        refused serializer Unchecked.defaultof<_> [ "Examples.Order" ]
+        refused serializer { order with Name = Unchecked.defaultof<_> } [ "name" ]
+        refused serializer { order with Name = String('\ud83d', 1) } [ "Order.Name" ]
+
 let all =
     [ "keys are the same under any culture", keyed
       "nulls that a type has not are refused by name at the write", nulls
+      "data of any version is looked at when it is written", versioned
+      "floats of each size come back in options, NaN among them", floats
       "collections without a setter are filled once", filled
       "a derived type that nobody knew of is refused at the write", derived
       "what docs/DATA.md shows comes back", shown

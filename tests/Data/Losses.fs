@@ -102,6 +102,15 @@ let private csharp =
       "a default of another value, left out",
       "using System.Text.Json.Serialization; public record Cart([property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingDefault)] int N = 3);",
       [ "Cart.N"; "JsonIgnoreCondition" ]
+      "null over a zero, left out",
+      "using System.Text.Json.Serialization; public class Cart { [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public int? Tries { get; set; } = 0; }",
+      [ "Cart.Tries"; "JsonIgnoreCondition" ]
+      "null over a zero, left out as a default",
+      "using System.Text.Json.Serialization; public class Cart { [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingDefault)] public int? Tries { get; set; } = 0; }",
+      [ "Cart.Tries"; "JsonIgnoreCondition" ]
+      "null over a parameter's zero, left out",
+      "using System.Text.Json.Serialization; public record Cart([property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] int? Tries = 0);",
+      [ "Cart.Tries"; "JsonIgnoreCondition" ]
       "extension data of objects",
       "using System.Collections.Generic; using System.Text.Json.Serialization; public class Cart { [JsonExtensionData] public Dictionary<string, object>? More { get; set; } }",
       [ "Cart.More"; "JsonElement" ]

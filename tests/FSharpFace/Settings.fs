@@ -102,6 +102,22 @@ let all =
               Expect.equal settings.TrustedOrigins [ "https://app.example.com" ] "the origin"
               Expect.equal settings.IdleTimeout (TimeSpan.FromMinutes 5L) "as in all of .NET's configuration")
 
+          testCase "a list that says nothing is an empty one, and what stands below it counts" (fun () ->
+              let before =
+                  { SessionSettings.defaults with
+                      TrustedOrigins = [ "https://app.example.com" ]
+                      FormerServerKeys = [ Array.create 32 1uy ] }
+
+              // As appsettings.json says [], and an environment variable says nothing.
+              let emptied =
+                  SessionConfiguration.apply (configured [ "TrustedOrigins", ""; "FormerServerKeys", "" ]) before
+
+              Expect.isEmpty emptied.TrustedOrigins "no origin"
+              Expect.isEmpty emptied.FormerServerKeys "no key"
+              let another = configured [ "TrustedOrigins", ""; "TrustedOrigins:0", "https://shop.example.com" ]
+              let settings = SessionConfiguration.apply another before
+              Expect.equal settings.TrustedOrigins [ "https://shop.example.com" ] "the origin")
+
           testCase "a name that is none, and a value that cannot be read, are named; a value never is" (fun () ->
               for key, text in
                   [ "IdleTimout", "00:20:00"

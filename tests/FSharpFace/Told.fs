@@ -145,6 +145,34 @@ let all =
                       })
           }
 
+          testCase "a later call that names no serializer leaves the one that was named before" (fun () ->
+              let written (calls: (IServiceCollection -> unit) list) =
+                  let services = ServiceCollection() :> IServiceCollection
+
+                  for call in calls do
+                      call services
+
+                  use provider = services.BuildServiceProvider()
+                  let service = provider.GetRequiredService<SessionService<Cart>>()
+                  Encoding.UTF8.GetString(service.Serializer.Serialize { Items = [ "tea"; "milk" ] })
+
+              let named (services: IServiceCollection) = services.AddSession<Cart>(id, serializer = Lines()) |> ignore
+
+              let plain (services: IServiceCollection) =
+                  services.AddSession<Cart>(fun (s: SessionSettings) -> { s with MaxDataBytes = 9 }) |> ignore
+
+              let fromServices (services: IServiceCollection) =
+                  services.AddSessionWith<Cart>(fun _ (s: SessionSettings) -> { s with MaxDataBytes = 8 }) |> ignore
+
+              for calls in
+                  [ [ named ]
+                    [ named; plain ]
+                    [ named; fromServices; plain ]
+                    [ plain; named ] ] do
+                  Expect.equal (written calls) "tea\nmilk" "the application's own"
+
+              Expect.stringStarts (written [ plain ]) "{" "where none is named it is JSON")
+
           testCase "a serializer of one's own tells versions apart by itself" (fun () ->
               let services = ServiceCollection()
 

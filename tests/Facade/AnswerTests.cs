@@ -3,6 +3,7 @@ using System.Text.Json;
 using Microsoft.AspNetCore.Authentication;
 using Microsoft.AspNetCore.Authorization;
 using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Diagnostics;
 using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.DependencyInjection;
 using Session.CSharp;
@@ -142,6 +143,44 @@ public class AnswerTests
         store.IsAway = true;
         var failed = await site.GetAsync("/file");
         Assert.Equal((HttpStatusCode.ServiceUnavailable, "page 503"), (failed.Status, failed.Body));
+    }
+
+    /// <summary>As for what programs ask for, beside the pages of people.</summary>
+    [Fact]
+    public async Task Where_status_code_pages_are_switched_off_the_problem_is_written()
+    {
+        var store = new Away();
+        await using var site = await EdgeSite.StartAsync(
+            app =>
+            {
+                app.UseStatusCodePages(context =>
+                    context.HttpContext.Response.WriteAsync($"page {context.HttpContext.Response.StatusCode}")
+                );
+                app.Use(
+                    (context, next) =>
+                    {
+                        context.Features.Get<IStatusCodePagesFeature>()!.Enabled = false;
+                        return next(context);
+                    }
+                );
+                app.UseSession<Cart>();
+                Map(app);
+            },
+            store: store
+        );
+        var nobody = await site.GetAsync("/guarded");
+        Assert.Equal(
+            (HttpStatusCode.Unauthorized, "application/problem+json"),
+            (nobody.Status, nobody["Content-Type"])
+        );
+        Assert.Contains("There is no live session.", nobody.Body, StringComparison.Ordinal);
+        store.IsAway = true;
+        var failed = await site.GetAsync("/file");
+        Assert.Equal(
+            (HttpStatusCode.ServiceUnavailable, "application/problem+json"),
+            (failed.Status, failed["Content-Type"])
+        );
+        Assert.Contains("did not say whether", failed.Body, StringComparison.Ordinal);
     }
 
     [Fact]

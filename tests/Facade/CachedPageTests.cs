@@ -230,6 +230,51 @@ public class CachedPageTests
             Assert.Equal("hello " + name, (await site.GetAsync("/late", token)).Body);
     }
 
+    /// <summary>What was kept for those who have a token of one kind of sessions is not for those who have one of another kind.</summary>
+    [Fact]
+    public async Task A_token_of_other_sessions_takes_the_place_of_none()
+    {
+        await using var site = await EdgeSite.StartAsync(
+            app =>
+            {
+                app.UseOutputCache();
+                app.UseSession<Cart>();
+                app.UseSession<Other>();
+                app.MapPost("/cart", (Session<Cart> session) => session.SignInAsync("ada", new Cart("tea")));
+                app.MapPost("/other", (Session<Other> session) => session.SignInAsync("bob", new Other("it")));
+                // No metadata says which sessions they look at.
+                app.MapGet("/carts", (Delegate)NameAsync<Cart>).CacheOutput("everything");
+                app.MapGet("/others", (Delegate)NameAsync<Other>).CacheOutput("everything");
+            },
+            services =>
+            {
+                AddCaches(services);
+                services.AddSession<Other>(o => o.Cookie.Name = "__Host-other").UseMemory();
+            }
+        );
+        async Task<string> CookieAsync(string path) =>
+            (await site.SendAsync("POST", path)).SetCookies.Single().Split(';')[0];
+        var (cart, other) = (await CookieAsync("/cart"), await CookieAsync("/other"));
+        foreach (
+            var (path, cookie, name) in new[]
+            {
+                ("/others", cart, "nobody"),
+                ("/others", other, "bob"),
+                ("/others", cart, "nobody"),
+                ("/carts", other, "nobody"),
+                ("/carts", cart, "ada"),
+                ("/carts", other, "nobody"),
+            }
+        )
+        {
+            var answer = await site.SendAsync("GET", path, ("Cookie", cookie));
+            Assert.Equal((path, name), (path, answer.Body));
+        }
+    }
+
+    private static async Task<string> NameAsync<T>(HttpContext context)
+        where T : class => (await context.GetSessionAsync<T>()).Subject ?? "nobody";
+
     private static async Task SignInAsync(HttpContext context, string name)
     {
         var session = await context.GetSessionAsync<Cart>();

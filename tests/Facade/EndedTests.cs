@@ -273,6 +273,45 @@ public class EndedTests
         Assert.Equal(SessionEndCause.Idle, await held.CauseAsync());
     }
 
+    /// <summary>Use moves the idle timeout past the absolute one: what the store said last is what ends it, also where it says nothing more.</summary>
+    [Theory]
+    [InlineData("it does not answer")]
+    [InlineData("it has nothing of it any more")]
+    public async Task Where_the_store_cannot_say_why_it_ended_the_deadline_that_was_seen_last_does(string how)
+    {
+        var store = new FailingStore(new MemoryStore());
+        await using var site = await Site.StartAsync(
+            o => o.AbsoluteTimeout = TimeSpan.FromMinutes(35),
+            store: () => store
+        );
+        async Task PassAsync(int minutes)
+        {
+            for (var passed = 0; passed < minutes; passed++)
+            {
+                site.Clock.Advance(TimeSpan.FromMinutes(1));
+                await Task.Delay(5);
+            }
+        }
+
+        var token = await site.BeginAsync("ada");
+        await using var held = await Held.OpenAsync(site, token);
+        await held.StaysAsync();
+        await PassAsync(10);
+        await site.WithAsync(_ => Task.CompletedTask, token);
+        await PassAsync(1);
+        await held.StaysAsync();
+        if (how == "it does not answer")
+            store.Failure = StoreFailure.Unavailable;
+
+        await PassAsync(23);
+        await held.StaysAsync();
+        if (how != "it does not answer")
+            await ((ISessionStore)store).Remove(Site.IdOf(token).Value, CancellationToken.None);
+
+        site.Clock.Advance(TimeSpan.FromMinutes(1));
+        Assert.Equal(SessionEndCause.Absolute, await held.CauseAsync());
+    }
+
     /// <summary>The clock comes to the deadline after so many readings of a look that began before it, or as the look asks to be woken, and never moves again.</summary>
     [Theory]
     [InlineData(0)]

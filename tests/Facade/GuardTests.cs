@@ -82,6 +82,9 @@ public class GuardTests
                 RequireSessionAttribute<Other> other = new();
                 app.MapGet("/both-bare", () => "in").WithMetadata(cart, other);
                 app.MapGet("/both-bare-turned", () => "in").WithMetadata(other, cart);
+                app.MapGet("/bare-first", () => "in").WithMetadata(other).RequireSession<Cart>();
+                app.MapGet("/bare-last", () => "in").RequireSession<Cart>().WithMetadata(other);
+                app.MapGet("/bare-attribute", [RequireSession<Other>] () => "in").RequireSession<Cart>();
                 app.MapGet("/signed-in", () => "in").RequireSignIn<Cart>();
                 app.MapGet("/signed-in-first", () => "in").RequireSignIn<Cart>().RequireSession<Cart>();
                 app.MapGet("/signed-in-last", () => "in").RequireSession<Cart>().RequireSignIn<Cart>();
@@ -134,7 +137,17 @@ public class GuardTests
     {
         await using var site = await StartAsync();
         var token = await site.BeginAsync("ada");
-        string[] paths = ["/mvc/other", "/both", "/both-turned", "/both-bare", "/both-bare-turned"];
+        string[] paths =
+        [
+            "/mvc/other",
+            "/both",
+            "/both-turned",
+            "/both-bare",
+            "/both-bare-turned",
+            "/bare-first",
+            "/bare-last",
+            "/bare-attribute",
+        ];
         foreach (var path in paths)
             Assert.Equal(HttpStatusCode.InternalServerError, (await site.SendAsync(path, token)).Status);
     }

@@ -278,14 +278,14 @@ public class ManagerTests
     public async Task In_a_transaction_one_may_stay_and_a_commit_that_was_sent_is_told()
     {
         using var gone = new CancellationTokenSource();
-        var told = new List<SessionId>();
+        var told = new List<(SessionId, SessionEndReason)>();
         await using var site = await Site.StartAsync(
             o =>
                 o.Events.OnDestroyed = it =>
                 {
                     // Nobody hears of an end that may yet be rolled back.
                     Assert.True(gone.IsCancellationRequested, "told before the commit");
-                    told.Add(it.Id);
+                    told.Add((it.Id, it.Reason));
                     return Task.CompletedTask;
                 },
             store: () => new Joining()
@@ -295,7 +295,8 @@ public class ManagerTests
         var pending = await site.Manager.DestroyAllAsync("ada", transaction, ids[0]);
         Assert.Equal((1, 0), (pending.Count, told.Count));
         await pending.CommitAsync(gone.Token);
-        Assert.Equal([ids[1]], told);
+        // Not its holder has ended it: as without a transaction.
+        Assert.Equal((ids[1], SessionEndReason.Revoked), Assert.Single(told));
         Assert.NotNull(await site.Manager.FindAsync(ids[0]));
         Assert.Null(await site.Manager.FindAsync(ids[1]));
     }
@@ -336,6 +337,13 @@ public class ManagerTests
             Assert.False(await overtaken.CompleteAsync(), $"after {writes} writes");
         }
         Assert.Equal(0, told);
+
+        // Nor where another one has ended it meanwhile, by a tombstone of the very version that its own would have.
+        var endedByAnother = await site.Manager.DestroyAllAsync("ada", transaction);
+        Assert.Equal(1, endedByAnother.Count);
+        await site.Manager.DestroySessionAsync(id);
+        Assert.False(await endedByAnother.CompleteAsync());
+        Assert.Equal(1, told);
 
         // Another kind of transaction, or one that is over: a mistake of the application's, and no outage.
         store.Mistake = new InvalidOperationException("This transaction is over.");

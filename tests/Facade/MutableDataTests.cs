@@ -26,6 +26,48 @@ public class MutableDataTests
         await StoredAsync(site, token, new Cart("tea", 2));
     }
 
+    /// <summary>What the application has given is stored as it was then, whatever it does with the object later.</summary>
+    [Theory]
+    [InlineData("saved")]
+    [InlineData("the result of an update")]
+    [InlineData("signed in with")]
+    [InlineData("elevated with")]
+    [InlineData("created with")]
+    public async Task What_a_request_changes_by_hand_once_it_is_stored_is_in_no_update(string how)
+    {
+        await using var site = await Site.StartAsync();
+        var token = await site.BeginAsync();
+        await site.WithAsync(
+            async session =>
+            {
+                var cart = new Cart("milk");
+                switch (how)
+                {
+                    case "saved":
+                        await session.SaveAsync(cart);
+                        break;
+                    case "the result of an update":
+                        await session.UpdateAsync(_ => cart);
+                        break;
+                    case "signed in with":
+                        await session.SignInAsync("ada", cart);
+                        break;
+                    case "elevated with":
+                        await session.RegenerateAsync(cart);
+                        break;
+                    default:
+                        await session.CreateAsync(cart);
+                        break;
+                }
+
+                cart.Note = "by hand";
+                var updated = await session.UpdateAsync(stored => stored! with { Count = 2 });
+                Assert.Equal(new Cart("milk", 2), updated);
+            },
+            token
+        );
+    }
+
     [Fact]
     public async Task An_update_that_throws_changes_nothing()
     {

@@ -92,6 +92,26 @@ public class NoTouchTests
         Assert.Null(await site.Manager.FindAsync(Site.IdOf(begun.Token!)));
     }
 
+    /// <summary>A poll that stores something by itself, since it brings a token for the first time, is a poll all the same.</summary>
+    [Theory, InlineData(false), InlineData(true)]
+    public async Task A_poll_that_confirms_a_token_and_writes_keeps_no_session_alive(bool isRenewed)
+    {
+        await using var site = await StartAsync();
+        var token = (await site.WithAsync(session => session.SignInAsync("ada", new Cart("tea")))).Token!;
+        if (isRenewed)
+        {
+            await site.SendAsync("/seen", token);
+            site.Clock.Advance(TimeSpan.FromMinutes(16));
+            token = (await site.SendAsync("/seen", token)).Token!;
+        }
+
+        var before = await site.Manager.FindAsync(Site.IdOf(token));
+        site.Clock.Advance(TimeSpan.FromMinutes(10));
+        Assert.Equal("ada", (await site.SendAsync("/write", token)).Body);
+        var after = await site.Manager.FindAsync(Site.IdOf(token));
+        Assert.Equal((before!.LastSeen, before.ExpiresAt), (after!.LastSeen, after.ExpiresAt));
+    }
+
     [Fact]
     public async Task What_polling_writes_is_stored()
     {

@@ -45,6 +45,9 @@ public sealed partial class SourceGeneratedTests
 
         public string? Note { get; init; }
 
+        /// <summary>Zero is no null.</summary>
+        public int? Tries { get; init; } = 0;
+
         public required string Name { get; init; } = "nobody";
     }
 
@@ -114,6 +117,7 @@ public sealed partial class SourceGeneratedTests
 
         var sentences = Refused(Plain.Default.WithInit);
         Assert.Contains("WithInit.Theme", sentences, StringComparison.Ordinal);
+        Assert.Contains("WithInit.Tries", sentences, StringComparison.Ordinal);
         Assert.Contains("Give it set", sentences, StringComparison.Ordinal);
         Assert.DoesNotContain("WithInit.Note", sentences, StringComparison.Ordinal);
         Assert.DoesNotContain("WithInit.Name", sentences, StringComparison.Ordinal);

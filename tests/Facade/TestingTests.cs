@@ -148,6 +148,38 @@ public class TestingTests
         Assert.Equal("ada milk", await ada.GetStringAsync(new Uri("/item", UriKind.Relative)));
     }
 
+    /// <summary>Known by its type alone.</summary>
+    private sealed class Own() : ForwardingStore(new MemoryStore());
+
+    /// <summary>Whatever was registered before it, and however: as the container has it, the last one counts.</summary>
+    [Theory, InlineData("by a function"), InlineData("as it is"), InlineData("by its type")]
+    public async Task It_fails_around_the_store_that_was_chosen_last(string how)
+    {
+        ISessionStore former = new MemoryStore();
+        ISessionStore chosen = new MemoryStore();
+        var services = new ServiceCollection();
+        services.AddKeyedSingleton<ISessionStore>(typeof(Cart), (_, _) => former);
+        if (how == "by a function")
+            services.AddKeyedSingleton<ISessionStore>(typeof(Cart), (_, _) => chosen);
+        else if (how == "as it is")
+            services.AddKeyedSingleton<ISessionStore>(typeof(Cart), chosen);
+        else
+            services.AddKeyedSingleton<ISessionStore, Own>(typeof(Cart));
+
+        services.UseFailingStore<Cart>();
+        await using var provider = services.BuildServiceProvider();
+        var at = DateTimeOffset.UtcNow;
+        var record = new StoredRecord("a", 1, RecordKind.Live, at, at.AddDays(1), null, 1, new byte[] { 1 }, false);
+        var failing = provider.GetFailingStore<Cart>();
+        if (failing.Inner is Own own)
+            chosen = own;
+
+        Assert.Equal(how == "by its type", failing.Inner is Own);
+        Assert.Equal(WriteResult.Written, await failing.Insert(record, default));
+        Assert.NotNull(await chosen.Load("a", default));
+        Assert.Null(await former.Load("a", default));
+    }
+
     /// <summary>A store that is asked and does not answer before the test says so.</summary>
     private sealed class Waiting() : ForwardingStore(new MemoryStore())
     {

@@ -29,14 +29,15 @@ let sized = sizedTo 100_000 1_000
 /// For a place where every command is on the disks of two nodes before its answer.
 let sizedForCluster = sizedTo 20_000 200
 
-/// The tests of a contract under Expecto, and what they have tried.
-let tests (contract: StoreContract) : Test =
+/// The tests of a contract under Expecto, but for those that are none of this store's, and what they have tried.
+let testsBut (others: string list) (contract: StoreContract) : Test =
     let options = contract.Options
 
     testList
         $"{contract.Name}, seed {options.Seed}"
         [ for test in contract.Tests do
-              testCaseTask test.Name (fun () -> task { do! test.RunAsync() })
+              if not (List.contains test.Name others) then
+                  testCaseTask test.Name (fun () -> task { do! test.RunAsync() })
 
           testCase "all of it was tried" (fun () ->
               printfn "contract: %O" contract
@@ -47,6 +48,8 @@ let tests (contract: StoreContract) : Test =
                   (contract.Divergences, contract.Violations, contract.Undecided)
                   (0L, 0L, 0L)
                   "divergences, violations, undecided") ]
+
+let tests contract = testsBut [] contract
 
 /// Where stores of one contract are opened: how, how over a wire that breaks after so many requests, and how many
 /// entries there are in all.

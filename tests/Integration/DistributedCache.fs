@@ -163,6 +163,10 @@ let private recordOf version kind =
 let private impatient (cache: IDistributedCache) : ISessionStore =
     DistributedCacheStore(cache, DistributedCacheStoreOptions(OperationTimeout = TimeSpan.FromMilliseconds 200.0))
 
+/// Waits for as long as any test takes.
+let private patient (cache: IDistributedCache) : ISessionStore =
+    DistributedCacheStore(cache, DistributedCacheStoreOptions(OperationTimeout = TimeSpan.FromSeconds 30.0))
+
 let private live version = recordOf version RecordKind.Live
 let private ended version = recordOf version RecordKind.Ended
 
@@ -375,6 +379,96 @@ let private keeps =
               Expect.equal unknown WriteResult.Unknown "sent in its turn, and no answer"
               Expect.isLessThan clock.Elapsed (TimeSpan.FromSeconds 2.8) "one deadline, of two seconds"
               second.SetResult()
+          })
+
+      testCaseTask "who comes while a write that has waited has its turn waits, too" (fun () ->
+          task {
+              let cache = WireCache(memoryCache ())
+              let store = patient cache
+              let! _ = store.Insert(live 1L, none)
+              let first, second = TaskCompletionSource(), TaskCompletionSource()
+              let mutable sets = 0
+
+              cache.Before <-
+                  fun verb ->
+                      if verb <> "set" then Task.CompletedTask
+                      elif Interlocked.Increment &sets = 1 then first.Task
+                      else second.Task
+
+              let slow = store.Replace(live 2L, 1L, none).AsTask()
+              let behind = store.Replace(live 3L, 2L, none).AsTask()
+              first.SetResult()
+              let! written = slow
+              Expect.equal written WriteResult.Written "the first one"
+              do! eventually "the turn of the second one" (fun () -> sets = 2)
+              let last = store.Replace(ended 4L, 3L, none).AsTask()
+              do! Task.Delay 200
+              Expect.isFalse last.IsCompleted "the second one has its turn to itself"
+              second.SetResult()
+
+              for write in [ behind; last ] do
+                  let! written = write
+                  Expect.equal written WriteResult.Written "each on what the one before has written"
+
+              let! found = load store
+
+              Expect.equal
+                  (found |> Option.map (fun r -> r.Version, r.Kind))
+                  (Some(4L, RecordKind.Ended))
+                  "all of them"
+          })
+
+      testCaseTask "a caller that goes while it waits for its turn has changed nothing, and lets nobody by" (fun () ->
+          task {
+              let writes: (string * (ISessionStore -> CancellationToken -> Task)) list =
+                  [ "an insert", (fun store cancel -> store.Insert(live 1L, cancel).AsTask() :> Task)
+                    "a replace", (fun store cancel -> store.Replace(live 3L, 2L, cancel).AsTask() :> Task)
+                    "a touch", (fun store cancel -> store.Touch("a", start2026.AddMinutes 5.0, cancel).AsTask())
+                    "a removal", (fun store cancel -> store.Remove("a", cancel).AsTask())
+                    "a removal of one version",
+                    (fun store cancel -> (store :?> IRemovesVersion).RemoveVersion("a", 2L, 0L, cancel).AsTask()) ]
+
+              for name, write in writes do
+                  let cache = WireCache(memoryCache ())
+                  let store = patient cache
+                  let! _ = store.Insert(live 1L, none)
+                  let held = TaskCompletionSource()
+                  let sent = ConcurrentQueue<string>()
+
+                  cache.Before <-
+                      fun verb ->
+                          if verb = "get" then
+                              Task.CompletedTask
+                          else
+                              sent.Enqueue verb
+                              held.Task
+
+                  let slow = store.Replace(live 2L, 1L, none).AsTask()
+                  do! eventually "a write that has its turn" (fun () -> not sent.IsEmpty)
+                  use caller = new CancellationTokenSource()
+                  let waiting = write store caller.Token
+                  caller.Cancel()
+
+                  let! isTold =
+                      task {
+                          try
+                              do! waiting
+                              return false
+                          with :? OperationCanceledException ->
+                              return true
+                      }
+
+                  Expect.isTrue isTold $"{name}: the caller is told that nothing was changed"
+                  let last = store.Replace(live 3L, 2L, none).AsTask()
+                  do! Task.Delay 200
+                  Expect.isFalse last.IsCompleted $"{name}: whoever comes then waits for the one that has its turn"
+                  held.SetResult()
+
+                  for writing in [ slow; last ] do
+                      let! written = writing
+                      Expect.equal written WriteResult.Written $"{name}: the others go on"
+
+                  Expect.equal (List.ofSeq sent) [ "set"; "set" ] $"{name}: nothing else was sent"
           })
 
       testCaseTask "a write whose caller goes while the cache still looks is not sent afterwards" (fun () ->

@@ -83,6 +83,16 @@ let private put (client: MongoClient) (id: string) (name: string) (value: BsonVa
         Expect.equal result.MatchedCount 1L "it is there"
     }
 
+/// What another program may have put in a field of a record.
+let private strange: (string * BsonValue) list =
+    [ "kind", BsonInt32 9
+      "due", BsonInt64(-1L)
+      "seen", BsonInt64 Int64.MaxValue
+      "op", BsonString "x"
+      "subject", BsonInt32 5
+      "body", BsonString "x"
+      "v", BsonDouble 1.5 ]
+
 let private isMajority (command: BsonDocument) =
     command.Contains "writeConcern"
     && command["writeConcern"].AsBsonDocument.GetValue("w", BsonNull.Value).Equals(BsonString "majority")
@@ -480,15 +490,6 @@ let private faults =
                   task {
                       use client = new MongoClient(server.Address)
 
-                      let strange: (string * BsonValue) list =
-                          [ "kind", BsonInt32 9
-                            "due", BsonInt64(-1L)
-                            "seen", BsonInt64 Int64.MaxValue
-                            "op", BsonString "x"
-                            "subject", BsonInt32 5
-                            "body", BsonString "x"
-                            "v", BsonDouble 1.5 ]
-
                       for name, value in strange do
                           let ids = [ for one in [ "a"; "b"; "c" ] -> $"{name}-{one}" ]
 
@@ -530,6 +531,27 @@ let private faults =
 
                       Expect.equal living [ "v-b" ] "all others are"
                   })
+
+          testCaseTask
+              "where each read asks a majority, a document that is no record of ours keeps no look at several from the others"
+              (fun () ->
+                  on (fun options -> options.LinearizableReads <- true) (fun server store ->
+                      task {
+                          use client = new MongoClient(server.Address)
+
+                          for name, value in strange do
+                              let ids = [ for one in [ "a"; "b"; "c" ] -> $"{name}-{one}" ]
+
+                              for id in ids do
+                                  let! _ = store.Insert(record id 1L false, none)
+                                  ()
+
+                              do! put client ids[1] name value
+                              let! several = (store :?> IReadsMany).LoadMany(Array.ofList ids, none)
+                              Expect.equal (List.sort [ for one in several -> one.Id ]) ids $"{name}: all are found"
+                              let found = several |> Seq.find (fun one -> one.Id = ids[1])
+                              Expect.equal found.Body.Length 0 $"{name}: there is nothing in it to read"
+                      }))
 
           test "a document of another program is an error that says so, and no session" (fun server store ->
               task {

@@ -936,6 +936,36 @@ let private notices =
                   do! eventually "a notice" (fun () -> Seq.contains "a" heard)
               }))
 
+      testCaseTask "what is said at one place is heard at no other, whose table or schema is another one" (fun () ->
+          task {
+              let server, table, schema = shared.Force(), newTable (), newTable ()
+              server.Execute $"CREATE SCHEMA \"{schema}\""
+              use here = openPostgresAt server.Address table ignore
+              use sameTable = openPostgresAt server.Address table (fun options -> options.Schema <- schema)
+              use sameSchema = openPostgresAt server.Address (newTable ()) ignore
+              let! heardHere, first = Live.listen here
+              let! heardOfTable, second = Live.listen sameTable
+              let! heardOfSchema, third = Live.listen sameSchema
+
+              let places =
+                  [ "here", here, heardHere
+                    "same-table", sameTable, heardOfTable
+                    "same-schema", sameSchema, heardOfSchema ]
+
+              // In the order in which it was said: what is heard of the second round is behind all of the first.
+              for round in [ "first"; "second" ] do
+                  for name, store, _ in places do
+                      do! (store :> ISessionSignals).Publish([| $"{name}-{round}" |], none)
+
+              for name, _, heard in places do
+                  do! eventually name (fun () -> Seq.contains $"{name}-second" heard)
+                  let ids = heard |> Seq.filter ((<>) Live.everySession) |> List.ofSeq
+                  Expect.equal ids [ $"{name}-first"; $"{name}-second" ] "its own, and nothing else"
+
+              for subscription in [ first; second; third ] do
+                  do! subscription.DisposeAsync()
+          })
+
       testCaseTask "a listening connection that was cut without a word is found out by asking, and made anew" (fun () ->
           withListener (fun table relay heard _ ->
               task {

@@ -204,6 +204,44 @@ let private examples =
                   Expect.equal living 0L "nobody lives"
               }))
 
+      testCaseTask "a transaction that waits in vain for another one is given up after OperationTimeout" (fun () ->
+          task {
+              let table = newTable ()
+              use source = NpgsqlDataSource.Create(shared.Force().Address)
+
+              // The driver counts in whole seconds, and none of them is for ever.
+              for seconds in [ 0.3; 1.0 ] do
+                  let options =
+                      PostgresStoreOptions(
+                          DataSource = source,
+                          Table = table,
+                          OperationTimeout = TimeSpan.FromSeconds seconds
+                      )
+
+                  use store = new PostgresStore(options)
+
+                  let join (transaction: NpgsqlTransaction) =
+                      (store :> IJoinsTransaction).Join(transaction, "ada", none).AsTask()
+
+                  do!
+                      inTransaction source (fun first ->
+                          task {
+                              let! _ = join first
+
+                              do!
+                                  inTransaction source (fun second ->
+                                      task {
+                                          let joining = join second
+                                          let! _ = Task.WhenAny(joining, Task.Delay 10_000)
+                                          let isOver = joining.IsCompleted
+                                          do! first.RollbackAsync()
+                                          let! said = thrown<NpgsqlException>(fun () -> joining :> Task)
+                                          Expect.isTrue isOver $"{seconds} s: it does not wait for ever"
+                                          Expect.notEqual said "" $"{seconds} s: and fails"
+                                      })
+                          })
+          })
+
       testCaseTask "CommitAsync commits, and tells" (fun () ->
           withApp (fun w source ->
               task {

@@ -1477,6 +1477,49 @@ let private entries =
 
                       let! due = other.ClaimOverdue(start2026.AddHours 1.0, TimeSpan.FromMinutes 1L, 10, none)
                       Expect.equal due.Count 1 $"{subject}: and it comes to its time"
+              })
+
+      testCaseTask
+          "a sign-in that is killed, wherever it is, leaves nothing that a sweep does not find, blanks in the subject or none"
+          (fun () ->
+              task {
+                  let server = shared.Force()
+                  use! admin = connect server.Address
+
+                  for subject in [ "ann"; "Ann Lee"; " ann " ] do
+                      for requests in 0..10 do
+                          let prefix = Guid.NewGuid().ToString "N" + ":"
+                          // Its connection breaks after so many requests.
+                          let wire = Wire.Wire(server.Port, Wire.redis prefix, requests)
+                          let killed = openRedisAt $"127.0.0.1:{wire.Port}" prefix ignore
+
+                          try
+                              let signIn = numbered "a" 1L RecordKind.Live subject 1L 1uy true
+                              let! _ = (killed :> ISessionStore).Insert(signIn, none)
+                              ()
+                          with
+                          | :? StoreRefusedException
+                          | :? RedisException
+                          | :? TimeoutException -> ()
+
+                          do! (killed :> IAsyncDisposable).DisposeAsync()
+                          do! wire.Ended()
+
+                          use other = openRedisAt server.Address prefix ignore
+                          let other = other :> ISessionStore
+                          let! due = other.ClaimOverdue(start2026.AddHours 1.0, TimeSpan.FromMinutes 1L, 10, none)
+
+                          if due.Count > 0 then
+                              let! listed = other.BySubject(subject, null, 10, none)
+                              Expect.equal listed.Records.Count 1 $"'{subject}', {requests} requests: it is listed"
+                              do! other.Remove("a", none)
+
+                          let keys = admin.GetServer(server.Address).Keys(pattern = RedisValue(prefix + "*"))
+
+                          Expect.equal
+                              [ for key in keys -> string key ]
+                              []
+                              $"'{subject}': nothing is left, killed after {requests} requests"
               }) ]
 
 let private notices =
@@ -1503,6 +1546,41 @@ let private notices =
                   do! eventually "a notice" (fun () -> Seq.contains "a" heard)
                   do! subscription.DisposeAsync()
           })
+
+      testCaseTask
+          "who listens no more is told nothing when the connection breaks, and who goes on listening over it is"
+          (fun () ->
+              task {
+                  use server = startOne []
+                  use! admin = connect server.Address
+                  use! connection = connect server.Address
+
+                  use given =
+                      openRedisAt "" "left:" (fun options ->
+                          options.Connect <- fun () -> Task.FromResult(connection :> IConnectionMultiplexer))
+
+                  use own = openRedisAt server.Address "left:" ignore
+
+                  for what, redis in [ "the application's own connection", given; "one of the store's", own ] do
+                      let! left, leaving = Live.listen redis
+                      let! heard, staying = Live.listen redis
+                      do! leaving.DisposeAsync()
+                      left.Clear()
+
+                      // The one for messages, and the one for commands.
+                      for kind in [ "pubsub"; "normal" ] do
+                          heard.Clear()
+                          let! _ = admin.GetServer(server.Address).ExecuteAsync("CLIENT", "KILL", "TYPE", kind)
+
+                          do!
+                              eventually $"{what}, {kind}: that all may have ended" (fun () ->
+                                  Seq.contains Live.everySession heard)
+
+                      // It would be there by now.
+                      do! Task.Delay 300
+                      Expect.isEmpty left $"{what}: nobody tells who has left"
+                      do! staying.DisposeAsync()
+              })
 
       testCaseTask "who is refused to listen leaves nothing behind, however often it is tried" (fun () ->
           task {

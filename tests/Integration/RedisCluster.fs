@@ -242,4 +242,114 @@ let private halfIsNotMost =
                 Expect.isError listed "and list nothing"
             })
 
-let all = testList "Redis Cluster" [ saysNothingWrong; takesNothingBack; halfIsNotMost ]
+let private ask (node: RedisServer) (command: string) (arguments: obj list) =
+    task {
+        use! admin = connect node.Address
+        return! admin.GetServer(node.Address).ExecuteAsync(command, List.toArray arguments)
+    }
+
+/// Three primaries without replicas, and what leads to them. Nobody is given up in that time.
+let private onThree (body: RedisServer list -> string -> Task<unit>) =
+    task {
+        let settings = [ "cluster-enabled", "yes"; "cluster-node-timeout", "60000" ]
+        use first = startOne settings
+        use second = startOne settings
+        use third = startOne settings
+        let nodes = [ first; second; third ]
+        let places = nodes |> List.map _.Address
+        use creating = launch "redis-cli" ([ "--cluster"; "create" ] @ places @ [ "--cluster-yes" ])
+        do! creating.WaitForExitAsync()
+        Expect.equal creating.ExitCode 0 "a Cluster of three primaries"
+        do! body nodes (String.Join(",", places))
+    }
+
+/// A slot in which nothing is goes from one primary to another.
+let private move (nodes: RedisServer list) (slot: int) (owner: RedisServer) (target: RedisServer) =
+    task {
+        let! idOfOwner = ask owner "CLUSTER" [ "MYID" ]
+        let! idOfTarget = ask target "CLUSTER" [ "MYID" ]
+        let! _ = ask target "CLUSTER" [ "SETSLOT"; slot; "IMPORTING"; string idOfOwner ]
+        let! _ = ask owner "CLUSTER" [ "SETSLOT"; slot; "MIGRATING"; string idOfTarget ]
+
+        for node in target :: owner :: nodes do
+            let! _ = ask node "CLUSTER" [ "SETSLOT"; slot; "NODE"; string idOfTarget ]
+            ()
+    }
+
+/// Behind this prefix it makes a key of this slot.
+let private inSlot (admin: IConnectionMultiplexer) (prefix: string) (slot: int) =
+    Seq.initInfinite (fun n -> $"name-{n}")
+    |> Seq.find (fun name -> admin.HashSlot(RedisKey(prefix + name)) = slot)
+
+/// Nodes tell of their slots by the first and the last of each range; one alone is told by itself.
+let private endsOfRanges =
+    testCaseTask
+        "Cluster: the first slot of a range, the last one, and one alone belong to somebody: what is not there is not there"
+        (fun () ->
+            onThree (fun nodes addresses ->
+                task {
+                    let prefix = "ends:"
+                    do! move nodes 100 nodes[0] nodes[1]
+                    use! admin = connect addresses
+                    use redis = openRedisAt addresses prefix (fun o -> o.OperationTimeout <- TimeSpan.FromSeconds 1L)
+                    let store = redis :> ISessionStore
+
+                    // As redis-cli has shared them out, but for the one that has moved.
+                    for slot in [ 0; 99; 100; 101; 5460; 5461; 10922; 10923; 16383 ] do
+                        let id = inSlot admin $"{prefix}r:" slot
+                        let subject = inSlot admin $"{prefix}s:" slot
+                        let load () = store.Load(id, none).AsTask() |> answerOf
+                        let list () = store.BySubject(subject, null, 10, none).AsTask() |> answerOf
+
+                        let isAbsent () =
+                            match (load ()).GetAwaiter().GetResult() with
+                            | Ok found -> isNull found
+                            | Error _ -> false
+
+                        let isEmpty () =
+                            match (list ()).GetAwaiter().GetResult() with
+                            | Ok page -> page.Records.Count = 0
+                            | Error _ -> false
+
+                        // The nodes have to agree first.
+                        do! eventually $"slot {slot}: no such session" isAbsent
+                        do! eventually $"slot {slot}: an empty list" isEmpty
+                }))
+
+/// One script reads them all where they were, as far as this node knows: what has moved, that server may not read.
+let private severalAfterAMove =
+    testCaseTask
+        "Cluster: after a slot has moved, a look at several sessions finds those that stayed and those that came since"
+        (fun () ->
+            onThree (fun nodes addresses ->
+                task {
+                    let prefix = "several:"
+                    use! admin = connect addresses
+                    let staying = inSlot admin $"{prefix}r:" 200
+                    let moving = inSlot admin $"{prefix}r:" 100
+                    use redis = openRedisAt addresses prefix (fun o -> o.OperationTimeout <- TimeSpan.FromSeconds 1L)
+                    let store = redis :> ISessionStore
+                    let load () = store.Load(staying, none).AsTask() |> answerOf
+                    do! eventually "that all of them agree" (fun () -> (load ()).GetAwaiter().GetResult().IsOk)
+                    do! insertOnce store (record staying "ann")
+                    do! move nodes 100 nodes[0] nodes[1]
+
+                    // By who has connected since: this one hears of the move by the answer to its next question.
+                    use other = openRedisAt addresses prefix (fun o -> o.OperationTimeout <- TimeSpan.FromSeconds 1L)
+                    do! insertOnce (other :> ISessionStore) (record moving "ann")
+                    let! found = (redis :> IReadsMany).LoadMany([| staying; moving |], none)
+
+                    Expect.equal
+                        (List.sort [ for one in found -> one.Id ])
+                        (List.sort [ staying; moving ])
+                        "both are found"
+                }))
+
+let all =
+    testList
+        "Redis Cluster"
+        [ saysNothingWrong
+          takesNothingBack
+          halfIsNotMost
+          endsOfRanges
+          severalAfterAMove ]

@@ -318,6 +318,19 @@ let private rights =
           (fun server -> at server.Address)
           (fun _ -> notes [ "cannot be read" ])
       served
+          "a renamed CONFIG does not hide that the server evicts: INFO says it, and the start is stopped"
+          (durable
+           @ [ "rename-command", "CONFIG hidden"
+               "maxmemory", "100mb"
+               "maxmemory-policy", "allkeys-lru" ])
+          (fun server -> at server.Address)
+          (fun server -> refuses [ server.Address; "allkeys-lru"; "noeviction" ])
+      served
+          "a renamed CONFIG does not hide what evicts once there is a limit: a note"
+          (durable @ [ "rename-command", "CONFIG hidden"; "maxmemory-policy", "volatile-ttl" ])
+          (fun server -> at server.Address)
+          (fun server -> notes [ server.Address; "volatile-ttl"; "noeviction" ])
+      served
           "a database that does not exist stops the start"
           (durable @ [ "databases", "4" ])
           (fun server options ->

@@ -236,6 +236,30 @@ let all =
                         })
 
                 testCaseTask
+                    "replicas that all take longer than a tenth of WaitTimeout are waited for by each logout, and not by the first one alone"
+                    (fun () ->
+                        task {
+                            use server = startOne []
+                            use relay = later (TimeSpan.FromMilliseconds 300L) server.Port
+                            use _ = startOne [ "replicaof", $"127.0.0.1 {relay.Port}" ]
+                            use _ = startOne [ "replicaof", $"127.0.0.1 {relay.Port}" ]
+                            use! admin = connect server.Address
+                            do! following (admin.GetServer server.Address) 2
+
+                            use redis =
+                                openRedisAt server.Address "slower:" (fun options ->
+                                    options.WaitForReplicas <- 1
+                                    options.WaitTimeout <- TimeSpan.FromSeconds 2L
+                                    options.OperationTimeout <- TimeSpan.FromSeconds 5L)
+
+                            let store = redis :> ISessionStore
+
+                            for n in 1..6 do
+                                let! written = store.Insert(logout $"{n}", none)
+                                Expect.equal written WriteResult.Written "a replica has it in time"
+                        })
+
+                testCaseTask
                     "where two must have it, one that has it is too few, while the server believes in the other one"
                     (fun () ->
                         task {

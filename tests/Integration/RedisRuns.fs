@@ -71,6 +71,30 @@ let private ways =
               let! first = (one :> ISessionStore).Prepare none
               let! second = (other :> ISessionStore).Prepare none
               Expect.notEqual first.Location second.Location "and they are two places"
+          })
+
+      testCaseTask "the place has the number of the database in it, whichever of the settings names it" (fun () ->
+          task {
+              let address = shared.Force().Address
+              let prefix = Guid.NewGuid().ToString "N" + ":"
+
+              for ofString, ofOptions, expected in
+                  [ "", -1, 0
+                    "", 2, 2
+                    ",defaultDatabase=2", -1, 2
+                    ",defaultDatabase=2", 0, 0
+                    ",defaultDatabase=2", 3, 3 ] do
+                  use own = openRedisAt (address + ofString) prefix (fun options -> options.Database <- ofOptions)
+                  use! theirs = connect (address + ofString)
+
+                  use given =
+                      openRedisAt "" prefix (fun options ->
+                          options.Connect <- fun () -> Task.FromResult(theirs :> IConnectionMultiplexer)
+                          options.Database <- ofOptions)
+
+                  for store in [ own; given ] do
+                      let! report = (store :> ISessionStore).Prepare none
+                      Expect.stringEnds report.Location $"/{expected}/{prefix}" $"'{ofString}' and {ofOptions}"
           }) ]
 
 /// A password that is another one each time that a connection is made, as tokens of managed servers are.

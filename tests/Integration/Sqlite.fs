@@ -249,6 +249,17 @@ let private names =
       leads "a connection string names the file" (fun _ -> "Data Source=cs.db") "cs.db"
       leads "so does one with more in it" (fun folder -> $"DataSource={folder}/cs.db;Cache=Shared;Pooling=True") "cs.db"
       leads "a path may look like one" (fun folder -> $"{folder}/a=b.db") "a=b.db"
+      testCaseAsync
+          "a directory that is relative itself is relative to the current one"
+          (inFolder (fun path ->
+              task {
+                  let folder = string (Path.GetDirectoryName path)
+                  let relative = Path.GetRelativePath(Environment.CurrentDirectory, folder)
+                  Expect.isFalse (Path.IsPathRooted relative) "a relative one"
+                  use store = new SqliteStore(SqliteStoreOptions(Path = "some.db", Directory = relative))
+                  let! _ = (store :> ISessionStore).Prepare never
+                  Expect.isTrue (File.Exists(Path.Combine(folder, "some.db"))) "the file"
+              }))
       testCase "what a connection string asks for in vain is refused with a sentence" (fun () ->
           for named, word in
               [ "Data Source=a.db;Password=x", "ProtectWithDataProtection"
@@ -256,6 +267,39 @@ let private names =
                 "Data Source=a.db;Mode=ReadOnly", "written" ] do
               Expect.throwsC (fun () -> openAt named |> ignore) (fun refused ->
                   Expect.stringContains refused.Message word "the sentence")) ]
+
+/// A move from one name of a place to another one would be a move to itself.
+let private places =
+    testCaseAsync
+        "stores that share their records say the same place, however each names the file and the table"
+        (inFolder (fun path ->
+            task {
+                let folder = string (Path.GetDirectoryName path)
+                let link = Path.Combine(folder, "link.db")
+
+                let placeOf (named: string) (table: string) =
+                    task {
+                        use store = new SqliteStore(SqliteStoreOptions(Path = named, Table = table))
+                        let! report = (store :> ISessionStore).Prepare never
+                        return report.Location
+                    }
+
+                let! place = placeOf path "sessions"
+                File.CreateSymbolicLink(link, path) |> ignore
+
+                for named, table in
+                    [ path, "Sessions"
+                      path, "SESSIONS"
+                      $"Data Source={path}", "sessions"
+                      Path.Combine(folder, ".", "sessions.db"), "sessions"
+                      link, "Sessions" ] do
+                    let! again = placeOf named table
+                    Expect.equal again place $"{named}, {table}"
+
+                for named, table in [ path, "others"; path + ".other", "sessions" ] do
+                    let! another = placeOf named table
+                    Expect.notEqual another place $"{named}, {table}"
+            }))
 
 /// What SQLite does at a commit of the connection that writes: 1 NORMAL, 2 FULL.
 let private synchronous (store: SqliteStore) : int64 =
@@ -616,6 +660,7 @@ let all =
            upgrade
            together
            compact
+           places
            former01 ]
          @ refusals
          @ names

@@ -144,6 +144,7 @@ let suites =
                 "Postgres ends in a transaction"
                 "PostgreSQL: sessions, tickets"
                 "connections that lead to a standby"
+                "option PostgresStoreOptions.PrepareStatements"
                 // Last: what hears nothing is found out after a while.
                 "Postgres / notices" ]
         Parts = [ "Session.Stores.Postgres" ]

@@ -621,6 +621,94 @@ let private cases =
               | answer -> failtestf "%A" answer
       }
 
+      testTask "end all: a store that keeps every second end waiting in vain is tried for all the others" {
+          let ends: (string * (SessionEngine -> Task<Result<int, SessionError>>)) list =
+              [ "of a subject", (fun engine -> engine.DestroyAll("ada", None, Revoked, none))
+                "of everybody", (fun engine -> engine.DestroyEvery(Revoked, none)) ]
+
+          let isSlow id = List.contains id [ "session1"; "session3"; "session5"; "session7" ]
+
+          for name, ending in ends do
+              let memory = MemoryStore() :> ISessionStore
+              let whole = engineWith memory settings
+
+              for i in 1..8 do
+                  let! created = whole.Create((fun () -> $"session{i}"), Some "ada", [||], none)
+                  ok created |> ignore
+
+              let waiting =
+                  { new ForwardingStore(memory) with
+                      override _.Replace(record, expected, cancel) =
+                          if isSlow record.Id then
+                              raise (TimeoutException "late")
+                          else
+                              memory.Replace(record, expected, cancel) }
+
+              match! ending (engineWith waiting settings) with
+              | Error(SessionError.Incomplete(4, 4, _)) -> ()
+              | answer -> failtestf "%s: %A" name answer
+      }
+
+      testTask "sign-in: one that waits in vain for another of its subject has time left for the store" {
+          let clock, memory = FakeTimeProvider t0, MemoryStore() :> ISessionStore
+          let isHeld, isSlow = ref true, ref false
+          let held = TaskCompletionSource TaskCreationOptions.RunContinuationsAsynchronously
+          let asked = TaskCompletionSource TaskCreationOptions.RunContinuationsAsynchronously
+          let listed = TaskCompletionSource TaskCreationOptions.RunContinuationsAsynchronously
+
+          // The first insert takes its time, and later the first listing.
+          let store =
+              { new ForwardingStore(memory) with
+                  override _.Insert(record, cancel) =
+                      let isFirst = isHeld.Value
+                      isHeld.Value <- false
+
+                      ValueTask<WriteResult>(
+                          task =
+                              task {
+                                  if isFirst then
+                                      do! held.Task
+
+                                  return! memory.Insert(record, cancel)
+                              }
+                      )
+
+                  override _.BySubject(subject, after, limit, cancel) =
+                      let isFirst = isSlow.Value
+                      isSlow.Value <- false
+
+                      ValueTask<StoredPage>(
+                          task =
+                              task {
+                                  if isFirst then
+                                      asked.SetResult()
+                                      do! listed.Task
+
+                                  return! memory.BySubject(subject, after, limit, cancel)
+                              }
+                      ) }
+
+          let limited =
+              { settings with
+                  MaxSessionsPerSubject = Some 2
+                  WhenLimitReached = RefuseNew }
+
+          let waits = { WaitLimits.Default with Timer = clock }
+          let engine = SessionEngine(store, limited, waits, clock, NullLogger.Instance, silent)
+          let first = engine.Create(Token.newId, Some "ada", [||], none)
+          isSlow.Value <- true
+          let second = engine.Create(Token.newId, Some "ada", [||], none)
+          clock.Advance(waits.RequestTimeout / 2.0)
+          do! asked.Task.WaitAsync(TimeSpan.FromSeconds 20L)
+          clock.Advance(TimeSpan.FromSeconds 2L)
+          listed.SetResult()
+          let! later = second.WaitAsync(TimeSpan.FromSeconds 20L)
+          Expect.isOk later "there is room for both"
+          held.SetResult()
+          let! earlier = first.WaitAsync(TimeSpan.FromSeconds 20L)
+          Expect.isOk earlier "and the other one is stored, too"
+      }
+
       testTask "sign-in: where its own session is one too many it is over, though another one could not be ended" {
           let store = Failing(MemoryStore())
           let limited = { settings with MaxSessionsPerSubject = Some 1 }
@@ -1177,7 +1265,7 @@ let private cases =
           let! (confirmed: Result<Opened, SessionError>) = engine.Present(parse second, true, none)
           clock.Advance(minutes 2)
           // A body that took its time: its request came when the first token still was the one.
-          let! late = engine.Requests.Present(parse first, slow, false, engine.NewErrand(), none)
+          let! late = engine.Presenting.Present(parse first, slow, false, engine.NewErrand(), none)
           Expect.equal late (Error(SessionError.Refused Outdated)) "refused, and no replay"
           let! again = engine.Reload(ok socket, none)
           Expect.isSome (ok again) "the socket's session goes on"

@@ -196,6 +196,24 @@ let private withEngine: Test list =
           Expect.isOk mine "the token itself"
       }
 
+      testTask "11 nothing from strangers: server keys are copied, and one that is wiped then is no key of zeros" {
+          let key (first: byte) = Array.init 32 (fun i -> first + byte i)
+          let mine, former = key 1uy, [ key 50uy; key 100uy ]
+          let store = MemoryStore()
+          let engineOf keys = engineWith store { settings with ServerKey = keys }
+          let engine = engineOf (ServerKeys(mine, former))
+          Array.Clear mine
+
+          for old in former do
+              Array.Clear old
+
+          for own, isOpen in [ key 1uy, true; key 50uy, true; key 100uy, true; Array.zeroCreate 32, false ] do
+              let! created = (engineOf (ServerKeys own)).Create(Token.newId, ada, [||], none)
+              let text = (ok created).Issued.Value.Reveal()
+              let! found = engine.Present((Token.tryParse engine.Hasher (text.AsSpan())).Value, false, none)
+              Expect.equal (Result.isOk found) isOpen $"the key that begins with {own[0]}"
+      }
+
       testTask "5 no fixation: a sign-out from before the sign-in is refused, and the session stays as it is" {
           let store = Late(MemoryStore()) :> ISessionStore
           let engine = engineWith store settings

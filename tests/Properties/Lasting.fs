@@ -53,6 +53,18 @@ type private Lossy(store: ISessionStore, chance: Random, acknowledges: unit -> b
                 }
         )
 
+    /// Lost like any other write that need not last.
+    override _.Remove(id, cancel) =
+        ValueTask(
+            task =
+                task {
+                    do! store.Remove(id, cancel)
+
+                    if kept.ContainsKey id then
+                        kept[id] <- None :: kept[id]
+                }
+        )
+
     /// A primary that did not get as far, or a disk without the last moments.
     member _.Crash() =
         task {
@@ -80,7 +92,8 @@ type private Client =
       mutable IsSignedIn: bool
       mutable Steps: string list }
 
-let private crashes name isAlwaysAcknowledged =
+/// `isMoving`: sessions begin in another store, and move to the one that crashes.
+let private crashes name isAlwaysAcknowledged isMoving =
     testTask name {
         let mutable renewals, heldBack = 0, 0
 
@@ -95,7 +108,16 @@ let private crashes name isAlwaysAcknowledged =
                             Idle = TimeSpan.FromHours 8.0
                             RotateEvery = Some(TimeSpan.FromMinutes 10L) } }
 
-            let engine = engineOf store settings clock NullLogger.Instance
+            let former = MemoryStore()
+
+            let engine, beginning =
+                if isMoving then
+                    engineOf (MigratingStore(store, former)) settings clock NullLogger.Instance,
+                    engineOf former settings clock NullLogger.Instance
+                else
+                    let engine = engineOf store settings clock NullLogger.Instance
+                    engine, engine
+
             let clients = List<Client>()
 
             let present (client: Client) = engine.Present(tokenOf engine client.Token, true, none)
@@ -131,7 +153,7 @@ let private crashes name isAlwaysAcknowledged =
 
                 match chance.Next 8 with
                 | 0 ->
-                    match! engine.Create(Token.newId, Some "ada", [| 0uy |], none) with
+                    match! beginning.Create(Token.newId, Some "ada", [| 0uy |], none) with
                     | Ok opened ->
                         clients.Add
                             { Token = opened.Issued.Value.Reveal()
@@ -264,7 +286,7 @@ let private costs =
           store.Answer <- silence ()
 
           let present (token: string) errand =
-              engine.Requests.Present(tokenOf engine token, clock.GetUtcNow(), true, errand, none).AsTask()
+              engine.Presenting.Present(tokenOf engine token, clock.GetUtcNow(), true, errand, none).AsTask()
 
           let first = inRequest engine (present (List.head tokens))
           Expect.isFalse first.IsCompleted "it waits"
@@ -330,6 +352,60 @@ let private costs =
           Expect.isError elevated "not acknowledged"
       }
 
+      testTask "who has tried, and learnt nothing of renewals, leaves that to the next one, and to no more than one" {
+          let clock, memory = FakeTimeProvider t0, MemoryStore() :> ISessionStore
+          let isQuicker = ref false
+
+          let overtaken =
+              { new ForwardingStore(memory) with
+                  // An operator is quicker.
+                  override _.Replace(record, expected, cancel) =
+                      ValueTask<WriteResult>(
+                          task =
+                              task {
+                                  if isQuicker.Value then
+                                      let operator = engineOf memory settings clock NullLogger.Instance
+                                      let! ended = operator.Destroy(record.Id, Revoked, none)
+                                      Expect.equal ended (Ok true) "ended"
+
+                                  return! memory.Replace(record, expected, cancel)
+                              }
+                      ) }
+
+          let store = Waiting overtaken
+          let engine = engineOf store settings clock NullLogger.Instance
+          let! tokens = due engine 4
+          let present n = engine.Present(tokenOf engine (List.item n tokens), true, none).AsTask()
+          clock.Advance settings.Policy.RotateEvery.Value
+          store.Answer <- silence ()
+          let failing = present 0
+          clock.Advance moment
+          let! answer = failing.WaitAsync patience
+          goesOn answer "put off"
+
+          // They may work again, and whoever tries finds its session ended.
+          clock.Advance(TimeSpan.FromMinutes 1.0)
+          store.Answer <- null
+          isQuicker.Value <- true
+
+          match! present 1 with
+          | Error(SessionError.Ended _) -> ()
+          | answer -> failtestf "let in: %A" answer
+
+          isQuicker.Value <- false
+          store.Answer <- silence ()
+          let trying = present 2
+          Expect.isFalse trying.IsCompleted "the next one tries"
+          let other = present 3
+          Expect.isTrue other.IsCompleted "and holds up no other"
+          let! answer = other
+          goesOn answer "which goes on"
+          clock.Advance moment
+          let! answer = trying.WaitAsync patience
+          goesOn answer "they do not work"
+          Expect.equal store.Asked 2 "the first and the last that has tried"
+      }
+
       testTask
           "what a renewal waits for is none of the time of its request, and nobody is let in by what it has outdated" {
           let clock, inner = FakeTimeProvider t0, MemoryStore() :> ISessionStore
@@ -361,7 +437,10 @@ let private costs =
                           task =
                               task {
                                   if isHeld.Value then
-                                      let! ended = (engineWith inner settings).Destroy(record.Id, Revoked, none)
+                                      let! ended =
+                                          (engineOf inner settings clock NullLogger.Instance)
+                                              .Destroy(record.Id, Revoked, none)
+
                                       Expect.equal ended (Ok true) "ended"
 
                                   return! inner.Replace(record, expected, cancel)
@@ -375,7 +454,7 @@ let private costs =
 
           let presenting =
               inRequest engine (fun errand ->
-                  engine.Requests
+                  engine.Presenting
                       .Present(tokenOf engine (List.head tokens), clock.GetUtcNow(), true, errand, none)
                       .AsTask())
 
@@ -436,5 +515,7 @@ let all =
     testList
         "what lasts"
         [ yield! costs
-          crashes "18 outcomes are true: a crash signs nobody out and nobody in" true
-          crashes "18 outcomes are true: nor does one where what is to last is often not acknowledged" false ]
+          crashes "18 outcomes are true: a crash signs nobody out and nobody in" true false
+          crashes "18 outcomes are true: nor does one where what is to last is often not acknowledged" false false
+          crashes "18 outcomes are true: nor a crash of the store that sessions move to" true true
+          crashes "18 outcomes are true: nor one of it where what is to last is often not acknowledged" false true ]

@@ -19,6 +19,22 @@ let private recordOf id version kind subject due =
 let private live id version = recordOf id version RecordKind.Live "ada" 30
 let private ended id version = recordOf id version RecordKind.Ended "ada" 90
 
+/// One that has to last, as a renewal has.
+let private lasting id version =
+    let record = live id version
+
+    StoredRecord(
+        id,
+        version,
+        record.Kind,
+        record.LastSeen,
+        record.DueAt,
+        record.Subject,
+        record.Operation,
+        record.Body,
+        true
+    )
+
 exception private NodeDied
 
 /// What befalls a node at its call number `Place`, counted over both stores.
@@ -537,6 +553,26 @@ let private races =
               ()
           })
 
+      testCaseTask "a touch that sleeps anywhere reaches a session that is moved meanwhile" (fun () ->
+          task {
+              for how, begun in beginnings do
+                  let! tried =
+                      everywhere [ Sleeps ] (fun node why ->
+                          task {
+                              let! place = begun ()
+                              let touching = (place.Through node).Touch("a", at 7, none).AsTask()
+                              let! _ = Task.WhenAny(node.Asleep, touching)
+                              let! moved = replace (live "a" 2L) place.Store
+                              Expect.isTrue moved $"{how}, {why}: moved"
+                              node.Wake()
+                              do! touching
+                              let! found = load place.Store "a"
+                              Expect.equal (found |> Option.map _.LastSeen) (Some(at 7)) $"{how}, {why}: it was seen"
+                          })
+
+                  Expect.isGreaterThan tried 2 "it was tried at both stores"
+          })
+
       for limit in [ 1; 2; 10 ] do
           testCaseTask $"a listing, {limit} a page, misses none that is moved meanwhile, wherever who sleeps" (fun () ->
               task {
@@ -796,6 +832,8 @@ let private both =
                       let store = MigratingStore(target, source)
                       let! written = (store :> ISessionStore).Replace(live "a" 6L, 5L, none)
                       Expect.equal written WriteResult.Written "it goes on"
+                      let! written = (store :> ISessionStore).Replace(lasting "a" 7L, 6L, none)
+                      Expect.equal written WriteResult.Written "and on"
                       let! left = source.Load("a", none)
                       Expect.isNull left "and the source has it no more"
 
@@ -806,6 +844,108 @@ let private both =
                       let! revived = (store :> ISessionStore).Load("b", none)
                       Expect.isNull revived "what has ended is over"
               })
+
+      testCaseTask
+          "the source keeps what the target's replicas do not confirm, until they confirm a write of it"
+          (fun () ->
+              task {
+                  let source = MemoryStore() :> ISessionStore
+                  let mutable confirms, isSourceThere = false, true
+
+                  let target =
+                      { new ForwardingStore(MemoryStore()) with
+                          override it.Replace(record, expected, cancel) =
+                              ValueTask<WriteResult>(
+                                  task =
+                                      task {
+                                          let! answer = it.Inner.Replace(record, expected, cancel)
+
+                                          if record.IsDurable && not confirms && answer = WriteResult.Written then
+                                              return WriteResult.Unacknowledged
+                                          else
+                                              return answer
+                                      }
+                              ) }
+
+                  let guarded =
+                      { new ForwardingStore(source) with
+                          override it.Remove(id, cancel) =
+                              if isSourceThere then
+                                  it.Inner.Remove(id, cancel)
+                              else
+                                  raise (TimeoutException "no answer") }
+
+                  let store = MigratingStore(target, guarded) :> ISessionStore
+                  let write record = store.Replace(record, record.Version - 1L, none)
+
+                  let mustHave id version because =
+                      task {
+                          let! found = load source id
+                          Expect.equal (found |> Option.map _.Version) version because
+                      }
+
+                  for id in [ "a"; "b"; "c"; "d" ] do
+                      let! _ = source.Insert(live id 1L, none)
+                      let! answer = write (live id 2L)
+                      Expect.equal answer WriteResult.Written "the caller's own write, which need not last"
+                      do! mustHave id (Some -1L) "a failover of the target may still take the copy"
+
+                  let! answer = write (lasting "a" 3L)
+                  Expect.equal answer WriteResult.Unacknowledged "nor is this one confirmed"
+                  do! mustHave "a" (Some -1L) "nor does it go then"
+
+                  // The sweeper leaves it there for as long as the session has, and takes what has ended.
+                  let! claimed = store.ClaimOverdue(at 30, TimeSpan.FromMinutes 2L, 10, none)
+
+                  Expect.equal
+                      (claimed |> Seq.map _.Version |> Seq.sort |> List.ofSeq)
+                      [ 2L; 2L; 2L; 3L ]
+                      "the target's"
+
+                  do! mustHave "a" (Some -1L) "it is no session of its own"
+
+                  confirms <- true
+                  isSourceThere <- false
+                  let! answer = write (lasting "a" 4L)
+                  Expect.equal answer WriteResult.Written "stored, though the source does not answer"
+                  isSourceThere <- true
+                  let! answer = write (lasting "a" 5L)
+                  Expect.equal answer WriteResult.Written "confirmed"
+                  do! mustHave "a" None "let go of"
+
+                  // Its end is not confirmed: no loss of the target brings it back.
+                  confirms <- false
+                  let! answer = write (ended "b" 3L)
+                  Expect.equal answer WriteResult.Written "an end by its deadline, which need not last"
+                  do! mustHave "b" None "let go of before"
+
+                  let! answer = target.Replace(ended "c" 3L, 2L, none)
+                  Expect.equal answer WriteResult.Written "an end of which the source has heard nothing"
+                  let! _ = store.ClaimOverdue(at 60, TimeSpan.FromMinutes 2L, 10, none)
+                  do! mustHave "c" None "swept away"
+                  do! mustHave "d" (Some -1L) "as the one that goes on is not"
+              })
+
+      testCaseTask "a touch that comes while a session is moved is none that is lost, wherever the mover is" (fun () ->
+          task {
+              for how, begun in beginnings do
+                  let! _ =
+                      everywhere [ Sleeps ] (fun node why ->
+                          task {
+                              let! place = begun ()
+                              // What moves it has seen nobody: it keeps the time of the last request.
+                              let running = run (replace (live "a" 2L)) (place.Through node)
+                              let! _ = Task.WhenAny(node.Asleep, running)
+                              do! place.Store.Touch("a", at 7, none)
+                              node.Wake()
+                              let! told = running
+                              Expect.equal told (Some true) "written"
+                              let! found = load place.Store "a"
+                              Expect.equal (found |> Option.map _.LastSeen) (Some(at 7)) $"{how}: {why}"
+                          })
+
+                  ()
+          })
 
       testCaseTask "both are counted" (fun () ->
           task {
@@ -892,7 +1032,34 @@ let private both =
               let! page = store.Enumerate(null, 10, none)
               Expect.equal page.Records.Count 0 "and nothing is left of the question"
 
-              // Where one of them is down at start, nothing moves before that is known.
+              // Where one of them is down at start, or the question may not have arrived, nothing moves before that is known.
+              let mutable isLost = true
+
+              let losing =
+                  { new ForwardingStore(store) with
+                      override _.Insert(record, cancel) =
+                          if isLost then ValueTask.FromResult WriteResult.Unknown else store.Insert(record, cancel) }
+
+              let moving' = MigratingStore(losing, renamed) :> ISessionStore
+              let! _ = moving'.Prepare none
+              let! _ = store.Insert(live "b" 1L, none)
+
+              let! isHeld =
+                  task {
+                      try
+                          let! _ = moving'.Replace(live "b" 2L, 1L, none)
+                          return false
+                      with :? TimeoutException ->
+                          return true
+                  }
+
+              Expect.isTrue isHeld "nobody knows yet"
+              isLost <- false
+              let! said = refused (fun () -> moving'.Replace(live "b" 2L, 1L, none).AsTask())
+              Expect.stringContains said "by another name" "refused"
+              let! found = store.Load("b", none)
+              Expect.isNotNull found "and nothing is lost"
+
               isThere <- false
               let! said = refused (fun () -> moving.Prepare(none).AsTask())
               Expect.equal said "" "a start without it"

@@ -145,6 +145,12 @@ let all =
 
               let! _ = Site(SessionEvents.tell handle).SignIn()
               Expect.equal (List.ofSeq told) [ "signed in" ] "told"
+              let! _ = Site(SessionEvents.tell handle >> SessionEvents.tell handle).SignIn()
+
+              Expect.equal
+                  (List.ofSeq told)
+                  [ "signed in"; "signed in"; "signed in" ]
+                  "by each handler, the others' failures aside"
           }
 
           testTask "17 no crossed answer: a slow answer to a sign-in hands out the token of what lives" {
@@ -288,4 +294,21 @@ let all =
                   engine.Update(Engines.ok created, (fun data -> Ok data), none)
 
               Expect.equal (Engines.ok updated).Live.LastSeen t0 "as of its beginning"
+          }
+
+          testTask "6 no resurrection: what is open for a session keeps it alive, and wakes none whose time is over" {
+              let idle, silent = Engines.settings.Policy.Idle, Engines.silent
+
+              for silence, lives in [ idle - TimeSpan.FromTicks 1L, true; idle, false ] do
+                  let clock = FakeTimeProvider t0
+                  let engine = SessionEngine(MemoryStore(), Engines.settings, clock, NullLogger.Instance, silent)
+                  let! created = engine.Create(Token.newId, Some "ada", [| 0uy |], none)
+                  let id = (Engines.ok created).Snapshot.Id
+                  clock.Advance silence
+                  let look = engine.Look [| id |]
+                  let! (found: Collections.Generic.Dictionary<string, Result<Snapshot, SessionError>>) = look
+                  do! engine.KeepAlive(found[id], clock.GetUtcNow(), engine.NewErrand())
+                  clock.Advance(TimeSpan.FromTicks 1L)
+                  let! (left: Result<Snapshot option, SessionError>) = engine.Find(id, none)
+                  Expect.equal (Engines.ok left).IsSome lives $"after {silence}"
           } ]

@@ -159,6 +159,22 @@ let all =
               store.Remove("b", none) |> finish
               Expect.equal (ids (store.Enumerate(first.Next, 2, none) |> wait)) [ "c" ] "the rest")
 
+          testCase "so it does when another walk has begun meanwhile, or come to its end" (fun () ->
+              for limit in [ 1; 9 ] do
+                  let store = empty ()
+
+                  for id in [ "a"; "b"; "c"; "d" ] do
+                      insert store (record id 1L 5) |> ignore
+
+                  let first = store.Enumerate(null, 2, none) |> wait
+                  let firstOf = store.BySubject("ada", null, 2, none) |> wait
+                  store.Remove("b", none) |> finish
+                  store.Enumerate(null, limit, none) |> wait |> ignore
+                  store.BySubject("ada", null, limit, none) |> wait |> ignore
+                  let rest = store.Enumerate(first.Next, 9, none) |> wait
+                  let restOf = store.BySubject("ada", firstOf.Next, 9, none) |> wait
+                  Expect.equal (ids rest, ids restOf) ([ "c"; "d" ], [ "c"; "d" ]) $"beside a page of {limit}")
+
           testCase "tombstones are not counted, but loaded and listed" (fun () ->
               let store = empty ()
               insert store (record "a" 1L 5) |> ignore

@@ -77,9 +77,8 @@ type private Lab(policy: Policy, reusesIds: bool) =
         let text = opened.Issued.Value.Reveal()
         engine.Present((Token.tryParse engine.Hasher (text.AsSpan())).Value, false, none).GetAwaiter().GetResult()
 
-/// Two nodes, whose handlers of an end by time come to their end when they are told to.
-type private Slow(eventTimeout: TimeSpan) =
-    let clock = FakeTimeProvider t0
+/// Two nodes, whose handlers of an end by time come to their end when they are told to. `timer`: what they wait by.
+type private Slow(eventTimeout: TimeSpan, clock: FakeTimeProvider, timer: FakeTimeProvider) =
     let calls = List<TaskCompletionSource>()
     // Until when whoever attends a handler has put the session off, in ticks.
     let mutable heldUntil = 0L
@@ -101,11 +100,15 @@ type private Slow(eventTimeout: TimeSpan) =
                         ValueTask calls[calls.Count - 1].Task)
                 | _ -> ValueTask.CompletedTask }
 
-    let waits = { WaitLimits.Default with EventTimeout = eventTimeout; Timer = clock }
+    let waits = { WaitLimits.Default with EventTimeout = eventTimeout; Timer = timer }
 
     let node () = SessionEngine(store, Engines.settings, waits, clock, NullLogger.Instance, board)
     let nodes = [| node (); node () |]
     let sweeps = Array.create 2 (Task.FromResult 0)
+
+    new(eventTimeout) =
+        let clock = FakeTimeProvider t0
+        Slow(eventTimeout, clock, clock)
 
     member _.Calls = lock calls (fun () -> List.ofSeq calls)
     member _.Load(id: string) = store.Load(id, none).AsTask()
@@ -151,6 +154,7 @@ type private Slow(eventTimeout: TimeSpan) =
         }
 
     member _.Leap(time: TimeSpan) = clock.Advance time
+    member _.Sweep(n: int) = nodes[n].Sweep(100, none).WaitAsync(TimeSpan.FromSeconds 20L)
 
 let private slowHandlers =
     [ for name, eventTimeout in
@@ -169,6 +173,25 @@ let private slowHandlers =
               let! (left: StoredRecord | null) = fleet.Load id
               Expect.isNull left "and removed after its retention"
           }
+
+      testTask "while a handler goes on nobody else tells of it, though its node is busy and late to say so" {
+          for eventTimeout, late in [ TimeSpan.FromSeconds 5L, minutes 1; minutes 5, minutes 5 ] do
+              let clock, timer = FakeTimeProvider t0, FakeTimeProvider t0
+              let fleet = Slow(eventTimeout, clock, timer)
+              let! _ = fleet.Create()
+              clock.Advance Engines.settings.Policy.Idle
+              let sweeping = fleet.Sweep 0
+              Expect.equal fleet.Calls.Length 1 "told"
+              timer.Advance(max eventTimeout (TimeSpan.FromSeconds 30L))
+              let! _ = sweeping
+              // It has said so once, and should have said so again by now.
+              clock.Advance late
+              let other = fleet.Sweep 1
+              Expect.equal fleet.Calls.Length 1 "nobody else tells of it"
+              let! claimed = other
+              Expect.equal claimed 0 "nor is it given to anybody"
+              fleet.Calls.Head.SetResult()
+      }
 
       testTask "a handler that fails after it was waited for is called again" {
           let fleet = Slow(TimeSpan.FromSeconds 5L)

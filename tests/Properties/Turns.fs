@@ -6,6 +6,8 @@ open System
 open System.Threading
 open System.Threading.Tasks
 open Expecto
+open Microsoft.Extensions.Logging.Abstractions
+open Microsoft.Extensions.Time.Testing
 open Session.Domain
 open Session.Engine
 open Properties.Engines
@@ -282,6 +284,71 @@ let private notWhenNobodyWaits =
         Expect.notEqual told Changed "and what was said is true"
     }
 
+/// All that a request does has its time together, and what it waits for others is of that time.
+let private noLongerThanItsRequest =
+    testTask "who waits for another write waits no longer than its request has time left" {
+        let clock, held = FakeTimeProvider t0, Held(MemoryStore())
+        let waits = { WaitLimits.Default with Timer = clock }
+        let here = SessionEngine(held, settings, waits, clock, NullLogger.Instance, silent)
+        let! created = here.Create(Token.newId, Some "ada", [| 0uy |], none)
+        let! from = present here (tokenOf here (ok created).Issued.Value)
+        // What its request has waited for before.
+        let errand = here.NewErrand()
+        errand.Wait()
+        clock.Advance(waits.RequestTimeout - TimeSpan.FromSeconds 2L)
+        errand.Pause()
+        held.HoldNext()
+        let writing = here.Update(from, add, none)
+        do! held.Taken
+        let own data = add data |> Result.map (fun data -> struct (data, ()))
+        let waiting = here.Requests.Update(from, own, errand, none)
+        clock.Advance(TimeSpan.FromSeconds 2L)
+
+        match! waiting.WaitAsync(TimeSpan.FromSeconds 20L) with
+        | Reply.Failed SessionError.Contended -> ()
+        | _ -> failtest "another write is under way"
+
+        held.LetGo()
+        let! first = writing
+        Expect.isOk first "the one that was under way"
+    }
+
+/// The line is not at its end where those who stand in front have gone, whether they would have shared a write or not.
+let private behindThoseWhoHaveGone =
+    testTask "who waits for another write behind those who have given up has its turn" {
+        for givenUp in 1..3 do
+            for theyShare, itShares in [ false, false; false, true; true, false; true, true ] do
+                let held = Held(MemoryStore())
+                let here = engineWith held settings
+                let! created = here.Create(Token.newId, Some "ada", [| 0uy |], none)
+                let token = tokenOf here (ok created).Issued.Value
+                let! from = present here token
+                held.HoldNext()
+                let writing = here.Update(from, add, none)
+                do! held.Taken
+                let gone = new CancellationTokenSource()
+
+                let begin' shares (cancel: CancellationToken) : Task =
+                    if shares then
+                        let own data = add data |> Result.map (fun data -> struct (data, ()))
+                        here.Requests.Update(from, own, here.NewErrand(), cancel) :> Task
+                    else
+                        here.Update(from, add, cancel) :> Task
+
+                let impatient = Task.WhenAll [ for _ in 1..givenUp -> begin' theyShare gone.Token ]
+                let patient = if itShares then shared here from add else ignored (here.Update(from, add, none))
+                gone.Cancel()
+                let! (left: Task) = Task.WhenAny(impatient, Task.Delay(TimeSpan.FromSeconds 20L))
+                Expect.isTrue left.IsCanceled "they have given up"
+                held.LetGo()
+                let! first = writing
+                Expect.isOk first "the one that was under way"
+                let! answer = patient.WaitAsync(TimeSpan.FromSeconds 20L)
+                Expect.isOk answer $"behind {givenUp} who have gone"
+                let! (found: Opened) = present here token
+                Expect.equal found.Live.Data [| 2uy |] "and nothing of theirs is stored"
+    }
+
 /// Of a turn itself: whoever comes when, one has it, and who waits gets it in the order of coming.
 let private oneAtATime =
     testCaseTask "one has it at a time, in the order of coming, whoever comes when" (fun () ->
@@ -343,6 +410,8 @@ let all =
         "turns"
         (oneAtATime
          :: passedOver
+         :: noLongerThanItsRequest
+         :: behindThoseWhoHaveGone
          :: failedOnlyBefore
          :: inItsOwnContext
          :: notWhenNobodyWaits

@@ -71,7 +71,7 @@ type internal HubDoor<'T>(service: SessionService<'T>, connections: HubConnectio
         task {
             let engine, now = service.Engine, service.Clock.GetUtcNow()
 
-            match! engine.Requests.Look(token, now, engine.NewErrand(), context.RequestAborted) with
+            match! engine.Presenting.Look(token, now, engine.NewErrand(), context.RequestAborted) with
             | Ok _ ->
                 connection.Learn(token.Hash)
                 do! next.Invoke context

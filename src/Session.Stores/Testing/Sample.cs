@@ -31,6 +31,10 @@ internal static class Sample
             body ?? [(byte)version, 0, 255]
         );
 
+    /// <summary>What only a write changes: all but its times.</summary>
+    public static string ShowContent(StoredRecord record) =>
+        $"{record.Id} v{record.Version} {record.Kind} subject {record.Subject ?? "-"} op {record.Operation} body {Convert.ToHexString(record.Body.Span)}";
+
     /// <summary>Without its due time where that is not fixed: a claim may have moved it.</summary>
     public static string Show(StoredRecord? record, bool withDue = true) =>
         record is null

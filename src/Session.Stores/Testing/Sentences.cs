@@ -77,6 +77,26 @@ internal static class Sentences
             }
         );
         yield return Test(
+            "a body that is a part of an array",
+            "The record as last written.",
+            async s =>
+            {
+                // What lies around it is no part of the record.
+                var around = new byte[48];
+                Random.Shared.NextBytes(around);
+
+                StoredRecord Part(string id, long version, int start, int length) =>
+                    new(id, version, RecordKind.Live, Start, At(30), "ada", version, around.AsMemory(start, length));
+
+                foreach (var (start, length) in ((int, int)[])[(0, 48), (0, 5), (43, 5), (7, 5), (3, 0)])
+                {
+                    var id = $"from-{start}-{length}";
+                    await s.Insert(Part(id, 1, start, length), WriteResult.Written);
+                    await s.Replace(Part(id, 2, start, length), 1, WriteResult.Written);
+                }
+            }
+        );
+        yield return Test(
             "an id is inserted once",
             "Written only if the id is absent; else Conflict, also when a tombstone has the id.",
             async s =>
@@ -118,6 +138,23 @@ internal static class Sentences
                 await s.Insert(Record("a", big), WriteResult.Written);
                 await s.Replace(Record("a", big), big - 1, WriteResult.Conflict);
                 await s.Replace(Record("a", big + 1), big, WriteResult.Written);
+            }
+        );
+        yield return Test(
+            "a version is kept as it is given",
+            "Whoever writes numbers the versions: while sessions move between two stores there are negative ones, and a replace may go back.",
+            async s =>
+            {
+                var staged = Record("a", -77, RecordKind.Ended);
+                await s.Insert(staged, WriteResult.Written);
+                await s.Loads(staged);
+                var moved = Record("a", 5, subject: "ada");
+                await s.Replace(moved, 77, WriteResult.Conflict);
+                await s.Replace(moved, -77, WriteResult.Written);
+                await s.Loads(moved);
+                var fenced = Record("a", -5, subject: "ada");
+                await s.Replace(fenced, 5, WriteResult.Written);
+                await s.Loads(fenced);
             }
         );
         yield return Test(

@@ -156,7 +156,7 @@ internal sealed class Verbs(ISessionStore store, StoreContract contract, Cancell
         Same(
             $"claim {limit} at {now:HH:mm:ss.fffffff}",
             string.Join(' ', expected),
-            string.Join(' ', claimed.Select(record => record.Id))
+            string.Join(' ', claimed.Select(Named))
         );
     }
 
@@ -177,13 +177,19 @@ internal sealed class Verbs(ISessionStore store, StoreContract contract, Cancell
             var page = await read(after).ConfigureAwait(false);
             if (page.Records.Count > limit)
                 Same("a page", $"at most {limit}", $"{page.Records.Count}");
-            ids.AddRange(page.Records.Select(record => record.Id));
+            ids.AddRange(page.Records.Select(Named));
             if (page.Next is null)
                 return ids;
             after = page.Next;
         }
         throw contract.Violated("The pages do not end.");
     }
+
+    /// <summary>Its id, if it is the record as last written; else all that it is.</summary>
+    private string Named(StoredRecord record) =>
+        _written.TryGetValue(record.Id, out var written) && ShowContent(written) != ShowContent(record)
+            ? $"({ShowContent(record)})"
+            : record.Id;
 
     private void Same(string what, string expected, string actual)
     {

@@ -65,9 +65,12 @@ public class AdoptionTests
         }
 
         /// <summary>A visitor with a session of the framework's, and its id.</summary>
-        public async Task<(Visitor Visitor, string Id)> BeginAsync(Action<SessionOptions>? configure = null)
+        public async Task<(Visitor Visitor, string Id)> BeginAsync(
+            Action<SessionOptions>? configure = null,
+            IDataProtectionProvider? keys = null
+        )
         {
-            var old = await StartAsync(Framework, configure);
+            var old = await StartAsync(Framework, configure, keys: keys);
             var visitor = old.NewVisitor();
             var id = "";
             await visitor.WithAsync(session =>
@@ -423,6 +426,31 @@ public class AdoptionTests
         Assert.Contains("path=/shop", deleted, StringComparison.Ordinal);
     }
 
+    /// <summary>As another algorithm: what it has protected is some bytes longer.</summary>
+    private sealed class Longer(IDataProtector inner, int more) : IDataProtector
+    {
+        public IDataProtector CreateProtector(string purpose) => new Longer(inner.CreateProtector(purpose), more);
+
+        public byte[] Protect(byte[] plaintext) => [.. inner.Protect(plaintext), .. new byte[more]];
+
+        public byte[] Unprotect(byte[] protectedData) => inner.Unprotect(protectedData[..^more]);
+    }
+
+    /// <summary>The framework leaves the end of its Base64 away; how much of it is missing depends on the algorithm of the keys.</summary>
+    [Theory]
+    [InlineData(0)]
+    [InlineData(1)]
+    [InlineData(2)]
+    public async Task A_former_cookie_of_any_length_is_opened(int more)
+    {
+        await using var move = new Move();
+        var keys = new Longer(new EphemeralDataProtectionProvider().CreateProtector("keys"), more);
+        var (before, id) = await move.BeginAsync(keys: keys);
+        var ann = before.Copy(await move.StartAsync(Ours, keys: keys));
+        await ann.WithAsync(session => HasAll(session, id));
+        Assert.Equal(["__Host-session"], ann.Jar.Keys);
+    }
+
     [Fact]
     public async Task A_cookie_of_the_same_name_is_replaced_by_ours()
     {
@@ -496,6 +524,27 @@ public class AdoptionTests
         var site = await move.StartAsync(Ours, adopts: false);
         move.Cache.Fails = true;
         await before.Copy(site).WithAsync(session => Assert.Empty(session.Keys));
+    }
+
+    /// <summary>Its answer can carry no token of ours any more: what its client holds stays what it is, for the next request.</summary>
+    [Fact]
+    public async Task A_request_whose_answer_has_begun_takes_nothing_over()
+    {
+        await using var move = new Move();
+        var (before, id) = await move.BeginAsync();
+        var site = await move.StartAsync(Ours);
+        var ann = before.Copy(site);
+        move.Store.Take();
+        var late = await ann.InAsync(async context =>
+        {
+            await context.Response.StartAsync();
+            await context.Session.LoadAsync();
+            Assert.Empty(context.Session.Keys);
+        });
+        Assert.Empty(late.SetCookies);
+        Assert.Equal(0, move.Store.Take().Writes);
+        Assert.Single(move.Cache.Keys);
+        await ann.WithAsync(session => HasAll(session, id));
     }
 
     [Fact]

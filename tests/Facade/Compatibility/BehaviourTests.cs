@@ -484,6 +484,49 @@ public class BehaviourTests
         }
     }
 
+    /// <summary>As one that compresses or caches: it takes its own body away when the endpoint is done, and there it stays away.</summary>
+    [Theory]
+    [InlineData(Framework)]
+    [InlineData(Ours)]
+    public async Task A_body_that_a_middleware_behind_it_has_taken_away_does_not_come_back(Sessions whose)
+    {
+        await using var site = await CompatSite.StartAsync(
+            whose,
+            before: app =>
+                app.Use(
+                    async (context, next) =>
+                    {
+                        await next(context);
+                        await context.Response.WriteAsync(" and more");
+                    }
+                ),
+            map: app =>
+                app.Use(
+                    async (context, next) =>
+                    {
+                        var servers = context.Features.GetRequiredFeature<IHttpResponseBodyFeature>();
+                        var kept = new MemoryStream();
+                        context.Features.Set<IHttpResponseBodyFeature>(new StreamResponseBodyFeature(kept, servers));
+                        await next(context);
+                        context.Features.Set<IHttpResponseBodyFeature>(servers);
+                        await servers.Stream.WriteAsync(kept.ToArray());
+                    }
+                )
+        );
+        var ann = site.NewVisitor();
+        for (var i = 0; i < 2; i++)
+        {
+            var value = i.ToString(CultureInfo.InvariantCulture);
+            var answer = await ann.InAsync(async context =>
+            {
+                context.Session.SetString("a", value);
+                await context.Response.WriteAsync("kept");
+            });
+            Assert.Equal((HttpStatusCode.OK, "kept and more"), (answer.Status, answer.Body));
+            await ann.WithAsync(session => Assert.Equal(value, session.GetString("a")));
+        }
+    }
+
     [Theory]
     [InlineData(Framework)]
     [InlineData(Ours)]

@@ -484,6 +484,26 @@ public class DashboardTests
         (await operator1.GetAsync("/sessions")).Shows("Healthy");
     }
 
+    /// <summary>Whoever looks for a session that may be stolen must not be told that it is over.</summary>
+    [Fact]
+    public async Task While_the_store_is_down_no_page_says_that_there_is_no_such_session()
+    {
+        var store = new AskedStore();
+        await using var site = await StartAsync(store: () => store);
+        using var operator1 = new Reader(site);
+        using var ada = new Reader(site);
+        await ada.SignInAsync("ada");
+        string[] paths = ["/sessions?q=ada", "/sessions?q=" + ada.Id, "/sessions/session/" + ada.Id];
+        foreach (var isDown in new[] { true, false })
+        foreach (var path in paths)
+        {
+            store.Fails = isDown;
+            var page = await operator1.GetAsync(path);
+            var expected = isDown ? HttpStatusCode.ServiceUnavailable : HttpStatusCode.OK;
+            Assert.Equal((path, expected), (path, page.Status));
+        }
+    }
+
     [Fact]
     public async Task A_store_that_would_look_at_each_session_is_counted_only_where_that_is_asked_for()
     {

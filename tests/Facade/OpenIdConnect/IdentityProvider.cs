@@ -114,12 +114,20 @@ internal sealed class IdentityProvider : IAsyncDisposable
     public const string Event = "http://schemas.openid.net/event/backchannel-logout";
 
     private readonly WebApplication _app;
+    private string? _issuer;
     private int _reads;
     private int _tokens;
 
     private IdentityProvider(WebApplication app, ProviderKey[] keys) => (_app, Keys) = (app, keys);
 
-    public string Issuer => _app.Urls.First();
+    /// <summary>Where it is, and what it is called unless another name is set.</summary>
+    public string Issuer
+    {
+        get => _issuer ?? Address;
+        set => _issuer = value;
+    }
+
+    private string Address => _app.Urls.First();
 
     /// <summary>Those that it shows. The first one signs.</summary>
     public ProviderKey[] Keys { get; set; }
@@ -147,7 +155,7 @@ internal sealed class IdentityProvider : IAsyncDisposable
                 await Task.Delay(provider.Delay);
                 return provider.IsDown
                     ? Results.StatusCode(503)
-                    : Results.Json(new { issuer = provider.Issuer, jwks_uri = provider.Issuer + "/keys" });
+                    : Results.Json(new { issuer = provider.Issuer, jwks_uri = provider.Address + "/keys" });
             }
         );
         app.MapGet(

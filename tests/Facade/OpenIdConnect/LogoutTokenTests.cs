@@ -433,6 +433,25 @@ public class LogoutTokenTests
         Assert.Equal(2, provider.Reads);
     }
 
+    /// <summary>What is read anew counts as a whole: a session that began under the name of now is ended under it, and none of another name.</summary>
+    [Theory]
+    [InlineData("the one")]
+    [InlineData("another one")]
+    public async Task A_provider_with_another_key_and_another_name_is_obeyed_under_that_name(string key)
+    {
+        await using var provider = await IdentityProvider.StartAsync(ProviderKey.Curve("the one"));
+        await using var node = await LogoutSite.StartAsync(provider);
+        Assert.Null((await node.LogOutAsync("nobody's")).Error);
+        var before = await node.SignInAsync("ada", "of ada");
+        node.Site.Clock.Advance(TimeSpan.FromSeconds(30));
+        (provider.Issuer, provider.Keys) = ("https://id.example.com", [ProviderKey.Curve(key)]);
+        var token = await node.SignInAsync("ada", "of ada");
+        Assert.Null((await node.LogOutAsync("of ada")).Error);
+        Assert.Null(await node.WhoAsync(token));
+        Assert.Equal("ada", await node.WhoAsync(before));
+        Assert.Equal(2, provider.Reads);
+    }
+
     /// <summary>Else all but the first are refused, and their users stay signed in.</summary>
     [Theory]
     [InlineData("the one")]

@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using System.Diagnostics;
+using System.Diagnostics.Metrics;
 using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.DependencyInjection;
 using Session.AspNetCore;
@@ -117,6 +118,23 @@ public class SpanTests
         Assert.DoesNotContain(tags, it => $"{it.Value}".Contains(secret, StringComparison.Ordinal));
         Assert.DoesNotContain(tags, it => $"{it.Value}".Contains("ada", StringComparison.Ordinal));
         Assert.DoesNotContain(tags, it => $"{it.Value}".Contains("milk", StringComparison.Ordinal));
+    }
+
+    /// <summary>Services alone, as a tool without a host has them, make no meters: what traces say does not depend on that.</summary>
+    [Theory, InlineData(false), InlineData(true)]
+    public async Task Without_meters_the_id_is_there_only_if_asked_for_as_well(bool isAskedFor)
+    {
+        var services = new ServiceCollection();
+        services.Configure<SessionTelemetryOptions>(o => o.IncludeSessionId = isAskedFor);
+        services.AddSession<Cart>().UseMemory();
+        await using var provider = services.BuildServiceProvider();
+        Assert.Null(provider.GetService<IMeterFactory>());
+        var manager = provider.GetRequiredService<SessionManager<Cart>>();
+        using var followed = new Followed();
+        Activity.Current = followed.Root;
+        await manager.FindAsync(SessionId.Parse("any"));
+        Assert.NotEmpty(followed.Spans);
+        Assert.All(followed.Spans, it => Assert.Equal(isAskedFor ? "any" : null, it.GetTagItem("session.id")));
     }
 
     /// <summary>What is said within one trace.</summary>

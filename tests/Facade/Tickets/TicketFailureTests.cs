@@ -215,6 +215,34 @@ public class TicketFailureTests
         Assert.Equal("nobody", await browser.WhoAsync(site));
     }
 
+    /// <summary>The application has caught the failure and tries once more: that is an end in the store as well, or another failure.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task A_sign_out_that_is_tried_again_signs_out_or_fails_again(bool isBackByThen)
+    {
+        var store = new FailingStore();
+        await using var site = await StartAsync(store, "none");
+        var browser = new TicketBrowser();
+        await browser.SignInAsync(site, "ada");
+        var copy = browser.Copy();
+        Assert.Equal("ada", await copy.WhoAsync(site));
+        var answer = await browser.RunAsync(
+            site,
+            async context =>
+            {
+                store.TakesNoWrites = true;
+                await Assert.ThrowsAsync<Session.CSharp.SessionUnavailableException>(() => context.SignOutAsync());
+                store.TakesNoWrites = !isBackByThen;
+                await context.SignOutAsync();
+            }
+        );
+        store.TakesNoWrites = false;
+        Assert.Equal(isBackByThen ? HttpStatusCode.OK : HttpStatusCode.ServiceUnavailable, answer.Status);
+        Assert.Equal(isBackByThen ? "nobody" : "ada", await copy.WhoAsync(site));
+        Assert.Equal(isBackByThen ? 0 : 1, (await site.ListAsync("ada")).Count);
+    }
+
     [Fact]
     public async Task A_failure_of_the_application_stays_the_applications()
     {
