@@ -22,7 +22,7 @@ internal sealed class RecordWrites(RedisLink link, Records records, RecordIndexe
         var entering = indexes.EnterBeforeInsert(db, record);
         RedisLink.ObserveFailure(entering);
         if (link.MayBeCluster || IsSignIn(record))
-            await RedisLink.BeforeWrite(link.WithinDeadline(entering)).ConfigureAwait(false);
+            await WriteFailures.BeforeWrite(link.WithinDeadline(entering)).ConfigureAwait(false);
 
         var reply = await records.Insert(db, line, record).ConfigureAwait(false);
         var isLate = !reply.HasCome(out var isWritten) || isWritten && line is { HasMoved: true };
@@ -95,7 +95,7 @@ internal sealed class RecordWrites(RedisLink link, Records records, RecordIndexe
         var entering = indexes.EnterBeforeReplace(db, record);
         RedisLink.ObserveFailure(entering);
         if (link.MayBeCluster || IsSignIn(record))
-            await RedisLink.BeforeWrite(link.WithinDeadline(entering)).ConfigureAwait(false);
+            await WriteFailures.BeforeWrite(link.WithinDeadline(entering)).ConfigureAwait(false);
 
         var reply = await records.Replace(db, line, record, expected, losing: RedisValue.Null).ConfigureAwait(false);
 
@@ -105,7 +105,7 @@ internal sealed class RecordWrites(RedisLink link, Records records, RecordIndexe
         while (reply.HasCome(out var refused) && refused.Answer == ScriptAnswer.LosesSubject)
         {
             losing = refused.LosingSubject;
-            await RedisLink
+            await WriteFailures
                 .BeforeWrite(link.WithinDeadline(indexes.NotePendingChange(db, record, (string)losing!)))
                 .ConfigureAwait(false);
             reply = await records.Replace(db, line, record, expected, losing).ConfigureAwait(false);
@@ -144,7 +144,7 @@ internal sealed class RecordWrites(RedisLink link, Records records, RecordIndexe
         record.Subject is not null && record.Kind != RecordKind.Ended && record.Basis?.Subject != record.Subject;
 
     private ValueTask<Route> Ready(CancellationToken cancellationToken) =>
-        RedisLink.BeforeWrite(link.Ready(cancellationToken));
+        WriteFailures.BeforeWrite(link.Ready(cancellationToken));
 
     private static WriteResult ResultOf(ScriptAnswer answer) =>
         answer switch

@@ -383,46 +383,15 @@ internal sealed class RedisLink : IAsyncDisposable, IDisposable
         {
             return new Reply<T>(await WithinDeadline(write).ConfigureAwait(false));
         }
-        catch (Exception error) when (MayHaveTakenEffect(error))
+        catch (Exception error) when (WriteFailures.MayHaveTakenEffect(error))
         {
             return default;
         }
-        catch (Exception error) when (write.IsFaulted && IsRefusal(error))
+        catch (Exception error) when (write.IsFaulted && WriteFailures.IsRefusal(error))
         {
             throw new StoreRefusedException(error.Message, error);
         }
     }
-
-    // A script that the server does not have is sent once more, whole.
-    private static bool IsRefusal(Exception error) =>
-        error is RedisException or RedisTimeoutException or RedisCommandException
-        && !error.Message.StartsWith("NOSCRIPT", StringComparison.Ordinal);
-
-    /// <summary>Of a step that comes before the write of a record: where it fails, nothing was written.</summary>
-    public static async ValueTask<T> BeforeWrite<T>(ValueTask<T> step)
-    {
-        try
-        {
-            return await step.ConfigureAwait(false);
-        }
-        catch (Exception error) when (error is RedisException or TimeoutException or RedisCommandException)
-        {
-            throw new StoreRefusedException(error.Message, error);
-        }
-    }
-
-    private static bool MayHaveTakenEffect(Exception error) =>
-        error switch
-        {
-            RedisTimeoutException late => !IsUnsent(late.Commandstatus),
-            TimeoutException => true,
-            RedisConnectionException lost => !IsUnsent(lost.CommandStatus)
-                && lost.FailureType is not ConnectionFailureType.UnableToConnect,
-            _ => false,
-        };
-
-    private static bool IsUnsent(CommandStatus status) =>
-        status is CommandStatus.WaitingToBeSent or CommandStatus.WaitingInBacklog;
 
     /// <summary>
     /// After a failure asks who is primary now: the Sentinels, or else the servers, which the driver by itself asks once a
