@@ -177,7 +177,10 @@ type MigratingStore(target: ISessionStore, source: ISessionStore) =
     let replaceBoth (record: StoredRecord) expected (cancel: CancellationToken) =
         task {
             if record.Kind = RecordKind.Ended then
-                do! source.Remove(record.Id, cancel)
+                match! target.Load(record.Id, cancel) with
+                | NonNull found when found.Version = expected -> do! source.Remove(record.Id, cancel)
+                // Nothing ends.
+                | _ -> ()
 
             match! target.Replace(record, expected, cancel) with
             | WriteResult.Written when record.IsDurable && record.Kind <> RecordKind.Ended ->

@@ -924,6 +924,11 @@ let private both =
                   let! _ = store.ClaimOverdue(at 60, TimeSpan.FromMinutes 2L, 10, none)
                   do! mustHave "c" None "swept away"
                   do! mustHave "d" (Some -1L) "as the one that goes on is not"
+
+                  for version in [ 2L; 4L ] do
+                      let! answer = store.Replace(ended "d" version, version - 1L, none)
+                      Expect.equal answer WriteResult.Conflict "an end that comes too late"
+                      do! mustHave "d" (Some -1L) "ends nothing"
               })
 
       testCaseTask "a touch that comes while a session is moved is none that is lost, wherever the mover is" (fun () ->
