@@ -243,8 +243,9 @@ type internal Externals(access: StoreAccess, limits: Limits, subjects: Subjects,
 
     let endAll (tie: Tie) (errand: Errand) : Task<Result<int, SessionError>> =
         task {
+            let mutable tally = Tally.Zero
+
             try
-                let mutable tally = Tally.Zero
                 let mutable after: string | null = null
                 let mutable more = true
 
@@ -265,7 +266,7 @@ type internal Externals(access: StoreAccess, limits: Limits, subjects: Subjects,
 
                 return tally.Answer
             with error ->
-                return Error(failed error)
+                return tally.StoppedBy(failed error)
         }
 
     /// Before the sign-in is stored: what it will be compared with.

@@ -172,19 +172,17 @@ type internal Limits(access: StoreAccess, writers: Writers, settings: EngineSett
         }
 
     /// Called after a sign-in is stored and before it is acknowledged: whoever counts last finds every sign-in that was
-    /// acknowledged before in the list. A count that fails takes nothing back: the client gets its token.
+    /// acknowledged before in the list. A count that fails takes nothing back: the client gets its token. One that is stored and
+    /// not acknowledged counts as well, for its token goes out.
     member limits.Enforce(subject: string option, reply: Reply<Opened>, errand: Errand) : Task<Reply<Opened>> =
-        let unfinished opened error =
-            let cause =
-                match error with
-                | SessionError.Unavailable cause
-                | SessionError.Unsure cause -> cause
-                | _ -> TimeoutException "The limit of sessions could not be enforced."
-
-            Reply.Partly(opened, SessionError.Unacknowledged cause)
+        let causeOf error : exn =
+            match error with
+            | SessionError.Unavailable cause
+            | SessionError.Unsure cause -> cause
+            | _ -> TimeoutException "The limit of sessions could not be enforced."
 
         match reply, subject, settings.MaxSessionsPerSubject with
-        | Reply.Done opened, Some subject, Some most ->
+        | (Reply.Done opened | Reply.Partly(opened, _)), Some subject, Some most ->
             task {
                 let own = opened.Snapshot.Id
 
@@ -193,10 +191,10 @@ type internal Limits(access: StoreAccess, writers: Writers, settings: EngineSett
                     | EndOldest -> limits.EndOldest(subject, own, most, errand)
                     | RefuseNew -> limits.StepBack(subject, own, most, errand)
 
-                match error with
-                | None -> return reply
-                | Some(SessionError.LimitExceeded _ as ended) -> return Reply.Failed ended
-                | Some error -> return unfinished opened error
+                match error, reply with
+                | Some(SessionError.LimitExceeded _ as ended), _ -> return Reply.Failed ended
+                | Some error, Reply.Done _ -> return Reply.Partly(opened, SessionError.Unacknowledged(causeOf error))
+                | _ -> return reply
             }
         | _ -> Task.FromResult reply
 

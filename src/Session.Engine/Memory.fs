@@ -189,7 +189,9 @@ type MemoryStore(options: MemoryStoreOptions) =
                     index record
                     ValueTask.FromResult WriteResult.Written)
 
-        member _.Touch(id, at, _) =
+        member _.Touch(id, at, cancel) =
+            cancel.ThrowIfCancellationRequested()
+
             lock gate (fun () ->
                 match records.TryGetValue id with
                 | true, stored when stored.Kind <> RecordKind.Ended -> records[id] <- stored.SeenAt at
@@ -232,7 +234,9 @@ type MemoryStore(options: MemoryStoreOptions) =
 
         member _.Count _ = ValueTask.FromResult(Volatile.Read &live)
 
-        member _.ClaimOverdue(now, lease, limit, _) =
+        member _.ClaimOverdue(now, lease, limit, cancel) =
+            cancel.ThrowIfCancellationRequested()
+
             lock gate (fun () ->
                 let claimed = List<StoredRecord>()
                 let mutable isDue = true
@@ -248,7 +252,9 @@ type MemoryStore(options: MemoryStoreOptions) =
 
                 ValueTask.FromResult<IReadOnlyList<StoredRecord>> claimed)
 
-        member _.Reschedule(id, version, dueAt, _) =
+        member _.Reschedule(id, version, dueAt, cancel) =
+            cancel.ThrowIfCancellationRequested()
+
             lock gate (fun () ->
                 match records.TryGetValue id with
                 | true, stored when stored.Version = version -> schedule id dueAt

@@ -44,6 +44,13 @@ type internal Tally =
         | ValueNone -> Ok tally.Ended
         | ValueSome cause -> Error(SessionError.Incomplete(tally.Ended, tally.Left, cause))
 
+    /// Where the list could not be read to its end.
+    member tally.StoppedBy(cause: SessionError) : Result<int, SessionError> =
+        if tally.Ended = 0 && tally.Left = 0 then
+            Error cause
+        else
+            Error(SessionError.Incomplete(tally.Ended, tally.Left + 1, cause))
+
 [<Sealed>]
 type internal Subjects(access: StoreAccess, writers: Writers, limits: Limits, settings: EngineSettings) =
     let policy, rules, store = settings.Policy, access.Rules, access.Store
@@ -245,13 +252,5 @@ type internal Subjects(access: StoreAccess, writers: Writers, limits: Limits, se
 
                 return tally.Answer
             with error when not (error :? NotSupportedException) ->
-                let cause = access.NotLoaded(error, cancel)
-
-                return
-                    Error(
-                        if tally.Ended = 0 && tally.Left = 0 then
-                            cause
-                        else
-                            SessionError.Incomplete(tally.Ended, tally.Left + 1, cause)
-                    )
+                return tally.StoppedBy(access.NotLoaded(error, cancel))
         }

@@ -10,7 +10,14 @@ internal sealed class CookieJar : DelegatingHandler
     // Null: it was cleared, and is not sent even where an earlier request of a chain of redirects had it.
     private readonly Dictionary<string, string?> _cookies = new(StringComparer.Ordinal);
 
-    public CookieJar(string name, string value) => _cookies[name] = value;
+    // The application's own: what it says of times is by that one.
+    private readonly TimeProvider _clock;
+
+    public CookieJar(string name, string value, TimeProvider clock)
+    {
+        _cookies[name] = value;
+        _clock = clock;
+    }
 
     protected override async Task<HttpResponseMessage> SendAsync(
         HttpRequestMessage request,
@@ -49,7 +56,8 @@ internal sealed class CookieJar : DelegatingHandler
                 if (!SetCookieHeaderValue.TryParse(line, out var cookie))
                     continue;
 
-                var isOver = cookie.MaxAge <= TimeSpan.Zero || cookie.Expires < DateTimeOffset.UnixEpoch.AddDays(1);
+                // RFC 6265, 5.3: Max-Age counts before Expires.
+                var isOver = cookie.MaxAge is { } age ? age <= TimeSpan.Zero : cookie.Expires <= _clock.GetUtcNow();
                 _cookies[cookie.Name.ToString()] = isOver ? null : cookie.Value.ToString();
             }
     }

@@ -1,23 +1,32 @@
 using System.Collections.Concurrent;
+using System.Data.Common;
 using Session.Engine;
 
 namespace Session.Testing;
 
 /// <summary>A store that works until a test has it fail: <c>store.Failure = StoreFailure.Unavailable</c>.</summary>
-/// <remarks>Around any other one. It can be switched while requests are under way; what they have asked before fails as it was then.</remarks>
+/// <remarks>
+/// Around any other one. It can be switched while requests are under way; what they have asked before fails as it was then. What
+/// is asked at start (<c>Prepare</c>) never fails: a store that is not there then says so in a note.
+/// </remarks>
 public sealed class FailingStore : ForwardingStore
 {
     private readonly ConcurrentDictionary<string, bool> _lost = new(StringComparer.Ordinal);
+    private readonly FailingStore? _whole;
     private volatile StoreFailure _failure;
 
     /// <summary>Around the store that keeps the sessions.</summary>
     public FailingStore(ISessionStore inner)
         : base(inner) { }
 
+    // Inside a transaction of the application's: it fails as the whole store does.
+    private FailingStore(ISessionStore joined, FailingStore whole)
+        : base(joined) => _whole = whole;
+
     /// <summary>How it fails from now on. Default: not.</summary>
     public StoreFailure Failure
     {
-        get => _failure;
+        get => _whole?.Failure ?? _failure;
         set
         {
             _lost.Clear();
@@ -91,6 +100,26 @@ public sealed class FailingStore : ForwardingStore
         CancellationToken cancel
     ) => await WriteAsync(id, () => Done(base.Reschedule(id, version, dueAt, cancel)), cancel).ConfigureAwait(false);
 
+    /// <inheritdoc />
+    public override ValueTask<ISessionStore> Join(
+        DbTransaction transaction,
+        string subject,
+        CancellationToken cancel
+    ) =>
+        ReadAsync<ISessionStore>(
+            null,
+            async () => new FailingStore(await base.Join(transaction, subject, cancel).ConfigureAwait(false), this),
+            cancel
+        );
+
+    /// <inheritdoc />
+    public override async ValueTask Publish(IReadOnlyList<string> ids, CancellationToken cancel) =>
+        await ReadAsync(null, () => Done(base.Publish(ids, cancel)), cancel).ConfigureAwait(false);
+
+    /// <inheritdoc />
+    public override ValueTask<IAsyncDisposable> Subscribe(Action<string?> heard, CancellationToken cancel) =>
+        ReadAsync(null, () => base.Subscribe(heard, cancel), cancel);
+
     private static IOException Failed() => new("The store fails because the test said so.");
 
     private static async ValueTask<bool> Done(ValueTask call)
@@ -118,7 +147,7 @@ public sealed class FailingStore : ForwardingStore
         CancellationToken cancel
     )
     {
-        var isUnsure = _failure == StoreFailure.Unsure;
+        var isUnsure = Failure == StoreFailure.Unsure;
         await BeforeAsync(cancel).ConfigureAwait(false);
         if (isUnsure)
             _lost[id] = true;
@@ -128,10 +157,10 @@ public sealed class FailingStore : ForwardingStore
     }
 
     private Task BeforeAsync(CancellationToken cancel) =>
-        _failure switch
+        Failure switch
         {
             StoreFailure.Unavailable => Task.FromException(Failed()),
-            StoreFailure.Slow => Task.Delay(Delay, cancel),
+            StoreFailure.Slow => Task.Delay(_whole?.Delay ?? Delay, cancel),
             _ => Task.CompletedTask,
         };
 }

@@ -28,7 +28,7 @@ internal static class SignedIn
             );
         // Outside of the test's own context, which may have one thread only: the test waits for this.
         var token = Task.Run(() => BeginAsync(service, services, subject, data)).GetAwaiter().GetResult();
-        return new CookieJar(SessionSettingsModule.cookieName(service.Settings), token);
+        return new CookieJar(SessionSettingsModule.cookieName(service.Settings), token, service.Clock);
     }
 
     private static async Task<string> BeginAsync<T>(

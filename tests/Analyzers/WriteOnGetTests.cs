@@ -44,6 +44,7 @@ public class WriteOnGetTests
     )]
     [InlineData("app.MapGroup(\"/a\").MapGet(\"/x\", (Session<Cart> s) => [|s.DestroyAsync()|]);")]
     [InlineData("app.MapMethods(\"/x\", [\"GET\", \"HEAD\"], (Session<Cart> s) => [|s.DestroyAsync()|]);")]
+    [InlineData("app.MapMethods(\"/x\", [\"get\"], (Session<Cart> s) => [|s.DestroyAsync()|]);")]
     [InlineData("Task Out(Session<Cart> s) => [|s.DestroyAsync()|]; app.MapGet(\"/x\", Out);")]
     [InlineData(
         "app.MapGet(\"/x\", async context => { var s = await context.GetSessionAsync<Cart>(); await [|s.DestroyAsync()|]; });"
@@ -94,6 +95,9 @@ public class WriteOnGetTests
     [InlineData(
         "app.MapGet(\"/x\", (Session<Cart> s) => s.DestroyAsync()).RequireSignIn<Cart>().AllowCrossSite(\"https://a.example\");"
     )]
+    [InlineData(
+        "app.MapGet(\"/x\", (HttpContext c, Session<Cart> s) => { c.AllowCrossSite(); return s.DestroyAsync(); });"
+    )]
     [InlineData("app.MapMethods(\"/x\", [\"POST\", \"PUT\"], (Session<Cart> s) => s.DestroyAsync());")]
     [InlineData("app.MapMethods(\"/x\", [\"GET\", \"POST\"], (Session<Cart> s) => s.DestroyAsync());")]
     [InlineData("app.Map(\"/x\", (Session<Cart> s) => s.DestroyAsync());")]
@@ -113,6 +117,9 @@ public class WriteOnGetTests
     )]
     [InlineData(
         "public class Account : Controller { [HttpGet, AllowCrossSite] public Task Logout(Session<Cart> s) => s.DestroyAsync(); }"
+    )]
+    [InlineData(
+        "[AllowCrossSite] public class Account : Controller { [HttpGet] public Task Logout(Session<Cart> s) => s.DestroyAsync(); }"
     )]
     [InlineData(
         "public class Logout(Session<Cart> s) : PageModel { public void OnGet() { } public Task OnPostAsync() => s.DestroyAsync(); }"

@@ -85,6 +85,28 @@ let all =
 
                           Expect.equal isChanged (field.Name = name) $"{name}: {field.Name}")
 
+          testCase "each word has the value that it names, whatever counted before" (fun () ->
+              let flags =
+                  [ for field in fields do
+                        if field.PropertyType = typeof<bool> && not (List.contains field.Name code) then
+                            field.Name, [ "True"; "False" ] ]
+
+              let words =
+                  [ "SameSite", [ "Lax"; "Strict"; "None" ]
+                    "SecurePolicy", [ "Always"; "SameAsRequest"; "None" ]
+                    "OnReplay", [ "DestroySession"; "RefuseToken" ]
+                    "WhenLimitReached", [ "EndOldest"; "RefuseNew" ] ]
+
+              for name, values in words @ flags do
+                  for before in values do
+                      for value in values do
+                          let settings =
+                              SessionSettings.defaults
+                              |> SessionConfiguration.apply (configured [ name, before ])
+                              |> SessionConfiguration.apply (configured [ name, value ])
+
+                          Expect.equal (string (valueOf name settings)) value $"{name}: {before}, and then {value}")
+
           testCase "keys and origins are lists, names have no case" (fun () ->
               let key n = Convert.ToBase64String(Array.create 32 (byte n))
 

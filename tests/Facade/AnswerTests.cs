@@ -36,6 +36,16 @@ public class AnswerTests
         "Content-Range",
         "Content-Language",
         "Location",
+        "Content-Location",
+        "Content-Digest",
+        "Repr-Digest",
+        "Accept-Ranges",
+        "Refresh",
+        "Pragma",
+        // Caches between obey these, whatever Cache-Control says.
+        "CDN-Cache-Control",
+        "Surrogate-Control",
+        "Surrogate-Key",
     ];
 
     private static void Map(WebApplication app)

@@ -215,6 +215,40 @@ public class AntiforgeryTests
         Assert.False(await visitor.MayPostAsync(anonymous));
     }
 
+    /// <summary>Of each kind of sessions: that one of them is as it was says nothing of the other.</summary>
+    [Theory, InlineData("/login/ada"), InlineData("/other/eve")]
+    public async Task Where_there_are_two_kinds_of_sessions_a_token_belongs_to_both(string login)
+    {
+        await using var site = await EdgeSite.StartAsync(
+            app =>
+            {
+                app.UseSession<Other>();
+                Map(app);
+                app.MapGet(
+                    "/other/{user}",
+                    (string user, Session<Other> session) => session.SignInAsync(user, new Other("it"))
+                );
+            },
+            services =>
+            {
+                services.AddSession<Other>(o => o.Cookie.Name = "__Host-other").UseMemory();
+                Add(services);
+            }
+        );
+        var visitor = new Visitor(site);
+        var none = await visitor.FormAsync();
+        await visitor.GoAsync(login);
+        Assert.False(await visitor.MayPostAsync(none));
+        var one = await visitor.FormAsync();
+        Assert.True(await visitor.MayPostAsync(one));
+        await visitor.GoAsync(login == "/login/ada" ? "/other/eve" : "/login/ada");
+        Assert.False(await visitor.MayPostAsync(one));
+        var both = await visitor.FormAsync();
+        Assert.True(await visitor.MayPostAsync(both));
+        await visitor.GoAsync(login);
+        Assert.False(await visitor.MayPostAsync(both));
+    }
+
     [Fact]
     public async Task An_open_form_outlasts_renewals_and_what_an_anonymous_visitor_begins_or_loses()
     {

@@ -335,6 +335,20 @@ public class CookieTests
         Assert.Contains("same header", error.Message, StringComparison.Ordinal);
     }
 
+    /// <summary>What the one ends, counts and sweeps would be the other one's.</summary>
+    [Fact]
+    public async Task Two_kinds_of_sessions_may_not_share_a_place_in_a_store()
+    {
+        var store = new MemoryStore();
+        var builder = WebApplication.CreateSlimBuilder();
+        builder.WebHost.UseUrls("http://127.0.0.1:0");
+        builder.Services.AddSession<Cart>().UseStore(_ => store);
+        builder.Services.AddSession<Other>(o => o.Cookie.Name = "__Host-other").UseStore(_ => store);
+        await using var app = builder.Build();
+        var error = await Assert.ThrowsAsync<OptionsValidationException>(() => app.StartAsync());
+        Assert.Contains("share one place in a store", error.Message, StringComparison.Ordinal);
+    }
+
     /// <summary>A browser full of planted cookies: not all of them are looked at, and the logout does not say that it has ended what it has not seen.</summary>
     [Theory]
     [InlineData(16, HttpStatusCode.OK)]
@@ -346,5 +360,34 @@ public class CookieTests
         var planted = Enumerable.Range(0, count - 1).Select(n => $"__Host-sid={n:D4}planted." + new string('A', 43));
         var cookies = string.Join("; ", planted.Append("__Host-sid=" + ada));
         Assert.Equal(expected, (await site.SendAsync("POST", "/logout", ("Cookie", cookies))).Status);
+    }
+
+    /// <summary>The store does not answer for one session.</summary>
+    private sealed class AwayForOne : Passing
+    {
+        public string Id { get; set; } = "";
+
+        public override ValueTask<StoredRecord?> Load(string id, CancellationToken cancel) =>
+            id == Id ? throw new IOException("away") : base.Load(id, cancel);
+    }
+
+    /// <summary>Beside a planted token, before it or behind: that the store did not answer for the user's own is what has to be done again.</summary>
+    [Theory, InlineData(true), InlineData(false)]
+    public async Task A_logout_of_several_tokens_says_that_the_store_did_not_answer_for_one(bool isFirst)
+    {
+        var store = new AwayForOne();
+        await using var site = await EdgeSite.StartAsync(Map, store: store);
+        var ada = (await site.SendAsync("POST", "/login")).Token;
+        var eve = (await site.SendAsync("POST", "/login")).Token;
+        var guess = eve.Split('.')[0] + "." + new string('A', 43);
+        store.Id = ada.Split('.')[0];
+        string[] tokens = isFirst ? [ada, guess] : [guess, ada];
+        var cookies = string.Join("; ", tokens.Select(it => "__Host-sid=" + it));
+        var answer = await site.SendAsync("POST", "/logout", ("Cookie", cookies));
+        Assert.Equal(HttpStatusCode.ServiceUnavailable, answer.Status);
+        Assert.Empty(answer.SetCookies);
+        store.Id = "";
+        foreach (var token in new[] { ada, eve })
+            Assert.Equal("ada", (await site.GetAsync("/me", token)).Body);
     }
 }

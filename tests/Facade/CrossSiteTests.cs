@@ -392,6 +392,17 @@ public class CrossSiteTests
             configure: o => o.Cookie.SameSite = SameSiteMode.Strict
         );
         Assert.Equal(HttpStatusCode.Forbidden, (await strict.SendAsync("GET", "/update", link)).Status);
+
+        // Nor does a form bring a Lax one, though its page may be trusted to change a session.
+        await using var trusting = await EdgeSite.StartAsync(Map, configure: o => o.TrustedOrigins.Add(Trusted));
+        foreach (var path in new[] { "/update", "/save", "/create" })
+        {
+            var form = await trusting.SendAsync("POST", path, [.. link, ("Origin", Trusted)]);
+            Assert.Equal((path, HttpStatusCode.Forbidden), (path, form.Status));
+            Assert.Empty(form.SetCookies);
+        }
+
+        Assert.Single((await trusting.SendAsync("HEAD", "/update", link)).SetCookies);
     }
 
     [Theory]

@@ -1,5 +1,6 @@
 using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Hosting;
 using Microsoft.FSharp.Core;
 using Session.AspNetCore;
 using Session.CSharp;
@@ -435,9 +436,90 @@ public class EndedTests
             held.Add(await Held.OpenAsync(site, token));
         // Two connections of one session share what is known of it.
         Assert.Equal(3, Held.Count(site));
-        foreach (var one in held)
+
+        // Of two tabs of one session the one that closes leaves the other one what is known.
+        foreach (var one in held.Take(3))
+            await one.DisposeAsync();
+        await held[3].StaysAsync();
+        Assert.Equal(3, Held.Count(site));
+        Assert.Equal(2, await site.Manager.DestroyAllAsync("ada"));
+        Assert.Equal(SessionEndCause.Revoked, await held[3].CauseAsync());
+        Assert.Equal(SessionEndCause.Revoked, await held[4].CauseAsync());
+        foreach (var one in held.Skip(3))
             await one.DisposeAsync();
         await Held.UntilAsync(() => Held.Count(site) == 0, "nothing is watched any more");
+    }
+
+    /// <summary>A store that is slow to listen to, and is told when nobody does any more.</summary>
+    private sealed class Slow(ISessionStore inner) : ForwardingStore(inner)
+    {
+        public TaskCompletionSource MayListen { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+        public TaskCompletionSource HasLeft { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+        public override async ValueTask<IAsyncDisposable> Subscribe(Action<string?> heard, CancellationToken cancel)
+        {
+            await MayListen.Task;
+            return new Leaving(await base.Subscribe(heard, cancel), HasLeft);
+        }
+
+        private sealed class Leaving(IAsyncDisposable inner, TaskCompletionSource hasLeft) : IAsyncDisposable
+        {
+            public async ValueTask DisposeAsync()
+            {
+                await inner.DisposeAsync();
+                hasLeft.TrySetResult();
+            }
+        }
+    }
+
+    /// <summary>It may take a while until a server takes a listener: what ended meanwhile was said to nobody.</summary>
+    [Fact]
+    public async Task What_ended_before_anybody_listened_is_heard_of_once_somebody_does()
+    {
+        var store = new MemoryStore();
+        var slow = new Slow(store);
+        await using var one = await NodeAsync(slow);
+        await using var other = await NodeAsync(store);
+        var token = await other.BeginAsync("ada");
+        await using var held = await Held.OpenAsync(one, token);
+        // Until it was looked at for the first time.
+        await held.StaysAsync();
+        Assert.Equal(1, await other.Manager.DestroyAllAsync("ada"));
+        await held.StaysAsync();
+        slow.MayListen.SetResult();
+        Assert.Equal(SessionEndCause.Revoked, await held.CauseAsync());
+    }
+
+    /// <summary>What a server has for a listener is given back to it.</summary>
+    [Fact]
+    public async Task A_node_that_stops_listens_no_more()
+    {
+        var slow = new Slow(new MemoryStore());
+        slow.MayListen.SetResult();
+        await using var site = await NodeAsync(slow);
+        await using (var held = await Held.OpenAsync(site, await site.BeginAsync("ada")))
+            await held.StaysAsync();
+
+        Assert.False(slow.HasLeft.Task.IsCompleted);
+        await site.Services.GetRequiredService<IHost>().StopAsync();
+        await slow.HasLeft.Task.WaitAsync(Held.Patience);
+    }
+
+    /// <summary>An id of the application's own may come again once nothing is left of the session before: that is another session, and may be another user's.</summary>
+    [Fact]
+    public async Task A_new_session_under_the_id_of_one_that_is_gone_keeps_nothing_open_of_that()
+    {
+        ISessionStore store = new MemoryStore();
+        var id = Token.newId();
+        await using var site = await Site.StartAsync(o => o.GenerateId = _ => id, store: () => store);
+        await using var held = await Held.OpenAsync(site, await site.BeginAsync("ada"));
+        await held.StaysAsync();
+        await store.Remove(id, CancellationToken.None);
+        site.Clock.Advance(TimeSpan.FromSeconds(1));
+        await site.BeginAsync("eve");
+        site.Clock.Advance(site.Settings.LiveCheck);
+        Assert.Equal(SessionEndCause.Removed, await held.CauseAsync());
     }
 
     [Fact]

@@ -244,6 +244,33 @@ public class EventTests
         Assert.Equal(("expired", reason), (heard.Single().What, heard.Single().Reason));
     }
 
+    /// <summary>Where more of them end between two sweeps than one command takes, whoever hears of them does not fall behind for ever.</summary>
+    [Fact]
+    public async Task One_sweep_tells_of_all_that_is_over()
+    {
+        const int Count = 120;
+        var ear = new Ear();
+        await using var site = await Site.StartAsync(o =>
+        {
+            ear.Listen(o);
+            o.SweepInterval = TimeSpan.FromMinutes(40);
+        });
+        for (var i = 0; i < Count; i++)
+            await site.WithAsync(session => session.CreateAsync(new Cart("tea")));
+        ear.Take();
+
+        // A pause is a fifth more or less: one of them is over, and the next is not.
+        site.Clock.Advance(TimeSpan.FromMinutes(49));
+        var told = 0;
+        for (var i = 0; i < 200 && told < Count; i++)
+        {
+            await Task.Delay(20);
+            told += ear.Take().Count(it => it.What == "expired");
+        }
+
+        Assert.Equal(Count, told);
+    }
+
     [Fact]
     public async Task The_absolute_end_is_told_as_such()
     {

@@ -184,7 +184,8 @@ public class HubLifetimeTests
     [Fact]
     public async Task Another_session_cannot_take_up_a_connection()
     {
-        await using var site = await StartAsync();
+        var store = new FailingStore(new MemoryStore());
+        await using var site = await StartAsync(store);
         var (ada, eve) = (await site.BeginAsync("ada"), await site.BeginAsync("eve"));
         using var client = new HttpClient(new SocketsHttpHandler { UseCookies = false });
 
@@ -231,6 +232,57 @@ public class HubLifetimeTests
                 HttpStatusCode.OK,
                 (await SendAsync(HttpMethod.Post, query, token, "{\"type\":6}\u001e")).Status
             );
+
+        // While the store is away nobody can tell whose a new one is; those that were seen are known without it.
+        store.Failure = StoreFailure.Unavailable;
+        foreach (
+            var (token, expected) in new[]
+            {
+                (forged, HttpStatusCode.ServiceUnavailable),
+                (eve, HttpStatusCode.Forbidden),
+                (renewed, HttpStatusCode.OK),
+            }
+        )
+            Assert.Equal(expected, (await SendAsync(HttpMethod.Post, query, token, "{\"type\":6}\u001e")).Status);
+    }
+
+    /// <summary>A page may have a session of each kind: whichever of them ends takes the connection with it.</summary>
+    [Theory]
+    [InlineData(true, HttpTransportType.LongPolling)]
+    [InlineData(false, HttpTransportType.LongPolling)]
+    [InlineData(true, HttpTransportType.WebSockets)]
+    [InlineData(false, HttpTransportType.WebSockets)]
+    public async Task A_connection_under_sessions_of_two_kinds_ends_with_either(
+        bool isFirst,
+        HttpTransportType transport
+    )
+    {
+        await using var site = await Site.StartAsync(
+            add: services =>
+            {
+                services.AddSession<Other>(o => o.Cookie.Name = "__Host-other").UseMemory();
+                services.AddSignalR().AddSessionLifetime<Cart>().AddSessionLifetime<Other>();
+            },
+            map: app =>
+            {
+                app.UseSession<Other>();
+                app.MapGet("/other", (Session<Other> session) => session.SignInAsync("eve", new Other("it")));
+                app.MapHub<Desk>("/desk");
+            }
+        );
+        var ada = await site.BeginAsync("ada");
+        var eve = (await site.SendAsync("/other")).Token;
+        var (connection, closed) = await ConnectAsync(site, transport, $"{ada}; __Host-other={eve}");
+        var others = site.Services.GetRequiredService<Session.AspNetCore.SessionService<Other>>().OpenSessions;
+        Assert.Equal((1, 1), (Held.Count(site), others.Count));
+        Assert.False(closed.IsCompleted);
+        var ended = isFirst
+            ? await site.Manager.DestroyAllAsync("ada")
+            : await site.Services.GetRequiredService<SessionManager<Other>>().DestroyAllAsync("eve");
+        Assert.Equal(1, ended);
+        await closed.WaitAsync(Held.Patience);
+        await connection.DisposeAsync();
+        await Held.UntilAsync(() => Held.Count(site) + others.Count == 0, "nothing is watched any more");
     }
 
     /// <summary>Browsers ask before each request of another origin, and never with cookies: what is asked is nobody's, and takes nothing up.</summary>

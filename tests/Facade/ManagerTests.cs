@@ -5,6 +5,8 @@ using Microsoft.Extensions.DependencyInjection;
 using Session.CSharp;
 using Session.Engine;
 using Xunit;
+using Sessions = Session.AspNetCore.Sessions;
+using SessionServices = Session.AspNetCore.SessionServices;
 
 namespace Facade;
 
@@ -299,6 +301,62 @@ public class ManagerTests
         Assert.Equal((ids[1], SessionEndReason.Revoked), Assert.Single(told));
         Assert.NotNull(await site.Manager.FindAsync(ids[0]));
         Assert.Null(await site.Manager.FindAsync(ids[1]));
+    }
+
+    /// <summary>Whoever changes the password stays signed in, by each of the ways that F# has for it.</summary>
+    [Fact]
+    public async Task From_FSharp_one_may_stay_in_a_transaction_as_well()
+    {
+        await using var site = await Site.StartAsync(store: () => new Joining());
+        await using var transaction = new Committing(() => { });
+        var kept = Site.IdOf(await site.BeginAsync("ada"));
+        var other = Site.IdOf(await site.BeginAsync("ada"));
+        await site.InRequestAsync(async context =>
+        {
+            var pending = await Sessions.destroyAllButIn<Cart>(transaction, kept.Value, "ada", context);
+            Assert.Equal(1, pending.ResultValue.Count);
+        });
+        Assert.NotNull(await site.Manager.FindAsync(kept));
+        Assert.Null(await site.Manager.FindAsync(other));
+
+        other = Site.IdOf(await site.BeginAsync("ada"));
+        var ends = await SessionServices.destroyAllButIn<Cart>(transaction, kept.Value, "ada", site.Services);
+        Assert.Equal(1, ends.ResultValue.Count);
+        Assert.NotNull(await site.Manager.FindAsync(kept));
+        Assert.Null(await site.Manager.FindAsync(other));
+
+        ends = await SessionServices.destroyAllIn<Cart>(transaction, "ada", site.Services);
+        Assert.Equal(1, ends.ResultValue.Count);
+        Assert.Null(await site.Manager.FindAsync(kept));
+
+        other = Site.IdOf(await site.BeginAsync("ada"));
+        await site.InRequestAsync(async context =>
+        {
+            var pending = await Sessions.destroyAllIn<Cart>(transaction, "ada", context);
+            Assert.Equal(1, pending.ResultValue.Count);
+        });
+        Assert.Null(await site.Manager.FindAsync(other));
+    }
+
+    /// <summary>Who has gone before it was sent has committed nothing: nobody has ended, and nobody is told.</summary>
+    [Fact]
+    public async Task A_commit_that_was_cancelled_before_it_was_sent_is_none()
+    {
+        var (committed, told) = (0, 0);
+        await using var site = await Site.StartAsync(
+            o =>
+                o.Events.OnDestroyed = _ =>
+                {
+                    told++;
+                    return Task.CompletedTask;
+                },
+            store: () => new Joining()
+        );
+        await site.BeginAsync("ada");
+        await using var transaction = new Committing(() => committed++);
+        var pending = await site.Manager.DestroyAllAsync("ada", transaction);
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => pending.CommitAsync(new CancellationToken(true)));
+        Assert.Equal((0, 0), (committed, told));
     }
 
     /// <summary>A transaction that ended nobody was committed all the same; one that was rolled back ended nobody, and nobody is told.</summary>

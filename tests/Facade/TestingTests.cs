@@ -1,3 +1,4 @@
+using System.Data.Common;
 using System.Net;
 using System.Net.Http.Json;
 using Microsoft.AspNetCore.Builder;
@@ -180,6 +181,100 @@ public class TestingTests
         Assert.Null(await former.Load("a", default));
     }
 
+    /// <summary>Each kind of sessions has a store of its own: that of the other kind stays what it was, whichever was registered first.</summary>
+    [Theory, InlineData(true), InlineData(false)]
+    public async Task It_fails_around_the_store_of_its_own_kind(bool isFirst)
+    {
+        ISessionStore carts = new MemoryStore();
+        ISessionStore others = new MemoryStore();
+        var services = new ServiceCollection();
+        foreach (var isCart in new[] { isFirst, !isFirst })
+            services.AddKeyedSingleton<ISessionStore>(
+                isCart ? typeof(Cart) : typeof(Shop.Cart),
+                isCart ? carts : others
+            );
+
+        services.UseFailingStore<Cart>();
+        await using var provider = services.BuildServiceProvider();
+        Assert.Same(carts, provider.GetFailingStore<Cart>().Inner);
+        Assert.Same(others, provider.GetRequiredKeyedService<ISessionStore>(typeof(Shop.Cart)));
+    }
+
+    /// <summary>With transactions of the application's.</summary>
+    private sealed class Joined() : ForwardingStore(new MemoryStore())
+    {
+        public override ValueTask<ISessionStore> Join(
+            DbTransaction transaction,
+            string subject,
+            CancellationToken cancellationToken
+        ) => new(Inner);
+    }
+
+    /// <summary>In a transaction of the application's as outside of it, and what the nodes tell each other.</summary>
+    [Fact]
+    public async Task Transactions_and_notices_fail_as_all_else_does()
+    {
+        var store = new FailingStore(new Joined());
+        var joined = await store.Join(null!, "ada", default);
+        await joined.Load("a", default);
+        await (await store.Subscribe(_ => { }, default)).DisposeAsync();
+        await store.Publish(["a"], default);
+        store.Failure = StoreFailure.Unavailable;
+        await Assert.ThrowsAsync<IOException>(() => joined.Load("a", default).AsTask());
+        await Assert.ThrowsAsync<IOException>(() => store.Join(null!, "ada", default).AsTask());
+        await Assert.ThrowsAsync<IOException>(() => store.Publish(["a"], default).AsTask());
+        await Assert.ThrowsAsync<IOException>(() => store.Subscribe(_ => { }, default).AsTask());
+        // What says at start that nobody is there does so in a note.
+        await store.Prepare(default);
+    }
+
+    /// <summary>Whatever is asked of it; and nothing is changed by what cannot be reached.</summary>
+    [Theory, InlineData(StoreFailure.Unavailable), InlineData(StoreFailure.Unsure)]
+    public async Task Every_verb_fails_and_what_an_unsure_store_was_told_it_has_taken(StoreFailure failure)
+    {
+        var store = new FailingStore(new MemoryStore());
+        var at = DateTimeOffset.UtcNow;
+        var (due, later) = (at.AddDays(1), at.AddMinutes(1));
+        StoredRecord Of(string id, long version = 1) =>
+            new(id, version, RecordKind.Live, at, due, "ada", 1, new byte[] { 1 }, false);
+
+        foreach (var id in new[] { "replaced", "touched", "removed", "this-version", "rescheduled" })
+            Assert.Equal(WriteResult.Written, await store.Insert(Of(id), default));
+
+        store.Failure = failure;
+        List<Func<Task>> calls =
+        [
+            () => store.Insert(Of("inserted"), default).AsTask(),
+            () => store.Replace(Of("replaced", 2), 1, default).AsTask(),
+            () => store.Touch("touched", later, default).AsTask(),
+            () => store.Remove("removed", default).AsTask(),
+            () => store.RemoveVersion("this-version", 1, 1, default).AsTask(),
+            () => store.Reschedule("rescheduled", 1, later, default).AsTask(),
+        ];
+        if (failure == StoreFailure.Unavailable)
+            calls.AddRange([
+                () => store.Load("touched", default).AsTask(),
+                () => store.LoadMany(["touched"], default).AsTask(),
+                () => store.BySubject("ada", null, 10, default).AsTask(),
+                () => store.Enumerate(null, 10, default).AsTask(),
+                () => store.Count(default).AsTask(),
+                () => store.ClaimOverdue(due.AddDays(1), TimeSpan.FromDays(1), 10, default).AsTask(),
+            ]);
+
+        foreach (var call in calls)
+            await Assert.ThrowsAsync<IOException>(call);
+
+        store.Failure = StoreFailure.None;
+        var isTaken = failure == StoreFailure.Unsure;
+        Assert.Equal(isTaken, await store.Load("inserted", default) is not null);
+        Assert.Equal(isTaken ? 2 : 1, (await store.Load("replaced", default))!.Version);
+        Assert.Equal(isTaken ? later : at, (await store.Load("touched", default))!.LastSeen);
+        Assert.Equal(isTaken, await store.Load("removed", default) is null);
+        Assert.Equal(isTaken, await store.Load("this-version", default) is null);
+        var overdue = await store.ClaimOverdue(later, TimeSpan.FromDays(1), 10, default);
+        Assert.Equal(isTaken ? "rescheduled" : null, overdue.SingleOrDefault()?.Id);
+    }
+
     /// <summary>A store that is asked and does not answer before the test says so.</summary>
     private sealed class Waiting() : ForwardingStore(new MemoryStore())
     {
@@ -277,6 +372,10 @@ public class TestingTests
         // The application's own, which it deletes as ASP.NET Core does: by a time that is over, and without Max-Age.
         Assert.Equal("nobody theme=dark", await other.GetStringAsync(new Uri("/dark", UriKind.Relative)));
         Assert.Equal("nobody ", await other.GetStringAsync(new Uri("/plain", UriKind.Relative)));
+
+        // Or by any other time that is over; one that is not keeps it.
+        Assert.Equal("nobody theme=light", await other.GetStringAsync(new Uri("/light", UriKind.Relative)));
+        Assert.Equal("nobody ", await other.GetStringAsync(new Uri("/yesterday", UriKind.Relative)));
     }
 
     /// <summary>Before the sample's own pages: sign in and out, and go on to who is there.</summary>
@@ -301,12 +400,21 @@ public class TestingTests
                             context.Response.Cookies.Append("theme", "dark");
                         else if (path == "/plain")
                             context.Response.Cookies.Delete("theme");
+                        else if (path is "/light" or "/yesterday")
+                            context.Response.Cookies.Append(
+                                "theme",
+                                "light",
+                                new() { Expires = DateTimeOffset.UtcNow.AddDays(path == "/light" ? 1 : -1) }
+                            );
                         else if (path.StartsWith("/in/", StringComparison.Ordinal))
                             await session.SignInAsync(path[4..], Shop.Cart.Empty);
                         else
                             await go(context);
 
-                        if (path is "/out" or "/dark" or "/plain" || path.StartsWith("/in/", StringComparison.Ordinal))
+                        if (
+                            path is "/out" or "/dark" or "/plain" or "/light" or "/yesterday"
+                            || path.StartsWith("/in/", StringComparison.Ordinal)
+                        )
                             context.Response.Redirect("/who");
                     }
                 );

@@ -169,6 +169,55 @@ let private numbering () =
             let own = StoredRecord(it.Id, version, it.Kind, seen, due, it.Subject, it.Operation, it.Body, it.IsDurable)
             s.Inner.Replace(own, expected, cancel) }
 
+/// Right, over a line that breaks now and then: of a write nobody hears whether it was carried out.
+let private unsteady () =
+    let calls = ref 0
+
+    let over (write: unit -> ValueTask<WriteResult>) =
+        ValueTask<WriteResult>(
+            task =
+                task {
+                    let number = Interlocked.Increment &calls.contents % 12
+
+                    if number = 3 then
+                        raise (IO.IOException "lost on its way")
+
+                    if number = 6 then
+                        return WriteResult.Unknown
+                    else
+                        let! answer = write ()
+
+                        if number = 9 then
+                            raise (IO.IOException "the answer is lost")
+
+                        return if number = 0 then WriteResult.Unknown else answer
+                }
+        )
+
+    { new ForwardingStore(healthy ()) with
+        override s.Insert(record, cancel) = over (fun () -> s.Inner.Insert(record, cancel))
+        override s.Replace(record, expected, cancel) = over (fun () -> s.Inner.Replace(record, expected, cancel)) }
+
+/// Has no touch and no notices.
+let private bare () =
+    { new ForwardingStore(healthy ()) with
+        override _.Touch(_, _, _) = ValueTask.CompletedTask
+        override _.Publish(_, _) = raise (InvalidOperationException "there are no notices") }
+
+/// One of its writes goes on though its caller has gone.
+let private heedless (verb: string) =
+    let heeded (name: string) (cancel: CancellationToken) = if name = verb then CancellationToken.None else cancel
+
+    { new ForwardingStore(healthy ()) with
+        override s.Insert(record, cancel) = s.Inner.Insert(record, heeded "insert" cancel)
+
+        override s.Replace(record, expected, cancel) = s.Inner.Replace(record, expected, heeded "replace" cancel)
+
+        override s.Remove(id, cancel) = s.Inner.Remove(id, heeded "remove" cancel)
+
+        override s.RemoveVersion(id, version, operation, cancel) =
+            (s.Inner :?> IRemovesVersion).RemoveVersion(id, version, operation, heeded "remove a version" cancel) }
+
 /// A touch takes effect a second later, which is right: within five.
 let private late () =
     { new ForwardingStore(healthy ()) with
@@ -253,6 +302,56 @@ let private generous ofSubject =
             s.Inner.BySubject(subject, after, taken ofSubject limit, cancel)
 
         override s.Enumerate(after, limit, cancel) = s.Inner.Enumerate(after, taken (not ofSubject) limit, cancel) }
+
+/// Long bodies come back with what is behind their first bytes turned around.
+let private turning () =
+    let turned (record: StoredRecord) =
+        if record.Body.Length > 8 then
+            let bytes = record.Body.ToArray()
+            Array.Reverse(bytes, 8, bytes.Length - 8)
+            let seen, due = record.LastSeen, record.DueAt
+
+            StoredRecord(
+                record.Id,
+                record.Version,
+                record.Kind,
+                seen,
+                due,
+                record.Subject,
+                record.Operation,
+                ReadOnlyMemory bytes
+            )
+        else
+            record
+
+    { new ForwardingStore(healthy ()) with
+        override s.Load(id, cancel) =
+            let loading: Task<StoredRecord | null> =
+                task {
+                    let! found = s.Inner.Load(id, cancel)
+
+                    let shown: StoredRecord | null =
+                        match found with
+                        | null -> null
+                        | record -> turned record
+
+                    return shown
+                }
+
+            ValueTask<StoredRecord | null> loading }
+
+/// A cancelled call takes effect all the same, of these three.
+let private deaf (verb: string) =
+    let none = CancellationToken.None
+
+    { new ForwardingStore(healthy ()) with
+        override s.Touch(id, at, cancel) = s.Inner.Touch(id, at, (if verb = "touch" then none else cancel))
+
+        override s.ClaimOverdue(now, lease, limit, cancel) =
+            s.Inner.ClaimOverdue(now, lease, limit, (if verb = "claim" then none else cancel))
+
+        override s.Reschedule(id, version, dueAt, cancel) =
+            s.Inner.Reschedule(id, version, dueAt, (if verb = "reschedule" then none else cancel)) }
 
 /// In one of the three that hand out several records they come without what is in them.
 let private hollow (where: string) =
@@ -509,6 +608,23 @@ let all =
               "what one node says"
               "the first node, once more"
 
+          sees
+              "a body that is another one behind its first bytes is seen"
+              "Turning"
+              turning
+              ignore
+              "fields at their limits"
+              "does not keep the contract"
+
+          for verb in [ "touch"; "claim"; "reschedule" ] do
+              sees
+                  $"a cancelled {verb} that takes effect is seen"
+                  "Deaf"
+                  (fun () -> deaf verb)
+                  ignore
+                  "a cancelled call changes nothing"
+                  "went on"
+
           for where in [ "by subject"; "enumerate"; "claim" ] do
               sees
                   $"records without what is in them are seen: {where}"
@@ -574,6 +690,59 @@ let all =
                           "stopped between two requests: a sign-in begins a session"
 
                   Expect.stringContains story "entries in all indexes" "seen"
+              })
+
+          for verb, test in
+              [ "insert", "a cancelled call"
+                "replace", "a cancelled call"
+                "remove", "a cancelled call"
+                "remove a version", "the removal of a version" ] do
+              sees
+                  $"a write that goes on though its caller has gone is seen: {verb}"
+                  "Heedless"
+                  (fun () -> heedless verb)
+                  ignore
+                  test
+                  "went on"
+
+          testCaseTask "writes of which nobody hears whether they were carried out accuse nobody" (fun () ->
+              task {
+                  let! told =
+                      said (contract "Unsteady" (fun () -> unsteady ()) ignore) "parallel clients see one order"
+
+                  Expect.equal told "" "a right store"
+              })
+
+          testCaseTask "what the options say that a store cannot is not asked for" (fun () ->
+              task {
+                  let contract =
+                      contract "Bare" (fun () -> bare ()) (fun o ->
+                          o.Commands <- 1000
+                          o.Touches <- false
+                          o.Signals <- false)
+
+                  let names = [ for test in contract.Tests -> test.Name ]
+
+                  for word in [ "touch"; "what one node says" ] do
+                      Expect.isFalse (names |> List.exists _.Contains(word)) word
+
+                  let! told = said contract "random commands"
+                  Expect.equal told "" "a right store"
+              })
+
+          testCaseTask "a store that compares and swaps in one process alone is asked through one handle" (fun () ->
+              task {
+                  let contract =
+                      contract "One process" healthy (fun o ->
+                          o.ComparesAndSwaps <- false
+                          o.Reopen <- fun _ _ -> failtest "another handle")
+
+                  for test in
+                      [ "parallel clients see one order"
+                        "every accepted update counts"
+                        "three sweepers share" ] do
+                      let! told = said contract test
+                      Expect.equal told "" test
               })
 
           testCaseTask "a touch that takes effect a second later is right" (fun () ->

@@ -178,6 +178,12 @@ let private load (store: ISessionStore) =
 
 let private version (found: StoredRecord option) = found |> Option.map _.Version
 
+/// For how many sessions a store and all others on its cache know of somebody who writes, or waits to.
+let private turns (store: ISessionStore) =
+    let hidden = System.Reflection.BindingFlags.NonPublic ||| System.Reflection.BindingFlags.Instance
+    let gates (owner: obj) = nonNull ((nonNull (owner.GetType().GetField("_gates", hidden))).GetValue owner)
+    (gates (gates store) :?> System.Collections.ICollection).Count
+
 /// These need lists.
 let private unlisted = [ "/01b "; "/17 "; "/22 "; "/22b "; "/22c "; "/23 " ]
 
@@ -315,6 +321,32 @@ let private keeps =
               for n in 1..300 do
                   let! written = store.Insert(named $"n{n}", none)
                   Expect.equal written WriteResult.Written "the cache works again"
+          })
+
+      testCaseTask "of a session that nobody writes to any more nothing is kept in this process" (fun () ->
+          task {
+              let cache = WireCache(memoryCache ())
+              let store = impatient cache
+              let! _ = store.Insert(live 1L, none)
+              Expect.equal (turns store) 0 "after a write"
+              let held = TaskCompletionSource()
+              cache.Before <- fun verb -> if verb = "set" then held.Task else Task.CompletedTask
+              let! hung = store.Replace(live 2L, 1L, none)
+              Expect.equal hung WriteResult.Unknown "sent, and no answer"
+
+              let! isRefused =
+                  task {
+                      try
+                          let! _ = store.Replace(ended 2L, 1L, none)
+                          return false
+                      with :? StoreRefusedException ->
+                          return true
+                  }
+
+              Expect.isTrue isRefused "whose turn does not come"
+              Expect.equal (turns store) 1 "one has its turn"
+              held.SetResult()
+              do! eventually "the end of its turn" (fun () -> turns store = 0)
           })
 
       testCaseTask
@@ -601,6 +633,24 @@ let private keeps =
                   Expect.equal cache.Expiries["session:a:seen"] (TimeSpan.FromHours 25.0) "touched"
                   let! _ = store.Replace(ended 3L, 2L, none)
                   Expect.equal cache.Expiries["session:a"] (TimeSpan.FromMinutes 90.0) "ended"
+                  let! _ = store.Replace((live 4L).Due(start2026.AddDays 3.0), 3L, none)
+                  Expect.equal cache.Expiries["session:a"] (TimeSpan.FromHours 73.0) "live for longer than KeepFor"
+                  let! _ = store.Replace((ended 5L).Due(start2026.AddDays -3.0), 4L, none)
+                  Expect.equal cache.Expiries["session:a"] (TimeSpan.FromHours 1.0) "over for long"
+
+                  let own: ISessionStore =
+                      DistributedCacheStore(
+                          cache,
+                          DistributedCacheStoreOptions(
+                              KeepFor = TimeSpan.FromHours 3.0,
+                              JanitorMargin = TimeSpan.FromMinutes 20.0
+                          )
+                      )
+
+                  let! _ = own.Replace(live 6L, 5L, none)
+                  Expect.equal cache.Expiries["session:a"] (TimeSpan.FromMinutes 200.0) "live, as its settings say"
+                  let! _ = own.Replace(ended 7L, 6L, none)
+                  Expect.equal cache.Expiries["session:a"] (TimeSpan.FromMinutes 50.0) "ended, as its settings say"
               })
 
       testCaseTask

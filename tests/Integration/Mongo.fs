@@ -8,6 +8,7 @@ open System.Text
 open System.Threading
 open System.Threading.Tasks
 open Expecto
+open Microsoft.Extensions.DependencyInjection
 open MongoDB.Bson
 open MongoDB.Driver
 open Integration.MongoServer
@@ -255,6 +256,17 @@ let private costs =
                   server.CleanUp "session-tests.sessions" (DateTime.UtcNow.AddDays 4.1)
                   let! found = store.Load("a", none)
                   Expect.isNull found "after it"
+
+                  let! _ = store.Insert(record "b" 1L false, none)
+                  let later = (record "b" 2L false).Due(start.AddDays 3.0)
+                  let! written = store.Replace(later, 1L, none)
+                  Expect.equal written WriteResult.Written "written"
+                  server.CleanUp "session-tests.sessions" (DateTime.UtcNow.AddDays 3.9)
+                  let! found = store.Load("b", none)
+                  Expect.isNotNull found "a write moves it, too"
+                  server.CleanUp "session-tests.sessions" (DateTime.UtcNow.AddDays 4.1)
+                  let! found = store.Load("b", none)
+                  Expect.isNull found "after it"
               }) ]
 
 let private faults =
@@ -295,6 +307,72 @@ let private faults =
                       do! Task.Delay 1200
                       let! found = loaded store "a"
                       Expect.equal found.Operation ours.Operation "it took effect, later"
+                  })
+
+          testCaseTask
+              "a server that changes its part or runs out of time during a write leaves it unknown, which is no failure"
+              (fun () ->
+                  let trial code name =
+                      task {
+                          use server = new StandIn()
+
+                          // The driver sends nothing again: the first answer is what counts.
+                          use opened =
+                              openMongoAt (server.Address + "&retryWrites=false") "sessions" (fun options ->
+                                  options.OperationTimeout <- TimeSpan.FromSeconds 2L)
+
+                          let store = opened :> ISessionStore
+                          let! _ = store.Insert(record "a" 1L false, none)
+
+                          server.Fault <-
+                              fun command ->
+                                  match command.GetElement(0).Name with
+                                  | "insert"
+                                  | "update" -> Some(Fault.Refused(code, name))
+                                  | _ -> None
+
+                          let! inserted = store.Insert(record "b" 1L false, none)
+                          Expect.equal inserted WriteResult.Unknown $"{name}: of routine"
+                          let! replaced = store.Replace(record "a" 2L true, 1L, none)
+                          Expect.equal replaced WriteResult.Unknown $"{name}: that must last"
+                      }
+
+                  let answers =
+                      [ 10107, "NotWritablePrimary"
+                        189, "PrimarySteppedDown"
+                        11602, "InterruptedDueToReplStateChange"
+                        50, "MaxTimeMSExpired" ]
+
+                  task {
+                      let! _ = Task.WhenAll [ for code, name in answers -> trial code name ]
+                      ()
+                  })
+
+          testCaseTask
+              "a client that asks for no acknowledgement: what becomes of a write is known all the same"
+              (fun () ->
+                  task {
+                      use server = new StandIn()
+
+                      use opened =
+                          openMongoAt (server.Address + "&w=0") "sessions" (fun options ->
+                              options.OperationTimeout <- TimeSpan.FromSeconds 2L)
+
+                      let store = opened :> ISessionStore
+                      let! _ = store.Prepare none
+
+                      for isDurable in [ false; true ] do
+                          let of' version = record $"of-{isDurable}" version isDurable
+                          let! absent = store.Replace(of' 2L, 1L, none)
+                          Expect.equal absent WriteResult.Absent "nothing is there"
+                          let! inserted = store.Insert(of' 1L, none)
+                          Expect.equal inserted WriteResult.Written "inserted"
+                          let! again = store.Insert(of' 1L, none)
+                          Expect.equal again WriteResult.Conflict "the id is taken"
+                          let! replaced = store.Replace(of' 2L, 1L, none)
+                          Expect.equal replaced WriteResult.Written "replaced"
+                          let! conflict = store.Replace(of' 3L, 1L, none)
+                          Expect.equal conflict WriteResult.Conflict "another version"
                   })
 
           test
@@ -553,6 +631,64 @@ let private faults =
                               Expect.equal found.Body.Length 0 $"{name}: there is nothing in it to read"
                       }))
 
+          test "a document whose id is no text keeps no sweep and no list from the others" (fun server store ->
+              task {
+                  use client = new MongoClient(server.Address)
+
+                  // Overdue for longer than all others: a sweep would come across it first.
+                  let theirs =
+                      BsonDocument(
+                          [ BsonElement("_id", BsonObjectId(ObjectId.GenerateNewId()))
+                            BsonElement("v", BsonInt64 1L)
+                            BsonElement("kind", BsonInt32 1)
+                            BsonElement("due", BsonInt64 0L)
+                            BsonElement("subject", BsonString "ada") ]
+                      )
+
+                  do!
+                      client
+                          .GetDatabase("session-tests")
+                          .GetCollection<BsonDocument>("sessions")
+                          .InsertOneAsync(theirs)
+
+                  for id in [ "a"; "b" ] do
+                      let! _ = store.Insert(record id 1L false, none)
+                      ()
+
+                  let! all = store.Enumerate(null, 10, none)
+                  Expect.equal [ for one in all.Records -> one.Id ] [ "a"; "b" ] "all others are listed"
+                  let! hers = store.BySubject("ada", null, 10, none)
+                  Expect.equal [ for one in hers.Records -> one.Id ] [ "a"; "b" ] "and those of a subject"
+
+                  // One at a time: what comes first must not be the same one for ever.
+                  let claim () = store.ClaimOverdue(start.AddHours 2.0, TimeSpan.FromMinutes 1L, 1, none)
+                  let! first = claim ()
+                  let! second = claim ()
+                  Expect.equal [ for one in Seq.append first second -> one.Id ] [ "a"; "b" ] "and claimed"
+              })
+
+          test "a tombstone that somebody has changed stays one" (fun server store ->
+              task {
+                  use client = new MongoClient(server.Address)
+                  let changes = strange |> List.filter (fun (name, _) -> name <> "kind" && name <> "v")
+
+                  for name, value in changes do
+                      let body = ReadOnlyMemory(Encoding.UTF8.GetBytes "body")
+                      let due = start.AddHours 1.0
+                      let ended = StoredRecord(name, 1L, RecordKind.Ended, start, due, "ada", 7L, body, false)
+                      let! written = store.Insert(ended, none)
+                      Expect.equal written WriteResult.Written name
+                      do! put client name name value
+                      let! found = loaded store name
+                      Expect.equal found.Kind RecordKind.Ended $"{name}: nobody's session any more"
+
+                  let! all = store.Enumerate(null, 100, none)
+                  Expect.equal all.Records.Count changes.Length "all are listed"
+                  Expect.all all.Records (fun one -> one.Kind = RecordKind.Ended) "as what they are"
+                  let! count = store.Count none
+                  Expect.equal count 0L "and none is counted"
+              })
+
           test "a document of another program is an error that says so, and no session" (fun server store ->
               task {
                   use client = new MongoClient(server.Address)
@@ -754,6 +890,58 @@ let private starts =
                       | Choice2Of2 error -> Expect.stringContains (string error) "another name" "what to change"
                       | Choice1Of2 _ -> failtest "started"
                   }))
+
+          testCaseTask
+              "the registered client is used where none is named for these sessions, and its absence is said"
+              (fun () ->
+                  task {
+                      let servicesWith (client: IMongoClient option) (configure: MongoStoreOptions -> unit) =
+                          let services = ServiceCollection()
+
+                          match client with
+                          | Some client -> services.AddSingleton<IMongoClient>(client) |> ignore
+                          | None -> ()
+
+                          SessionBuilder(services, typeof<string>)
+                              .UseMongo(fun options ->
+                                  options.Database <- "shop"
+                                  options.Collection <- "theirs"
+                                  configure options)
+                          |> ignore
+
+                          services.BuildServiceProvider()
+
+                      let theStore (provider: ServiceProvider) =
+                          provider.GetRequiredKeyedService<ISessionStore> typeof<string>
+
+                      use without = servicesWith None ignore
+
+                      Expect.throwsC (fun () -> theStore without |> ignore) (fun error ->
+                          Expect.stringContains error.Message "IMongoClient" "named")
+
+                      use server = new StandIn()
+                      use other = new StandIn()
+                      use client = new MongoClient(server.Address)
+                      let registered = Some(client :> IMongoClient)
+                      use provider = servicesWith registered ignore
+                      let! written = (theStore provider).Insert(record "a" 1L false, none)
+                      Expect.equal written WriteResult.Written "through the registered one"
+                      Expect.equal (server.Documents "shop.theirs").Length 1 "it is there"
+
+                      // What is named for these sessions goes before it.
+                      use otherClient = new MongoClient(other.Address)
+                      let named = otherClient :> IMongoClient
+
+                      for id, configure in
+                          [ "by client", (fun (options: MongoStoreOptions) -> options.Client <- named)
+                            "by address", (fun options -> options.ConnectionString <- other.Address) ] do
+                          use provider = servicesWith registered configure
+                          let! written = (theStore provider).Insert(record id 1L false, none)
+                          Expect.equal written WriteResult.Written id
+
+                      Expect.equal (other.Documents "shop.theirs").Length 2 "where these sessions are"
+                      Expect.equal (server.Documents "shop.theirs").Length 1 "and nowhere else"
+                  })
 
           testCase "wrong settings are refused with a sentence, and without the password" (fun () ->
               let refusal configure =

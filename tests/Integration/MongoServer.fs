@@ -129,6 +129,11 @@ let private isSet (name: string) (command: BsonDocument) =
     | true, value -> value.ToBoolean()
     | _ -> false
 
+/// What a document is kept under: an id that is no text must not be taken for one.
+let private keyOf (document: BsonDocument) =
+    let id: BsonValue = document["_id"]
+    if id.IsString then id.AsString else $"\u0000{id.BsonType}:{id}"
+
 /// What every command may have, and what is its own.
 let private known =
     let all =
@@ -296,7 +301,7 @@ type StandIn() =
             for document in command["documents"].AsBsonArray do
                 let document = document.AsBsonDocument
 
-                if all.TryAdd(document["_id"].AsString, document) then
+                if all.TryAdd(keyOf document, document) then
                     n <- n + 1
                 else
                     errors.Add(
@@ -335,7 +340,7 @@ type StandIn() =
                 if found.Length = 0 && isSet "upsert" one then
                     let document = (part "q" one).DeepClone().AsBsonDocument
                     change (part "u" one) document |> ignore
-                    (documents ns)[document["_id"].AsString] <- document
+                    (documents ns)[keyOf document] <- document
                     n <- n + 1
                     upserted.Add(doc [ "index", 0; "_id", document["_id"] ]) |> ignore
                     streams.Tell(ns, inserted document)
@@ -350,7 +355,7 @@ type StandIn() =
                 let found = Array.ofSeq (found ns (part "q" one))
 
                 for document in (if number "limit" one = 1 then Array.truncate 1 found else found) do
-                    (documents ns).Remove(document["_id"].AsString) |> ignore
+                    (documents ns).Remove(keyOf document) |> ignore
                     n <- n + 1
 
             (ok ()).Add("n", BsonInt32 n)
@@ -726,7 +731,7 @@ type StandIn() =
                             && document[field].IsValidDateTime
                             && document[field].ToUniversalTime().AddSeconds after <= now
                         then
-                            (documents ns).Remove(document["_id"].AsString) |> ignore)
+                            (documents ns).Remove(keyOf document) |> ignore)
 
     interface IDisposable with
         member _.Dispose() =

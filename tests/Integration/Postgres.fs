@@ -384,6 +384,81 @@ let private answers =
                           })
               })
 
+      testCaseTask "a touch, a due time or a removal whose answer is lost is told as a failure" (fun () ->
+          task {
+              let server, table = shared.Force(), newTable ()
+              use lost = new LostAnswers(server.Port)
+              let address = server.Address.Replace($"Port={server.Port}", $"Port={lost.Port}")
+
+              do!
+                  withStore (address + ";Maximum Pool Size=1") table ignore (fun store ->
+                      task {
+                          for name, work in
+                              [ "a touch", (fun (id: string) -> store.Touch(id, at.AddMinutes 1.0, none))
+                                "a due time", (fun id -> store.Reschedule(id, 1L, at.AddDays 1.0, none))
+                                "a removal", (fun id -> store.Remove(id, none))
+                                "the removal of a version",
+                                (fun id -> (store :?> IRemovesVersion).RemoveVersion(id, 1L, 7L, none)) ] do
+                              // On one connection, on which it is prepared before the one that counts.
+                              do! work "nobody"
+                              lost.Lose()
+
+                              let! isTold =
+                                  task {
+                                      try
+                                          do! work "nobody"
+                                          return false
+                                      with :? TimeoutException ->
+                                          return true
+                                  }
+
+                              Expect.isTrue lost.IsLost $"{name}: the answer"
+                              Expect.isTrue isTold $"{name}: nobody knows whether it was carried out"
+                      })
+          })
+
+      testCaseTask
+          "a connection that has forgotten what was prepared, or has that of others under its names, fails no read and no write"
+          (fun () ->
+              task {
+                  let read (store: ISessionStore) : Task =
+                      task {
+                          let! page = store.Enumerate(null, 10, none)
+                          Expect.isEmpty page.Records "read"
+                      }
+
+                  let write (store: ISessionStore) : Task =
+                      task {
+                          let! written = store.Insert(record (Guid.NewGuid().ToString "N") 1L null false, none)
+                          Expect.equal written WriteResult.Written "written"
+                      }
+
+                  // As behind a pooler that was not seen: each time it may be another connection.
+                  let forgotten = [ "DEALLOCATE ALL" ]
+                  let taken = [ for n in 2..20 -> $"PREPARE _p{n} AS SELECT 1" ]
+
+                  for work in [ read; write ] do
+                      for isForgotten in [ true; false ] do
+                          let address = shared.Force().Address + ";Maximum Pool Size=1;No Reset On Close=true"
+                          use source = NpgsqlDataSource.Create address
+
+                          use opened =
+                              new PostgresStore(PostgresStoreOptions(DataSource = source, Table = newTable ()))
+
+                          let store = opened :> ISessionStore
+                          let! _ = store.Count none
+
+                          if isForgotten then
+                              do! work store
+
+                          for sql in (if isForgotten then forgotten else taken) do
+                              use command = source.CreateCommand sql
+                              let! _ = command.ExecuteNonQueryAsync()
+                              ()
+
+                          do! work store
+              })
+
       testCaseTask
           "whoever comes to a subject, from nobody or from another one, waits for the transaction that ends all of its sessions"
           (fun () ->
@@ -735,6 +810,27 @@ let private answers =
                               let found = nonNull found
                               Expect.equal found.Body.Length 0 $"{change}: nothing that could be read"
                               Expect.equal found.Kind RecordKind.Live $"{change}: somebody's"
+
+                              // What has ended stays so, whatever else is no more what it was.
+                              if change <> "kind = 9" then
+                                  let gone =
+                                      StoredRecord(
+                                          "e",
+                                          1L,
+                                          RecordKind.Ended,
+                                          at,
+                                          at,
+                                          "eve",
+                                          1L,
+                                          ReadOnlyMemory [| 1uy |]
+                                      )
+
+                                  let! _ = store.Insert(gone, none)
+                                  server.Execute $"UPDATE \"{table}\" SET {change} WHERE id = 'e'"
+                                  let! ended = store.Load("e", none)
+                                  Expect.equal (nonNull ended).Kind RecordKind.Ended $"{change}: over"
+                                  do! store.Remove("e", none)
+
                               Expect.equal found.Subject "ada" $"{change}: of the same subject"
                               Expect.equal found.Version 1L $"{change}: of the same version"
 
@@ -964,6 +1060,28 @@ let private notices =
 
               for subscription in [ first; second; third ] do
                   do! subscription.DisposeAsync()
+          })
+
+      testCaseTask "who stops to listen before a connection that was cut is made anew is told of no failure" (fun () ->
+          withListener (fun table _ _ _ ->
+              task {
+                  shared.Force().Execute
+                      $"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'hears-{table}'"
+
+                  // There is a second before the next one.
+                  do! Task.Delay 300
+              }))
+
+      testCaseTask "the connection that has listened hears nothing any more once the application has it" (fun () ->
+          task {
+              let address = shared.Force().Address + ";Maximum Pool Size=1;No Reset On Close=true"
+              use source = NpgsqlDataSource.Create address
+              use store = new PostgresStore(PostgresStoreOptions(DataSource = source, Table = newTable ()))
+              let! _, subscription = Live.listen store
+              do! subscription.DisposeAsync()
+              use command = source.CreateCommand "SELECT count(*) FROM pg_listening_channels()"
+              let! count = command.ExecuteScalarAsync()
+              Expect.equal count (box 0L) "it listens to nothing"
           })
 
       testCaseTask "a listening connection that was cut without a word is found out by asking, and made anew" (fun () ->

@@ -396,22 +396,29 @@ let private examples =
                   Expect.stringContains over "over" "one that is over"
                   connection.Dispose()
 
-                  // Another database, which even has tables of the same names.
+                  // Another database: at first without any tables, then even with tables of the same names.
                   shared.Force().Execute "CREATE DATABASE other"
 
                   let other = shared.Force().Address.Replace("Database=postgres", "Database=other")
-                  use sameNames = openPostgresAt other table ignore
-                  let! _ = (sameNames :> ISessionStore).Prepare CancellationToken.None
                   use elsewhere = NpgsqlDataSource.Create other
 
-                  let! connection, transaction = begun elsewhere IsolationLevel.ReadCommitted
+                  let isForeign what =
+                      task {
+                          let! connection, transaction = begun elsewhere IsolationLevel.ReadCommitted
 
-                  let! foreign =
-                      thrown<InvalidOperationException>(fun () -> (manager w).DestroyAllAsync("ada", transaction))
+                          let! foreign =
+                              thrown<InvalidOperationException>(fun () ->
+                                  (manager w).DestroyAllAsync("ada", transaction))
 
-                  Expect.stringContains foreign "not in the database" "another database"
-                  transaction.Dispose()
-                  connection.Dispose()
+                          Expect.stringContains foreign "not in the database" what
+                          transaction.Dispose()
+                          connection.Dispose()
+                      }
+
+                  do! isForeign "another database"
+                  use sameNames = openPostgresAt other table ignore
+                  let! _ = (sameNames :> ISessionStore).Prepare CancellationToken.None
+                  do! isForeign "another database, which has tables of the same names"
               }))
 
       testCaseTask "a store without transactions says so" (fun () ->

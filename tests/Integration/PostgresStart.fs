@@ -142,6 +142,11 @@ let private starts =
                   let! again = awayAt hosts
                   Expect.equal again away hosts
 
+              // A database that is not named is the one of the user's name.
+              use unnamed = openPostgresAt (server.Address.Replace(";Database=postgres", "")) table ignore
+              let! report = (unnamed :> ISessionStore).Prepare none
+              Expect.equal report.Location place "the database of the user's name"
+
               use elsewhere = openPostgresAt server.Address (newTable ()) ignore
               let! report = (elsewhere :> ISessionStore).Prepare none
               Expect.notEqual report.Location place "and another one is another place"
@@ -232,6 +237,24 @@ let private starts =
                           let! report = store.Prepare none
                           Expect.stringContains report.Notes[0] "does not answer" "a note"
                           server.Start()
+                          let! written = store.Insert(record "a" 1L null false, none)
+                          Expect.equal written WriteResult.Written "it works"
+                      })
+          })
+
+      testCaseTask "a server that has no connection left is a note; once it has one, the store works" (fun () ->
+          task {
+              let server, table = shared.Force(), newTable ()
+              let role = $"busy_{table}"
+              server.Execute $"CREATE ROLE {role} LOGIN CONNECTION LIMIT 0"
+              server.Execute $"GRANT CREATE ON SCHEMA public TO {role}"
+
+              do!
+                  withStore (server.AddressOf role) table ignore (fun store ->
+                      task {
+                          let! report = store.Prepare none
+                          Expect.stringContains report.Notes[0] "does not answer" "a note"
+                          server.Execute $"ALTER ROLE {role} CONNECTION LIMIT 10"
                           let! written = store.Insert(record "a" 1L null false, none)
                           Expect.equal written WriteResult.Written "it works"
                       })
@@ -500,6 +523,28 @@ let private starts =
                   "a data source"
 
               Expect.isTrue (provider.GetRequiredKeyedService<ISessionStore> typeof<bool> :? PostgresStore) "a string"
+
+              // What is named for these sessions goes before what is registered for the application.
+              let away = $"Host=127.0.0.1;Port={RedisServer.freePort ()};Username=postgres;Database=postgres"
+              use registered = NpgsqlDataSource.Create away
+
+              for configure in
+                  [ fun (o: PostgresStoreOptions) -> o.DataSource <- source
+                    fun o -> o.ConnectionString <- shared.Force().Address ] do
+                  let services = ServiceCollection()
+                  services.AddSingleton registered |> ignore
+                  let table = newTable ()
+
+                  SessionBuilder(services, typeof<string>)
+                      .UsePostgres(fun o ->
+                          o.Table <- table
+                          configure o)
+                  |> ignore
+
+                  use provider = services.BuildServiceProvider()
+                  let store = provider.GetRequiredKeyedService<ISessionStore> typeof<string>
+                  let! written = store.Insert(record "a" 1L null false, none)
+                  Expect.equal written WriteResult.Written "what is named for these sessions"
           }) ]
 
 // -- TLS

@@ -372,6 +372,18 @@ let private probes =
 
                   do! set node [ "appendfsync", "always" ]
           })
+      testCaseTask "start: what is changed in the settings once the store is made has no effect" (fun () ->
+          task {
+              let prefix = Guid.NewGuid().ToString "N" + ":"
+              let settings = ConfigurationOptions.Parse(shared.Force().Address + ",defaultDatabase=1")
+              let options = RedisStoreOptions(ConfigurationOptions = settings, KeyPrefix = prefix)
+              use store = new RedisStore(options)
+              settings.DefaultDatabase <- Nullable 2
+              options.Database <- 3
+              options.KeyPrefix <- "other:"
+              let! report = (store :> ISessionStore).Prepare none
+              Expect.stringEnds report.Location $"/1/{prefix}" "as it was made"
+          })
       testCaseTask "start: the place has no password in it" (fun () ->
           task {
               use server = startOne [ "requirepass", "top-secret" ]
@@ -1229,7 +1241,88 @@ let private lateAnswers =
                 Expect.equal [ for record in theirs.Records -> record.Id ] [ "b" ] "and it is listed"
             })
 
-    [ counted; overHttp; inserted ]
+    let unsent =
+        testCaseTask "a write that could not be sent is refused, and is none of which nobody knows" (fun () ->
+            task {
+                use server = startOne []
+                use redis = openRedisAt server.Address "unsent:" ignore
+                let store = redis :> ISessionStore
+                let! _ = store.Insert(numbered "a" 1L RecordKind.Live null 1L 0uy false, none)
+                server.Kill()
+
+                let replace () = store.Replace(numbered "a" 2L RecordKind.Live null 2L 1uy false, 1L, none)
+                let insert () = store.Insert(numbered "b" 1L RecordKind.Live null 3L 1uy false, none)
+
+                let said (write: unit -> ValueTask<WriteResult>) =
+                    task {
+                        try
+                            let! written = write ()
+                            return string written
+                        with error ->
+                            return error.GetType().Name
+                    }
+
+                for what, write in [ "a replace", replace; "an insert", insert ] do
+                    // What was sent before the driver has seen that the server is away may have come there.
+                    do!
+                        eventually $"{what}: nothing was changed" (fun () ->
+                            (said write).GetAwaiter().GetResult() = "StoreRefusedException")
+            })
+
+    let limited =
+        testCaseTask
+            "OperationTimeout holds over the application's own connection, and for writes that wait for replicas"
+            (fun () ->
+                task {
+                    use server = startOne []
+                    // The driver gives up after five seconds there.
+                    use! connection = connect server.Address
+                    let short = TimeSpan.FromMilliseconds 300L
+
+                    use given =
+                        openRedisAt "" "given:" (fun options ->
+                            options.Connect <- fun () -> Task.FromResult(connection :> IConnectionMultiplexer)
+                            options.OperationTimeout <- short)
+
+                    use waiting =
+                        openRedisAt server.Address "waiting:" (fun options ->
+                            options.WaitForReplicas <- 1
+                            options.WaitTimeout <- TimeSpan.FromSeconds 10L
+                            options.OperationTimeout <- short)
+
+                    for redis in [ given; waiting ] do
+                        let! _ = (redis :> ISessionStore).Load("a", none)
+                        ()
+
+                    let took (operation: unit -> Task) =
+                        task {
+                            let clock = Stopwatch.StartNew()
+
+                            try
+                                do! operation ()
+                            with
+                            | :? StoreRefusedException
+                            | :? RedisException
+                            | :? TimeoutException -> ()
+
+                            return clock.Elapsed
+                        }
+
+                    let logout = numbered "a" 1L RecordKind.Ended "ann" 1L 1uy true
+                    server.Freeze()
+                    let! read = took (fun () -> (given :> ISessionStore).Load("a", none).AsTask() :> Task)
+                    let! written = took (fun () -> (waiting :> ISessionStore).Insert(logout, none).AsTask() :> Task)
+                    server.Thaw()
+                    let most = TimeSpan.FromSeconds 3L
+                    Expect.isLessThan read most "over the application's own connection"
+
+                    Expect.isLessThan
+                        written
+                        most
+                        "a write that waits for replicas, and the question what became of it"
+                })
+
+    [ counted; overHttp; inserted; unsent; limited ]
 
 let private replicas =
     let quick (options: RedisStoreOptions) =
@@ -1253,6 +1346,29 @@ let private replicas =
               let! routine = store.Replace(numbered "a" 3L RecordKind.Live "bob" 3L 3uy false, 2L, none)
               Expect.equal routine WriteResult.Written "what need not outlast a failover waits for nobody"
           })
+
+      testCaseTask
+          "a session that must have replicas takes no other one's place, and has the time to live of any other"
+          (fun () ->
+              task {
+                  use server = startOne []
+                  use redis = openRedisAt server.Address "taken:" quick
+                  let store = redis :> ISessionStore
+                  let! _ = store.Insert(numbered "a" 1L RecordKind.Ended "ann" 1L 1uy false, none)
+                  let! second = store.Insert(numbered "a" 1L RecordKind.Live "bob" 2L 2uy true, none)
+                  Expect.equal second WriteResult.Conflict "the id has its session"
+                  let! stored = store.Load("a", none)
+                  Expect.equal (nonNull stored).Operation 1L "which has ended, and stays so"
+                  let! other = store.Insert(numbered "b" 1L RecordKind.Live "bob" 3L 3uy true, none)
+                  Expect.equal other WriteResult.Unacknowledged "another id is free"
+                  use! admin = connect server.Address
+
+                  for id in [ "a"; "b" ] do
+                      let! left = admin.GetDatabase().KeyTimeToLiveAsync(RedisKey $"taken:r:{id}")
+                      // Its half hour, and JanitorMargin.
+                      Expect.isGreaterThan left.Value (TimeSpan.FromHours 24.4) $"{id}: long enough"
+                      Expect.isLessThanOrEqual left.Value (TimeSpan.FromHours 24.5) $"{id}: and no longer"
+              })
 
       testCaseTask "without its replica requests go on, and their tokens are renewed later" (fun () ->
           task {
@@ -1479,6 +1595,38 @@ let private entries =
                       Expect.equal due.Count 1 $"{subject}: and it comes to its time"
               })
 
+      testCaseTask "each write gives its record the time to live that it needs from then on" (fun () ->
+          withStore ignore (fun redis prefix ->
+              task {
+                  let store = redis :> ISessionStore
+                  use! admin = connect (shared.Force().Address)
+                  let db = admin.GetDatabase()
+
+                  let due version kind (hours: float) =
+                      (numbered "a" version kind "ann" version 1uy false).Due(start2026.AddHours hours)
+
+                  let lives (hours: float) what =
+                      task {
+                          let! left = db.KeyTimeToLiveAsync(RedisKey $"{prefix}r:a")
+                          Expect.isGreaterThan left.Value (TimeSpan.FromHours(hours + 23.9)) what
+                          Expect.isLessThanOrEqual left.Value (TimeSpan.FromHours(hours + 24.0)) what
+                      }
+
+                  let! _ = store.Insert(due 1L RecordKind.Live 1.0, none)
+                  do! lives 1.0 "a new one"
+                  let! found = store.Load("a", none)
+                  let read = (nonNull found).Head
+                  let! written = store.Replace((due 2L RecordKind.Live 5.0).BasedOn read, 1L, none)
+                  Expect.equal written WriteResult.Written "the same record as was read"
+                  do! lives 5.0 "the same record as was read"
+                  let! written = store.Replace(due 3L RecordKind.Live 9.0, 2L, none)
+                  Expect.equal written WriteResult.Written "nobody says what was read"
+                  do! lives 9.0 "nobody says what was read"
+                  let! ended = store.Replace(due 4L RecordKind.Ended 12.0, 3L, none)
+                  Expect.equal ended WriteResult.Written "a tombstone"
+                  do! lives 12.0 "a tombstone"
+              }))
+
       testCaseTask
           "a sign-in that is killed, wherever it is, leaves nothing that a sweep does not find, blanks in the subject or none"
           (fun () ->
@@ -1690,14 +1838,41 @@ let private disposal =
               Expect.isTrue isClosed "closed"
           })
 
+      testCaseTask "requests that come at once while the store connects share its connections" (fun () ->
+          task {
+              use server = startOne []
+              use redis = openRedisAt (server.Address + ",name=sharing") "sharing:" (fun o -> o.WaitForReplicas <- 1)
+              let store = redis :> ISessionStore
+              let! _ = [ for _ in 1..10 -> store.Load("a", none).AsTask() ] |> Task.WhenAll
+              let! _ = store.Prepare none
+              use! admin = connect server.Address
+              let! clients = admin.GetServer(server.Address).ExecuteAsync("CLIENT", "LIST")
+              let shared = (string clients).Split '\n' |> Array.filter _.Contains(" name=sharing ")
+              // Two: one is for writes that wait for replicas. Each may be one for commands, and one for messages.
+              Expect.isLessThanOrEqual shared.Length 4 "each is made once"
+              Expect.isGreaterThanOrEqual shared.Length 2 "and is there"
+          })
+
       testCaseTask "a store that is disposed while it connects leaves no connection" (fun () ->
           task {
               use server = startOne []
               use late = new LateAnswers(server.Port)
               let store = openRedisAt (late.Address + ",name=leaving") "leaving:" ignore
-              late.After("CLIENT", TimeSpan.FromSeconds 1L)
+              late.After("CLIENT", TimeSpan.FromSeconds 1.5)
               let loading = (store :> ISessionStore).Load("a", none).AsTask()
               do! Task.Delay 300
+              use given = new CancellationTokenSource(TimeSpan.FromMilliseconds 100L)
+
+              let! isGivenUp =
+                  task {
+                      try
+                          let! _ = (store :> ISessionStore).Load("a", given.Token)
+                          return false
+                      with :? OperationCanceledException ->
+                          return true
+                  }
+
+              Expect.isTrue isGivenUp "who gives up meanwhile does not wait for it"
               Expect.isFalse loading.IsCompleted "it connects"
               do! (store :> IAsyncDisposable).DisposeAsync()
 

@@ -2,6 +2,7 @@
 module Integration.RedisProbes
 
 open System
+open System.Diagnostics
 open System.IO
 open System.Threading
 open System.Threading.Tasks
@@ -185,6 +186,28 @@ let private causes =
                       said <- error.Message
 
                   Expect.stringContains said "Sentinels do not name" what
+          })
+      testCaseTask "a Sentinel that refuses the application is named, whatever the others say" (fun () ->
+          task {
+              use fleet = new Fleet()
+              do! fleet.Settled()
+              let third = fleet.Configuration.Split(',')[2]
+
+              let password = [ "ACL"; "SETUSER"; "default"; "resetpass"; ">hunter2" ]
+              use set = Process.Start("redis-cli", [ "-p"; third.Split(':')[1] ] @ password)
+              do! set.WaitForExitAsync()
+              let mutable isRefused = false
+
+              // Two of three suffice: the third one's answer may come too late for a round.
+              for _ in 1..20 do
+                  if not isRefused then
+                      match! prepare (at fleet.Configuration) with
+                      | Ok _ -> ()
+                      | Error sentence ->
+                          Expect.stringContains sentence "One of the Sentinels" "a sentence, and no exception of ours"
+                          isRefused <- true
+
+              Expect.isTrue isRefused "the start is stopped"
           })
       testCaseTask
           "a Sentinel that knows no primary of that name, and one Sentinel of three: notes that say so"
@@ -415,6 +438,24 @@ let private slips =
               let said = refusal (at text)
               Expect.stringContains said "no connection string of StackExchange.Redis" text
 
+          let tick, longest = TimeSpan.FromTicks 1L, TimeSpan.FromMinutes 10L
+
+          for name, set in
+              [ "OperationTimeout", (fun (o: RedisStoreOptions) time -> o.OperationTimeout <- time)
+                "WaitTimeout", (fun (o: RedisStoreOptions) time -> o.WaitTimeout <- time) ] do
+              for time in [ TimeSpan.FromSeconds(-1L); TimeSpan.Zero; longest + tick ] do
+                  let said = refusal (fun o -> set o time)
+                  Expect.stringContains said $"RedisStoreOptions.{name}" $"{time}"
+
+              for time in [ tick; longest ] do
+                  Expect.equal (refusal (fun o -> set o time)) "taken" $"{name}: {time}"
+
+          let negative = refusal (fun o -> o.WaitForReplicas <- -1)
+          Expect.stringContains negative "RedisStoreOptions.WaitForReplicas" "fewer than none"
+          Expect.equal (refusal (fun o -> o.KeyPrefix <- String('x', 100))) "taken" "the longest prefix"
+          let long = refusal (fun o -> o.KeyPrefix <- String('x', 101))
+          Expect.stringContains long "RedisStoreOptions.KeyPrefix" "a longer one"
+
           Expect.equal (refusal ignore) "taken" "what is right")
       testCaseTask "a connection that the application does not give is said to be missing" (fun () ->
           task {
@@ -551,6 +592,22 @@ let private prefixes =
                     prefixOf "Shop" (fun builder ->
                         SessionBuilder(builder.Services, builder.DataType, "ticket").UseRedis(address))
 
+                // However it is said where they are.
+                let settings = ConfigurationOptions.Parse(address + ",defaultDatabase=1")
+                let! ofSettings = prefixOf "Shop" (fun builder -> builder.UseRedis settings)
+                use! connection = connect (address + ",defaultDatabase=2")
+                let own = connection :> IConnectionMultiplexer
+                let! ofConnection = prefixOf "Shop" (fun builder -> builder.UseRedis own)
+
+                let! ofRegistered =
+                    prefixOf "Shop" (fun builder ->
+                        builder.Services.AddSingleton<IConnectionMultiplexer>(own) |> ignore
+                        builder.UseRedis())
+
+                Expect.stringEnds ofSettings "/1/session:Shop:" "by the driver's settings"
+                Expect.stringEnds ofConnection "/2/session:Shop:" "by a connection"
+                Expect.stringEnds ofRegistered "/2/session:Shop:" "by a connection that is registered"
+                Expect.isTrue own.IsConnected "which stays open"
                 Expect.stringEnds tickets "/0/ticket:Shop:" "of its tickets"
                 Expect.stringEnds shop "/0/session:Shop:" "of the one"
                 Expect.stringEnds board "/0/session:Board:" "of the other"

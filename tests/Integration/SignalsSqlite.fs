@@ -55,6 +55,14 @@ let private tables path = string (scalar path "SELECT group_concat(name) FROM sq
 let private count path = Convert.ToInt32(scalar path "SELECT count(*) FROM \"sessions-notices\"")
 let private onFile path () = openAt path :> ISessionStore
 
+/// What a listener keeps for itself, by its name.
+let private fieldOf (subscription: IAsyncDisposable) (name: string) =
+    nonNull (subscription.GetType().GetField(name, BindingFlags.NonPublic ||| BindingFlags.Instance))
+
+/// As if a listener had said so long ago that it is there.
+let private agedBy (seconds: float) (subscription: IAsyncDisposable) =
+    (fieldOf subscription "_enteredAt").SetValue(subscription, DateTime.UtcNow.AddSeconds(-seconds))
+
 let private processes =
     testCaseTask "SQLite: 'log out everywhere' at one process closes the page's stream at another one" (fun () ->
         task {
@@ -236,15 +244,63 @@ let all =
                           Expect.isFalse (Seq.contains Live.everySession heard) "nothing is missed until now"
 
                           // As one that was suspended for so long: the others have removed it, and what was said since.
-                          let enteredAt =
-                              subscription
-                                  .GetType()
-                                  .GetField("_enteredAt", BindingFlags.NonPublic ||| BindingFlags.Instance)
-
-                          (nonNull enteredAt).SetValue(subscription, DateTime.UtcNow.AddSeconds -61.0)
+                          agedBy 61.0 subscription
                           do! until "that some may be missed" (fun () -> Seq.contains Live.everySession heard)
                           do! subscription.DisposeAsync()
                       })
+              test "SQLite: a listener says again that it is there long before its lease ends" (fun path ->
+                  task {
+                      use! store = prepared path
+                      let! heard, subscription = Live.listen store
+                      // As if a third of it were over.
+                      execute path "UPDATE \"sessions-listeners\" SET until = until - 210000000"
+                      agedBy 21.0 subscription
+
+                      let until' () = Convert.ToInt64(scalar path "SELECT until FROM \"sessions-listeners\"")
+                      let wanted = DateTime.UtcNow.AddSeconds(50.0).Ticks
+                      do! until "that it is there" (fun () -> until' () > wanted)
+                      Expect.isFalse (Seq.contains Live.everySession heard) "and nothing is missed"
+                      do! subscription.DisposeAsync()
+                  })
+              test "SQLite: a listener that somebody else's lock keeps out listens again afterwards" (fun path ->
+                  task {
+                      use store =
+                          new SqliteStore(
+                              SqliteStoreOptions(Path = path, BusyTimeout = TimeSpan.FromMilliseconds 100L)
+                          )
+
+                      let! _ = (store :> ISessionStore).Prepare none
+                      let! heard, subscription = Live.listen store
+                      use other = new SqliteConnection $"Data Source={path};Pooling=False"
+                      other.Open()
+                      use transaction = other.BeginTransaction()
+                      // It has to say again that it is there.
+                      agedBy 21.0 subscription
+                      let ear = fieldOf subscription "_ear"
+                      do! until "that it gives up" (fun () -> isNull (ear.GetValue subscription))
+                      transaction.Rollback()
+                      do! until "that some may be missed" (fun () -> Seq.contains Live.everySession heard)
+                      do! publish store [ "afterwards" ]
+                      do! until "a notice" (fun () -> Seq.contains "afterwards" heard)
+                      do! subscription.DisposeAsync()
+                  })
+              test "SQLite: a listener hears no more once its store is closed, and lets go of the file" (fun path ->
+                  task {
+                      use! store = prepared path
+                      use! other = prepared path
+                      let! heard, _ = Live.listen store
+                      do! publish other [ "before" ]
+                      do! until "a notice" (fun () -> Seq.contains "before" heard)
+                      (store :> IDisposable).Dispose()
+                      // Its lease is not over.
+                      do! publish other [ "after" ]
+                      Expect.equal (count path) 2 "it was said"
+                      do! Task.Delay 300
+                      Expect.isFalse (Seq.contains "after" heard) "and not heard"
+                      (other :> IDisposable).Dispose()
+                      // Whoever closes a file last removes its companions.
+                      Expect.isFalse (File.Exists(path + "-wal")) "nobody has it open"
+                  })
               test "SQLite: where nobody listens nothing is written" (fun path ->
                   task {
                       use! store = prepared path

@@ -475,6 +475,17 @@ let private disposal =
                 Expect.isFalse (File.Exists(path + "-wal")) "nobody has it open"
                 Expect.isTrue isTold "the one that waited is told"
 
+                let! isReaderTold =
+                    task {
+                        try
+                            let! _ = (store :> ISessionStore).Load("first", never)
+                            return false
+                        with :? ObjectDisposedException ->
+                            return true
+                    }
+
+                Expect.isTrue isReaderTold "and so is whoever reads afterwards"
+
                 Expect.equal
                     (scalar path "SELECT group_concat(id) FROM sessions")
                     (box "first")
@@ -518,12 +529,12 @@ let private givenUp =
                 Expect.equal claimed.Count 2 "both are due as before"
             }))
 
-/// Whether the store says that a write has changed nothing; and whether that is so.
+/// That the store says that a write has changed nothing, and that this is so; and whether it has waited in vain.
 let private refused (store: ISessionStore) (id: string) what =
     task {
         let! before = store.Load(id, never)
 
-        let! isRefused =
+        let! isRefused, isWait =
             task {
                 try
                     let write =
@@ -545,15 +556,16 @@ let private refused (store: ISessionStore) (id: string) what =
                             store.Replace(next, found.Version, never)
 
                     let! _ = write
-                    return false
-                with :? StoreRefusedException ->
-                    return true
+                    return false, false
+                with :? StoreRefusedException as refusal ->
+                    return true, (box refusal.InnerException :? TimeoutException)
             }
 
         Expect.isTrue isRefused $"{what}: refused"
         let! after = store.Load(id, never)
         let versionOf (found: StoredRecord | null) = found |> Option.ofObj |> Option.map _.Version
         Expect.equal (versionOf after) (versionOf before) $"{what}: nothing was changed"
+        return isWait
     }
 
 let private locked =
@@ -570,11 +582,39 @@ let private locked =
                 other.Open()
 
                 use transaction = other.BeginTransaction()
-                do! refused store "there" "a change"
-                do! refused store "new" "a beginning"
+
+                for id, what in [ "there", "a change"; "new", "a beginning" ] do
+                    let! isWait = refused store id what
+                    Expect.isTrue isWait $"{what}: whoever ends many sessions does not wait so long for each"
+
                 transaction.Rollback()
                 let! written = store.Insert(record "new" true, never)
                 Expect.equal written WriteResult.Written "once the lock is gone"
+            }))
+
+let private behind =
+    testCaseAsync
+        "a write that another one of this process keeps out has changed nothing, and says so"
+        (inFolder (fun path ->
+            task {
+                use opened =
+                    new SqliteStore(SqliteStoreOptions(Path = path, BusyTimeout = TimeSpan.FromMilliseconds 200L))
+
+                let store = opened :> ISessionStore
+                let! _ = store.Insert(record "there" false, never)
+                // As a write that takes its time.
+                let gate = within (within opened "_connections") "_writerGate" :?> SemaphoreSlim
+                do! gate.WaitAsync()
+
+                try
+                    for id, what in [ "there", "a change"; "new", "a beginning" ] do
+                        let! isWait = refused store id what
+                        Expect.isTrue isWait $"{what}: it has waited in vain"
+                finally
+                    gate.Release() |> ignore
+
+                let! written = store.Insert(record "new" true, never)
+                Expect.equal written WriteResult.Written "once it is done"
             }))
 
 /// The mount or the end of one, by whoever may: true.
@@ -608,7 +648,8 @@ let private full =
                     with :? IOException ->
                         ()
 
-                    do! refused store "there" "a change"
+                    let! isWait = refused store "there" "a change"
+                    Expect.isFalse isWait "there is nothing to wait for"
                     File.Delete filler
                     let! written = store.Insert(record "new" true, never)
                     Expect.equal written WriteResult.Written "once there is room"
@@ -630,7 +671,7 @@ let private strange =
                     let! _ = store.Insert((record id false).Due(now.AddHours -1.0), never)
                     ()
 
-                for change in [ "due_at = -1"; "kind = 9"; "last_seen = 9223372036854775807" ] do
+                for change in [ "due_at = -1"; "kind = -1"; "kind = 9"; "last_seen = 9223372036854775807" ] do
                     execute path $"UPDATE sessions SET {change} WHERE id = 'b'"
                     let! loaded = store.Load("b", never)
                     Expect.equal (nonNull loaded).Body.Length 0 $"{change}: there is nothing in it to read"
@@ -655,6 +696,7 @@ let all =
         ([ disposal
            givenUp
            locked
+           behind
            full
            strange
            upgrade

@@ -31,6 +31,16 @@ let private refusal (work: unit -> Task<'a>) =
         | :? StoreRefusedException as refused -> return refused.Message
     }
 
+/// Whether the store says that a write has changed nothing.
+let private isRefused (write: unit -> ValueTask<WriteResult>) =
+    task {
+        try
+            let! _ = write ()
+            return false
+        with :? StoreRefusedException ->
+            return true
+    }
+
 /// Deletes the file under a store, and says what the store says of it.
 let private deleted (path: string) (store: SqliteStore) (work: unit -> Task<string>) =
     task {
@@ -59,6 +69,8 @@ let private disappearances =
                   Expect.stringContains sentence "deleted" "and says what happened"
                   let! again = refusal (fun () -> (insert store "again").AsTask())
                   Expect.stringContains again "deleted" "and so does every other write"
+                  let! isSure = isRefused (fun () -> insert store "once more")
+                  Expect.isTrue isSure "each has changed nothing, and says so"
                   Expect.isFalse (File.Exists path) "nothing was made in its place"
               }))
       testCaseAsync

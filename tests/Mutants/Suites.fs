@@ -102,6 +102,7 @@ let suites =
           @ [ List.concat (
                   only
                       [ "SQLite: a notice waits"
+                        "SQLite: a listener"
                         "SQLite: what one node says"
                         "SQLite: notices that went before"
                         "SQLite: where nobody listens" ]
@@ -127,6 +128,9 @@ let suites =
                 "one Sentinel of three is not believed"
                 "half of the Sentinels are not believed"
                 "when another one was named already"
+                "after a failure nothing is asked of a primary"
+                "Redis / disposal"
+                "values that nobody means are refused"
                 "Cluster: an old primary"
                 "Cluster: while a slot moves"
                 "Cluster: two of four primaries"

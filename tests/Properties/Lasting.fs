@@ -323,6 +323,42 @@ let private costs =
               Expect.isSome (ok answer).Issued "once it works they are renewed"
 
           Expect.equal (List.ofSeq said) [ 8 ] "and no more is said"
+
+          // Of another time, it is.
+          clock.Advance(TimeSpan.FromMinutes 10.0)
+          store.Answer <- silence ()
+          let later = inRequest engine (present (List.head tokens))
+          clock.Advance(moment)
+          let! answer, _ = later.WaitAsync patience
+          goesOn answer "put off once more"
+          Expect.equal (List.ofSeq said) [ 8; 8 ] "which is said again"
+      }
+
+      testTask "a store that refuses a renewal is said to fail, and no request fails for it" {
+          let clock, memory = FakeTimeProvider t0, MemoryStore() :> ISessionStore
+          let isFull, said = ref false, List<int>()
+
+          let log =
+              { new ILogger with
+                  member _.BeginScope _ = null
+                  member _.IsEnabled _ = true
+                  member _.Log(_, id, _, _, _) = said.Add id.Id }
+
+          let store =
+              { new ForwardingStore(memory) with
+                  override _.Replace(record, expected, cancel) =
+                      if isFull.Value then
+                          raise (StoreRefusedException("no room", null))
+                      else
+                          memory.Replace(record, expected, cancel) }
+
+          let engine = engineOf store settings clock log
+          let! tokens = due engine 1
+          clock.Advance settings.Policy.RotateEvery.Value
+          isFull.Value <- true
+          let! answer = engine.Present(tokenOf engine (List.head tokens), true, none)
+          goesOn answer "it goes on with its own token"
+          Expect.equal (List.ofSeq said) [ 1; 8 ] "the store takes no writes, and renewals are put off"
       }
 
       testTask "who could not try leaves that to the next one" {
@@ -509,6 +545,28 @@ let private costs =
                   Expect.isNone opened.Issued "under what its client holds"
                   Expect.equal left WaitLimits.Default.RequestTimeout "with all the time of its request"
               | reply, _ -> failtestf "%A" reply
+      }
+
+      testTask "what begins elsewhere is told, and has a token of its own, also where none is renewed later" {
+          for every in [ settings.Policy.RotateEvery; None ] do
+              let here =
+                  { settings with
+                      Policy = { settings.Policy with RotateEvery = every } }
+
+              let engine = engineOf (MemoryStore()) here (FakeTimeProvider t0) NullLogger.Instance
+              let former = tokenOf engine (IssuedToken(Token.newId (), Secret.Mint()).Reveal())
+              let errand = engine.NewErrand()
+
+              match! engine.Requests.Adopt(former, [| 7uy |], true, errand, none) with
+              | Reply.Done opened ->
+                  Expect.isSome opened.Issued $"{every}: a token that follows from nothing"
+                  Expect.equal (errand.TakeNews() |> List.map _.Kind) [ CreatedNotice ] "its beginning"
+
+                  let! (answer: Result<Opened, SessionError>) =
+                      engine.Present(tokenOf engine (opened.Issued.Value.Reveal()), false, none)
+
+                  Expect.equal (ok answer).Live.Data [| 7uy |] "it opens"
+              | reply -> failtestf "%A: %A" every reply
       } ]
 
 let all =

@@ -982,6 +982,24 @@ let private both =
                         "a note of the old one"
                         "the old one to the new one" ] do
                       Expect.stringContains said note "told"
+
+              // Of what each of them promises the weaker one counts.
+              for old, current in [ 1, 5; 5, 1 ] do
+                  for compares in [ true; false ] do
+                      let store (name: string) compares hours =
+                          { new ForwardingStore(MemoryStore()) with
+                              override _.Prepare _ =
+                                  let keeps = TimeSpan.FromHours(float (hours: int))
+                                  ValueTask<_>(StoreReport(name, compares, true, [||], keeps)) }
+
+                      let moving =
+                          MigratingStore(store "the new one" true current, store "the old one" compares old)
+                          :> ISessionStore
+
+                      let! report = moving.Prepare none
+                      Expect.equal report.KeepsBeyond (TimeSpan.FromHours 1.0) $"{old} and {current} hours"
+                      let isWarned = report.Notes |> Seq.exists (fun note -> note.Contains "stop every application")
+                      Expect.equal isWarned (not compares) "a logout could be undone"
           })
 
       testCaseTask "a store is not moved to itself" (fun () ->
@@ -1107,6 +1125,61 @@ let private both =
                   }
 
               Expect.isTrue isRefused "where neither carries any that is said"
+          })
+
+      testCaseTask "who has left hears neither store, nor does who was told that it cannot listen" (fun () ->
+          task {
+              let held = ref 0
+
+              let signals answers =
+                  { new ForwardingStore(MemoryStore()) with
+                      override _.Subscribe(_, _) =
+                          if not answers then
+                              raise (TimeoutException "no answer")
+
+                          held.Value <- held.Value + 1
+
+                          ValueTask.FromResult
+                              { new IAsyncDisposable with
+                                  member _.DisposeAsync() =
+                                      held.Value <- held.Value - 1
+                                      ValueTask.CompletedTask } }
+
+              let moving = MigratingStore(signals true, signals true) :> ISessionSignals
+              let! listening = moving.Subscribe((fun _ -> ()), none)
+              Expect.equal held.Value 2 "both are listened to"
+              do! listening.DisposeAsync()
+              Expect.equal held.Value 0 "and neither any more"
+
+              for target, source in [ true, false; false, true ] do
+                  let moving = MigratingStore(signals target, signals source) :> ISessionSignals
+
+                  let! isRefused =
+                      task {
+                          try
+                              let! _ = moving.Subscribe((fun _ -> ()), none)
+                              return false
+                          with :? TimeoutException ->
+                              return true
+                      }
+
+                  // It is tried again and again: what was left each time would be heard as often.
+                  Expect.equal (isRefused, held.Value) (true, 0) "nothing is left of what failed"
+          })
+
+      testCaseTask "a sweep gets no more than its limit from both together" (fun () ->
+          task {
+              let source, target = MemoryStore() :> ISessionStore, MemoryStore() :> ISessionStore
+
+              for store, ids in [ source, [ "a"; "b" ]; target, [ "c"; "d" ] ] do
+                  for id in ids do
+                      let! _ = store.Insert(live id 1L, none)
+                      ()
+
+              let moving = MigratingStore(target, source) :> ISessionStore
+              let! first = moving.ClaimOverdue(at 60, TimeSpan.FromMinutes 2L, 3, none)
+              let! rest = moving.ClaimOverdue(at 60, TimeSpan.FromMinutes 2L, 3, none)
+              Expect.equal (first.Count, rest.Count) (3, 1) "three, and the one that is left"
           })
 
       testCaseTask "while sessions move none ends in a transaction of the application's, which is said so" (fun () ->

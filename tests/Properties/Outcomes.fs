@@ -285,6 +285,21 @@ let private asked =
           Expect.isFalse isLeft "nobody can tell"
       } ]
 
+/// A store of the application's that can do what it has to, and nothing besides.
+let private bare (plain: ForwardingStore) =
+    { new ISessionStore with
+        member _.Prepare cancel = plain.Prepare cancel
+        member _.Insert(record, cancel) = plain.Insert(record, cancel)
+        member _.Load(id, cancel) = plain.Load(id, cancel)
+        member _.Replace(record, expected, cancel) = plain.Replace(record, expected, cancel)
+        member _.Touch(id, at, cancel) = plain.Touch(id, at, cancel)
+        member _.Remove(id, cancel) = plain.Remove(id, cancel)
+        member _.BySubject(subject, after, limit, cancel) = plain.BySubject(subject, after, limit, cancel)
+        member _.Enumerate(after, limit, cancel) = plain.Enumerate(after, limit, cancel)
+        member _.Count cancel = plain.Count cancel
+        member _.ClaimOverdue(now, lease, limit, cancel) = plain.ClaimOverdue(now, lease, limit, cancel)
+        member _.Reschedule(id, version, dueAt, cancel) = plain.Reschedule(id, version, dueAt, cancel) }
+
 /// A store that removes by id alone is asked what it has before.
 let private removing =
     [ testTask "a tombstone is removed from a store without RemoveVersion, and what began in its place is not" {
@@ -292,22 +307,7 @@ let private removing =
               let memory = MemoryStore() :> ISessionStore
               let plain = ForwardingStore(memory)
 
-              let byIdAlone =
-                  { new ISessionStore with
-                      member _.Prepare cancel = plain.Prepare cancel
-                      member _.Insert(record, cancel) = plain.Insert(record, cancel)
-                      member _.Load(id, cancel) = plain.Load(id, cancel)
-                      member _.Replace(record, expected, cancel) = plain.Replace(record, expected, cancel)
-                      member _.Touch(id, at, cancel) = plain.Touch(id, at, cancel)
-                      member _.Remove(id, cancel) = plain.Remove(id, cancel)
-                      member _.BySubject(subject, after, limit, cancel) = plain.BySubject(subject, after, limit, cancel)
-                      member _.Enumerate(after, limit, cancel) = plain.Enumerate(after, limit, cancel)
-                      member _.Count cancel = plain.Count cancel
-
-                      member _.ClaimOverdue(now, lease, limit, cancel) = plain.ClaimOverdue(now, lease, limit, cancel)
-
-                      member _.Reschedule(id, version, dueAt, cancel) = plain.Reschedule(id, version, dueAt, cancel) }
-
+              let byIdAlone = bare plain
               let engine = engineWith memory settings
               let! opened = begin' engine
               let! found = memory.Load(opened.Snapshot.Id, none)
@@ -332,6 +332,44 @@ let private removing =
               do! SessionStore.removeVersion byIdAlone named none
               let! left = memory.Load(opened.Snapshot.Id, none)
               Expect.equal (isNull left) same "this very record, and no other"
+      }
+
+      testTask "a store that loads one by one is asked for sixteen at a time, by itself and within another one" {
+          let memory = MemoryStore() :> ISessionStore
+          let ids = [| for n in 1..40 -> $"s{n}" |]
+
+          for id in ids do
+              let record = StoredRecord(id, 1L, RecordKind.Live, t0, t0, null, 1L, ReadOnlyMemory [| 1uy |])
+              let! _ = memory.Insert(record, none)
+              ()
+
+          let gate, asked, most = obj (), ref 0, ref 0
+
+          let counted change =
+              lock gate (fun () ->
+                  asked.Value <- asked.Value + change
+                  most.Value <- max most.Value asked.Value)
+
+          let slow =
+              { new ForwardingStore(memory) with
+                  override _.Load(id, cancel) =
+                      counted 1
+
+                      ValueTask<StoredRecord | null>(
+                          task =
+                              task {
+                                  do! Task.Delay 20
+                                  counted -1
+                                  return! memory.Load(id, cancel)
+                              }
+                      ) }
+
+          for store in [ bare slow; ForwardingStore(bare slow) :> ISessionStore ] do
+              let wanted = Array.append ids [| "nobody" |]
+              let! (records: Collections.Generic.IReadOnlyList<StoredRecord>) = SessionStore.loadMany store wanted none
+              let found = [| for record in records -> record.Id |]
+              Expect.equal (Array.sort found) (Array.sort ids) "all that there are"
+              Expect.isLessThanOrEqual most.Value 16 "others need the store as well"
       } ]
 
 /// What fails, or gives up, stands in nobody's way.

@@ -244,6 +244,32 @@ let all =
               Expect.equal (Engines.ok left).Length 1 "his lives"
           }
 
+          testTask "what a store lists of a subject, and is another's, is none of theirs" {
+              let memory = MemoryStore() :> ISessionStore
+
+              // An index that is behind.
+              let store =
+                  { new ForwardingStore(memory) with
+                      override _.BySubject(_, after, limit, cancel) = memory.Enumerate(after, limit, cancel) }
+
+              let limited =
+                  { Engines.settings with
+                      MaxSessionsPerSubject = Some 1
+                      WhenLimitReached = RefuseNew }
+
+              let engine = Engines.engineWith store limited
+              let! his = engine.Create((fun () -> "his"), Some "bob", [| 0uy |], none)
+              Engines.ok his |> ignore
+              let! hers = engine.Create((fun () -> "hers"), Some "ada", [| 0uy |], none)
+              Expect.isOk hers "there is room for hers"
+              let! (found: Result<Snapshot list, SessionError>) = engine.List("ada", none)
+              Expect.equal (Engines.ok found |> List.map _.Id) [ "hers" ] "hers alone"
+              let! ended = engine.DestroyAll("ada", None, Revoked, none)
+              Expect.equal ended (Ok 1) "it is ended"
+              let! (left: Result<Snapshot list, SessionError>) = engine.List("bob", none)
+              Expect.equal (Engines.ok left |> List.map _.Id) [ "his" ] "his lives"
+          }
+
           testTask "keys are copied when sessions are added: an application may wipe its arrays" {
               let key (first: byte) = Array.init 32 (fun i -> first + byte i)
               let store, mine, former = MemoryStore(), key 1uy, key 100uy

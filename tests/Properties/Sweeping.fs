@@ -347,6 +347,36 @@ let private ends =
                     lab.Engine.Sweep(10, none).GetAwaiter().GetResult() ]
 
           Expect.equal counts [ 10; 10; 5; 0 ] "pages"
-          Expect.equal lab.Board.Told.Length 25 "each once") ]
+          Expect.equal lab.Board.Told.Length 25 "each once")
+
+      testTask "a node that is stopped begins with no more of what it has claimed, and leaves that to the others" {
+          let clock, told = FakeTimeProvider t0, Collections.Concurrent.ConcurrentQueue<string>()
+          let stop = new CancellationTokenSource()
+
+          let board =
+              { new INoticeBoard with
+                  member _.Post notice =
+                      match notice.Kind with
+                      | ExpiredNotice _ ->
+                          told.Enqueue notice.Id
+                          stop.Cancel()
+                      | _ -> ()
+
+                      ValueTask.CompletedTask }
+
+          let engine = SessionEngine(MemoryStore(), Engines.settings, clock, NullLogger.Instance, board)
+
+          for _ in 1..40 do
+              let! created = engine.Create(Token.newId, Some "ada", [| 1uy |], none)
+              Engines.ok created |> ignore
+
+          clock.Advance(TimeSpan.FromMinutes 21L)
+          let! _ = engine.Sweep(100, stop.Token)
+          Expect.isLessThan told.Count 40 "the process has little time left"
+          clock.Advance(TimeSpan.FromMinutes 3L)
+          let! _ = engine.Sweep(100, none)
+          let all = List.ofSeq told
+          Expect.equal (all.Length, (List.distinct all).Length) (40, 40) "each is told once"
+      } ]
 
 let all = testList "the sweeper" (ends @ slowHandlers)

@@ -15,6 +15,8 @@ open Properties.Histories
 
 let private none = CancellationToken.None
 
+let private ambient = AsyncLocal<string | null>()
+
 /// What it takes, it takes at once. Of the next write the answer comes when it is let go.
 [<Sealed>]
 type private Held(store: ISessionStore) =
@@ -28,6 +30,8 @@ type private Held(store: ISessionStore) =
     /// What the next read waits for.
     member val Reading: Task = Task.CompletedTask with get, set
     member val Reads = 0 with get, set
+    /// In whose context each write was sent.
+    member val Writers = Collections.Concurrent.ConcurrentQueue<string | null>()
 
     override it.Load(id, cancel) =
         ValueTask<StoredRecord | null>(
@@ -39,7 +43,9 @@ type private Held(store: ISessionStore) =
                 }
         )
 
-    override _.Replace(record, expected, cancel) =
+    override it.Replace(record, expected, cancel) =
+        it.Writers.Enqueue ambient.Value
+
         ValueTask<WriteResult>(
             task =
                 task {
@@ -193,8 +199,6 @@ let private failedOnlyBefore =
         Expect.equal found.Live.Data [| 101uy |] "once"
     }
 
-let private ambient = AsyncLocal<string | null>()
-
 /// Whoever shares a write has the function of another one carried out by it.
 let private inItsOwnContext =
     testTask "a function that waits for its turn runs in the context of its own caller" {
@@ -226,6 +230,9 @@ let private inItsOwnContext =
         let! answers = Task.WhenAll others
         Expect.all answers Result.isOk "both count"
         Expect.equal (seen |> Seq.distinct |> List.ofSeq) [ "the second, de-DE"; "the third, fr-FR" ] "each its own"
+        // Log scopes, spans: those of a request that is over are none of the others'.
+        let writers = held.Writers |> Seq.choose Option.ofObj |> List.ofSeq
+        Expect.equal writers [ "the first" ] "what they share is written in nobody's"
     }
 
 /// What it would read may be another request's by then.

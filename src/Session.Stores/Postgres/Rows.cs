@@ -62,7 +62,7 @@ internal static class Rows
         return new StoredRecord(
             row.GetString(0),
             row.GetInt64(1),
-            isOurs ? kind : RecordKind.Live,
+            isOurs || kind is RecordKind.Ended ? kind : RecordKind.Live,
             StoredTicks.Time(lastSeen),
             StoredTicks.Time(dueAt),
             row.IsDBNull(5) ? null : Encoding.UTF8.GetString(row.GetFieldValue<byte[]>(5)),

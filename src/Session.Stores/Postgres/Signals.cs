@@ -115,7 +115,9 @@ internal sealed class Signals(Link link, Names names, TimeSpan operationTimeout)
                     connection = null;
                     await Task.Delay(Rest, _stop.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
                 }
-                catch (Exception error) when (error is OperationCanceledException or NpgsqlException)
+                // It is over, or the store's connections are.
+                catch (Exception error)
+                    when (error is OperationCanceledException or NpgsqlException or ObjectDisposedException)
                 {
                     break;
                 }
@@ -132,7 +134,7 @@ internal sealed class Signals(Link link, Names names, TimeSpan operationTimeout)
                 if (connection.State == System.Data.ConnectionState.Open)
                     await signals.AskAsync(connection, "UNLISTEN *", CancellationToken.None).ConfigureAwait(false);
             }
-            catch (Exception error) when (IsOfTheServer(error))
+            catch (Exception error) when (IsOfTheServer(error) || error is ObjectDisposedException)
             {
                 // It is broken, and goes to nobody.
             }

@@ -229,16 +229,19 @@ internal sealed class RedisLink : IAsyncDisposable, IDisposable
         if (_watch is not { } watch)
             return true;
 
+        SentinelVerdict verdict;
         try
         {
-            await Ask(watch, cancellationToken).ConfigureAwait(false);
+            verdict = await Ask(watch, cancellationToken).ConfigureAwait(false);
         }
         catch (Exception error) when (error is RedisException or TimeoutException)
         {
             return false;
         }
 
+        // What they said a moment ago is not enough: a failover may have begun since, and they may be out of reach.
         return watch.Route is { } route
+            && verdict.Primary == route.Primary
             && (ReferenceEquals(route.Connection, db.Multiplexer) || ReferenceEquals(route.Waiting, db.Multiplexer));
     }
 

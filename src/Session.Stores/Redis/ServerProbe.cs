@@ -40,7 +40,12 @@ internal static class ServerProbe
             if (AboutSentinels(verdict) is { } sentence)
                 notes.Add(sentence);
             if (verdict.Trouble is { } trouble && ConnectionTrouble.IsFinalCause(trouble))
-                throw new InvalidOperationException(notes[^1], trouble);
+                throw new InvalidOperationException(
+                    verdict.Primary is null
+                        ? notes[^1]
+                        : $"One of the Sentinels that the connection string names refuses this application: {trouble.Message}",
+                    trouble
+                );
         }
 
         if (link.Route is not { } route)

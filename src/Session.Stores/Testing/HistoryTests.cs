@@ -117,7 +117,14 @@ internal static class HistoryTests
         }
         contract.Count(histories: 1);
         foreach (var key in Keys)
-            await stores[0].Remove($"{key}-{number}", cancel).ConfigureAwait(false);
+            try
+            {
+                await stores[0].Remove($"{key}-{number}", cancel).ConfigureAwait(false);
+            }
+            catch (Exception error) when (error is not OperationCanceledException)
+            {
+                // A call that fails is no violation, and the next history has keys of its own.
+            }
 
         string Micros(long at) =>
             at == long.MaxValue

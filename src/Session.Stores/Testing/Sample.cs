@@ -41,5 +41,5 @@ internal static class Sample
             ? "nothing"
             : $"{record.Id} v{record.Version} {record.Kind} seen {record.LastSeen:HH:mm:ss.fffffff} "
                 + (withDue ? $"due {record.DueAt:o} " : "")
-                + $"subject {record.Subject ?? "-"} op {record.Operation} body {Convert.ToHexString(record.Body.Span[..Math.Min(8, record.Body.Length)])}({record.Body.Length})";
+                + $"subject {record.Subject ?? "-"} op {record.Operation} body {Convert.ToHexString(record.Body.Span[..Math.Min(8, record.Body.Length)])}({record.Body.Length} bytes, {Convert.ToHexString(System.Security.Cryptography.SHA256.HashData(record.Body.Span))[..8]})";
 }

@@ -261,7 +261,15 @@ internal static class Sentences
                 await s.Stops(store => store.Insert(Record("b"), cancelled).AsTask());
                 await s.Stops(store => store.Replace(Record("a", 2), 1, cancelled).AsTask());
                 await s.Stops(store => store.Remove("a", cancelled).AsTask());
+                if (contract.Options.Touches)
+                    await s.Stops(store => store.Touch("a", At(9), cancelled).AsTask());
                 await s.Loads(first);
+                if (!contract.Options.Lists)
+                    return;
+                await s.Stops(store => store.Reschedule("a", 1, At(90), cancelled).AsTask());
+                await s.Stops(store => store.ClaimOverdue(At(40), Lease, 10, cancelled).AsTask());
+                await s.Loads(first);
+                await s.Claims(40, 10, ["a"]);
             }
         );
         if (contract.Options.Touches)

@@ -80,15 +80,21 @@ public class ChallengeTests
         }
     }
 
-    [Fact]
-    public async Task GRPC_gets_a_status_code()
+    /// <summary>Whatever its messages are written in, and over whichever HTTP.</summary>
+    [Theory]
+    [InlineData("application/grpc")]
+    [InlineData("application/grpc+proto")]
+    [InlineData("application/grpc-web")]
+    [InlineData("application/grpc-web-text")]
+    [InlineData("Application/gRPC")]
+    public async Task GRPC_gets_a_status_code(string type)
     {
         await using var site = await SchemeSite.StartAsync(map: app =>
             app.MapPost("/shop.Cart/Add", () => "in").RequireAuthorization()
         );
         using var client = new HttpClient(new SocketsHttpHandler { AllowAutoRedirect = false });
         using var content = new ByteArrayContent([]);
-        content.Headers.ContentType = new("application/grpc");
+        content.Headers.ContentType = new(type);
         var answer = await client.PostAsync(new Uri(site.Address, "/shop.Cart/Add"), content);
         Assert.Equal(HttpStatusCode.Unauthorized, answer.StatusCode);
     }

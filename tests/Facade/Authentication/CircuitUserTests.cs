@@ -230,6 +230,49 @@ public class CircuitUserTests
             }
         );
 
+    /// <summary>As after a transformation of claims: what others have added is in no session, and nobody would add it again.</summary>
+    [Fact]
+    public Task A_user_of_several_schemes_keeps_what_the_others_say() =>
+        WithAsync(
+            async (site, first, store, clock, token) =>
+            {
+                var known = (await first.UserAsync()).Identities.Single();
+                var guest = new ClaimsIdentity([new Claim(ClaimTypes.Role, "guest")]);
+                await using var circuit = new Circuit(site, new ClaimsPrincipal([known, guest]));
+                await LooksAsync(store, 12);
+                Assert.True((await circuit.UserAsync()).IsInRole("guest"));
+                await Manager(site).DestroyAllAsync("ada");
+                Assert.True(await circuit.BecomesAsync(user => !user.IsInRole("guest")));
+            }
+        );
+
+    /// <summary>While an upgrade is under way another node writes what this one cannot read: that signs nobody out.</summary>
+    [Fact]
+    public Task Data_of_a_newer_version_leaves_the_user_as_it_was_seen() =>
+        WithAsync(
+            async (site, circuit, store, clock, token) =>
+            {
+                await using (
+                    var newer = await SchemeSite.StartAsync(
+                        store: store,
+                        clock: clock,
+                        configure: o =>
+                        {
+                            o.DataVersion = 2;
+                            o.Upcasters[1] = json => json;
+                        }
+                    )
+                )
+                    await Manager(newer).UpdateAsync(SessionId.Parse(token.Split('.')[0]), _ => new Cart("admin"));
+
+                await LooksAsync(store, 4);
+                var user = await circuit.UserAsync();
+                Assert.Equal(("ada", true), (user.Identity!.Name, user.IsInRole("customer")));
+                await Manager(site).DestroyAllAsync("ada");
+                Assert.True(await circuit.BecomesAsync(it => !IsSignedIn(it)));
+            }
+        );
+
     [Fact]
     public void Time_does_not_stand_still()
     {

@@ -160,14 +160,21 @@ public class SchemeSignInTests
     public async Task A_way_back_in_any_language_is_one(string url, string location)
     {
         await using var site = await StartAsync(WithData);
-        foreach (var header in new[] { "text/html", "XMLHttpRequest" })
+        foreach (
+            var (header, status) in new[]
+            {
+                ("text/html", HttpStatusCode.Redirect),
+                // A program would follow, and take the page for the answer to its sign-in.
+                ("XMLHttpRequest", HttpStatusCode.OK),
+            }
+        )
         {
             var answer = await site.SendAsync(
                 "POST",
                 $"/signin?user=ada&ReturnUrl={Uri.EscapeDataString(url)}",
                 ("X-Requested-With", header)
             );
-            Assert.Equal(location, answer["Location"]);
+            Assert.Equal((status, location), (answer.Status, answer["Location"]));
             Assert.Single(answer.SetCookies);
         }
     }

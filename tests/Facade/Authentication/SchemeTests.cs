@@ -1,9 +1,12 @@
 using System.Net;
 using System.Security.Claims;
 using Microsoft.AspNetCore.Authentication;
+using Microsoft.AspNetCore.Authorization;
+using Microsoft.AspNetCore.Authorization.Policy;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.DependencyInjection;
+using Microsoft.FSharp.Core;
 using Session.CSharp;
 using Xunit;
 
@@ -110,6 +113,70 @@ public class SchemeTests
             error.Message,
             StringComparison.Ordinal
         );
+    }
+
+    /// <summary>In F# they are text; in C# they cannot be anything else.</summary>
+    [Theory, InlineData("signin", "/denied"), InlineData("/signin", "denied")]
+    public async Task A_page_that_is_no_path_of_this_site_stops_the_start(string login, string denied)
+    {
+        var usual = Session.AspNetCore.SessionScheme.defaults<Cart>();
+        var wrong = new Session.AspNetCore.SessionScheme<Cart>(
+            usual.Name,
+            usual.Claims,
+            usual.Data,
+            FSharpOption<string>.Some(login),
+            FSharpOption<string>.Some(denied),
+            usual.ReturnUrlParameter,
+            usual.Configure
+        );
+        var error = await Assert.ThrowsAnyAsync<ArgumentException>(() =>
+            SchemeSite.StartAsync(services =>
+                Session.AspNetCore.SessionAuthentication.add(wrong, services.AddAuthentication())
+            )
+        );
+        Assert.Contains("begin with '/'", error.Message, StringComparison.Ordinal);
+    }
+
+    /// <summary>An application's own answer to whoever may not go on.</summary>
+    private sealed class Teapot : IAuthorizationMiddlewareResultHandler
+    {
+        public Task HandleAsync(
+            RequestDelegate next,
+            HttpContext context,
+            AuthorizationPolicy policy,
+            PolicyAuthorizationResult authorizeResult
+        )
+        {
+            if (authorizeResult.Succeeded)
+                return next(context);
+
+            context.Response.StatusCode = StatusCodes.Status418ImATeapot;
+            return Task.CompletedTask;
+        }
+    }
+
+    [Theory, InlineData("type"), InlineData("instance"), InlineData("factory")]
+    public async Task What_the_application_has_for_whoever_may_not_go_on_is_asked_as_before(string way)
+    {
+        await using var site = await SchemeSite.StartAsync(services =>
+        {
+            switch (way)
+            {
+                case "type":
+                    services.AddSingleton<IAuthorizationMiddlewareResultHandler, Teapot>();
+                    break;
+                case "instance":
+                    services.AddSingleton<IAuthorizationMiddlewareResultHandler>(new Teapot());
+                    break;
+                default:
+                    services.AddSingleton<IAuthorizationMiddlewareResultHandler>(_ => new Teapot());
+                    break;
+            }
+
+            services.AddAuthentication().AddSession<Cart>(SchemeSite.Usual);
+        });
+        Assert.Equal(StatusCodes.Status418ImATeapot, (int)(await site.GetAsync("/me")).Status);
+        Assert.Equal("ada", (await site.GetAsync("/me", await site.SignInAsync())).Body);
     }
 
     [Theory, MemberData(nameof(ForAdmins))]

@@ -208,6 +208,29 @@ public class PromiseTests
         Assert.Equal("1", await ann.ReadAsync("a"));
     }
 
+    /// <summary>As without it: its client has the whole of it by then, and what was changed is stored.</summary>
+    [Fact]
+    public async Task An_answer_that_is_completed_is_whole_while_its_endpoint_goes_on()
+    {
+        await using var site = await CompatSite.StartAsync(Ours);
+        var ann = site.NewVisitor();
+        var goesOn = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        var answering = ann.InAsync(async context =>
+        {
+            context.Session.SetString("a", "1");
+            // The next request would wait on this connection for the endpoint.
+            context.Response.Headers.Connection = "close";
+            await context.Response.WriteAsync("done");
+            await context.Response.CompleteAsync();
+            await goesOn.Task;
+        });
+        var first = await Task.WhenAny(answering, Task.Delay(TimeSpan.FromSeconds(5)));
+        var seen = first == answering ? await ann.Copy().ReadAsync("a") : null;
+        goesOn.SetResult();
+        Assert.Equal((HttpStatusCode.OK, "done"), ((await answering).Status, (await answering).Body));
+        Assert.Equal("1", seen);
+    }
+
     /// <summary>A write that its caller gives up is the caller's: what the session has is stored before it.</summary>
     [Fact]
     public async Task A_body_that_is_given_up_stores_what_was_changed_before_it()

@@ -165,13 +165,20 @@ public class StartTests
         Assert.Equal(TimeSpan.FromDays(30), settings.AbsoluteTimeout);
         Assert.Equal(TimeSpan.FromSeconds(2), settings.RequestTimeout);
 
-        Assert.Equal(
-            TimeSpan.FromMinutes(10),
-            (await SettingsAsync(o => o.IOTimeout = Timeout.InfiniteTimeSpan)).RequestTimeout
-        );
+        // Nobody is waited for longer than a request may last here.
+        foreach (var wait in new[] { Timeout.InfiniteTimeSpan, TimeSpan.FromMinutes(10), TimeSpan.FromHours(1) })
+            Assert.Equal(TimeSpan.FromMinutes(10), (await SettingsAsync(o => o.IOTimeout = wait)).RequestTimeout);
+
         var plain = await SettingsAsync(o => o.Cookie.SecurePolicy = CookieSecurePolicy.SameAsRequest);
         Assert.Equal(("session", CookieSecurePolicy.SameAsRequest), (plain.CookieName?.Value, plain.SecurePolicy));
-        Assert.Equal("__Secure-session", (await SettingsAsync(o => o.Cookie.Path = "/shop")).CookieName?.Value);
+        foreach (
+            var configure in new Action<SessionOptions>[]
+            {
+                o => o.Cookie.Path = "/shop",
+                o => o.Cookie.Domain = "example.com",
+            }
+        )
+            Assert.Equal("__Secure-session", (await SettingsAsync(configure)).CookieName?.Value);
     }
 
     [Fact]

@@ -1,8 +1,10 @@
+using System.Globalization;
 using System.Net;
 using System.Text.Encodings.Web;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Hosting;
 using Session.AspNetCore;
 using Session.CSharp;
 using Session.Engine;
@@ -87,6 +89,38 @@ public class DashboardTests
             Assert.Contains($"<th scope=\"row\">{setting.Name}</th>", page.Html, StringComparison.Ordinal);
         foreach (var other in new[] { "Serializer", "SealToBearer", "ProtectWith" })
             Assert.Contains($"<th scope=\"row\">{other}</th>", page.Html, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Each_setting_is_shown_with_its_own_value()
+    {
+        // No two times are the same.
+        await using var site = await StartAsync(sessions: o =>
+            (o.LiveCheck, o.EventTimeout) = (TimeSpan.FromSeconds(20), TimeSpan.FromSeconds(6))
+        );
+        using var operator1 = new Reader(site);
+        var page = await operator1.GetAsync("/sessions");
+        var count = 0;
+        foreach (var setting in typeof(SessionSettings).GetProperties())
+        {
+            var shown = setting.GetValue(site.Settings) switch
+            {
+                TimeSpan time => time.ToString("c", CultureInfo.InvariantCulture),
+                int number => number.ToString("#,0", CultureInfo.InvariantCulture),
+                bool value => value ? "yes" : "no",
+                _ => null,
+            };
+            if (shown is null)
+                continue;
+            count++;
+            Assert.Contains(
+                $"<th scope=\"row\">{setting.Name}</th><td>{shown}</td>",
+                page.Html,
+                StringComparison.Ordinal
+            );
+        }
+
+        Assert.InRange(count, 12, 40);
     }
 
     [Fact]
@@ -345,6 +379,28 @@ public class DashboardTests
             Keeps-- > 0 ? throw new IOException("kept") : base.Replace(record, expected, c);
     }
 
+    /// <summary>An operator who ends a stolen session must not hear that there was none.</summary>
+    [Fact]
+    public async Task A_session_that_the_store_did_not_end_is_no_session_that_was_gone()
+    {
+        var store = new Unwritten();
+        await using var site = await StartAsync(store: () => store);
+        using var operator1 = new Reader(site);
+        using var ada = new Reader(site);
+        await ada.SignInAsync("ada");
+        var page = await operator1.GetAsync("/sessions/session/" + ada.Id);
+        store.IsRefusing = true;
+        foreach (var form in new[] { "/end", "/end-all" })
+        {
+            var sent = await operator1.PressAsync(page, form);
+            Assert.Equal((form, HttpStatusCode.ServiceUnavailable, null), (form, sent.Status, sent.Location));
+        }
+
+        store.IsRefusing = false;
+        var ended = await operator1.PressAsync(page, "/end");
+        Assert.EndsWith("?said=ended", ended.Location, StringComparison.Ordinal);
+    }
+
     [Fact]
     public async Task Forms_without_their_token_or_from_another_site_end_nothing()
     {
@@ -478,6 +534,11 @@ public class DashboardTests
         Assert.Equal(HttpStatusCode.OK, page.Status);
         page.Shows("Unhealthy");
         page.Shows("the store did not answer");
+
+        // Nor does each page wait for it again.
+        store.Take();
+        (await operator1.GetAsync("/sessions")).Shows("the store did not answer");
+        Assert.Empty(store.Take());
         Assert.Equal(HttpStatusCode.ServiceUnavailable, (await operator1.GetAsync("/sessions?q=ada")).Status);
         store.Fails = false;
         site.Clock.Advance(TimeSpan.FromSeconds(11));
@@ -580,6 +641,35 @@ public class DashboardTests
     private sealed record Basket(int Items);
 
     [Fact]
+    public async Task Sessions_of_another_application_in_the_process_are_not_counted()
+    {
+        await using var site = await StartAsync();
+        await using var other = await Site.StartAsync();
+        using var operator1 = new Reader(site);
+        await site.BeginAsync();
+        for (var i = 0; i < 3; i++)
+            await other.BeginAsync("ada");
+
+        var page = await operator1.GetAsync("/sessions");
+        Assert.Contains("Began<strong>1</strong>", page.Html, StringComparison.Ordinal);
+        Assert.Contains("Sign-ins<strong>0</strong>", page.Html, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task An_application_that_has_stopped_counts_no_more()
+    {
+        var store = new AskedStore();
+        await using var site = await StartAsync(store: () => store);
+        store.Take();
+        site.Clock.Advance(TimeSpan.FromMinutes(1));
+        Assert.Contains("Count", store.Take().Keys);
+        await site.Services.GetRequiredService<IHost>().StopAsync();
+        store.Take();
+        site.Clock.Advance(TimeSpan.FromMinutes(2));
+        Assert.DoesNotContain("Count", store.Take().Keys);
+    }
+
+    [Fact]
     public async Task A_flood_of_made_up_tokens_hides_nobody_who_signed_in()
     {
         await using var site = await StartAsync();
@@ -601,6 +691,9 @@ public class DashboardTests
         var page = await operator1.GetAsync("/sessions/session/" + ada.Id);
         page.Shows("Began with a sign-in");
         page.Shows("A token with a wrong secret was refused");
+
+        // However long it goes on, what is kept of it does not grow.
+        Assert.Equal(60, page.Html.Split("A token with a wrong secret was refused").Length - 1);
 
         // Nor what time has ended.
         (await operator1.GetAsync("/sessions/session/" + bob.Id)).Shows("Ended by time: idle for too long");

@@ -437,6 +437,32 @@ public class MySessionsTests
         Assert.Equal(HttpStatusCode.OK, (await work.GetAsync("/account/sessions")).Status);
     }
 
+    /// <summary>It can still be read: who is told that a device is signed out does not look again.</summary>
+    [Fact]
+    public async Task What_the_store_did_not_end_is_not_said_to_be_signed_out()
+    {
+        var store = new Unwritten();
+        await using var site = await StartAsync(store: () => store);
+        using var home = new Reader(site);
+        using var work = new Reader(site);
+        await home.SignInAsync("ada");
+        await work.SignInAsync("ada");
+        var page = await home.GetAsync("/account/sessions");
+        store.IsRefusing = true;
+        foreach (var id in new[] { home.Id, work.Id })
+        {
+            var sent = await home.PressAsync(page, "/end", fields => fields["id"] == id);
+            Assert.Equal((HttpStatusCode.ServiceUnavailable, null), (sent.Status, sent.Location));
+            Assert.False(sent.Headers.ContainsKey("Set-Cookie"));
+        }
+
+        var others = await home.PressAsync(page, "/end-others");
+        Assert.Equal((HttpStatusCode.ServiceUnavailable, null), (others.Status, others.Location));
+        store.IsRefusing = false;
+        foreach (var one in new[] { home, work })
+            Assert.Equal(HttpStatusCode.OK, (await one.GetAsync("/account/sessions")).Status);
+    }
+
     [Fact]
     public async Task A_handler_of_sign_ins_knows_of_the_other_devices()
     {

@@ -139,6 +139,49 @@ public class HealthTests
         Assert.StartsWith("no answer after ", (string)entry.Data["insert"], StringComparison.Ordinal);
     }
 
+    /// <summary>It answers each command, and does not say how it is set up: a check that waits for that is worth nothing.</summary>
+    [Fact]
+    public async Task A_store_that_does_not_say_how_it_is_set_up_is_degraded_within_the_time_of_a_request()
+    {
+        var store = new Silent();
+        await using var site = await StartAsync(() => store, o => o.RequestTimeout = TimeSpan.FromMilliseconds(500));
+        store.IsSilent = true;
+        var began = Stopwatch.GetTimestamp();
+        var entry = await CheckAsync(site);
+        Assert.InRange(Stopwatch.GetElapsedTime(began), TimeSpan.FromSeconds(0.3), TimeSpan.FromSeconds(4));
+        Assert.Equal(HealthStatus.Degraded, entry.Status);
+        Assert.Contains("did not say in time", entry.Description, StringComparison.Ordinal);
+    }
+
+    /// <summary>What is given up has not been found to be well, nor set up wrongly: it is what the application has said of a failure.</summary>
+    [Fact]
+    public async Task A_check_that_takes_longer_than_its_own_timeout_has_failed()
+    {
+        var store = new Silent();
+        await using var site = await Site.StartAsync(
+            store: () => store,
+            add: services =>
+                services
+                    .AddHealthChecks()
+                    .AddSessions<Cart>(Name, HealthStatus.Unhealthy, [], TimeSpan.FromMilliseconds(500))
+        );
+        store.IsSilent = true;
+        var began = Stopwatch.GetTimestamp();
+        var entry = await CheckAsync(site);
+        Assert.Equal(HealthStatus.Unhealthy, entry.Status);
+        Assert.InRange(Stopwatch.GetElapsedTime(began), TimeSpan.Zero, TimeSpan.FromSeconds(4));
+    }
+
+    private sealed class Silent() : ForwardingStore(new MemoryStore())
+    {
+        public bool IsSilent { get; set; }
+
+        public override ValueTask<StoreReport> Prepare(CancellationToken cancellationToken) =>
+            IsSilent
+                ? new ValueTask<StoreReport>(new TaskCompletionSource<StoreReport>().Task)
+                : base.Prepare(cancellationToken);
+    }
+
     [Fact]
     public async Task A_store_that_is_slow_is_degraded()
     {
@@ -183,6 +226,9 @@ public class HealthTests
             var entry = await CheckAsync(site);
             Assert.Equal(HealthStatus.Degraded, entry.Status);
             Assert.Contains(words, entry.Description, StringComparison.Ordinal);
+
+            // A write that was not confirmed may be there all the same: each check would leave one more.
+            Assert.Empty(await RecordsAsync(store));
         }
 
         store.Written = WriteResult.Written;

@@ -205,6 +205,37 @@ public class BackChannelLogoutTests
         Assert.Null(await node.WhoAsync(token));
     }
 
+    /// <summary>Nobody gets its token, but it is stored: whoever lists sessions finds it.</summary>
+    [Fact]
+    public async Task A_refused_sign_in_that_the_store_does_not_let_go_of_is_not_said_to_be_over()
+    {
+        await using var provider = await IdentityProvider.StartAsync();
+        var store = new Endless();
+        await using var node = await LogoutSite.StartAsync(provider, store);
+        Assert.Equal(HttpStatusCode.OK, (await node.LogOutAsync("A")).Status);
+        store.IsEndless = true;
+        var began = await node.Site.WithAsync(session =>
+            Assert.ThrowsAsync<SessionUnavailableException>(() =>
+                session.SignInAsync("ada", new Cart("tea"), (provider.Issuer, "A"))
+            )
+        );
+        Assert.Null(began.Token);
+        store.IsEndless = false;
+        Assert.Single(await node.Site.Manager.ListAsync("ada").ToListAsync());
+        Assert.Equal(1, await node.Site.Manager.DestroyAllAsync("ada"));
+    }
+
+    /// <summary>Takes everything but the end of a session.</summary>
+    private sealed class Endless() : ForwardingStore(new MemoryStore())
+    {
+        public bool IsEndless { get; set; }
+
+        public override ValueTask<WriteResult> Replace(StoredRecord record, long expected, CancellationToken cancel) =>
+            IsEndless && record.Kind == RecordKind.Ended
+                ? throw new IOException("no answer")
+                : base.Replace(record, expected, cancel);
+    }
+
     [Fact]
     public async Task A_store_that_fails_is_no_200_and_the_same_token_does_its_work_later()
     {

@@ -22,7 +22,8 @@ internal sealed record ProviderKey(
     {
         var rsa = RSA.Create(2048);
         var it = rsa.ExportParameters(false);
-        var padding = algorithm == "PS256" ? RSASignaturePadding.Pss : RSASignaturePadding.Pkcs1;
+        var isPss = algorithm.StartsWith("PS", StringComparison.Ordinal);
+        var padding = isPss ? RSASignaturePadding.Pss : RSASignaturePadding.Pkcs1;
         return new ProviderKey(
             id,
             algorithm,
@@ -35,7 +36,7 @@ internal sealed record ProviderKey(
                 e = Base64Url.EncodeToString(it.Exponent),
             },
             rsa.ExportSubjectPublicKeyInfo(),
-            data => rsa.SignData(data, HashAlgorithmName.SHA256, padding)
+            data => rsa.SignData(data, new HashAlgorithmName("SHA" + algorithm[2..]), padding)
         );
     }
 
@@ -58,24 +59,30 @@ internal sealed record ProviderKey(
         );
     }
 
-    public static ProviderKey Curve(string id)
+    public static ProviderKey Curve(string id, string algorithm = "ES256")
     {
-        var curve = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+        var (named, name) = algorithm switch
+        {
+            "ES256" => (ECCurve.NamedCurves.nistP256, "P-256"),
+            "ES384" => (ECCurve.NamedCurves.nistP384, "P-384"),
+            _ => (ECCurve.NamedCurves.nistP521, "P-521"),
+        };
+        var curve = ECDsa.Create(named);
         var it = curve.ExportParameters(false);
         return new ProviderKey(
             id,
-            "ES256",
+            algorithm,
             new
             {
                 kty = "EC",
                 use = "sig",
                 kid = id,
-                crv = "P-256",
+                crv = name,
                 x = Base64Url.EncodeToString(it.Q.X),
                 y = Base64Url.EncodeToString(it.Q.Y),
             },
             curve.ExportSubjectPublicKeyInfo(),
-            data => curve.SignData(data, HashAlgorithmName.SHA256)
+            data => curve.SignData(data, new HashAlgorithmName("SHA" + algorithm[2..]))
         );
     }
 }

@@ -4,6 +4,7 @@ using Microsoft.AspNetCore.Builder;
 using Microsoft.Extensions.DependencyInjection;
 using Session.CSharp;
 using Session.Engine;
+using Session.OpenIdConnect;
 using Xunit;
 
 namespace Facade.OpenIdConnect;
@@ -24,7 +25,8 @@ internal sealed class LogoutSite : IAsyncDisposable
         ISessionStore? store = null,
         Action<SessionOptions<Cart>>? configure = null,
         Action<WebApplication>? before = null,
-        Action<IServiceCollection>? add = null
+        Action<IServiceCollection>? add = null,
+        Action<BackChannelLogoutOptions>? logouts = null
     )
     {
         var kept = store ?? new MemoryStore();
@@ -41,6 +43,7 @@ internal sealed class LogoutSite : IAsyncDisposable
                         o.Authority = provider.Issuer;
                         o.Audience = IdentityProvider.Client;
                         o.RequireHttpsMetadata = false;
+                        logouts?.Invoke(o);
                     }
                 );
             },

@@ -218,14 +218,70 @@ public class LogoutTokenTests
     [Fact]
     public async Task Keys_of_every_kind_are_taken()
     {
-        foreach (var key in new[] { s_key, ProviderKey.Rsa("pss", "PS256"), ProviderKey.Curve("curve") })
+        ProviderKey[] keys =
+        [
+            .. new[] { "RS256", "RS384", "RS512", "PS256", "PS384", "PS512" }.Select(it => ProviderKey.Rsa(it, it)),
+            .. new[] { "ES256", "ES384", "ES512" }.Select(it => ProviderKey.Curve(it, it)),
+        ];
+        await using var provider = await IdentityProvider.StartAsync(keys);
+        await using var node = await LogoutSite.StartAsync(provider);
+        foreach (var key in keys)
         {
-            await using var provider = await IdentityProvider.StartAsync(key);
-            await using var node = await LogoutSite.StartAsync(provider);
-            var token = await node.SignInAsync("ada", "of ada");
-            Assert.Equal(HttpStatusCode.OK, (await node.LogOutAsync("of ada")).Status);
+            provider.Keys = [key, .. keys.Where(it => it != key)];
+            var token = await node.SignInAsync("ada", key.Id);
+            Assert.Equal((key.Id, HttpStatusCode.OK), (key.Id, (await node.LogOutAsync(key.Id)).Status));
             Assert.Null(await node.WhoAsync(token));
         }
+    }
+
+    /// <summary>Reads the documents of a provider at https://id.example.com, as a client of the application's own does.</summary>
+    private sealed class Proxy(string keysAt) : HttpMessageHandler
+    {
+        public int Reads { get; private set; }
+
+        protected override Task<HttpResponseMessage> SendAsync(
+            HttpRequestMessage request,
+            CancellationToken cancellationToken
+        )
+        {
+            Reads++;
+            object? document = request.RequestUri!.AbsolutePath switch
+            {
+                "/.well-known/openid-configuration" => new { issuer = "https://id.example.com", jwks_uri = keysAt },
+                "/keys" => new { keys = new[] { s_key.Shown } },
+                _ => null,
+            };
+            return Task.FromResult(
+                document is null
+                    ? new HttpResponseMessage(HttpStatusCode.NotFound)
+                    : new HttpResponseMessage { Content = new StringContent(JsonSerializer.Serialize(document)) }
+            );
+        }
+    }
+
+    /// <summary>Whoever is between could put keys of their own there, and sign everybody out. The address may end as it likes.</summary>
+    [Theory]
+    [InlineData("https://id.example.com", "https://id.example.com/keys", null)]
+    [InlineData("https://id.example.com/", "https://id.example.com/keys", null)]
+    [InlineData("https://id.example.com", "http://id.example.com/keys", "temporarily_unavailable")]
+    public async Task The_applications_own_client_reads_the_keys_and_over_https_alone(
+        string authority,
+        string keysAt,
+        string? error
+    )
+    {
+        await using var provider = await IdentityProvider.StartAsync(s_key);
+        provider.Issuer = "https://id.example.com";
+        using var proxy = new Proxy(keysAt);
+        using var client = new HttpClient(proxy);
+        await using var node = await LogoutSite.StartAsync(
+            provider,
+            logouts: o => (o.Authority, o.RequireHttpsMetadata, o.Backchannel) = (authority, true, client)
+        );
+        var token = await node.SignInAsync("ada", "of ada");
+        Assert.Equal(error, (await node.LogOutAsync("of ada")).Error);
+        Assert.Equal(error is null ? null : "ada", await node.WhoAsync(token));
+        Assert.Equal(error is null ? 2 : 1, proxy.Reads);
     }
 
     /// <summary>Whichever of the two is ahead: each time that a token names is read with the minute of ClockSkew.</summary>
@@ -291,6 +347,27 @@ public class LogoutTokenTests
         node.Site.Clock.Advance(TimeSpan.FromSeconds(1));
         Assert.Contains("iat", (await node.PostAsync(logout)).Description, StringComparison.Ordinal);
         Assert.Equal("ada", await node.WhoAsync(token));
+    }
+
+    /// <summary>The times that the application has set, and not those that are usual: else a token could be used again in between.</summary>
+    [Fact]
+    public async Task A_token_that_may_be_older_is_remembered_for_longer()
+    {
+        await using var provider = await IdentityProvider.StartAsync(s_key);
+        await using var node = await LogoutSite.StartAsync(
+            provider,
+            logouts: o => (o.MaxTokenAge, o.ClockSkew) = (TimeSpan.FromMinutes(30), TimeSpan.FromMinutes(2))
+        );
+        var engine = node.Site.Services.GetRequiredService<SessionService<Cart>>().Engine;
+        var draft = node.Draft(null, "ada");
+        draft.Claims["exp"] = (long)draft.Claims["iat"]! + 7200;
+        var logout = draft.Write();
+        Assert.Equal(HttpStatusCode.OK, (await node.PostAsync(logout)).Status);
+        node.Site.Clock.Advance(TimeSpan.FromMinutes(32) - TimeSpan.FromSeconds(1));
+        await engine.Sweep(1000, CancellationToken.None);
+        Assert.Contains("jti", (await node.PostAsync(logout)).Description, StringComparison.Ordinal);
+        node.Site.Clock.Advance(TimeSpan.FromSeconds(1));
+        Assert.Contains("iat", (await node.PostAsync(logout)).Description, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -24,7 +24,8 @@ public class RemoteSignInTests
         string user,
         string? sid,
         bool isRemote = true,
-        string subjectClaim = "sub"
+        string subjectClaim = "sub",
+        string? sidIssuer = null
     )
     {
         var identity = new ClaimsIdentity(
@@ -32,7 +33,7 @@ public class RemoteSignInTests
             "AuthenticationTypes.Federation"
         );
         if (sid is not null)
-            identity.AddClaim(new Claim("sid", sid, ClaimValueTypes.String, issuer));
+            identity.AddClaim(new Claim("sid", sid, ClaimValueTypes.String, sidIssuer ?? issuer));
 
         var properties = new AuthenticationProperties();
         if (isRemote)
@@ -52,9 +53,9 @@ public class RemoteSignInTests
             before: app =>
                 app.MapGet(
                     "/back",
-                    (HttpContext context, string user, string? sid, bool remote, string claim) =>
+                    (HttpContext context, string user, string? sid, bool remote, string claim, string? of) =>
                     {
-                        var (principal, properties) = Back(provider.Issuer, user, sid, remote, claim);
+                        var (principal, properties) = Back(provider.Issuer, user, sid, remote, claim, of);
                         return context.SignInAsync("Session", principal, properties);
                     }
                 )
@@ -77,6 +78,13 @@ public class RemoteSignInTests
         Assert.Null(await node.WhoAsync(nameless));
         // Nobody has left the site for this one.
         Assert.Equal("eve", await node.WhoAsync(password));
+
+        // What somebody else calls so, such as the application or another provider, is no session of this one.
+        var others = await BackAsync("user=zoe&sid=D&remote=true&claim=sub&of=elsewhere");
+        Assert.Equal(HttpStatusCode.OK, (await node.LogOutAsync("D")).Status);
+        Assert.Equal("zoe", await node.WhoAsync(others));
+        Assert.Equal(HttpStatusCode.OK, (await node.LogOutAsync(null, "zoe")).Status);
+        Assert.Null(await node.WhoAsync(others));
     }
 
     [Fact]

@@ -125,6 +125,34 @@ public partial class MeterTests
         }
     }
 
+    /// <summary>Data grows from write to write: its size at the beginning shows none of that.</summary>
+    [Fact]
+    public void The_size_of_data_is_measured_wherever_it_is_written()
+    {
+        var events = ListModule.OfSeq(
+            new[]
+            {
+                Happening.NewWasCreated(default, FSharpOption<string>.Some("ada"), [1], DateTimeOffset.UnixEpoch),
+                Happening.NewWasWritten([1, 2]),
+                Happening.NewWasSignedIn("ada", [1, 2, 3], default, DateTimeOffset.UnixEpoch),
+            }
+        );
+        using var meter = new Meter("Session");
+        var (measures, sizes) = (new Measures(meter, "Cart"), new List<long>());
+        using var listener = new MeterListener
+        {
+            InstrumentPublished = (it, me) =>
+            {
+                if (it.Meter == meter && it.Name == "session.data.size")
+                    me.EnableMeasurementEvents(it);
+            },
+        };
+        listener.SetMeasurementEventCallback<long>((_, size, _, _) => sizes.Add(size));
+        listener.Start();
+        measures.Stored(events);
+        Assert.Equal([1L, 2L, 3L], sizes);
+    }
+
     [Fact]
     public async Task The_document_lists_each_instrument_and_its_tags()
     {

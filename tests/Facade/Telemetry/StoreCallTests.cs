@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Diagnostics.Metrics;
 using System.Reflection;
 using Microsoft.Extensions.DependencyInjection;
 using Session.AspNetCore;
@@ -27,6 +28,54 @@ public class StoreCallTests
         var measured = typeof(MeteredStore).GetMethods(Own).Select(it => it.Name).ToHashSet(StringComparer.Ordinal);
         Assert.All(verbs, it => Assert.Contains(it, measured));
         Assert.Contains("LoadMany", verbs);
+    }
+
+    /// <summary>A store may throw before it has begun to wait: that call has failed like any other.</summary>
+    [Fact]
+    public async Task Whichever_verb_throws_at_once_is_a_call_that_failed()
+    {
+        using var meter = new Meter("Session");
+        var failed = new List<string>();
+        using var listener = new MeterListener
+        {
+            InstrumentPublished = (it, me) =>
+            {
+                if (it.Meter == meter && it.Name == "session.store.duration")
+                    me.EnableMeasurementEvents(it);
+            },
+        };
+        listener.SetMeasurementEventCallback<double>(
+            (_, _, tags, _) =>
+            {
+                var all = tags.ToArray().ToDictionary(tag => tag.Key, tag => (string)tag.Value!);
+                if (all.GetValueOrDefault("error.type") == "System.IO.IOException")
+                    failed.Add(all["session.store.operation"]);
+            }
+        );
+        listener.Start();
+        var telemetry = new Session.Engine.Telemetry(new Measures(meter, "Cart"), "Cart", false);
+        var store = new MeteredStore(new Away(), telemetry);
+        var (time, stop) = (DateTimeOffset.UnixEpoch, CancellationToken.None);
+        StoredRecord record = new("a", 1, RecordKind.Live, time, time, null, 1, ReadOnlyMemory<byte>.Empty);
+        var calls = new (string Verb, Func<Task> Call)[]
+        {
+            ("insert", () => store.Insert(record, stop).AsTask()),
+            ("load", () => store.Load("a", stop).AsTask()),
+            ("load_many", () => store.LoadMany(["a"], stop).AsTask()),
+            ("replace", () => store.Replace(record, 1, stop).AsTask()),
+            ("touch", () => store.Touch("a", time, stop).AsTask()),
+            ("remove", () => store.Remove("a", stop).AsTask()),
+            ("remove_version", () => store.RemoveVersion("a", 1, 1, stop).AsTask()),
+            ("by_subject", () => store.BySubject("ada", null, 1, stop).AsTask()),
+            ("enumerate", () => store.Enumerate(null, 1, stop).AsTask()),
+            ("count", () => store.Count(stop).AsTask()),
+            ("claim_overdue", () => store.ClaimOverdue(time, TimeSpan.Zero, 1, stop).AsTask()),
+            ("reschedule", () => store.Reschedule("a", 1, time, stop).AsTask()),
+        };
+        foreach (var (_, call) in calls)
+            await Assert.ThrowsAsync<IOException>(call);
+
+        Assert.Equal(calls.Select(it => it.Verb), failed);
     }
 
     [Fact]
@@ -61,5 +110,52 @@ public class StoreCallTests
         await engine.Look(ids);
         Assert.Equal(["session store load_many"], spans);
         Assert.Equal(2, heard.Count("session.store.duration", "session.store.operation", "load_many"));
+    }
+
+    /// <summary>Throws instead of an answer, and not within one.</summary>
+    private sealed class Away() : ForwardingStore(new MemoryStore())
+    {
+        private static IOException Failure => new("away");
+
+        public override ValueTask<WriteResult> Insert(StoredRecord record, CancellationToken cancel) => throw Failure;
+
+        public override ValueTask<StoredRecord?> Load(string id, CancellationToken cancel) => throw Failure;
+
+        public override ValueTask<IReadOnlyList<StoredRecord>> LoadMany(
+            IReadOnlyList<string> ids,
+            CancellationToken cancel
+        ) => throw Failure;
+
+        public override ValueTask<WriteResult> Replace(StoredRecord record, long expected, CancellationToken cancel) =>
+            throw Failure;
+
+        public override ValueTask Touch(string id, DateTimeOffset at, CancellationToken cancel) => throw Failure;
+
+        public override ValueTask Remove(string id, CancellationToken cancel) => throw Failure;
+
+        public override ValueTask RemoveVersion(string id, long version, long operation, CancellationToken cancel) =>
+            throw Failure;
+
+        public override ValueTask<StoredPage> BySubject(
+            string subject,
+            string? after,
+            int limit,
+            CancellationToken cancel
+        ) => throw Failure;
+
+        public override ValueTask<StoredPage> Enumerate(string? after, int limit, CancellationToken cancel) =>
+            throw Failure;
+
+        public override ValueTask<long> Count(CancellationToken cancel) => throw Failure;
+
+        public override ValueTask<IReadOnlyList<StoredRecord>> ClaimOverdue(
+            DateTimeOffset now,
+            TimeSpan lease,
+            int limit,
+            CancellationToken cancel
+        ) => throw Failure;
+
+        public override ValueTask Reschedule(string id, long version, DateTimeOffset dueAt, CancellationToken cancel) =>
+            throw Failure;
     }
 }

@@ -14,6 +14,9 @@ internal sealed class FailingStore() : ForwardingStore(new MemoryStore())
     /// <summary>Writes are taken, and not kept as widely as they should be.</summary>
     public bool ConfirmsNothing { get; set; }
 
+    /// <summary>The same of new sessions alone.</summary>
+    public bool ConfirmsNoneThatBegins { get; set; }
+
     public int Calls { get; private set; }
 
     private void Ask()
@@ -29,10 +32,14 @@ internal sealed class FailingStore() : ForwardingStore(new MemoryStore())
         return base.Load(id, cancellationToken);
     }
 
-    public override ValueTask<WriteResult> Insert(StoredRecord record, CancellationToken cancellationToken)
+    public override async ValueTask<WriteResult> Insert(StoredRecord record, CancellationToken cancellationToken)
     {
         Ask();
-        return TakesNoWrites ? throw new IOException("read only") : base.Insert(record, cancellationToken);
+        if (TakesNoWrites)
+            throw new IOException("read only");
+
+        var answer = await base.Insert(record, cancellationToken);
+        return ConfirmsNoneThatBegins && answer == WriteResult.Written ? WriteResult.Unacknowledged : answer;
     }
 
     public override async ValueTask<WriteResult> Replace(

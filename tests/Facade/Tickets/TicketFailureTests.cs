@@ -181,6 +181,28 @@ public class TicketFailureTests
         Assert.Equal("ada admin", await browser.WhoAsync(site));
     }
 
+    /// <summary>The same of a session that begins, a stranger's or that of another user of the browser: it may be gone with a failover.</summary>
+    [Theory, InlineData(false), InlineData(true)]
+    public async Task A_sign_in_that_is_stored_and_not_confirmed_is_no_success_and_hands_its_token_over(bool isChange)
+    {
+        var store = new FailingStore();
+        await using var site = await StartAsync(store, "none");
+        var browser = new TicketBrowser();
+        if (isChange)
+        {
+            await browser.SignInAsync(site, "ada");
+            await browser.WhoAsync(site);
+        }
+
+        store.ConfirmsNoneThatBegins = true;
+        var answer = await browser.SignInAsync(site, "bob");
+        store.ConfirmsNoneThatBegins = false;
+        Assert.Equal(HttpStatusCode.ServiceUnavailable, answer.Status);
+        Assert.Single(answer.SetCookies);
+        Assert.Equal("bob", await browser.WhoAsync(site));
+        Assert.Empty(await site.ListAsync("ada"));
+    }
+
     /// <summary>A session that nobody has the token of would be listed and counted all the same.</summary>
     [Fact]
     public async Task A_change_of_user_that_fails_leaves_no_session_behind()

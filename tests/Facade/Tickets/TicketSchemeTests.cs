@@ -192,6 +192,23 @@ public class TicketSchemeTests
         Assert.Empty(await site.ListAsync("42"));
     }
 
+    /// <summary>A provider may sign in to a scheme that passes that on: what counts is where its answer is put.</summary>
+    [Fact]
+    public async Task A_step_is_told_by_where_the_sign_in_is_passed_on_to()
+    {
+        await using var site = await TicketSite.StartAsync(plan =>
+            plan.Schemes = it =>
+            {
+                it.AddCookie("External").AddPolicyScheme("Via", null, o => o.ForwardSignIn = "External");
+                AddProvider(it, "Via");
+            }
+        );
+        var stranger = new TicketBrowser();
+        await stranger.GetAsync(site, "/signin-provider");
+        Assert.Equal("42", await stranger.WhoAsync(site, "External"));
+        Assert.Empty(await site.ListAsync("42"));
+    }
+
     /// <summary>When it slides it is still nobody's, and still the same session.</summary>
     [Fact]
     public async Task A_step_that_is_extended_stays_nobodys()
@@ -226,24 +243,37 @@ public class TicketSchemeTests
         Assert.Single(await site.ListAsync("42"));
     }
 
-    /// <summary>Whoever is let in by it is a user, whichever scheme is the default one.</summary>
-    [Theory, InlineData(true), InlineData(false)]
-    public async Task A_provider_that_signs_in_to_a_scheme_that_lets_somebody_in_signs_users_in(bool isByPolicy)
+    /// <summary>Whoever is let in by it is a user, whichever scheme is the default one, and wherever that is said.</summary>
+    [Theory]
+    [InlineData("a policy by its name")]
+    [InlineData("a scheme by its name")]
+    [InlineData("a policy of the endpoint's own")]
+    [InlineData("the default policy")]
+    [InlineData("the fallback policy")]
+    public async Task A_provider_that_signs_in_to_a_scheme_that_lets_somebody_in_signs_users_in(string by)
     {
+        var staff = new AuthorizationPolicyBuilder("Staff").RequireAuthenticatedUser().Build();
         await using var site = await TicketSite.StartAsync(plan =>
         {
             plan.Schemes = it => AddProvider(it.AddCookie("Staff"), "Staff");
             plan.Services = services =>
-                services
-                    .AddAuthorizationBuilder()
-                    .AddPolicy("Staff", it => it.AddAuthenticationSchemes("Staff").RequireAuthenticatedUser());
+            {
+                var authorization = services.AddAuthorizationBuilder().AddPolicy("Staff", staff);
+                if (by == "the default policy")
+                    authorization.SetDefaultPolicy(staff);
+                else if (by == "the fallback policy")
+                    authorization.SetFallbackPolicy(staff);
+            };
             plan.Pipeline = app =>
-                app.MapGet("/staff", () => "staff")
-                    .RequireAuthorization(
-                        isByPolicy
-                            ? new AuthorizeAttribute("Staff")
-                            : new AuthorizeAttribute { AuthenticationSchemes = "Other, Staff" }
-                    );
+            {
+                var page = app.MapGet("/staff", () => "staff");
+                if (by == "a policy by its name")
+                    page.RequireAuthorization(new AuthorizeAttribute("Staff"));
+                else if (by == "a scheme by its name")
+                    page.RequireAuthorization(new AuthorizeAttribute { AuthenticationSchemes = "Other, Staff" });
+                else if (by == "a policy of the endpoint's own")
+                    page.RequireAuthorization(staff);
+            };
         });
         await new TicketBrowser().GetAsync(site, "/signin-provider");
         Assert.Single(await site.ListAsync("42"));

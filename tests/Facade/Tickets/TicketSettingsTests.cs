@@ -5,6 +5,7 @@ using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Options;
 using Session.AspNetCore;
 using Session.CSharp;
+using Session.Engine;
 using Xunit;
 
 namespace Facade.Tickets;
@@ -150,6 +151,20 @@ public class TicketSettingsTests
         Assert.Equal(["session", "ticket", "httpsession"], places);
     }
 
+    /// <summary>The store that is named last counts, whatever was said of one before.</summary>
+    [Fact]
+    public async Task A_store_that_is_named_later_takes_the_place_of_a_move_and_may_begin_another_one()
+    {
+        var services = new ServiceCollection();
+        foreach (var sessions in new[] { services.AddSession<Cart>(), services.AddServerSideTickets() })
+            sessions.UseMemory().MigrateFrom(former => former.UseMemory()).UseMemory();
+
+        new SessionBuilder(services, typeof(Cart)).MigrateFrom(former => former.UseMemory());
+        await using var provider = services.BuildServiceProvider();
+        Assert.IsType<MigratingStore>(provider.GetRequiredKeyedService<ISessionStore>(typeof(Cart)));
+        Assert.IsType<MemoryStore>(provider.GetRequiredKeyedService<ISessionStore>(typeof(AuthenticationTicket)));
+    }
+
     [Fact]
     public async Task A_cookie_manager_and_a_format_of_the_applications_own_are_used()
     {
@@ -184,6 +199,24 @@ public class TicketSettingsTests
         await store.RemoveAsync("nonsense");
         await store.RemoveAsync(key);
         Assert.Null(await store.RetrieveAsync(key));
+    }
+
+    /// <summary>What a newer node has written is left alone, and is a 503 here; what is no ticket at all is nobody's.</summary>
+    [Fact]
+    public async Task A_ticket_of_a_newer_version_is_told_from_what_is_none()
+    {
+        await using var site = await TicketSite.StartAsync();
+        var serializer = site.Services.GetRequiredService<SessionService<AuthenticationTicket>>().Serializer;
+        var bytes = serializer.Serialize(new AuthenticationTicket(TicketSite.Principal("ada"), "Cookies"));
+        Assert.Equal("ada", TicketBrowser.Name(serializer.Deserialize(bytes).Principal));
+        foreach (byte version in new byte[] { 2, byte.MaxValue })
+        {
+            byte[] newer = [version, .. bytes[1..]];
+            Assert.Throws<NewerSessionDataException>(() => serializer.Deserialize(newer));
+        }
+
+        foreach (var none in new byte[][] { [0, .. bytes[1..]], bytes[..9], [1] })
+            Assert.Throws<FormatException>(() => serializer.Deserialize(none));
     }
 
     private sealed class Unused : ISessionSerializer<AuthenticationTicket>

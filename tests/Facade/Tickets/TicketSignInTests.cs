@@ -155,6 +155,29 @@ public class TicketSignInTests
         Assert.Empty(await site.ListAsync("ada"));
     }
 
+    /// <summary>It ends what the same request has begun behind a sign-out, and not only what the request came with.</summary>
+    [Fact]
+    public async Task A_sign_in_behind_a_sign_out_is_the_requests_and_can_be_signed_out_again()
+    {
+        await using var site = await TicketSite.StartAsync();
+        var browser = new TicketBrowser();
+        await browser.SignInAsync(site, "ada");
+        await browser.RunAsync(
+            site,
+            async context =>
+            {
+                await context.SignOutAsync();
+                await context.SignInAsync(TicketSite.Principal("bob"));
+                Assert.Equal(Assert.Single(await site.ListAsync("bob")).Id, await context.GetTicketSessionIdAsync());
+                await context.SignOutAsync();
+                Assert.True((await context.GetTicketSessionIdAsync()).IsEmpty);
+            }
+        );
+        Assert.Empty(await site.ListAsync("ada"));
+        Assert.Empty(await site.ListAsync("bob"));
+        Assert.Equal("nobody", await browser.WhoAsync(site));
+    }
+
     /// <summary>What a request was let in by has ended: it signs nobody in again (a refreshed sign-in beside "log out everywhere").</summary>
     [Fact]
     public async Task A_sign_in_by_a_request_whose_session_has_ended_meanwhile_is_refused()
