@@ -338,11 +338,15 @@ type private Naming(first: RedisServer.RedisServer, epoch: int64) =
         for words in [ [ "remove"; "sessions" ]; monitor server ] do
             Expect.equal (told words) "OK" "the Sentinel does as it is told"
 
+    /// Whoever asks it is refused at once.
+    member _.Stop() =
+        running.Kill()
+        running.WaitForExit()
+
     interface IDisposable with
-        member _.Dispose() =
+        member naming.Dispose() =
             (fence :> IDisposable).Dispose()
-            running.Kill()
-            running.WaitForExit()
+            naming.Stop()
             running.Dispose()
             IO.Directory.Delete(folder, true)
 
@@ -383,9 +387,9 @@ let private namedMeanwhile =
 
     [ for what, isThere, write in [ "a sign-in", false, signIn; "a logout", true, logout ] do
           // What they said before is good for three seconds to send something. A failover may be under way already.
-          for since in [ 0; 4000 ] do
+          for how, since in [ "is gone", 0; "is silent", 0; "is silent", 4000 ] do
               testCaseTask
-                  $"{what} that the primary took, {since} ms after the last Sentinel was heard, is not acknowledged"
+                  $"{what} that the primary took, {since} ms after the last Sentinel {how}, is not acknowledged"
                   (fun () ->
                       task {
                           use server = RedisServer.startOne []
@@ -403,7 +407,9 @@ let private namedMeanwhile =
                               ()
 
                           let! _ = store.Load("a", none)
-                          naming.Fence.Cut()
+
+                          if how = "is gone" then naming.Stop() else naming.Fence.Cut()
+
                           do! Task.Delay since
 
                           let! answer =

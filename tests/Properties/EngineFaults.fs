@@ -751,7 +751,10 @@ let private cases =
                   | Reply.Failed error -> failures <- error :: failures
                   | reply -> failtestf "%A" reply
 
-              let! (left: Result<Snapshot list, SessionError>) = (engineWith memory limited).List("ada", none)
+              let judge =
+                  SessionEngine(memory, limited, FakeTimeProvider(t0.AddSeconds 9.0), NullLogger.Instance, silent)
+
+              let! (left: Result<Snapshot list, SessionError>) = judge.List("ada", none)
               Expect.equal (ok left).Length 2 $"{whenReached}: never more"
 
               match whenReached, failures with
