@@ -45,6 +45,8 @@ let beginNew
                 | Reply.Failed error -> return Error error
                 | Reply.Partly(created, error) ->
                     visit.GoOn(created, Some value)
+                    // Its token goes out, so what was before is left behind as otherwise.
+                    let! _ = Leaving.leave visit before isAsked
                     return Error error
                 | Reply.Done created ->
                     visit.GoOn(created, Some value)

@@ -91,14 +91,16 @@ module internal SessionEvents =
         | RefusedNotice reason, _ -> [ SessionEvent.Refused(facts, reason) ]
         | UnreadableNotice reason, _ -> [ SessionEvent.Unreadable(facts, reason) ]
 
-    /// One after another. The later ones are told although an earlier one fails; what they have thrown goes on afterwards.
-    let private tellEach (tellings: (unit -> Task) list) : Task =
+    /// One after another. The later ones are told although an earlier one fails; what they have thrown goes on afterwards. Where
+    /// all are told again, a later one waits for those before it: it would hear the same each time.
+    let private tellEach isToldAgain (tellings: (unit -> Task) list) : Task =
         task {
             let failures = List<exn>()
 
             for tell in tellings do
                 try
-                    do! tell ()
+                    if not (isToldAgain && failures.Count > 0) then
+                        do! tell ()
                 with error ->
                     failures.Add error
 
@@ -129,6 +131,7 @@ module internal SessionEvents =
 
                     do!
                         tellEach
+                            notice.Kind.IsExpiredNotice
                             [ match before with
                               | Some before -> fun () -> before services
                               | None -> ()

@@ -2,6 +2,7 @@
 namespace Session.AspNetCore
 
 open System
+open System.Runtime.ExceptionServices
 open System.Threading
 open System.Threading.Tasks
 open Microsoft.AspNetCore.Http
@@ -48,26 +49,36 @@ type internal RequestSession<'T>
                 return Error SessionError.Contended
             else
                 let mutable answer = Error SessionError.NoSession
+                let mutable thrown: ExceptionDispatchInfo | null = null
 
                 if not hasTurn then
                     renewBehindAnswer ()
 
                 try
-                    visit.HasLostToken <- false
-                    let! result = operation ()
-                    answer <- result
+                    try
+                        visit.HasLostToken <- false
+                        let! result = operation ()
+                        answer <- result
 
-                    if visit.HasLostToken then
-                        let! ended = Leaving.endLost visit
-                        answer <- result |> Result.bind (fun _ -> Error ended)
+                        if visit.HasLostToken then
+                            let! ended = Leaving.endLost visit
+                            answer <- result |> Result.bind (fun _ -> Error ended)
+                    with error ->
+                        thrown <- ExceptionDispatchInfo.Capture error
                 finally
                     errand.Pause()
                     turn.Leave()
 
-                if answer.IsError then
+                if isNull thrown && answer.IsError then
                     visit.NoteFailed()
 
+                // What had happened before something threw is told all the same.
                 do! visit.Engine.TellAll errand
+
+                match thrown with
+                | null -> ()
+                | thrown -> thrown.Throw()
+
                 return answer
         }
 

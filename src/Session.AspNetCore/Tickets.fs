@@ -2,6 +2,7 @@
 namespace Session.AspNetCore
 
 open System
+open System.Runtime.ExceptionServices
 open System.Threading
 open System.Threading.Tasks
 open Microsoft.AspNetCore.Http
@@ -17,9 +18,16 @@ module internal Tickets =
     let private told (service: SessionService<'T>) (operation: Errand -> Task<'answer>) : Task<'answer> =
         task {
             let errand = service.Engine.NewErrand()
-            let! answer = operation errand
-            do! service.Engine.TellAll errand
-            return answer
+
+            try
+                let! answer = operation errand
+                do! service.Engine.TellAll errand
+                return answer
+            with error ->
+                // What had happened by then is told all the same.
+                do! service.Engine.TellAll errand
+                ExceptionDispatchInfo.Throw error
+                return Unchecked.defaultof<'answer>
         }
 
     let private toReply reply =

@@ -8,10 +8,9 @@
 ///   3. commit: the record takes the place of the placeholder, if this very one still is there. Who commits has found
 ///      the record in the source after the placeholder in the target, and removal goes through the source first: so
 ///      a mover that slept through the life of a session finds no record, and its placeholder never becomes one.
-///   4. the source lets go of it, as soon as the target's copy lasts: replicas of the target that do not confirm it could
-///      take the session with them. Until they confirm a later write the source keeps what it has, fenced and never looked
-///      at while the target has the session; and it lets go of it before the target stores an end, so that no loss of the
-///      target brings back what has ended.
+///   4. the source lets go of it, once the target's replicas have the copy: a failover could take the session with it. Only
+///      then the target's record is written to: as long as the source has a record, the target has none, or the same. An
+///      end alone does not wait for that: with the copy it would lose what is over.
 namespace Session.Engine
 
 open System
@@ -118,6 +117,20 @@ type MigratingStore(target: ISessionStore, source: ISessionStore) =
             | _ -> ()
         }
 
+    /// Has the source let go of what the target has. False: the target's replicas do not have it yet. None: it has changed.
+    let letGo (found: StoredRecord) (cancel: CancellationToken) =
+        task {
+            // The same once more: the answer to it says what the replicas have.
+            match! target.Replace(withVersion found.Version true found, found.Version, cancel) with
+            | WriteResult.Written ->
+                do! takeAlong found cancel
+                do! source.Remove(found.Id, cancel)
+                return ValueSome true
+            | WriteResult.Conflict
+            | WriteResult.Absent -> return ValueNone
+            | _ -> return ValueSome false
+        }
+
     /// Until the record is in the target; then whether the source has let go of it. None: there is no record any more.
     let move (id: string) (cancel: CancellationToken) =
         task {
@@ -145,10 +158,13 @@ type MigratingStore(target: ISessionStore, source: ISessionStore) =
                     | record ->
                         let! _ = target.Insert(placeholder record, cancel)
                         ()
-                // Copied by another one, or by this one and not confirmed: nobody here knows whether it lasts.
+                // Copied by another one, or by this one without a word of the replicas.
                 | found when isReal found ->
-                    do! takeAlong found cancel
-                    answer <- ValueSome false
+                    match! source.Load(id, cancel) with
+                    | null -> answer <- ValueSome true
+                    | _ ->
+                        let! isGone = letGo found cancel
+                        answer <- isGone
                 | staged ->
                     match! source.Load(id, cancel) with
                     | null ->
@@ -168,30 +184,59 @@ type MigratingStore(target: ISessionStore, source: ISessionStore) =
                             do! takeAlong copy cancel
                             do! source.Remove(id, cancel)
                             answer <- ValueSome true
+                        // It need not be waited for twice.
+                        | WriteResult.Unacknowledged -> answer <- ValueSome false
                         | _ -> ()
 
             return answer
         }
 
-    /// A write to what the target has, where the source may still have what it was before.
-    let replaceBoth (record: StoredRecord) expected (cancel: CancellationToken) =
+    /// What comes before the write itself: where it fails, nothing was changed.
+    let before (step: unit -> Task<'answer>) : Task<'answer> =
         task {
-            if record.Kind = RecordKind.Ended then
-                match! target.Load(record.Id, cancel) with
-                | NonNull found when found.Version = expected -> do! source.Remove(record.Id, cancel)
-                // Nothing ends.
-                | _ -> ()
+            try
+                return! step ()
+            with
+            | :? OperationCanceledException
+            | :? InvalidOperationException
+            | :? StoreRefusedException as error ->
+                ExceptionDispatchInfo.Throw error
+                return Unchecked.defaultof<'answer>
+            | error -> return raise (StoreRefusedException(error.Message, error))
+        }
 
-            match! target.Replace(record, expected, cancel) with
-            | WriteResult.Written when record.IsDurable && record.Kind <> RecordKind.Ended ->
-                try
+    /// Where the target may be written to, at this version. Otherwise what became of the write.
+    let clearWay (record: StoredRecord) expected (cancel: CancellationToken) : Task<WriteResult voption> =
+        task {
+            match! source.Load(record.Id, cancel) with
+            | null -> return ValueNone
+            | old ->
+                let! moved =
+                    task {
+                        if (original old).Version = expected then
+                            return! move record.Id cancel
+                        else
+                            match! target.Load(record.Id, cancel) with
+                            // It has moved, and the source has lost in a crash that it let go of it.
+                            | NonNull found when isReal found && found.Version = expected -> return! letGo found cancel
+                            | _ -> return ValueNone
+                    }
+
+                match moved with
+                | ValueNone when (original old).Version = expected -> return ValueSome WriteResult.Absent
+                | ValueNone -> return ValueSome WriteResult.Conflict
+                | ValueSome true -> return ValueNone
+                | ValueSome false when record.Kind = RecordKind.Ended ->
                     do! source.Remove(record.Id, cancel)
-                // It is stored, whatever becomes of the rest, which the next write or the session's end takes away.
-                with _ ->
-                    ()
-
-                return WriteResult.Written
-            | answer -> return answer
+                    return ValueNone
+                | ValueSome false ->
+                    return
+                        raise (
+                            StoreRefusedException(
+                                "The replicas of the store that sessions move to have not confirmed the session: it stays as it was.",
+                                null
+                            )
+                        )
         }
 
     /// What the target did not have: the source's, or what was moved between the two looks.
@@ -300,7 +345,7 @@ type MigratingStore(target: ISessionStore, source: ISessionStore) =
             ValueTask<WriteResult>(
                 task =
                     task {
-                        match! source.Load(record.Id, cancel) with
+                        match! before (fun () -> source.Load(record.Id, cancel).AsTask()) with
                         | null -> return! target.Insert(record, cancel)
                         | _ -> return WriteResult.Conflict
                     }
@@ -321,18 +366,9 @@ type MigratingStore(target: ISessionStore, source: ISessionStore) =
             ValueTask<WriteResult>(
                 task =
                     task {
-                        match! source.Load(record.Id, cancel) with
-                        | null -> return! target.Replace(record, expected, cancel)
-                        | old when (original old).Version <> expected ->
-                            match! target.Load(record.Id, cancel) with
-                            // It has moved, and the source has not let go of it, or has lost in a crash that it did.
-                            | NonNull found when isReal found -> return! replaceBoth record expected cancel
-                            | _ -> return WriteResult.Conflict
-                        | _ ->
-                            match! move record.Id cancel with
-                            | ValueSome true -> return! target.Replace(record, expected, cancel)
-                            | ValueSome false -> return! replaceBoth record expected cancel
-                            | ValueNone -> return WriteResult.Absent
+                        match! before (fun () -> clearWay record expected cancel) with
+                        | ValueSome answer -> return answer
+                        | ValueNone -> return! target.Replace(record, expected, cancel)
                     }
             )
 
@@ -387,16 +423,23 @@ type MigratingStore(target: ISessionStore, source: ISessionStore) =
                                 | _ -> ()
 
                         if claimed.Count < limit then
+                            // One that is not confirmed may have been waited for: no other one is asked for then.
+                            let mutable confirms = true
                             let! old = source.ClaimOverdue(now, lease, limit - claimed.Count, cancel)
 
                             for record in old do
                                 match! target.Load(record.Id, cancel) with
                                 | null -> claimed.Add(original record)
                                 | found when isReal found && found.Kind = RecordKind.Ended ->
-                                    do! source.Remove(record.Id, cancel)
-                                // Kept until the target's lasts.
+                                    do! removeVersion source record.Id record.Version record.Operation cancel
                                 | found when isReal found ->
-                                    do! source.Reschedule(record.Id, record.Version, found.DueAt, cancel)
+                                    if confirms then
+                                        // It keeps the lease that it may have from this very claim.
+                                        let! isGone = letGo (found.Due(now + lease)) cancel
+                                        confirms <- isGone <> ValueSome false
+
+                                    if not confirms then
+                                        do! source.Reschedule(record.Id, record.Version, found.DueAt, cancel)
                                 | _ -> claimed.Add(original record)
 
                         return claimed :> IReadOnlyList<StoredRecord>
@@ -420,8 +463,11 @@ type MigratingStore(target: ISessionStore, source: ISessionStore) =
                     task {
                         match! target.Load(id, cancel) with
                         | NonNull found when found.Version = version && found.Operation = operation ->
-                            // What the source may have still, or has again after a crash, is what this one was before.
-                            do! source.Remove(id, cancel)
+                            // What the source may have still, or has again after a crash, is what this one was before. But for
+                            // a tombstone of its own, which somebody has left there since.
+                            match! source.Load(id, cancel) with
+                            | NonNull left when left.Version > 0L && left.Kind = RecordKind.Ended -> ()
+                            | _ -> do! source.Remove(id, cancel)
                         | _ -> ()
 
                         // A fence changes a version into its negative, and never back.
@@ -459,8 +505,16 @@ type MigratingStore(target: ISessionStore, source: ISessionStore) =
 
             let leave () : Task =
                 task {
+                    let failures = List<exn>()
+
                     for one in held do
-                        do! one.DisposeAsync()
+                        try
+                            do! one.DisposeAsync()
+                        with error ->
+                            failures.Add error
+
+                    if failures.Count > 0 then
+                        ExceptionDispatchInfo.Throw failures[0]
                 }
 
             ValueTask<IAsyncDisposable>(
@@ -480,7 +534,12 @@ type MigratingStore(target: ISessionStore, source: ISessionStore) =
                             if held.Count = 0 && mute.Count > 0 then
                                 ExceptionDispatchInfo.Throw mute[0]
                         with error ->
-                            do! leave ()
+                            try
+                                do! leave ()
+                            // What went wrong first is told.
+                            with _ ->
+                                ()
+
                             ExceptionDispatchInfo.Throw error
 
                         return

@@ -913,6 +913,22 @@ public class FailureTests
             },
             begun.Token
         );
+
+        // Whoever asks for another one leaves this one behind, as where all is acknowledged.
+        var next = await site.WithAsync(
+            session => Assert.ThrowsAsync<SessionUnavailableException>(() => session.CreateAsync(new Cart("milk"))),
+            begun.Token
+        );
+        Assert.NotNull(next.Token);
+        Assert.NotEqual(begun.Token!.Split('.')[0], next.Token!.Split('.')[0]);
+        await site.WithAsync(
+            session =>
+            {
+                Assert.NotEqual(SessionState.Active, session.State);
+                return Task.CompletedTask;
+            },
+            begun.Token
+        );
     }
 
     private sealed class Unacknowledging : Passing

@@ -134,9 +134,14 @@ let private crashes name isAlwaysAcknowledged isMoving =
             let failed (client: Client) what =
                 failtestf "seed %d: %s after %s" seed what (String.Join(", ", List.rev client.Steps))
 
+            // None: it is told to come again, for what has not moved is not written to while the copy is not acknowledged.
             let mustOpen (client: Client) =
                 task {
                     match! present client with
+                    | Error(SessionError.Unavailable(:? StoreRefusedException)) when
+                        isMoving && not isAlwaysAcknowledged
+                        ->
+                        return None
                     | Ok opened ->
                         match opened.Snapshot.State with
                         | Regenerated(_, Renewal.Issued(_, at)) when opened.Issued.IsNone && at = clock.GetUtcNow() ->
@@ -144,7 +149,7 @@ let private crashes name isAlwaysAcknowledged isMoving =
                         | _ -> ()
 
                         take client opened
-                        return opened
+                        return Some opened
                     | Error error -> return failed client $"signed out (%A{error})"
                 }
 
@@ -174,17 +179,22 @@ let private crashes name isAlwaysAcknowledged isMoving =
                         let! opened = mustOpen client
                         client.Steps <- "a request" :: client.Steps
 
-                        match step with
-                        | 2 ->
-                            let! updated = engine.Update(opened, (fun data -> Ok [| data[0] + 1uy |]), none)
-                            ok updated |> ignore
-                        | 3 ->
+                        match step, opened with
+                        | _, None -> ()
+                        | 2, Some opened ->
+                            match! engine.Update(opened, (fun data -> Ok [| data[0] + 1uy |]), none) with
+                            | Ok _ -> ()
+                            | Error(SessionError.Unavailable(:? StoreRefusedException)) when isMoving -> ()
+                            | Error error -> failed client $"not written to (%A{error})"
+                        | 3, Some opened ->
                             match! engine.Regenerate(opened, none) with
                             | Ok elevated -> take client elevated
+                            // Nothing was changed.
+                            | Error(SessionError.Unavailable(:? StoreRefusedException)) -> ()
                             | Error _ -> clients.Remove client |> ignore
 
                             client.Steps <- "an elevation" :: client.Steps
-                        | 4 when chance.Next 4 = 0 ->
+                        | 4, Some opened when chance.Next 4 = 0 ->
                             match! engine.SignOut(opened, none) with
                             | Ok _ -> client.IsSignedIn <- false
                             | Error _ -> clients.Remove client |> ignore

@@ -153,6 +153,92 @@ let all =
                   "by each handler, the others' failures aside"
           }
 
+          testTask
+              "events: what a request's read has brought about is told, whatever the operation throws that it was read for" {
+              let told = ResizeArray<string>()
+
+              let handle (event: SessionEvent<Basket>) (_: IServiceProvider) : Task =
+                  told.Add(string event)
+                  Task.CompletedTask
+
+              let site = Site(SessionEvents.tell handle)
+              let! _, cookie = site.SignIn()
+              let! _ = site.Look cookie
+              site.Clock.Advance(TimeSpan.FromMinutes 16L)
+              let! _, header = site.Look cookie
+              Expect.isNotEmpty header "renewed"
+              told.Clear()
+
+              let! _ =
+                  site.Send(
+                      Some(header.Split(';')[0]),
+                      fun context ->
+                          task {
+                              try
+                                  let! _ =
+                                      Session.update<Basket>
+                                          (fun _ -> raise (FormatException "of the application"))
+                                          context
+
+                                  failtest "it throws"
+                              with :? FormatException ->
+                                  ()
+                          }
+                  )
+
+              Expect.exists told _.StartsWith("Regenerated (Renewal)") $"%A{List.ofSeq told}"
+          }
+
+          testTask
+              "events: what is told again until it is heard is told to the next handler once, when the one before has heard it" {
+              let told = ResizeArray<string>()
+              let fails = ref true
+
+              let first (_: SessionEvent<Basket>) (_: IServiceProvider) : Task =
+                  if fails.Value then
+                      Task.FromException(InvalidOperationException "the mail server is down")
+                  else
+                      told.Add "first"
+                      Task.CompletedTask
+
+              let second (_: SessionEvent<Basket>) (_: IServiceProvider) : Task =
+                  told.Add "second"
+                  Task.CompletedTask
+
+              let settings = ref None
+
+              let change before =
+                  let after = before |> SessionEvents.tell first |> SessionEvents.tell second
+                  settings.Value <- Some after
+                  after
+
+              let site = Site change
+
+              let notice =
+                  { Kind = ExpiredNotice Idle
+                    Id = "a"
+                    Subject = None
+                    Data = [||]
+                    At = site.Clock.GetUtcNow() }
+
+              let tell () =
+                  task {
+                      try
+                          do! (settings.Value.Value.OnNotice notice).Value site.Provider
+                          return true
+                      with :? InvalidOperationException ->
+                          return false
+                  }
+
+              let! once = tell ()
+              let! twice = tell ()
+              Expect.equal (once, twice, told.Count) (false, false, 0) "it will be told again"
+              fails.Value <- false
+              let! atLast = tell ()
+              Expect.isTrue atLast "told"
+              Expect.equal (List.ofSeq told) [ "first"; "second" ] "once"
+          }
+
           testTask "17 no crossed answer: a slow answer to a sign-in hands out the token of what lives" {
               let site = Site(id, MemoryStore(), true)
 

@@ -40,12 +40,13 @@ internal static class ServerProbe
             if (AboutSentinels(verdict) is { } sentence)
                 notes.Add(sentence);
             if (verdict.Trouble is { } trouble && ConnectionTrouble.IsFinalCause(trouble))
-                throw new InvalidOperationException(
-                    verdict.Primary is null
-                        ? notes[^1]
-                        : $"One of the Sentinels that the connection string names refuses this application: {trouble.Message}",
-                    trouble
+            {
+                if (verdict.Primary is null)
+                    throw new InvalidOperationException(notes[^1], trouble);
+                notes.Add(
+                    $"One of the Sentinels that the connection string names refuses this application, and is counted as one that is away: {trouble.Message}"
                 );
+            }
         }
 
         if (link.Route is not { } route)

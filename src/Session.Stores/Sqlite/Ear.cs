@@ -42,7 +42,13 @@ internal sealed class Ear : IDisposable
             return;
 
         var last = Number(_last);
-        if (last != _heard)
+        if (last < _heard)
+        {
+            // An older file was restored into this one: its numbers are given out again.
+            heard(null);
+            _heard = last;
+        }
+        else if (last != _heard)
         {
             var next = _heard + 1;
             var isWhole = true;
