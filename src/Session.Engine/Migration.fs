@@ -10,7 +10,7 @@
 ///      a mover that slept through the life of a session finds no record, and its placeholder never becomes one.
 ///   4. the source lets go of it, once the target's replicas have the copy: a failover could take the session with it. Only
 ///      then the target's record is written to: as long as the source has a record, the target has none, or the same. An
-///      end alone does not wait for that: with the copy it would lose what is over.
+///      end alone does not wait for that, and takes the source's record with it: what is lost with the target is over.
 namespace Session.Engine
 
 open System
@@ -117,9 +117,20 @@ type MigratingStore(target: ISessionStore, source: ISessionStore) =
             | _ -> ()
         }
 
+    let requireTwo (cancel: CancellationToken) =
+        task {
+            if isDoubtful then
+                do! refuseOnePlace cancel
+
+                if isDoubtful then
+                    raise (TimeoutException "The new store did not say whether it is another one than the old one.")
+        }
+
     /// Has the source let go of what the target has. False: the target's replicas do not have it yet. None: it has changed.
     let letGo (found: StoredRecord) (cancel: CancellationToken) =
         task {
+            // Of one place with two names the target has whatever the source has: all that would be removed comes here first.
+            do! requireTwo cancel
             // The same once more: the answer to it says what the replicas have.
             match! target.Replace(withVersion found.Version true found, found.Version, cancel) with
             | WriteResult.Written ->
@@ -134,12 +145,6 @@ type MigratingStore(target: ISessionStore, source: ISessionStore) =
     /// Until the record is in the target; then whether the source has let go of it. None: there is no record any more.
     let move (id: string) (cancel: CancellationToken) =
         task {
-            if isDoubtful then
-                do! refuseOnePlace cancel
-
-                if isDoubtful then
-                    raise (TimeoutException "The new store did not say whether it is another one than the old one.")
-
             let mutable answer = ValueNone
             let mutable isOver = false
             let mutable step = 0
@@ -154,7 +159,11 @@ type MigratingStore(target: ISessionStore, source: ISessionStore) =
                 match! target.Load(id, cancel) with
                 | null ->
                     match! source.Load(id, cancel) with
-                    | null -> isOver <- true
+                    | null ->
+                        match! target.Load(id, cancel) with
+                        | null -> isOver <- true
+                        // Moved between the two looks.
+                        | _ -> ()
                     | record ->
                         let! _ = target.Insert(placeholder record, cancel)
                         ()
@@ -205,11 +214,12 @@ type MigratingStore(target: ISessionStore, source: ISessionStore) =
             | error -> return raise (StoreRefusedException(error.Message, error))
         }
 
-    /// Where the target may be written to, at this version. Otherwise what became of the write.
-    let clearWay (record: StoredRecord) expected (cancel: CancellationToken) : Task<WriteResult voption> =
+    /// Whether the target may be written to, at this version, and whether the source lets go of its record then. Otherwise what
+    /// became of the write.
+    let clearWay (record: StoredRecord) expected (cancel: CancellationToken) : Task<Result<bool, WriteResult>> =
         task {
             match! source.Load(record.Id, cancel) with
-            | null -> return ValueNone
+            | null -> return Ok false
             | old ->
                 let! moved =
                     task {
@@ -223,12 +233,10 @@ type MigratingStore(target: ISessionStore, source: ISessionStore) =
                     }
 
                 match moved with
-                | ValueNone when (original old).Version = expected -> return ValueSome WriteResult.Absent
-                | ValueNone -> return ValueSome WriteResult.Conflict
-                | ValueSome true -> return ValueNone
-                | ValueSome false when record.Kind = RecordKind.Ended ->
-                    do! source.Remove(record.Id, cancel)
-                    return ValueNone
+                | ValueNone when (original old).Version = expected -> return Error WriteResult.Absent
+                | ValueNone -> return Error WriteResult.Conflict
+                | ValueSome true -> return Ok false
+                | ValueSome false when record.Kind = RecordKind.Ended && old.Kind <> RecordKind.Ended -> return Ok true
                 | ValueSome false ->
                     return
                         raise (
@@ -367,8 +375,14 @@ type MigratingStore(target: ISessionStore, source: ISessionStore) =
                 task =
                     task {
                         match! before (fun () -> clearWay record expected cancel) with
-                        | ValueSome answer -> return answer
-                        | ValueNone -> return! target.Replace(record, expected, cancel)
+                        | Error answer -> return answer
+                        | Ok isEnd ->
+                            let! answer = target.Replace(record, expected, cancel)
+
+                            if isEnd && (answer = WriteResult.Written || answer = WriteResult.Unacknowledged) then
+                                do! source.Remove(record.Id, cancel)
+
+                            return answer
                     }
             )
 
@@ -439,7 +453,8 @@ type MigratingStore(target: ISessionStore, source: ISessionStore) =
                                         confirms <- isGone <> ValueSome false
 
                                     if not confirms then
-                                        do! source.Reschedule(record.Id, record.Version, found.DueAt, cancel)
+                                        let later = max found.DueAt (now + lease)
+                                        do! source.Reschedule(record.Id, record.Version, later, cancel)
                                 | _ -> claimed.Add(original record)
 
                         return claimed :> IReadOnlyList<StoredRecord>

@@ -849,7 +849,7 @@ let private both =
           (fun () ->
               task {
                   let source = MemoryStore() :> ISessionStore
-                  let mutable confirms = false
+                  let mutable confirms, isFull = false, false
 
                   let target =
                       { new ForwardingStore(MemoryStore()) with
@@ -857,6 +857,9 @@ let private both =
                               ValueTask<WriteResult>(
                                   task =
                                       task {
+                                          if isFull && record.Version = 2L then
+                                              raise (StoreRefusedException("no space left", null))
+
                                           let! answer = it.Inner.Replace(record, expected, cancel)
 
                                           if record.IsDurable && not confirms && answer = WriteResult.Written then
@@ -901,9 +904,24 @@ let private both =
                       [ "a"; "b"; "c"; "d" ]
                       "the target's"
 
-                  do! mustHave "a" (Some -1L) "it is no session of its own"
+                  do!
+                      mustHave "a" (Some -1L) "it is no session of its own"
 
-                  // An end does not wait: what is lost with the copy is over.
+                      // A tombstone that is there already, or a note, is no end.
+
+                  let! _ = source.Insert(ended "note" 1L, none)
+                  let! answer = write (ended "note" 2L)
+                  Expect.equal answer "refused" "it has to last as well"
+                  do! mustHave "note" (Some -1L) "kept"
+                  do! source.Remove("note", none)
+                  do! target.Remove("note", none)
+
+                  // An end does not wait: what is lost with the target is over.
+                  isFull <- true
+                  let! answer = write (ended "a" 2L)
+                  Expect.equal answer "refused" "an end that the target does not store"
+                  do! mustHave "a" (Some -1L) "takes nothing away"
+                  isFull <- false
                   let! answer = write (ended "b" 3L)
                   Expect.equal answer "Conflict" "an end that comes too late"
                   do! mustHave "b" (Some -1L) "ends nothing"
@@ -924,6 +942,38 @@ let private both =
                   do! mustHave "d" None "and by a sweep"
                   let! found = load store "d"
                   Expect.equal (found |> Option.map _.Version) (Some 1L) "which is all that it does"
+              })
+
+      testCaseTask
+          "an end is no end of nobody where another node has moved the session meanwhile, wherever this one sleeps"
+          (fun () ->
+              task {
+                  let! _ =
+                      everywhere [ Sleeps ] (fun node why ->
+                          task {
+                              let place = Place()
+                              let! _ = place.Old.Insert(live "a" 1L, none)
+
+                              let ending =
+                                  task {
+                                      let! answer = (place.Through node).Replace(ended "a" 2L, 1L, none)
+                                      return string answer
+                                  }
+
+                              let! _ = Task.WhenAny(node.Asleep, ending)
+                              let! told = replace (live "a" 2L) place.Store
+                              node.Wake()
+                              let! answer = ending
+                              let! found = load place.Store "a"
+
+                              match told, answer with
+                              | true, "Conflict"
+                              | false, "Written" ->
+                                  Expect.equal (show found) (if told then "v2 Live" else "v2 Ended") why
+                              | _ -> failtestf "%s: %b, %s, and it is %s" why told answer (show found)
+                          })
+
+                  ()
               })
 
       testCaseTask "where the mover fails before the write itself nothing was changed, and that is said" (fun () ->
