@@ -51,7 +51,7 @@ internal static class SeededBugs
                 report,
                 .. tests.SelectMany(it => new[] { "-method", Program.Method(it) }),
             ];
-            var run = Task.Run(() => ConsoleRunner.Run(asked));
+            var run = Task.Run(() => RunAsync(asked));
             if (await Task.WhenAny(run, Task.Delay(Patience * tests.Length)) != run)
                 return null;
 
@@ -68,6 +68,13 @@ internal static class SeededBugs
         {
             File.Delete(report);
         }
+    }
+
+    /// <summary>What xUnit's Main calls ends the process ten seconds after its first run.</summary>
+    private static async Task RunAsync(string[] asked)
+    {
+        using var runner = new ConsoleRunner(asked);
+        await runner.EntryPoint();
     }
 
     /// <summary>In the assembly that has the bugs, which may not be loaded yet: then it reads the setting.</summary>

@@ -64,8 +64,8 @@ let private atOnce = 16
 let private batches (mutants: Mutant list) =
     mutants
     |> List.mapi (fun i mutant -> i + 1, mutant)
-    |> List.groupBy (fun (number, mutant) -> suiteOf mutant, partOf mutant, (if isFSharp mutant then 0 else number))
-    |> List.collect (fun ((suite, _, _), own) -> own |> List.chunkBySize atOnce |> List.map (fun batch -> suite, batch))
+    |> List.groupBy (fun (_, mutant) -> suiteOf mutant, partOf mutant)
+    |> List.collect (fun ((suite, _), own) -> own |> List.chunkBySize atOnce |> List.map (fun batch -> suite, batch))
     |> List.sortByDescending (snd >> List.length)
 
 /// What its own tests do not find, all others are asked that know its part, before anybody says that nobody finds it.

@@ -293,6 +293,3 @@ let build suite part (folder: string) (target: string) (change: string list -> s
     | CSharp ->
         let sources, resources = foundFor part |> change, listed "EmbeddedResource" (projectOf part)
         compileCSharpWith [] sources resources references target
-
-/// Whether bugs of its part can be compiled together.
-let isFSharp (mutant: Mutant) = languageOf (partOf mutant) <> CSharp

@@ -50,6 +50,9 @@ let private settings =
       "SESSION_CONTRACT_COMMANDS", "300"
       "SESSION_CONTRACT_HISTORIES", "5" ]
 
+/// What the bugs that had to be asked alone were asked alone for.
+let private isSaid = Environment.GetEnvironmentVariable "SESSION_MUTANTS_SAY" = "1"
+
 let private read (file: string) =
     if File.Exists file then Option.ofObj (JsonNode.Parse(File.ReadAllText file)) else None
 
@@ -264,8 +267,8 @@ type Built =
 
 let private sourceOf (mutant: Mutant) = Path.GetFullPath(Path.Combine(root, "src", mutant.File))
 
-/// Builds the part of these bugs aside, with other texts in the place of some of its files, and with what comes before all.
-let private buildAside suite (folder: string) part (texts: (string * string) list) (before: string option) =
+/// Builds the part of these bugs aside, with other texts in the place of some of its files, and with a file that comes before all.
+let private buildAside suite (folder: string) part (texts: (string * string) list) (before: (string * string) option) =
     let aside = Directory.CreateTempSubdirectory("seeded-").FullName
 
     let target =
@@ -286,7 +289,7 @@ let private buildAside suite (folder: string) part (texts: (string * string) lis
             file
 
         let files = Map [ for i, (source, text) in List.indexed texts -> source, written i source text ]
-        let first = before |> Option.map (written texts.Length "SeededBug.fs") |> Option.toList
+        let first = before |> Option.map (fun it -> it ||> written texts.Length) |> Option.toList
         let change (file: string) = files.TryFind(Path.GetFullPath file) |> Option.defaultValue file
         let isBuilt, said = build suite part folder target (fun sources -> first @ List.map change sources)
         if isBuilt then Ok target else Error said
@@ -326,11 +329,16 @@ let private askSeveral suite (folder: string) (bugs: (int * string) list) : Map<
 
     let elsewhere = Directory.CreateDirectory(Path.Combine(folder, "empty")).FullName
 
-    Spent.on $"who found several the last time: {suite.Name}" (fun () ->
-        start arguments settings elsewhere (patienceFor suite))
-    |> ignore
+    let code, said =
+        Spent.on $"who found several the last time: {suite.Name}" (fun () ->
+            start arguments settings elsewhere (patienceFor suite))
 
-    read results
+    let found = read results
+
+    if found.IsNone && isSaid then
+        print $"not in one process: {code}\n{said}"
+
+    found
     |> Option.map (fun found -> Map [ for it in found.AsObject() -> int it.Key, texts it.Value ])
 
 /// One assembly for as many of these bugs of one part as go together, and one for each of the others. `finderOf`: the test that
@@ -351,7 +359,7 @@ let assemble
 
               match Listed.seed mutant with
               | Ok mutated ->
-                  match Together.choiceOf number before[source] mutated with
+                  match Together.choiceOf source number before[source] mutated with
                   | Some choice -> source, choice
                   | None -> ()
               | Error _ -> () ]
@@ -368,7 +376,9 @@ let assemble
         | []
         | [ _ ] -> None
         | _ ->
-            match buildAside suite folder (partOf (snd mutants.Head)) texts (Some Together.chooser) with
+            let chooser = Together.chooserFor (fst choices.Head)
+
+            match buildAside suite folder (partOf (snd mutants.Head)) texts (Some chooser) with
             | Ok library -> Some(library, inside)
             | Error said ->
                 let blamed =
@@ -376,7 +386,7 @@ let assemble
                     |> List.map (fun (source, text) -> Together.blamed (nonNull (Path.GetFileName source)) text said)
                     |> Set.unionMany
 
-                if Environment.GetEnvironmentVariable "SESSION_MUTANTS_SAY" = "1" then
+                if isSaid then
                     print $"not together: {blamed}\n{said}"
 
                 if blamed.IsEmpty then
