@@ -2,7 +2,6 @@
 namespace Session.AspNetCore
 
 open System
-open System.Runtime.ExceptionServices
 open System.Threading
 open System.Threading.Tasks
 open Microsoft.AspNetCore.Http
@@ -16,19 +15,7 @@ type internal TicketReply = { Opened: Opened voption; Error: SessionError voptio
 [<RequireQualifiedAccess>]
 module internal Tickets =
     let private told (service: SessionService<'T>) (operation: Errand -> Task<'answer>) : Task<'answer> =
-        task {
-            let errand = service.Engine.NewErrand()
-
-            try
-                let! answer = operation errand
-                do! service.Engine.TellAll errand
-                return answer
-            with error ->
-                // What had happened by then is told all the same.
-                do! service.Engine.TellAll errand
-                ExceptionDispatchInfo.Throw error
-                return Unchecked.defaultof<'answer>
-        }
+        service.Engine.Told(service.Engine.NewErrand(), operation)
 
     let private toReply reply =
         match reply with

@@ -4,7 +4,6 @@ namespace Session.Engine
 open System
 open System.Collections.Generic
 open System.Data.Common
-open System.Runtime.ExceptionServices
 open System.Threading
 open System.Threading.Tasks
 open Microsoft.Extensions.Logging
@@ -37,20 +36,7 @@ type SessionEngine
     let sweeper = Sweeper(access, writers, announcer, settings, log)
 
     /// An operation by itself: what it has to tell is told before it returns. Each change has a version of its own.
-    let toldOf (operation: Errand -> Task<'answer>) : Task<'answer> =
-        task {
-            let errand = Errand(waits, false)
-
-            try
-                let! answer = operation errand
-                do! announcer.TellAll errand
-                return answer
-            with error ->
-                // Given up half way: what had happened by then is told all the same.
-                do! announcer.TellAll errand
-                ExceptionDispatchInfo.Throw error
-                return Unchecked.defaultof<'answer>
-        }
+    let toldOf (operation: Errand -> Task<'answer>) : Task<'answer> = announcer.Told(Errand(waits, false), operation)
 
     /// The same as a result: what is stored and not acknowledged is an error then, and what it gives out is lost.
     let resultOf (operation: Errand -> Task<Reply<'out>>) : Task<Result<'out, SessionError>> =
@@ -88,6 +74,10 @@ type SessionEngine
 
     /// Tells what operations have collected. To be called when everything that was held for them is released.
     member internal _.TellAll(errand: Errand) : Task = announcer.TellAll errand
+
+    /// The same behind an operation, whatever that throws.
+    member internal _.Told(errand: Errand, operation: Errand -> Task<'answer>) : Task<'answer> =
+        announcer.Told(errand, operation)
 
     /// Notes for the application a request with something in place of a token. It names no session.
     member internal _.NoteRefused(errand: Errand, reason: RefusalReason) = access.Note(errand, RefusedNotice reason, "")

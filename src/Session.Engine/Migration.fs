@@ -1,16 +1,7 @@
 /// Moving from one store to another while the application runs: no session is lost, and no end is undone.
 ///
-/// Sessions that were begun before stay where they are until they are written to. The move of one record, in steps
-/// that any node may take up where another one was stopped:
-///   1. fence: in the source its version becomes negative, by compare-and-swap. Nobody writes to it from here on, not
-///      even an application that does not know of the move: it finds a record that it cannot read.
-///   2. stage: a placeholder in the target, under a random negative version.
-///   3. commit: the record takes the place of the placeholder, if this very one still is there. Who commits has found
-///      the record in the source after the placeholder in the target, and removal goes through the source first: so
-///      a mover that slept through the life of a session finds no record, and its placeholder never becomes one.
-///   4. the source lets go of it, once the target's replicas have the copy: a failover could take the session with it. Only
-///      then the target's record is written to: as long as the source has a record, the target has none, or the same. An
-///      end alone does not wait for that, and takes the source's record with it: what is lost with the target is over.
+/// Sessions that were begun before stay where they are until they are written to: then each of them moves by itself, in
+/// the steps of Moves.fs. Here is the store that the two make together meanwhile: what it is asked for may be in either.
 namespace Session.Engine
 
 open System
@@ -26,226 +17,7 @@ type internal Moving() = class end
 /// Sessions in `target`, and those begun before in `source` until they are moved or over.
 [<Sealed>]
 type MigratingStore(target: ISessionStore, source: ISessionStore) =
-    let maxSteps = 64
-
-    /// Whether a record of the target is one, and no placeholder.
-    let isReal (record: StoredRecord) = record.Version > 0L
-
-    let withVersion version isDurable (record: StoredRecord) =
-        StoredRecord(
-            record.Id,
-            version,
-            record.Kind,
-            record.LastSeen,
-            record.DueAt,
-            record.Subject,
-            record.Operation,
-            record.Body,
-            isDurable
-        )
-
-    /// A record of the source as it was before it was fenced.
-    let original (record: StoredRecord) =
-        if record.Version < 0L then withVersion -record.Version false record else record
-
-    let placeholder (record: StoredRecord) =
-        StoredRecord(
-            record.Id,
-            -(Random.Shared.NextInt64(1L, Int64.MaxValue)),
-            RecordKind.Ended,
-            record.LastSeen,
-            record.DueAt,
-            null,
-            Random.Shared.NextInt64(),
-            ReadOnlyMemory [| 0uy |]
-        )
-
-    /// Removes what has this id, version and operation, whatever else it holds.
-    let removeVersion
-        (store: ISessionStore)
-        (id: string)
-        (version: int64)
-        (operation: int64)
-        (cancel: CancellationToken)
-        =
-        let never = DateTimeOffset.MinValue
-        let body = ReadOnlyMemory<byte>.Empty
-        let record = StoredRecord(id, version, RecordKind.Ended, never, never, null, operation, body)
-        SessionStore.removeVersion store record cancel
-
-    /// Removes a placeholder, so that nobody commits it any more. Replaced first: it may have become a record meanwhile.
-    let discard (staged: StoredRecord) (cancel: CancellationToken) =
-        task {
-            let mine = placeholder staged
-
-            match! target.Replace(mine, staged.Version, cancel) with
-            | WriteResult.Written
-            | WriteResult.Unacknowledged -> do! removeVersion target mine.Id mine.Version mine.Operation cancel
-            | _ -> ()
-        }
-
-    // Whether a start has found out that the two are not one; or has tried to, in vain.
-    let mutable areTwo, isDoubtful = false, false
-
-    /// One place may have two names. What moved there would be removed where it came from, and be gone.
-    let refuseOnePlace (cancel: CancellationToken) : Task =
-        task {
-            let id, now = Guid.NewGuid().ToString "N", DateTimeOffset.UtcNow
-
-            let nothing =
-                StoredRecord(id, 1L, RecordKind.Ended, now, now.AddMinutes 10.0, null, 0L, ReadOnlyMemory [| 0uy |])
-
-            let mine = placeholder nothing
-            let! answer = target.Insert(mine, cancel)
-            let! found = source.Load(id, cancel)
-            do! removeVersion target id mine.Version mine.Operation cancel
-
-            if not (isNull found) then
-                invalidOp
-                    "MigrateFrom names the place that the sessions move to, by another name: give it the one that they were in before."
-
-            // What nobody has written is found nowhere.
-            areTwo <- answer = WriteResult.Written || answer = WriteResult.Unacknowledged
-            isDoubtful <- not areTwo
-        }
-
-    /// A touch that came while this copy was made has met the source's record, and in the target a placeholder.
-    let takeAlong (copy: StoredRecord) (cancel: CancellationToken) =
-        task {
-            match! source.Load(copy.Id, cancel) with
-            | NonNull left when left.LastSeen > copy.LastSeen -> do! target.Touch(copy.Id, left.LastSeen, cancel)
-            | _ -> ()
-        }
-
-    let requireTwo (cancel: CancellationToken) =
-        task {
-            if isDoubtful then
-                do! refuseOnePlace cancel
-
-                if isDoubtful then
-                    raise (TimeoutException "The new store did not say whether it is another one than the old one.")
-        }
-
-    /// Has the source let go of what the target has. False: the target's replicas do not have it yet. None: it has changed.
-    let letGo (found: StoredRecord) (cancel: CancellationToken) =
-        task {
-            // Of one place with two names the target has whatever the source has: all that would be removed comes here first.
-            do! requireTwo cancel
-            // The same once more: the answer to it says what the replicas have.
-            match! target.Replace(withVersion found.Version true found, found.Version, cancel) with
-            | WriteResult.Written ->
-                do! takeAlong found cancel
-                do! source.Remove(found.Id, cancel)
-                return ValueSome true
-            | WriteResult.Conflict
-            | WriteResult.Absent -> return ValueNone
-            | _ -> return ValueSome false
-        }
-
-    /// Until the record is in the target; then whether the source has let go of it. None: there is no record any more.
-    let move (id: string) (cancel: CancellationToken) =
-        task {
-            let mutable answer = ValueNone
-            let mutable isOver = false
-            let mutable step = 0
-
-            // Each round looks again and takes one step: whoever was stopped anywhere, this goes on from there.
-            while answer.IsNone && not isOver do
-                step <- step + 1
-
-                if step > maxSteps then
-                    raise (TimeoutException("A session could not be moved to its new store: too many others tried."))
-
-                match! target.Load(id, cancel) with
-                | null ->
-                    match! source.Load(id, cancel) with
-                    | null ->
-                        match! target.Load(id, cancel) with
-                        | null -> isOver <- true
-                        // Moved between the two looks.
-                        | _ -> ()
-                    | record ->
-                        let! _ = target.Insert(placeholder record, cancel)
-                        ()
-                // Copied by another one, or by this one without a word of the replicas.
-                | found when isReal found ->
-                    match! source.Load(id, cancel) with
-                    | null -> answer <- ValueSome true
-                    | _ ->
-                        let! isGone = letGo found cancel
-                        answer <- isGone
-                | staged ->
-                    match! source.Load(id, cancel) with
-                    | null ->
-                        match! target.Load(id, cancel) with
-                        | null -> isOver <- true
-                        | found when isReal found -> ()
-                        | staged -> do! discard staged cancel
-                    | record when record.Version > 0L ->
-                        let! _ = source.Replace(withVersion -record.Version true record, record.Version, cancel)
-                        ()
-                    | fenced ->
-                        // Durable: the source's record, the only other one, goes next.
-                        let copy = withVersion -fenced.Version true fenced
-
-                        match! target.Replace(copy, staged.Version, cancel) with
-                        | WriteResult.Written ->
-                            do! takeAlong copy cancel
-                            do! source.Remove(id, cancel)
-                            answer <- ValueSome true
-                        // It need not be waited for twice.
-                        | WriteResult.Unacknowledged -> answer <- ValueSome false
-                        | _ -> ()
-
-            return answer
-        }
-
-    /// What comes before the write itself: where it fails, nothing was changed.
-    let before (step: unit -> Task<'answer>) : Task<'answer> =
-        task {
-            try
-                return! step ()
-            with
-            | :? OperationCanceledException
-            | :? InvalidOperationException
-            | :? StoreRefusedException as error ->
-                ExceptionDispatchInfo.Throw error
-                return Unchecked.defaultof<'answer>
-            | error -> return raise (StoreRefusedException(error.Message, error))
-        }
-
-    /// Whether the target may be written to, at this version, and whether the source lets go of its record then. Otherwise what
-    /// became of the write.
-    let clearWay (record: StoredRecord) expected (cancel: CancellationToken) : Task<Result<bool, WriteResult>> =
-        task {
-            match! source.Load(record.Id, cancel) with
-            | null -> return Ok false
-            | old ->
-                let! moved =
-                    task {
-                        if (original old).Version = expected then
-                            return! move record.Id cancel
-                        else
-                            match! target.Load(record.Id, cancel) with
-                            // It has moved, and the source has lost in a crash that it let go of it.
-                            | NonNull found when isReal found && found.Version = expected -> return! letGo found cancel
-                            | _ -> return ValueNone
-                    }
-
-                match moved with
-                | ValueNone when (original old).Version = expected -> return Error WriteResult.Absent
-                | ValueNone -> return Error WriteResult.Conflict
-                | ValueSome true -> return Ok false
-                | ValueSome false when record.Kind = RecordKind.Ended && old.Kind <> RecordKind.Ended -> return Ok true
-                | ValueSome false ->
-                    return
-                        raise (
-                            StoreRefusedException(
-                                "The replicas of the store that sessions move to have not confirmed the session: it stays as it was.",
-                                null
-                            )
-                        )
-        }
+    let moves = Moves(target, source)
 
     /// What the target did not have: the source's, or what was moved between the two looks.
     let loadOld (id: string) (cancel: CancellationToken) : Task<StoredRecord | null> =
@@ -256,8 +28,8 @@ type MigratingStore(target: ISessionStore, source: ISessionStore) =
             | null ->
                 match! target.Load(id, cancel) with
                 | null -> ()
-                | found -> answer <- if isReal found then found else null
-            | record -> answer <- original record
+                | found -> answer <- if Underway.isReal found then found else null
+            | record -> answer <- Underway.original record
 
             return answer
         }
@@ -271,10 +43,10 @@ type MigratingStore(target: ISessionStore, source: ISessionStore) =
             let records = SortedDictionary<string, StoredRecord>(StringComparer.Ordinal)
 
             for record in old.Records do
-                records[record.Id] <- original record
+                records[record.Id] <- Underway.original record
 
             for record in current.Records do
-                if isReal record || not (records.ContainsKey record.Id) then
+                if Underway.isReal record || not (records.ContainsKey record.Id) then
                     records[record.Id] <- record
 
             // Behind the end of the shorter page the other one is not yet known.
@@ -297,7 +69,7 @@ type MigratingStore(target: ISessionStore, source: ISessionStore) =
                     | next, null -> next
                     | one, other -> if String.CompareOrdinal(one, other) < 0 then one else other
 
-            let found = ids |> Array.map (fun id -> records[id]) |> Array.filter isReal
+            let found = ids |> Array.map (fun id -> records[id]) |> Array.filter Underway.isReal
             return StoredPage(found, next)
         }
 
@@ -320,13 +92,7 @@ type MigratingStore(target: ISessionStore, source: ISessionStore) =
                             invalidOp
                                 "Sessions cannot move to a store without compare-and-swap: choose UseRedis or UseSqlite before MigrateFrom."
 
-                        try
-                            if not areTwo then
-                                do! refuseOnePlace cancel
-                        with
-                        // Nobody answers: the first session that moves has it found out.
-                        | error when not (error :? InvalidOperationException) && not cancel.IsCancellationRequested ->
-                            isDoubtful <- true
+                        do! moves.RefuseOnePlace cancel
 
                         let notes = List<string>(current.Notes)
                         notes.AddRange old.Notes
@@ -353,7 +119,7 @@ type MigratingStore(target: ISessionStore, source: ISessionStore) =
             ValueTask<WriteResult>(
                 task =
                     task {
-                        match! before (fun () -> source.Load(record.Id, cancel).AsTask()) with
+                        match! moves.Former(record.Id, cancel) with
                         | null -> return! target.Insert(record, cancel)
                         | _ -> return WriteResult.Conflict
                     }
@@ -365,7 +131,7 @@ type MigratingStore(target: ISessionStore, source: ISessionStore) =
                     task {
                         match! target.Load(id, cancel) with
                         | null -> return! loadOld id cancel
-                        | found when isReal found -> return found
+                        | found when Underway.isReal found -> return found
                         | _ -> return! loadOld id cancel
                     }
             )
@@ -374,7 +140,7 @@ type MigratingStore(target: ISessionStore, source: ISessionStore) =
             ValueTask<WriteResult>(
                 task =
                     task {
-                        match! before (fun () -> clearWay record expected cancel) with
+                        match! moves.ClearWay(record, expected, cancel) with
                         | Error answer -> return answer
                         | Ok isEnd ->
                             let! answer = target.Replace(record, expected, cancel)
@@ -428,12 +194,12 @@ type MigratingStore(target: ISessionStore, source: ISessionStore) =
                         let! current = target.ClaimOverdue(now, lease, limit, cancel)
 
                         for record in current do
-                            if isReal record then
+                            if Underway.isReal record then
                                 claimed.Add record
                             else
                                 // Left by a mover that was stopped: the claim of the source's record goes on from it.
                                 match! source.Load(record.Id, cancel) with
-                                | null -> do! discard record cancel
+                                | null -> do! moves.Discard(record, cancel)
                                 | _ -> ()
 
                         if claimed.Count < limit then
@@ -443,19 +209,19 @@ type MigratingStore(target: ISessionStore, source: ISessionStore) =
 
                             for record in old do
                                 match! target.Load(record.Id, cancel) with
-                                | null -> claimed.Add(original record)
-                                | found when isReal found && found.Kind = RecordKind.Ended ->
-                                    do! removeVersion source record.Id record.Version record.Operation cancel
-                                | found when isReal found ->
+                                | null -> claimed.Add(Underway.original record)
+                                | found when Underway.isReal found && found.Kind = RecordKind.Ended ->
+                                    do! Underway.removeVersion source record.Id record.Version record.Operation cancel
+                                | found when Underway.isReal found ->
                                     if confirms then
                                         // It keeps the lease that it may have from this very claim.
-                                        let! isGone = letGo (found.Due(now + lease)) cancel
+                                        let! isGone = moves.LetGo(found.Due(now + lease), cancel)
                                         confirms <- isGone <> ValueSome false
 
                                     if not confirms then
                                         let later = max found.DueAt (now + lease)
                                         do! source.Reschedule(record.Id, record.Version, later, cancel)
-                                | _ -> claimed.Add(original record)
+                                | _ -> claimed.Add(Underway.original record)
 
                         return claimed :> IReadOnlyList<StoredRecord>
                     }
@@ -486,17 +252,17 @@ type MigratingStore(target: ISessionStore, source: ISessionStore) =
                         | _ -> ()
 
                         // A fence changes a version into its negative, and never back.
-                        do! removeVersion source id version operation cancel
-                        do! removeVersion source id -version operation cancel
+                        do! Underway.removeVersion source id version operation cancel
+                        do! Underway.removeVersion source id -version operation cancel
 
                         // A mover that has read the record before may be about to commit it to this placeholder. One that
                         // is staged from now on never gets this record.
                         match! target.Load(id, cancel) with
                         | null -> ()
-                        | found when isReal found -> ()
-                        | staged -> do! discard staged cancel
+                        | found when Underway.isReal found -> ()
+                        | staged -> do! moves.Discard(staged, cancel)
 
-                        do! removeVersion target id version operation cancel
+                        do! Underway.removeVersion target id version operation cancel
                     }
             )
 

@@ -2,6 +2,7 @@
 namespace Session.Engine
 
 open System
+open System.Runtime.ExceptionServices
 open System.Threading.Tasks
 open Microsoft.Extensions.Logging
 open Session.Domain
@@ -104,3 +105,17 @@ type internal Announcer(limits: WaitLimits, board: INoticeBoard, log: ILogger) =
                 for notice in news do
                     do! announcer.Attend(announcer.Begin notice, notice, limits.EventTimeout)
             }
+
+    /// What an operation has to tell is told before it returns, whatever it throws.
+    member announcer.Told(errand: Errand, operation: Errand -> Task<'answer>) : Task<'answer> =
+        task {
+            try
+                let! answer = operation errand
+                do! announcer.TellAll errand
+                return answer
+            with error ->
+                // Given up half way: what had happened by then is told all the same.
+                do! announcer.TellAll errand
+                ExceptionDispatchInfo.Throw error
+                return Unchecked.defaultof<'answer>
+        }

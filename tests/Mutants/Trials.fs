@@ -338,8 +338,7 @@ let private askSeveral suite (folder: string) (bugs: (int * string) list) : Map<
     if found.IsNone && isSaid then
         print $"not in one process: {code}\n{said}"
 
-    found
-    |> Option.map (fun found -> Map [ for it in found.AsObject() -> int it.Key, texts it.Value ])
+    found |> Option.map (fun found -> Map [ for it in found.AsObject() -> int it.Key, texts it.Value ])
 
 /// One assembly for as many of these bugs of one part as go together, and one for each of the others. `finderOf`: the test that
 /// found a bug the last time; it has to pass with that assembly while no bug is chosen.
