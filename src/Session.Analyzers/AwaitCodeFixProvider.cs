@@ -5,6 +5,7 @@ using Microsoft.CodeAnalysis.CodeActions;
 using Microsoft.CodeAnalysis.CodeFixes;
 using Microsoft.CodeAnalysis.CSharp;
 using Microsoft.CodeAnalysis.CSharp.Syntax;
+using Microsoft.CodeAnalysis.FindSymbols;
 using Microsoft.CodeAnalysis.Formatting;
 using Microsoft.CodeAnalysis.Simplification;
 
@@ -40,13 +41,24 @@ public sealed class AwaitCodeFixProvider : CodeFixProvider
                 continue;
 
             var function = expression.Ancestors().FirstOrDefault(IsFunction);
-            if (function is not null && Asynchronous(function, model) is null)
+            var asynchronous = function is null ? null : Asynchronous(function, model);
+            if (
+                function is not null
+                && (
+                    asynchronous is null
+                    || !await IsItsOwn(function, model, context.Document.Project.Solution, context.CancellationToken)
+                        .ConfigureAwait(false)
+                )
+            )
                 continue;
 
             context.RegisterCodeFix(
                 CodeAction.Create(
                     "Await the call",
-                    _ => Task.FromResult(context.Document.WithSyntaxRoot(Fixed(root, expression, function, model))),
+                    _ =>
+                        Task.FromResult(
+                            context.Document.WithSyntaxRoot(Fixed(root, expression, function, asynchronous))
+                        ),
                     nameof(AwaitCodeFixProvider)
                 ),
                 diagnostic
@@ -73,7 +85,7 @@ public sealed class AwaitCodeFixProvider : CodeFixProvider
         SyntaxNode root,
         ExpressionSyntax expression,
         SyntaxNode? function,
-        SemanticModel model
+        Func<SyntaxNode, SyntaxNode>? asynchronous
     )
     {
         var awaited = expression is AssignmentExpressionSyntax assignment ? assignment.Right : expression;
@@ -81,11 +93,9 @@ public sealed class AwaitCodeFixProvider : CodeFixProvider
             .AwaitExpression(awaited.WithoutTrivia())
             .WithTriviaFrom(expression)
             .WithAdditionalAnnotations(Formatter.Annotation);
-        if (function is null)
-            return root.ReplaceNode(expression, with);
-
-        var asynchronous = Asynchronous(function, model)!;
-        return root.ReplaceNode(function, asynchronous(function.ReplaceNode(expression, with)));
+        return function is null || asynchronous is null
+            ? root.ReplaceNode(expression, with)
+            : root.ReplaceNode(function, asynchronous(function.ReplaceNode(expression, with)));
     }
 
     private static bool IsFunction(SyntaxNode node) =>
@@ -97,38 +107,52 @@ public sealed class AwaitCodeFixProvider : CodeFixProvider
 
     /// <summary>
     /// Whether nothing else says what it looks like: no interface that it implements, in a derived type or in its own, no delegate
-    /// that it is made into, and no argument that a function which waits cannot have.
+    /// that it is made into, in any project of the solution, and no argument that a function which waits cannot have.
     /// </summary>
-    private static bool IsItsOwn(SyntaxNode function, SemanticModel model) =>
-        model.GetDeclaredSymbol(function) is IMethodSymbol method
-        && method.Parameters.All(it => it.RefKind == RefKind.None && !it.Type.IsRefLikeType)
-        && !TypesIn(model.Compilation.Assembly.GlobalNamespace).Any(type => HasItForAnInterface(type, method))
-        && !model
-            .Compilation.SyntaxTrees.SelectMany(tree => tree.GetRoot().DescendantNodes())
-            .OfType<SimpleNameSyntax>()
-            .Any(name => name.Identifier.ValueText == method.Name && !IsCalled(name));
+    private static async Task<bool> IsItsOwn(
+        SyntaxNode function,
+        SemanticModel model,
+        Solution solution,
+        CancellationToken cancel
+    )
+    {
+        // A lambda has no name that others use, and what is asynchronous returns what it has returned before.
+        if (
+            function is AnonymousFunctionExpressionSyntax
+            || model.GetDeclaredSymbol(function, cancel) is not IMethodSymbol { IsAsync: false } method
+        )
+            return true;
 
-    private static IEnumerable<INamedTypeSymbol> TypesIn(INamespaceOrTypeSymbol container) =>
-        container
-            .GetMembers()
-            .OfType<INamespaceOrTypeSymbol>()
-            .SelectMany(it => it is INamedTypeSymbol type ? TypesIn(it).Prepend(type) : TypesIn(it));
+        if (method.Parameters.Any(it => it.RefKind != RefKind.None || it.Type.IsRefLikeType))
+            return false;
 
-    private static bool HasItForAnInterface(INamedTypeSymbol type, IMethodSymbol method) =>
-        type
-            .AllInterfaces.SelectMany(it => it.GetMembers(method.Name))
-            .Any(it =>
-                SymbolEqualityComparer.Default.Equals(
-                    type.FindImplementationForInterfaceMember(it)?.OriginalDefinition,
-                    method.OriginalDefinition
-                )
-            );
+        var asked = await SymbolFinder
+            .FindImplementedInterfaceMembersAsync(method, solution, cancellationToken: cancel)
+            .ConfigureAwait(false);
+        if (asked.Any())
+            return false;
+
+        var found = await SymbolFinder.FindReferencesAsync(method, solution, cancel).ConfigureAwait(false);
+        foreach (var place in found.SelectMany(it => it.Locations))
+        {
+            var root = await place.Document.GetSyntaxRootAsync(cancel).ConfigureAwait(false);
+            // In a comment it is another node that is found there.
+            if (
+                root?.FindNode(place.Location.SourceSpan, getInnermostNodeForTie: true) is SimpleNameSyntax name
+                && name.Identifier.ValueText == method.Name
+                && !IsCalled(name)
+            )
+                return false;
+        }
+
+        return true;
+    }
 
     private static bool IsCalled(SimpleNameSyntax name) =>
         (name.Parent is MemberAccessExpressionSyntax access && access.Name == name ? access : (SyntaxNode)name).Parent
         is InvocationExpressionSyntax;
 
-    /// <summary>How the function becomes one that can await; null where somebody else has a say in what it returns.</summary>
+    /// <summary>How the function becomes one that can await; null where that cannot be, or would change an override.</summary>
     private static Func<SyntaxNode, SyntaxNode>? Asynchronous(SyntaxNode function, SemanticModel model)
     {
         var async = SyntaxFactory.Token(SyntaxKind.AsyncKeyword).WithTrailingTrivia(SyntaxFactory.Space);
@@ -157,8 +181,7 @@ public sealed class AwaitCodeFixProvider : CodeFixProvider
                         IsVirtual: false,
                         ExplicitInterfaceImplementations.IsEmpty: true
                     }
-                    && !method.Modifiers.Any(SyntaxKind.PartialKeyword)
-                    && IsItsOwn(method, model):
+                    && !method.Modifiers.Any(SyntaxKind.PartialKeyword):
                 return node =>
                 {
                     var changed = (MethodDeclarationSyntax)node;
@@ -166,7 +189,7 @@ public sealed class AwaitCodeFixProvider : CodeFixProvider
                 };
 
             case LocalFunctionStatementSyntax local
-                when model.GetDeclaredSymbol(local) is IMethodSymbol { ReturnsVoid: true } && IsItsOwn(local, model):
+                when model.GetDeclaredSymbol(local) is IMethodSymbol { ReturnsVoid: true }:
                 return node =>
                 {
                     var changed = (LocalFunctionStatementSyntax)node;

@@ -84,6 +84,31 @@ internal static class Compiled
         return project.AddDocument("Code.cs", SourceText.From(code));
     }
 
+    /// <summary>The same document, and another project that uses its one.</summary>
+    private static async Task<Document> UsedByAsync(Document document, string elsewhere)
+    {
+        var id = ProjectId.CreateNewId();
+        var solution = document
+            .Project.Solution.AddProject(
+                ProjectInfo.Create(
+                    id,
+                    VersionStamp.Create(),
+                    "Elsewhere",
+                    "Elsewhere",
+                    LanguageNames.CSharp,
+                    compilationOptions: new CSharpCompilationOptions(OutputKind.DynamicallyLinkedLibrary),
+                    parseOptions: new CSharpParseOptions(LanguageVersion.Latest),
+                    projectReferences: [new ProjectReference(document.Project.Id)],
+                    metadataReferences: _references
+                )
+            )
+            .AddDocument(DocumentId.CreateNewId(id), "Elsewhere.cs", SourceText.From(elsewhere));
+        var compilation = (await solution.GetProject(id)!.GetCompilationAsync())!;
+        var wrong = compilation.GetDiagnostics().Where(it => it.Severity == DiagnosticSeverity.Error);
+        Assert.True(!wrong.Any(), string.Join('\n', wrong));
+        return solution.GetDocument(document.Id)!;
+    }
+
     private static async Task<ImmutableArray<Diagnostic>> LookAsync(Document document, DiagnosticAnalyzer analyzer)
     {
         var compilation = (await document.Project.GetCompilationAsync())!;
@@ -130,12 +155,18 @@ internal static class Compiled
     public static string Plain(string code) =>
         code.Replace("[|", "", StringComparison.Ordinal).Replace("|]", "", StringComparison.Ordinal);
 
-    /// <summary>The code after the fix, which compiles and has no finding; null: no fix is offered.</summary>
-    public static async Task<string?> FixedAsync<TAnalyzer, TFix>(string code)
+    /// <summary>
+    /// The code after the fix, which compiles and has no finding; null: no fix is offered. Elsewhere: the code of a project that
+    /// uses this one.
+    /// </summary>
+    public static async Task<string?> FixedAsync<TAnalyzer, TFix>(string code, string? elsewhere = null)
         where TAnalyzer : DiagnosticAnalyzer, new()
         where TFix : CodeFixProvider, new()
     {
         var document = Project(Plain(code));
+        if (elsewhere is not null)
+            document = await UsedByAsync(document, elsewhere);
+
         var finding = Assert.Single(await LookAsync(document, new TAnalyzer()));
         var actions = new List<CodeAction>();
         var context = new CodeFixContext(document, finding, (action, _) => actions.Add(action), CancellationToken.None);

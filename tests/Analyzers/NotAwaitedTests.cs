@@ -122,4 +122,32 @@ public class NotAwaitedTests
     )]
     public async Task Where_somebody_else_has_a_say_no_fix_is_offered(string member) =>
         Assert.Null(await Compiled.FixedAsync<NotAwaitedAnalyzer, AwaitCodeFixProvider>(Page(member)));
+
+    [Theory]
+    [InlineData(
+        "public class Closing(Session<Cart> session) { public void Dispose() { [|session.DestroyAsync()|]; } }",
+        "public sealed class Closed(Session<Cart> session) : Page.Closing(session), IDisposable { }"
+    )]
+    [InlineData(
+        "public void OnStop() { [|session.DestroyAsync()|]; }",
+        "public class Host { public Action Stop => new Page().OnStop; }"
+    )]
+    public async Task Nor_where_another_project_has(string member, string elsewhere) =>
+        Assert.Null(
+            await Compiled.FixedAsync<NotAwaitedAnalyzer, AwaitCodeFixProvider>(
+                Page(member),
+                "using System; using Session.CSharp; " + elsewhere
+            )
+        );
+
+    /// <summary>A project that calls it goes on to compile.</summary>
+    [Fact]
+    public async Task Who_calls_it_elsewhere_has_no_say() =>
+        Assert.Equal(
+            Page("public async Task OnStop() { await session.DestroyAsync(); }"),
+            await Compiled.FixedAsync<NotAwaitedAnalyzer, AwaitCodeFixProvider>(
+                Page("public void OnStop() { [|session.DestroyAsync()|]; }"),
+                "public class Host { public void Stop() { new Page().OnStop(); } }"
+            )
+        );
 }

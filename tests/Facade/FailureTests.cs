@@ -3,6 +3,7 @@ using System.Net;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Time.Testing;
 using Session.AspNetCore;
 using Session.CSharp;
 using Session.Engine;
@@ -187,6 +188,61 @@ public class FailureTests
         Assert.NotNull(await site.Manager.FindAsync(Site.IdOf(begun)));
         Assert.NotNull(await site.Manager.FindAsync(Site.IdOf(first)));
         Assert.Null(await site.Manager.FindAsync(Site.IdOf(second)));
+    }
+
+    /// <summary>Of sign-ins at once those stay that come last by the clocks of their nodes: whoever is none of them is told so, and has no session.</summary>
+    [Theory, InlineData(false), InlineData(true)]
+    public async Task A_sign_in_that_a_limit_ends_again_is_a_401_and_takes_no_other_with_it(bool hadSession)
+    {
+        static void Limit(SessionOptions<Cart> options) => options.MaxSessionsPerSubject = 1;
+
+        var store = new MemoryStore();
+        await using var behind = await Site.StartAsync(Limit, store: () => store);
+        var later = new FakeTimeProvider(behind.Clock.GetUtcNow().AddSeconds(10));
+        await using var ahead = await Site.StartAsync(Limit, store: () => store, clock: later);
+        var before = hadSession ? await behind.BeginAsync() : null;
+        var last = await ahead.BeginAsync("ada", "milk");
+        var reply = await behind.WithAsync(
+            async session =>
+            {
+                var error = await Assert.ThrowsAsync<SessionEndedException>(() =>
+                    session.SignInAsync("ada", new Cart("bread"))
+                );
+                Assert.Equal(401, error.StatusCode);
+                Assert.Contains("was ended again", error.Message, StringComparison.Ordinal);
+                SessionEndCause? cause = hadSession ? SessionEndCause.Limit : null;
+                Assert.Null(session.Subject);
+                Assert.Null(session.Data);
+                Assert.Equal(hadSession ? SessionState.Destroyed : SessionState.None, session.State);
+                Assert.Equal(hadSession, session.Ended.IsCancellationRequested);
+                Assert.Equal(cause, session.EndedBecause);
+                if (hadSession)
+                {
+                    // It is over, and no other one comes in its place unless somebody asks for it.
+                    await Assert.ThrowsAsync<SessionEndedException>(() => session.SaveAsync(new Cart("bread")));
+                    await Assert.ThrowsAsync<SessionEndedException>(() => session.RegenerateAsync());
+                }
+
+                throw error;
+            },
+            before
+        );
+        Assert.Equal((HttpStatusCode.Unauthorized, null), (reply.Status, reply.Token));
+        if (before is not null)
+            Assert.Null(await behind.Manager.FindAsync(Site.IdOf(before)));
+
+        // Nor any other one that was begun with the sign-in.
+        await foreach (var info in behind.Manager.ListAsync("ada"))
+            Assert.Equal(Site.IdOf(last), info.Id);
+
+        await ahead.WithAsync(
+            session =>
+            {
+                Assert.Equal(("ada", new Cart("milk")), (session.Subject, session.Data));
+                return Task.CompletedTask;
+            },
+            last
+        );
     }
 
     [Fact]

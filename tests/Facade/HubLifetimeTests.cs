@@ -2,6 +2,7 @@ using System.Net;
 using System.Text;
 using System.Text.Json;
 using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.Connections;
 using Microsoft.AspNetCore.SignalR;
 using Microsoft.AspNetCore.SignalR.Client;
@@ -168,6 +169,98 @@ public class HubLifetimeTests
             .ThrowsAnyAsync<Exception>(() => ConnectAsync(site, transport, token, isWelcome: false))
             .WaitAsync(Held.Patience);
         await Held.UntilAsync(() => Held.Count(site) == 0, "nothing is watched any more");
+    }
+
+    public enum Farewell
+    {
+        OfTheHub,
+        OfTheClient,
+        OfTheSession,
+        BeforeTheHubHeardOfIt,
+    }
+
+    /// <summary>Of each connection something is kept that tells whose it is: kept for good, it would fill the node's memory.</summary>
+    [Theory]
+    [InlineData(Farewell.OfTheHub, HttpTransportType.LongPolling)]
+    [InlineData(Farewell.OfTheHub, HttpTransportType.WebSockets)]
+    [InlineData(Farewell.OfTheClient, HttpTransportType.LongPolling)]
+    [InlineData(Farewell.OfTheClient, HttpTransportType.WebSockets)]
+    [InlineData(Farewell.OfTheSession, HttpTransportType.LongPolling)]
+    [InlineData(Farewell.OfTheSession, HttpTransportType.WebSockets)]
+    [InlineData(Farewell.BeforeTheHubHeardOfIt, HttpTransportType.WebSockets)]
+    public async Task Of_a_connection_that_is_over_nobody_knows_whose_it_was(
+        Farewell farewell,
+        HttpTransportType transport
+    )
+    {
+        var ids = new System.Collections.Concurrent.ConcurrentQueue<string>();
+        await using var site = await Site.StartAsync(
+            add: services => services.AddSignalR().AddSessionLifetime<Cart>(),
+            map: app =>
+            {
+                app.Use(
+                    async (context, next) =>
+                    {
+                        var id = context.Request.Query["id"].ToString();
+                        if (id.Length > 0)
+                            ids.Enqueue(id);
+
+                        var isOpening = context.Request.Headers.Upgrade.Count > 0;
+                        if (isOpening && farewell == Farewell.BeforeTheHubHeardOfIt)
+                        {
+                            var session = await context.GetSessionAsync<Cart>();
+                            var ended = session.Ended;
+                            var manager = context.RequestServices.GetRequiredService<SessionManager<Cart>>();
+                            await manager.DestroySessionAsync(session.Id);
+                            await Held.UntilAsync(() => ended.IsCancellationRequested, "it has ended");
+                        }
+
+                        await next(context);
+                    }
+                );
+                app.MapHub<Desk>("/desk");
+            }
+        );
+        var (ada, eve) = (await site.BeginAsync("ada"), await site.BeginAsync("eve"));
+        if (farewell is Farewell.OfTheHub or Farewell.BeforeTheHubHeardOfIt)
+        {
+            var isWelcome = farewell != Farewell.OfTheHub;
+            await Assert
+                .ThrowsAnyAsync<Exception>(() => ConnectAsync(site, transport, ada, isWelcome))
+                .WaitAsync(Held.Patience);
+        }
+        else
+        {
+            var (connection, closed) = await ConnectAsync(site, transport, ada);
+            if (farewell == Farewell.OfTheSession)
+            {
+                await site.Manager.DestroyAllAsync("ada");
+                await closed.WaitAsync(Held.Patience);
+            }
+
+            await connection.DisposeAsync();
+        }
+
+        var known = ids.Distinct().ToArray();
+        Assert.NotEmpty(known);
+        using var client = new HttpClient(new SocketsHttpHandler { UseCookies = false });
+        foreach (var id in known)
+        {
+            // Where it is known still, whoever is not of its session is refused, and not told that there is none.
+            var status = HttpStatusCode.Forbidden;
+            var end = DateTime.UtcNow + Held.Patience;
+            while (status != HttpStatusCode.NotFound && DateTime.UtcNow < end)
+            {
+                var address = new Uri(site.Address, "/desk?id=" + Uri.EscapeDataString(id));
+                using var request = new HttpRequestMessage(HttpMethod.Get, address);
+                request.Headers.Add("Cookie", "__Host-sid=" + eve);
+                using var response = await client.SendAsync(request).WaitAsync(Held.Patience);
+                status = response.StatusCode;
+                await Task.Delay(10);
+            }
+
+            Assert.Equal(HttpStatusCode.NotFound, status);
+        }
     }
 
     [Fact]

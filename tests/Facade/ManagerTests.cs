@@ -50,6 +50,27 @@ public class ManagerTests
     }
 
     [Fact]
+    public async Task It_says_where_in_its_life_a_session_is()
+    {
+        await using var site = await Site.StartAsync();
+        var token = (await site.WithAsync(session => session.CreateAsync(new Cart("tea")))).Token!;
+        var id = Site.IdOf(token);
+        async Task<SessionState?> StateAsync() => (await site.Manager.FindAsync(id))?.State;
+
+        Assert.Equal(SessionState.Created, await StateAsync());
+        Assert.Null((await site.Manager.FindAsync(id))!.AuthenticatedAt);
+        await site.WithAsync(_ => Task.CompletedTask, token);
+        Assert.Equal(SessionState.Active, await StateAsync());
+        site.Clock.Advance(TimeSpan.FromMinutes(16));
+        var renewed = (await site.WithAsync(_ => Task.CompletedTask, token)).Token!;
+        Assert.Equal(SessionState.Regenerated, await StateAsync());
+        await site.WithAsync(_ => Task.CompletedTask, renewed);
+        Assert.Equal(SessionState.Active, await StateAsync());
+        await site.Manager.DestroySessionAsync(id);
+        Assert.Null(await StateAsync());
+    }
+
+    [Fact]
     public async Task What_is_not_there_is_null_and_not_ended()
     {
         await using var site = await Site.StartAsync();

@@ -214,7 +214,7 @@ let private overReplica =
     testCaseTask "Redis: a logout that no replica has is no 200, and does its work when it comes again" (fun () ->
         task {
             use server = RedisServer.startOne []
-            use replica = RedisServer.startOne [ "replicaof", $"127.0.0.1 {server.Port}" ]
+            use replica = RedisServer.replicaOf server.Port
 
             let store () =
                 openRedisAt server.Address "waits:" (fun options ->

@@ -88,6 +88,15 @@ let private opens (node: Uri) (person: Person) (user: string) =
         Expect.equal after (before + 1) "the node has run it"
     }
 
+/// Somebody who has signed in at this node, at a page with an open circuit.
+let private comesAs (user: string) (node: Uri) (newPerson: unit -> Task<Person>) =
+    task {
+        let! person = newPerson ()
+        do! signsIn node person user
+        do! opens node person user
+        return person
+    }
+
 /// The page is loaded anew, as this user's.
 let private comesAnew (person: Person) (user: string) (within: TimeSpan) (clock: Stopwatch) =
     task {
@@ -134,13 +143,9 @@ let private logout =
     testCaseTask "Chromium: 'log out everywhere' at another node closes a circuit at once, and nobody else's" (fun () ->
         byNotices (fun one other newPerson ->
             task {
-                let! home = newPerson ()
+                let! home = newPerson |> comesAs "ada" one
+                let! eve = newPerson |> comesAs "eve" one
                 let! work = newPerson ()
-                let! eve = newPerson ()
-                do! signsIn one home "ada"
-                do! opens one home "ada"
-                do! signsIn one eve "eve"
-                do! opens one eve "eve"
                 do! signsIn other work "ada"
                 do! posts work "/member/everywhere"
                 do! comesAnew home "nobody" atOnce (Stopwatch.StartNew())
@@ -182,9 +187,7 @@ let private elevation =
     testCaseTask "Chromium: an elevation in another tab closes a circuit at once, and it comes anew" (fun () ->
         byNotices (fun one other newPerson ->
             task {
-                let! ada = newPerson ()
-                do! signsIn one ada "ada"
-                do! opens one ada "ada"
+                let! ada = newPerson |> comesAs "ada" one
                 let! tab = ada.OpensTab()
                 do! comesTo other tab
                 do! posts tab "/member/regenerate"
@@ -196,9 +199,7 @@ let private another =
     testCaseTask "Chromium: another user's sign-in in another tab closes a circuit at once" (fun () ->
         byNotices (fun one other newPerson ->
             task {
-                let! person = newPerson ()
-                do! signsIn one person "ada"
-                do! opens one person "ada"
+                let! person = newPerson |> comesAs "ada" one
                 let! tab = person.OpensTab()
                 do! signsIn other tab "bob"
                 do! comesAnew person "bob" atOnce (Stopwatch.StartNew())
@@ -233,10 +234,8 @@ let private looks =
     testCaseTask "Chromium: where no notice comes through, the next look closes a circuit" (fun () ->
         nodes liveCheck false (fun one other newPerson ->
             task {
-                let! home = newPerson ()
+                let! home = newPerson |> comesAs "ada" one
                 let! work = newPerson ()
-                do! signsIn one home "ada"
-                do! opens one home "ada"
                 do! signsIn other work "ada"
                 do! posts work "/member/everywhere"
                 // Besides the look, until the page is there again.
@@ -247,10 +246,8 @@ let private resumed =
     testCaseTask "Chromium: a paused circuit is resumed by its session, and by nobody after the logout" (fun () ->
         byNotices (fun one other newPerson ->
             task {
-                let! home = newPerson ()
+                let! home = newPerson |> comesAs "ada" one
                 let! work = newPerson ()
-                do! signsIn one home "ada"
-                do! opens one home "ada"
                 let! isPaused = home.Awaits "Blazor.pauseCircuit().then(String)"
                 Expect.equal isPaused "true" "paused"
                 let! isResumed = home.Awaits "Blazor.resumeCircuit().then(String)"

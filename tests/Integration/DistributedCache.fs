@@ -170,6 +170,15 @@ let private patient (cache: IDistributedCache) : ISessionStore =
 let private live version = recordOf version RecordKind.Live
 let private ended version = recordOf version RecordKind.Ended
 
+/// A cache behind a wire, and a store on it that has a session.
+let private begun (opened: IDistributedCache -> ISessionStore) =
+    task {
+        let cache = WireCache(memoryCache ())
+        let store = opened (cache :> IDistributedCache)
+        let! _ = store.Insert(live 1L, none)
+        return cache, store
+    }
+
 let private load (store: ISessionStore) =
     task {
         let! found = store.Load("a", none)
@@ -257,11 +266,7 @@ let private keeps =
 
       testCaseTask "a write that hangs keeps its turn: it does not take effect behind a later one" (fun () ->
           task {
-              let cache = WireCache(memoryCache ())
-
-              let store = impatient cache
-
-              let! _ = store.Insert(live 1L, none)
+              let! cache, store = begun impatient
               let held = TaskCompletionSource()
               cache.Before <- fun verb -> if verb = "set" then held.Task else Task.CompletedTask
               let! hung = store.Replace(live 2L, 1L, none)
@@ -325,9 +330,7 @@ let private keeps =
 
       testCaseTask "of a session that nobody writes to any more nothing is kept in this process" (fun () ->
           task {
-              let cache = WireCache(memoryCache ())
-              let store = impatient cache
-              let! _ = store.Insert(live 1L, none)
+              let! cache, store = begun impatient
               Expect.equal (turns store) 0 "after a write"
               let held = TaskCompletionSource()
               cache.Before <- fun verb -> if verb = "set" then held.Task else Task.CompletedTask
@@ -353,9 +356,7 @@ let private keeps =
           "a write that takes longer than its deadline is sent once, and stays behind none that comes later"
           (fun () ->
               task {
-                  let cache = WireCache(memoryCache ())
-                  let store = openOn cache
-                  let! _ = store.Insert(live 1L, none)
+                  let! cache, store = begun openOn
                   let mutable sets = 0
 
                   cache.Before <-
@@ -388,9 +389,7 @@ let private keeps =
 
       testCaseTask "a write behind a slow one has one deadline, for its turn and for the cache" (fun () ->
           task {
-              let cache = WireCache(memoryCache ())
-              let store = openOn cache
-              let! _ = store.Insert(live 1L, none)
+              let! cache, store = begun openOn
               let first, second = TaskCompletionSource(), TaskCompletionSource()
               let mutable sets = 0
 
@@ -415,9 +414,7 @@ let private keeps =
 
       testCaseTask "who comes while a write that has waited has its turn waits, too" (fun () ->
           task {
-              let cache = WireCache(memoryCache ())
-              let store = patient cache
-              let! _ = store.Insert(live 1L, none)
+              let! cache, store = begun patient
               let first, second = TaskCompletionSource(), TaskCompletionSource()
               let mutable sets = 0
 
@@ -461,9 +458,7 @@ let private keeps =
                     (fun store cancel -> (store :?> IRemovesVersion).RemoveVersion("a", 2L, 0L, cancel).AsTask()) ]
 
               for name, write in writes do
-                  let cache = WireCache(memoryCache ())
-                  let store = patient cache
-                  let! _ = store.Insert(live 1L, none)
+                  let! cache, store = begun patient
                   let held = TaskCompletionSource()
                   let sent = ConcurrentQueue<string>()
 
@@ -561,9 +556,7 @@ let private keeps =
           "a write that the cache itself cancels is unknown, and a read is an error: neither is cancelled"
           (fun () ->
               task {
-                  let cache = WireCache(memoryCache ())
-                  let store = openOn cache
-                  let! _ = store.Insert(live 1L, none)
+                  let! cache, store = begun openOn
 
                   let cancels verb =
                       if verb = "get" then Task.CompletedTask else Task.FromCanceled(CancellationToken true)

@@ -39,16 +39,17 @@ let private loaded (store: ISessionStore) id =
         | found -> return found
     }
 
-/// A server of its own, and a store on it with short deadlines.
+/// With short deadlines.
+let private openAt (address: string) configure =
+    openMongoAt address "sessions" (fun options ->
+        options.OperationTimeout <- TimeSpan.FromSeconds 2L
+        configure options)
+
+/// A server of its own, and a store on it.
 let private on configure (body: StandIn -> ISessionStore -> Task<unit>) =
     task {
         use server = new StandIn()
-
-        use store =
-            openMongoAt server.Address "sessions" (fun options ->
-                options.OperationTimeout <- TimeSpan.FromSeconds 2L
-                configure options)
-
+        use store = openAt server.Address configure
         do! body server store
     }
 
@@ -134,11 +135,7 @@ let private costs =
               task {
                   for preferred in [ "secondary"; "secondaryPreferred"; "nearest" ] do
                       use server = new StandIn()
-
-                      use store =
-                          openMongoAt (server.Address + $"&readPreference={preferred}") "sessions" (fun options ->
-                              options.OperationTimeout <- TimeSpan.FromSeconds 2L)
-
+                      use store = openAt (server.Address + $"&readPreference={preferred}") ignore
                       let store = store :> ISessionStore
                       let! _ = store.Prepare none
                       let! _ = store.Insert(record "a" 1L true, none)
@@ -317,10 +314,7 @@ let private faults =
                           use server = new StandIn()
 
                           // The driver sends nothing again: the first answer is what counts.
-                          use opened =
-                              openMongoAt (server.Address + "&retryWrites=false") "sessions" (fun options ->
-                                  options.OperationTimeout <- TimeSpan.FromSeconds 2L)
-
+                          use opened = openAt (server.Address + "&retryWrites=false") ignore
                           let store = opened :> ISessionStore
                           let! _ = store.Insert(record "a" 1L false, none)
 
@@ -353,11 +347,7 @@ let private faults =
               (fun () ->
                   task {
                       use server = new StandIn()
-
-                      use opened =
-                          openMongoAt (server.Address + "&w=0") "sessions" (fun options ->
-                              options.OperationTimeout <- TimeSpan.FromSeconds 2L)
-
+                      use opened = openAt (server.Address + "&w=0") ignore
                       let store = opened :> ISessionStore
                       let! _ = store.Prepare none
 
@@ -820,10 +810,7 @@ let private starts =
                                   None
 
                       let address = server.Address.Replace("mongodb://", "mongodb://ann:hunter2@")
-
-                      use store =
-                          openMongoAt address "sessions" (fun options ->
-                              options.OperationTimeout <- TimeSpan.FromSeconds 2L)
+                      use store = openAt address ignore
 
                       let! said =
                           task {

@@ -1008,6 +1008,11 @@ let private withListener
         do! subscription.DisposeAsync()
     }
 
+/// The connection on which it hears of this table, as by the server's operator.
+let private cutListener (table: string) =
+    shared.Force().Execute
+        $"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'hears-{table}'"
+
 /// By another node.
 let private publish table (id: string) =
     task {
@@ -1023,9 +1028,7 @@ let private notices =
                   Expect.equal (List.ofSeq heard) [ Live.everySession ] "and then what came before is asked for"
                   heard.Clear()
 
-                  shared.Force().Execute
-                      $"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'hears-{table}'"
-
+                  cutListener table
                   do! eventually "that some may be missed" (fun () -> not heard.IsEmpty)
                   Expect.equal (before ()) [ 0; 0 ] "nothing is said before it listens again"
                   do! publish table "a"
@@ -1065,9 +1068,7 @@ let private notices =
       testCaseTask "who stops to listen before a connection that was cut is made anew is told of no failure" (fun () ->
           withListener (fun table _ _ _ ->
               task {
-                  shared.Force().Execute
-                      $"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'hears-{table}'"
-
+                  cutListener table
                   // There is a second before the next one.
                   do! Task.Delay 300
               }))

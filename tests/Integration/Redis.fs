@@ -1386,7 +1386,7 @@ let private replicas =
 
               let mend () : Task =
                   task {
-                      replicas.Add(startOne [ "replicaof", $"127.0.0.1 {server.Port}" ])
+                      replicas.Add(replicaOf server.Port)
                       do! following (admin.GetServer server.Address) 1
                       // Where there were none it looks for them once a second.
                       do! Task.Delay 1100
@@ -1398,9 +1398,8 @@ let private replicas =
       testCaseTask "a write that fewer replicas have than it asks for is not acknowledged" (fun () ->
           task {
               use server = startOne []
-              use _ = startOne [ "replicaof", $"127.0.0.1 {server.Port}" ]
-              use! admin = connect server.Address
-              do! following (admin.GetServer server.Address) 1
+              use _ = replicaOf server.Port
+              do! followed server 1
 
               for replicas, expected in [ 1, WriteResult.Written; 2, WriteResult.Unacknowledged ] do
                   use redis =
@@ -1431,9 +1430,8 @@ let private replicas =
       testCaseTask "with a replica a write is acknowledged, unless the answer to WAIT does not come" (fun () ->
           task {
               use server = startOne []
-              use _ = startOne [ "replicaof", $"127.0.0.1 {server.Port}" ]
-              use! admin = connect server.Address
-              do! following (admin.GetServer server.Address) 1
+              use _ = replicaOf server.Port
+              do! followed server 1
               use late = new LateAnswers(server.Port)
 
               use redis =

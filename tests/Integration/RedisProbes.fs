@@ -96,7 +96,7 @@ let private causes =
       testCaseTask "a replica alone: a note that sessions need its primary" (fun () ->
           task {
               use primary = startOne []
-              use replica = startOne [ "replicaof", $"127.0.0.1 {primary.Port}" ]
+              use replica = replicaOf primary.Port
               let! answer = prepare (at replica.Address)
               notes [ replica.Address; "replica" ] answer
           })
@@ -364,7 +364,7 @@ let private rights =
       testCaseTask "replicas that nobody waits for are told" (fun () ->
           task {
               use server = startOne durable
-              use _ = startOne [ "replicaof", $"127.0.0.1 {server.Port}" ]
+              use _ = replicaOf server.Port
               let clock = Diagnostics.Stopwatch.StartNew()
               let mutable answer = Ok []
 
@@ -492,7 +492,7 @@ let private sealedConnections =
     [ testCaseTask "mutual TLS by callbacks works with WaitForReplicas" (fun () ->
           task {
               use server = new TlsServer(durable)
-              use _ = startOne [ "replicaof", $"127.0.0.1 {server.Plain.Port}" ]
+              use _ = replicaOf server.Plain.Port
               use! admin = connect server.Plain.Address
 
               let mutable replicas = 0

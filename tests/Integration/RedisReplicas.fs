@@ -208,11 +208,10 @@ let all =
                     (fun () ->
                         task {
                             use server = startOne []
-                            use _ = startOne [ "replicaof", $"127.0.0.1 {server.Port}" ]
+                            use _ = replicaOf server.Port
                             use relay = later (TimeSpan.FromMilliseconds 20L) server.Port
-                            use slow = startOne [ "replicaof", $"127.0.0.1 {relay.Port}" ]
-                            use! admin = connect server.Address
-                            do! following (admin.GetServer server.Address) 2
+                            use slow = replicaOf relay.Port
+                            do! followed server 2
                             use! atSlow = connect slow.Address
                             use redis = openRedisAt server.Address "both:" waits
                             let store = redis :> ISessionStore
@@ -241,10 +240,9 @@ let all =
                         task {
                             use server = startOne []
                             use relay = later (TimeSpan.FromMilliseconds 300L) server.Port
-                            use _ = startOne [ "replicaof", $"127.0.0.1 {relay.Port}" ]
-                            use _ = startOne [ "replicaof", $"127.0.0.1 {relay.Port}" ]
-                            use! admin = connect server.Address
-                            do! following (admin.GetServer server.Address) 2
+                            use _ = replicaOf relay.Port
+                            use _ = replicaOf relay.Port
+                            do! followed server 2
 
                             use redis =
                                 openRedisAt server.Address "slower:" (fun options ->
@@ -264,10 +262,9 @@ let all =
                     (fun () ->
                         task {
                             use server = startOne []
-                            use _ = startOne [ "replicaof", $"127.0.0.1 {server.Port}" ]
-                            use hanging = startOne [ "replicaof", $"127.0.0.1 {server.Port}" ]
-                            use! admin = connect server.Address
-                            do! following (admin.GetServer server.Address) 2
+                            use _ = replicaOf server.Port
+                            use hanging = replicaOf server.Port
+                            do! followed server 2
 
                             use redis =
                                 openRedisAt server.Address "two:" (fun options ->
@@ -287,10 +284,9 @@ let all =
                 testCaseTask "a time to wait of less than ten milliseconds has an end, too" (fun () ->
                     task {
                         use server = startOne []
-                        use _ = startOne [ "replicaof", $"127.0.0.1 {server.Port}" ]
-                        use slow = startOne [ "replicaof", $"127.0.0.1 {server.Port}" ]
-                        use! admin = connect server.Address
-                        do! following (admin.GetServer server.Address) 2
+                        use _ = replicaOf server.Port
+                        use slow = replicaOf server.Port
+                        do! followed server 2
 
                         use redis =
                             openRedisAt server.Address "short:" (fun options ->
@@ -323,10 +319,9 @@ let all =
                     (fun () ->
                         task {
                             use server = startOne [ "user", "sessions on >secret ~* &* +@all -info" ]
-                            use _ = startOne [ "replicaof", $"127.0.0.1 {server.Port}" ]
-                            use _ = startOne [ "replicaof", $"127.0.0.1 {server.Port}" ]
-                            use! admin = connect server.Address
-                            do! following (admin.GetServer server.Address) 2
+                            use _ = replicaOf server.Port
+                            use _ = replicaOf server.Port
+                            do! followed server 2
                             use redis = openRedisAt $"{server.Address},user=sessions,password=secret" "few:" waits
 
                             for n in 1..3 do
@@ -339,11 +334,10 @@ let all =
                     (fun () ->
                         task {
                             use server = startOne []
-                            use _ = startOne [ "replicaof", $"127.0.0.1 {server.Port}" ]
+                            use _ = replicaOf server.Port
                             use relay = later (TimeSpan.FromMilliseconds 20L) server.Port
-                            use slow = startOne [ "replicaof", $"127.0.0.1 {relay.Port}" ]
-                            use! admin = connect server.Address
-                            do! following (admin.GetServer server.Address) 2
+                            use slow = replicaOf relay.Port
+                            do! followed server 2
                             use! atSlow = connect slow.Address
                             use busy = new Busy(server.Port)
                             use redis = openRedisAt busy.Address "busy:" waits
@@ -374,9 +368,8 @@ let all =
                             let! answers = thirty store "alone"
                             // WaitTimeout, and a second.
                             unacknowledged (TimeSpan.FromSeconds 2L) answers
-                            use _ = startOne [ "replicaof", $"127.0.0.1 {server.Port}" ]
-                            use! admin = connect server.Address
-                            do! following (admin.GetServer server.Address) 1
+                            use _ = replicaOf server.Port
+                            do! followed server 1
                             let! took = acknowledged store
                             Expect.isLessThan took soon "the replica is seen"
                         })
@@ -386,9 +379,8 @@ let all =
                     (fun () ->
                         task {
                             use server = startOne []
-                            use replica = startOne [ "replicaof", $"127.0.0.1 {server.Port}" ]
-                            use! admin = connect server.Address
-                            do! following (admin.GetServer server.Address) 1
+                            use replica = replicaOf server.Port
+                            do! followed server 1
                             use redis = openRedisAt server.Address "hangs:" (fun o -> o.WaitForReplicas <- 1)
                             let store = redis :> ISessionStore
                             let! _ = acknowledged store
@@ -404,9 +396,8 @@ let all =
                 testCaseTask "WaitTimeout is how long a write waits for a replica that hangs" (fun () ->
                     task {
                         use server = startOne []
-                        use replica = startOne [ "replicaof", $"127.0.0.1 {server.Port}" ]
-                        use! admin = connect server.Address
-                        do! following (admin.GetServer server.Address) 1
+                        use replica = replicaOf server.Port
+                        do! followed server 1
 
                         let opened (timeout: TimeSpan) =
                             openRedisAt server.Address $"{timeout.TotalMilliseconds}:" (fun o ->
@@ -440,9 +431,8 @@ let all =
                     (fun () ->
                         task {
                             use server = startOne []
-                            use _ = startOne [ "replicaof", $"127.0.0.1 {server.Port}" ]
-                            use! admin = connect server.Address
-                            do! following (admin.GetServer server.Address) 1
+                            use _ = replicaOf server.Port
+                            do! followed server 1
 
                             for wait, longest in [ 300.0, 300; 1500.0, 1000; 10_000.0, 1000 ] do
                                 use limits = new AskedLimits(server.Port)
@@ -461,10 +451,9 @@ let all =
                 testCaseTask "that not all replicas are asked for is told, with what it means" (fun () ->
                     task {
                         use server = startOne [ "appendonly", "yes"; "appendfsync", "always" ]
-                        use _ = startOne [ "replicaof", $"127.0.0.1 {server.Port}" ]
-                        use _ = startOne [ "replicaof", $"127.0.0.1 {server.Port}" ]
-                        use! admin = connect server.Address
-                        do! following (admin.GetServer server.Address) 2
+                        use _ = replicaOf server.Port
+                        use _ = replicaOf server.Port
+                        do! followed server 2
 
                         let notesWith count =
                             startNotes (

@@ -180,6 +180,9 @@ let startOne settings =
     server.Start()
     server
 
+/// Of what is behind this port.
+let replicaOf (port: int) = startOne [ "replicaof", $"127.0.0.1 {port}" ]
+
 /// Between a client and its server. Hands everything on; after a request that was waited for, the answers on its
 /// connection come late.
 [<Sealed>]
@@ -361,6 +364,13 @@ let following (admin: IServer) (count: int) =
             do! Task.Delay 50
             let! text = admin.InfoRawAsync "replication"
             online <- (string text).Split("state=online").Length - 1
+    }
+
+/// Until it has so many replicas.
+let followed (server: RedisServer) (count: int) =
+    task {
+        use! admin = connect server.Address
+        do! following (admin.GetServer server.Address) count
     }
 
 /// Six nodes: three primaries with a replica each. Every write is on disk before its answer.

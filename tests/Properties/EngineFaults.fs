@@ -721,11 +721,7 @@ let private cases =
       testTask "sign-in: stored and not acknowledged counts under the limit as well, for its token goes out" {
           for whenReached in [ EndOldest; RefuseNew ] do
               let memory = MemoryStore()
-
-              let limited =
-                  { settings with
-                      MaxSessionsPerSubject = Some 2
-                      WhenLimitReached = whenReached }
+              let limited = limitedTo 2 whenReached
 
               // Of sign-ins alone: what ends is confirmed.
               let unconfirmed =
@@ -823,11 +819,7 @@ let private cases =
                               }
                       ) }
 
-          let limited =
-              { settings with
-                  MaxSessionsPerSubject = Some 2
-                  WhenLimitReached = RefuseNew }
-
+          let limited = limitedTo 2 RefuseNew
           let waits = { WaitLimits.Default with Timer = clock }
           let engine = SessionEngine(store, limited, waits, clock, NullLogger.Instance, silent)
           let first = engine.Create(Token.newId, Some "ada", [||], none)
@@ -866,12 +858,7 @@ let private cases =
       testTask "sign-in: where the limit cannot be counted before, nothing is changed, whatever it does" {
           for whenReached in [ EndOldest; RefuseNew ] do
               let store = Failing(MemoryStore())
-
-              let limited =
-                  { settings with
-                      MaxSessionsPerSubject = Some 2
-                      WhenLimitReached = whenReached }
-
+              let limited = limitedTo 2 whenReached
               let engine = engineWith store limited
               let! created = engine.Create(Token.newId, None, [| 0uy |], none)
               store.Lists <- false
@@ -905,11 +892,7 @@ let private cases =
                                   }
                           ) }
 
-              let limited =
-                  { settings with
-                      MaxSessionsPerSubject = Some 1
-                      WhenLimitReached = whenReached }
-
+              let limited = limitedTo 1 whenReached
               let quick = SessionEngine(memory, settings, clock, NullLogger.Instance, silent)
               let! first = quick.Create((fun () -> "first"), Some "ada", [||], none)
               ok first |> ignore
@@ -924,12 +907,7 @@ let private cases =
       testTask "sign-in: where one that is over cannot be ended, and another node may still open it, that is said" {
           for whenReached in [ EndOldest; RefuseNew ] do
               let store, clock = Failing(MemoryStore()), FakeTimeProvider t0
-
-              let limited =
-                  { settings with
-                      MaxSessionsPerSubject = Some 1
-                      WhenLimitReached = whenReached }
-
+              let limited = limitedTo 1 whenReached
               let engine = SessionEngine(store, limited, clock, NullLogger.Instance, silent)
               let! first = engine.Create((fun () -> "first"), Some "ada", [||], none)
               ok first |> ignore
@@ -965,11 +943,7 @@ let private cases =
                               }
                       ) }
 
-          let limited =
-              { settings with
-                  MaxSessionsPerSubject = Some 1
-                  WhenLimitReached = RefuseNew }
-
+          let limited = limitedTo 1 RefuseNew
           let waits = { WaitLimits.Default with Timer = clock }
           let engine = SessionEngine(store, limited, waits, clock, NullLogger.Instance, silent)
           let signing = engine.Create((fun () -> "own"), Some "ada", [||], none)
@@ -1086,11 +1060,7 @@ let private cases =
       }
 
       testTask "sign-in: whoever signs in again in a session of their own needs no room for another" {
-          let one =
-              { settings with
-                  MaxSessionsPerSubject = Some 1
-                  WhenLimitReached = RefuseNew }
-
+          let one = limitedTo 1 RefuseNew
           let engine = engineWith (MemoryStore()) one
           let! created = engine.Create(Token.newId, Some "ada", [||], none)
           let! again = engine.SignIn(ok created, "ada", [| 1uy |], none)

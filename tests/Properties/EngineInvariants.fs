@@ -462,12 +462,7 @@ let private withEngine: Test list =
       testTask "15 destroy all is all: where a limit of 1 refuses, two nodes at once let in 1 at most" {
           for _ in 1..5 do
               let store = Meeting(Late(MemoryStore()))
-
-              let limited =
-                  { settings with
-                      MaxSessionsPerSubject = Some 1
-                      WhenLimitReached = RefuseNew }
-
+              let limited = limitedTo 1 RefuseNew
               let nodes = [| engineWith store limited; engineWith store limited |]
 
               let! (answers: Result<Opened, SessionError> array) =
@@ -487,12 +482,7 @@ let private withEngine: Test list =
 
               for _ in 1..10 do
                   let inner = Late(MemoryStore())
-
-                  let limited =
-                      { settings with
-                          MaxSessionsPerSubject = Some 1
-                          WhenLimitReached = whenReached }
-
+                  let limited = limitedTo 1 whenReached
                   let before = engineWith inner limited
                   let! created = [ for _ in 1..2 -> before.Create(Token.newId, None, [||], none) ] |> Task.WhenAll
                   let store = Meeting inner

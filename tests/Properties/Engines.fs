@@ -26,6 +26,12 @@ let settings =
       Protector = null
       ServerKey = null }
 
+/// A subject may have so many sessions.
+let limitedTo (count: int) (whenReached: LimitPolicy) =
+    { settings with
+        MaxSessionsPerSubject = Some count
+        WhenLimitReached = whenReached }
+
 /// For the seeded bugs, which are many: no delays, fewer seeds.
 let mutable isQuick = false
 

@@ -305,6 +305,16 @@ let private run (operation: ISessionStore -> Task<bool>) store =
         | :? StoreRefusedException -> return None
     }
 
+/// What is said by the exception that a call ends with; "" where it ends without one of this kind.
+let private refusal<'error when 'error :> exn> (call: unit -> Task) : Task<string> =
+    task {
+        try
+            do! call ()
+            return ""
+        with :? 'error as error ->
+            return error.Message
+    }
+
 /// The session ends, is acknowledged as ended, and stays so: also when the target's own janitor clears it away.
 let private endsForGood (place: Place) why =
     task {
@@ -1085,15 +1095,7 @@ let private both =
               for source in [ store; Another store ] do
                   let moving = MigratingStore(store, source) :> ISessionStore
 
-                  let! said =
-                      task {
-                          try
-                              let! _ = moving.Prepare none
-                              return ""
-                          with :? InvalidOperationException as refused ->
-                              return refused.Message
-                      }
-
+                  let! said = refusal<InvalidOperationException>(fun () -> moving.Prepare(none).AsTask())
                   Expect.stringContains said "the store that the sessions move to" "refused at start"
           })
 
@@ -1116,15 +1118,7 @@ let private both =
                       override _.Load(id, cancel) =
                           if isThere then store.Load(id, cancel) else raise (TimeoutException "no answer") }
 
-              let refused (work: unit -> Task) =
-                  task {
-                      try
-                          do! work ()
-                          return ""
-                      with :? InvalidOperationException as refused ->
-                          return refused.Message
-                  }
-
+              let refused (call: unit -> Task) = refusal<InvalidOperationException> call
               let moving = MigratingStore(store, renamed) :> ISessionStore
               let! said = refused (fun () -> moving.Prepare(none).AsTask())
               Expect.stringContains said "by another name" "refused at start"
@@ -1143,16 +1137,8 @@ let private both =
               let! _ = moving'.Prepare none
               let! _ = store.Insert(live "b" 1L, none)
 
-              let! isHeld =
-                  task {
-                      try
-                          let! _ = moving'.Replace(live "b" 2L, 1L, none)
-                          return false
-                      with :? StoreRefusedException ->
-                          return true
-                  }
-
-              Expect.isTrue isHeld "nobody knows yet"
+              let! said = refusal<StoreRefusedException>(fun () -> moving'.Replace(live "b" 2L, 1L, none).AsTask())
+              Expect.notEqual said "" "nobody knows yet"
               isLost <- false
               let! said = refused (fun () -> moving'.Replace(live "b" 2L, 1L, none).AsTask())
               Expect.stringContains said "by another name" "refused"
@@ -1191,16 +1177,8 @@ let private both =
               Expect.equal heard.Value 2 "the other one's are heard"
               let neither = MigratingStore(signals false, signals false) :> ISessionSignals
 
-              let! isRefused =
-                  task {
-                      try
-                          let! _ = neither.Subscribe((fun _ -> ()), none)
-                          return false
-                      with :? NotSupportedException ->
-                          return true
-                  }
-
-              Expect.isTrue isRefused "where neither carries any that is said"
+              let! said = refusal<NotSupportedException>(fun () -> neither.Subscribe((fun _ -> ()), none).AsTask())
+              Expect.notEqual said "" "where neither carries any that is said"
           })
 
       testCaseTask "who listens no more leaves both stores, though one of them fails at that" (fun () ->
@@ -1226,16 +1204,8 @@ let private both =
                   let moving = MigratingStore(leaving target, leaving source) :> ISessionSignals
                   let! held = moving.Subscribe((fun _ -> ()), none)
 
-                  let! isTold =
-                      task {
-                          try
-                              do! held.DisposeAsync()
-                              return false
-                          with :? TimeoutException ->
-                              return true
-                      }
-
-                  Expect.equal (left.Value, isTold) (2, true) "both, and the failure is told"
+                  let! said = refusal<TimeoutException>(fun () -> held.DisposeAsync().AsTask())
+                  Expect.equal (left.Value, said) (2, "no answer") "both, and the failure is told"
           })
 
       testCaseTask "who has left hears neither store, nor does who was told that it cannot listen" (fun () ->
@@ -1265,17 +1235,9 @@ let private both =
               for target, source in [ true, false; false, true ] do
                   let moving = MigratingStore(signals target, signals source) :> ISessionSignals
 
-                  let! isRefused =
-                      task {
-                          try
-                              let! _ = moving.Subscribe((fun _ -> ()), none)
-                              return false
-                          with :? TimeoutException ->
-                              return true
-                      }
-
+                  let! said = refusal<TimeoutException>(fun () -> moving.Subscribe((fun _ -> ()), none).AsTask())
                   // It is tried again and again: what was left each time would be heard as often.
-                  Expect.equal (isRefused, held.Value) (true, 0) "nothing is left of what failed"
+                  Expect.equal (said, held.Value) ("no answer", 0) "nothing is left of what failed"
           })
 
       testCaseTask "a sweep gets no more than its limit from both together" (fun () ->
@@ -1298,15 +1260,8 @@ let private both =
               let moving = MigratingStore(MemoryStore(), MemoryStore())
               let engine = Engines.engineWith moving Engines.settings
 
-              let! said =
-                  task {
-                      try
-                          let! _ = engine.DestroyAllIn(Unchecked.defaultof<_>, "ada", None, Revoked, none)
-                          return ""
-                      with :? NotSupportedException as error ->
-                          return error.Message
-                  }
-
+              let ending () : Task = engine.DestroyAllIn(Unchecked.defaultof<_>, "ada", None, Revoked, none)
+              let! said = refusal<NotSupportedException> ending
               Expect.stringContains said "MigrateFrom" "what stands in the way"
           })
 

@@ -3,6 +3,8 @@
 module Properties.Outcomes
 
 open System
+open System.Collections.Generic
+open System.Reflection
 open System.Threading
 open System.Threading.Tasks
 open Expecto
@@ -614,6 +616,7 @@ let private walks =
 [<Sealed>]
 type private Enlisting(store: ISessionStore) =
     inherit ForwardingStore(store)
+    let asked = System.Collections.Concurrent.ConcurrentQueue<string>()
     let joined = System.Collections.Concurrent.ConcurrentQueue<string>()
 
     let note (verb: string) =
@@ -624,6 +627,7 @@ type private Enlisting(store: ISessionStore) =
             joined.Enqueue verb
 
     let watch verb (ask: unit -> ValueTask<'a>) =
+        asked.Enqueue verb
         note verb
 
         after (fun () ->
@@ -645,7 +649,9 @@ type private Enlisting(store: ISessionStore) =
                     .AsTask()
         )
 
+    member _.Asked = List.ofSeq asked
     member _.Joined = List.ofSeq joined
+    override _.Prepare cancel = watch "prepare" (fun () -> store.Prepare cancel)
     override _.Insert(record, cancel) = watch "insert" (fun () -> store.Insert(record, cancel))
     override _.Load(id, cancel) = watch "load" (fun () -> store.Load(id, cancel))
     override _.Replace(record, expected, cancel) = watch "replace" (fun () -> store.Replace(record, expected, cancel))
@@ -668,7 +674,31 @@ type private Enlisting(store: ISessionStore) =
         watchDone "reschedule" (fun () -> store.Reschedule(id, version, dueAt, cancel))
 
     override _.LoadMany(ids, cancel) = watch "load many" (fun () -> SessionStore.loadMany store ids cancel)
-    member private _.HandOn(id, version, operation, cancel) = base.RemoveVersion(id, version, operation, cancel)
+    override it.Publish(ids, cancel) = watchDone "publish" (fun () -> it.HandOn(ids, cancel))
+    override it.Subscribe(heard, cancel) = watch "subscribe" (fun () -> it.HandOn(heard, cancel))
+
+    member private _.HandOn(id, version, operation, cancel) : ValueTask =
+        base.RemoveVersion(id, version, operation, cancel)
+
+    member private _.HandOn(ids, cancel) : ValueTask = base.Publish(ids, cancel)
+
+    member private _.HandOn(heard: Action<string | null>, cancel) : ValueTask<IAsyncDisposable> =
+        base.Subscribe(heard, cancel)
+
+/// But for those that are within a transaction because the application asks for it.
+let private verbsApart =
+    let own = BindingFlags.Public ||| BindingFlags.Instance ||| BindingFlags.DeclaredOnly
+
+    typeof<ForwardingStore>.GetMethods(own)
+    |> Array.filter (fun it -> it.IsVirtual && not it.IsFinal && not it.IsSpecialName && it.Name <> "Join")
+    |> Array.map _.Name
+    |> Array.distinct
+
+let private scope () =
+    new System.Transactions.TransactionScope(
+        System.Transactions.TransactionScopeOption.Required,
+        System.Transactions.TransactionScopeAsyncFlowOption.Enabled
+    )
 
 /// A TransactionScope of the application's, which its drivers of databases join by themselves.
 let private apart =
@@ -679,18 +709,14 @@ let private apart =
 
           let engine = SessionEngine(store, settings, WaitLimits.Default, clock, NullLogger.Instance, silent)
 
-          let scope () =
-              new System.Transactions.TransactionScope(
-                  System.Transactions.TransactionScopeOption.Required,
-                  System.Transactions.TransactionScopeAsyncFlowOption.Enabled
-              )
-
           let transaction = scope ()
           let! opened = begin' engine
           let! _ = update engine opened none
           let! found = engine.Find(opened.Snapshot.Id, none)
           Expect.isOk found "read"
           let! _ = engine.List("ada", none)
+          let! (looked: Dictionary<string, Result<Snapshot, SessionError>>) = engine.Look [| opened.Snapshot.Id |]
+          Expect.equal looked.Count 1 "looked at"
           clock.Advance(TimeSpan.FromMinutes 2.0)
           let text = opened.Issued.Value.Reveal()
           let! _ = engine.Present((Token.tryParse engine.Hasher (text.AsSpan())).Value, false, none)
@@ -712,6 +738,43 @@ let private apart =
           Expect.isOk ended "and ended"
           Expect.isEmpty store.Joined "and nobody did"
           transaction.Dispose()
+      }
+
+      testTask "18 outcomes are true: no verb of a store is within a transaction of the application's" {
+          for isComplete in [ false; true ] do
+              let store = Enlisting(MemoryStore())
+              let outside = ApartStore(store)
+              let transaction = scope ()
+
+              if isComplete then
+                  transaction.Complete()
+
+              let record version =
+                  StoredRecord("a", version, RecordKind.Live, t0, t0, null, version, ReadOnlyMemory<byte>.Empty)
+
+              let! _ = outside.Prepare none
+              let! inserted = outside.Insert(record 1L, none)
+              Expect.equal inserted WriteResult.Written "inserted"
+              let! loaded = outside.Load("a", none)
+              Expect.isNotNull loaded "loaded"
+              let! many = outside.LoadMany([| "a" |], none)
+              Expect.equal many.Count 1 "loaded with others"
+              let! replaced = outside.Replace(record 2L, 1L, none)
+              Expect.equal replaced WriteResult.Written "replaced"
+              do! outside.Touch("a", t0, none)
+              let! _ = outside.BySubject("ada", null, 10, none)
+              let! _ = outside.Enumerate(null, 10, none)
+              let! _ = outside.Count none
+              let! _ = outside.ClaimOverdue(t0, TimeSpan.FromMinutes 1.0, 10, none)
+              do! outside.Reschedule("a", 2L, t0, none)
+              do! outside.Publish([| "a" |], none)
+              let! subscription = outside.Subscribe(Action<string | null>(fun _ -> ()), none)
+              do! subscription.DisposeAsync()
+              do! outside.RemoveVersion("a", 2L, 2L, none)
+              do! outside.Remove("a", none)
+              Expect.isEmpty store.Joined "no call to the store was within it"
+              Expect.hasLength (List.distinct store.Asked) verbsApart.Length "each of them was asked"
+              transaction.Dispose()
       } ]
 
 let all =

@@ -2,10 +2,7 @@
 namespace Session.AspNetCore
 
 open System
-open System.Collections
-open System.Collections.Concurrent
 open System.Collections.Generic
-open System.Collections.Immutable
 open System.Reflection
 open System.Text.Json
 open System.Text.Json.Serialization
@@ -34,17 +31,6 @@ type internal ContractWalk(root: JsonTypeInfo) =
         let by = converter.GetType().Assembly
         by <> builtIn && by <> ours
 
-    let reverses =
-        [ typedefof<Stack<_>>
-          typedefof<ConcurrentStack<_>>
-          typedefof<ImmutableStack<_>>
-          typedefof<IImmutableStack<_>> ]
-
-    let isStack (t: Type) =
-        TypeState.lineage t
-        |> Seq.append [ t ]
-        |> Seq.exists (fun t -> t.IsGenericType && List.contains (t.GetGenericTypeDefinition()) reverses)
-
     /// Begins to read, which shows whether that can be done at all. None: it can.
     let attempt (info: JsonTypeInfo) (json: string) : exn option =
         try
@@ -71,126 +57,30 @@ type internal ContractWalk(root: JsonTypeInfo) =
             " cannot be read back: keep what it is made of instead, or mark the member with a [JsonConverter]. [JsonIgnore]: it need not come back."
         )
 
-    // ----------------------------------------------------------------------------- what is left out when it is null
-
-    let checkCondition (info: JsonTypeInfo) empty (property: JsonPropertyInfo) =
-        let canBeNull = not property.PropertyType.IsValueType || isNullable property.PropertyType
-        let condition = condition property
-
-        if
-            (condition = JsonIgnoreCondition.WhenWritingDefault
-             || condition = JsonIgnoreCondition.WhenWritingNull && canBeNull)
-            && not (comesBackEmpty info empty property)
-        then
-            say
-                (String.Concat(nameOf info.Type, ".", memberOf property))
-                (String.Concat(
-                    "it is left out of the JSON when it is ",
-                    (if canBeNull then "null" else "its type's default"),
-                    ", and does not come back so: it has another value then, or is required. Remove the JsonIgnoreCondition for it, or its own default."
-                ))
-
-    // ----------------------------------------------------------------------------------------------- types it may be
-
-    let derivedFrom (declared: Type) : List<Type> =
-        let found = List<Type>()
-
-        if not declared.IsSealed && not (TypeState.isOfFramework declared) then
-            let assemblies = HashSet<Assembly>([ declared.Assembly; root.Type.Assembly ])
-
-            match Assembly.GetEntryAssembly() with
-            | null -> ()
-            | entry -> assemblies.Add entry |> ignore
-
-            for assembly in assemblies do
-                for candidate in TypeSearch.typesOf assembly do
-                    if
-                        candidate <> declared
-                        && not candidate.IsAbstract
-                        && not candidate.IsInterface
-                        && not candidate.ContainsGenericParameters
-                        && declared.IsAssignableFrom candidate
-                    then
-                        found.Add candidate
-
-        found
-
-    let checkDerived (info: JsonTypeInfo) =
-        let declared = info.Type
-
-        let known: JsonDerivedType seq =
-            match info.PolymorphismOptions with
-            | null -> Seq.empty
-            | polymorphism -> polymorphism.DerivedTypes
-
-        for it in known do
-            if isNull it.TypeDiscriminator && it.DerivedType <> declared then
-                say
-                    (nameOf declared)
-                    (String.Concat(
-                        nameOf it.DerivedType,
-                        " is written without a name, and would come back as another type: give it one, [JsonDerivedType(typeof(",
-                        nameOf it.DerivedType,
-                        "), \"a name\")]."
-                    ))
-
-        for candidate in derivedFrom declared do
-            if not (known |> Seq.exists (fun it -> it.DerivedType = candidate)) then
-                say
-                    (nameOf declared)
-                    (String.Concat(
-                        "it may be a ",
-                        nameOf candidate,
-                        ", whose own members would not be stored: declare it, [JsonDerivedType(typeof("
-                        + nameOf candidate,
-                        "), \"a name\")], or seal the type."
-                    ))
-
-    // ------------------------------------------------------------------------------------------------- what is walked
-
     member private this.Members(where: string, info: JsonTypeInfo) =
         let t = info.Type
         let empty = fresh info
         let kept = List<FieldInfo>()
+        let visit (property: JsonPropertyInfo) : unit = this.Visit(Losses.placeOf t property, property.PropertyType)
+
+        let fill (property: JsonPropertyInfo) (filling: Filling) : unit =
+            fillings[struct (t, property.Name)] <- filling
+            visit property
 
         for property in info.Properties do
             if isLeftOut property then
                 ()
             elif isBarred t property then
                 kept.AddRange(show t property)
-
-                say
-                    (String.Concat(nameOf t, ".", memberOf property))
-                    "the source generator's code cannot come by what is private of it. Make it public (init is enough for a setter), or a parameter of the constructor, or leave the type to reflection."
+                Losses.ofBarred say t property
             elif isWritten property && isRead property then
                 kept.AddRange(show t property)
-                checkCondition info empty property
-
-                if losesInitializer t property then
-                    say
-                        (String.Concat(nameOf t, ".", memberOf property))
-                        "data that does not have it would be read without its initializer: the source generator's code always sets an init property. Give it set in place of init, or make it required, or remove the initializer."
-
-                if
-                    property.ObjectCreationHandling = Nullable JsonObjectCreationHandling.Populate
-                    && isNull property.Set
-                    && (match empty, property.Get with
-                        | null, _
-                        | _, null -> false
-                        | empty, get ->
-                            match get.Invoke empty with
-                            | :? IEnumerable as items -> items.GetEnumerator().MoveNext()
-                            | _ -> false)
-                then
-                    say
-                        (String.Concat(nameOf t, ".", memberOf property))
-                        "what its constructor puts there would be there twice after each reading. Begin empty, or give it a setter (init is enough) and remove Populate."
+                Losses.ofKept say info empty property
 
                 if isNull property.CustomConverter then
-                    this.Visit(String.Concat(nameOf t, ".", memberOf property), property.PropertyType)
-            elif not TypeState.isVisible && isWritten property && (filling property empty).IsSome then
-                fillings[struct (t, property.Name)] <- (filling property empty).Value
-                this.Visit(String.Concat(nameOf t, ".", memberOf property), property.PropertyType)
+                    visit property
+            elif not TypeState.isVisible && isWritten property then
+                filling property empty |> Option.iter (fill property)
 
         kept.AddRange(TypeState.leftOut t)
 
@@ -209,32 +99,9 @@ type internal ContractWalk(root: JsonTypeInfo) =
                     match shown with
                     | Some property ->
                         match filling property empty with
-                        | Some filling ->
-                            fillings[struct (t, property.Name)] <- filling
-                            this.Visit(String.Concat(nameOf t, ".", memberOf property), property.PropertyType)
-                        | None ->
-                            say
-                                (String.Concat(nameOf t, ".", memberOf property))
-                                "it is stored, and nothing sets it when it is read back. Give it a setter (init is enough; a private one needs [JsonInclude]), or a constructor parameter of its name and type. [JsonIgnore]: it need not come back."
-                    | None -> this.Lost(t, field)
-
-    member private _.Lost(t: Type, field: FieldInfo) =
-        let backed =
-            if field.Name.StartsWith '<' && field.Name.Contains '>' then
-                field.Name.Substring(1, field.Name.IndexOf '>' - 1)
-            else
-                field.Name.TrimEnd '@'
-
-        let where = String.Concat(nameOf t, ".", backed)
-
-        if field.IsPublic then
-            say
-                where
-                "fields are not stored. Make it a property, or mark it [JsonInclude]. [JsonIgnore]: it need not come back."
-        else
-            say
-                where
-                "it is private, or has no public getter, and is not stored. Make it a public property, or mark it [JsonInclude], or store what it is made of. [JsonIgnore] (on the field): it need not come back."
+                        | Some filling -> fill property filling
+                        | None -> Losses.ofUnset say t property
+                    | None -> Losses.ofField say t field
 
     member private this.Object(where: string, info: JsonTypeInfo) =
         let t = info.Type
@@ -276,44 +143,6 @@ type internal ContractWalk(root: JsonTypeInfo) =
                 for it in polymorphism.DerivedTypes do
                     this.Look(nameOf it.DerivedType, it.DerivedType)
 
-    /// A collection has its elements, and nothing else. A class of the application that is one may hold more.
-    member private _.Own(info: JsonTypeInfo) =
-        let t = info.Type
-        let mutable isBelow = true
-
-        // Those of a class that is built on one of the framework's are in the framework's own fields.
-        let holders =
-            if
-                TypeState.lineage t
-                |> Seq.exists (fun it -> TypeState.isOfFramework it && typeof<IEnumerable>.IsAssignableFrom it)
-            then
-                []
-            else
-                [ for field in TypeState.fields t do
-                      if TypeState.mayHold info.KeyType info.ElementType field.FieldType then
-                          field ]
-
-        let isItems (field: FieldInfo) =
-            match holders with
-            | [ one ] -> TypeState.isSame one field
-            | _ -> false
-
-        for it in TypeState.lineage t do
-            isBelow <- isBelow && not (TypeState.isOfFramework it)
-
-            if isBelow then
-                for field in TypeState.declaredFields it do
-                    if not (isItems field) && not (TypeState.isNoData field) then
-                        let name =
-                            if field.Name.StartsWith '<' then
-                                field.Name.Substring(1, field.Name.IndexOf '>' - 1)
-                            else
-                                field.Name
-
-                        say
-                            (String.Concat(nameOf t, ".", name))
-                            "the type is stored as its elements, and this with nobody saying so is not. Hold the collection in a property of its own, or write a [JsonConverter]. [JsonIgnore] (on the field): it need not come back."
-
     member private this.Collection(where: string, info: JsonTypeInfo, trial: string) =
         let t = info.Type
 
@@ -321,7 +150,7 @@ type internal ContractWalk(root: JsonTypeInfo) =
             say
                 where
                 (String.Concat(nameOf t, " cannot be stored: its elements come one after another, later. Use a List."))
-        elif isStack t then
+        elif Losses.isStack t then
             say where (String.Concat(nameOf t, " comes back in reverse order. Use a List, or a Queue."))
         elif info.KeyType = typeof<string> && not (isNull options.DictionaryKeyPolicy) then
             say where "DictionaryKeyPolicy changes the keys, and they come back changed. Remove it."
@@ -344,7 +173,7 @@ type internal ContractWalk(root: JsonTypeInfo) =
                     ))
             | None ->
                 if not (TypeState.isOfFramework t) && not t.IsArray then
-                    this.Own info
+                    Losses.ofCollection say info
 
                 match info.KeyType with
                 | null -> ()
@@ -372,7 +201,7 @@ type internal ContractWalk(root: JsonTypeInfo) =
                 && not (isTrusted info.Converter)
                 && not ((declared.IsAbstract || declared.IsInterface) && isNull info.PolymorphismOptions)
                 ->
-                checkDerived info
+                DerivedTypes.check root.Type say info
             | _ -> ()
 
     member private this.Look(where: string, declared: Type) =

@@ -148,7 +148,7 @@ internal sealed class ModelRun(ISessionStore store, bool lists, TimeSpan patienc
                 _now = _now.AddTicks(command.Ticks / 4);
                 var claimed = await store.ClaimOverdue(_now, Lease, command.Limit, cancel).ConfigureAwait(false);
                 var ids = claimed.Select(record => record.Id).ToArray();
-                return (Join(_model.Claim(_now, Lease, command.Limit, ids)), Join(claimed.Select(Named)));
+                return (Join(_model.Claim(_now, Lease, command.Limit, ids)), Join(Names(claimed)));
             case Verb.Reschedule:
                 var due = _now.AddTicks(command.Ticks);
                 _model.Reschedule(id, version, due);
@@ -200,11 +200,8 @@ internal sealed class ModelRun(ISessionStore store, bool lists, TimeSpan patienc
         );
     }
 
-    /// <summary>Its id, if it is the record as last written; else all that it is.</summary>
-    private string Named(StoredRecord record) =>
-        _model.Load(record.Id) is { } written && ShowContent(written) != ShowContent(record)
-            ? $"({ShowContent(record)})"
-            : record.Id;
+    private IEnumerable<string> Names(IEnumerable<StoredRecord> records) =>
+        records.Select(record => Named(record, _model.Load(record.Id)));
 
     private async Task<string> Pages(Func<string?, ValueTask<StoredPage>> read)
     {
@@ -213,7 +210,7 @@ internal sealed class ModelRun(ISessionStore store, bool lists, TimeSpan patienc
         for (var pages = 0; pages < 1000; pages++)
         {
             var page = await read(after).ConfigureAwait(false);
-            ids.AddRange(page.Records.Select(Named));
+            ids.AddRange(Names(page.Records));
             if (page.Next is null)
                 return Join(ids);
             after = page.Next;

@@ -31,15 +31,21 @@ internal static class Sample
             body ?? [(byte)version, 0, 255]
         );
 
-    /// <summary>What only a write changes: all but its times.</summary>
-    public static string ShowContent(StoredRecord record) =>
-        $"{record.Id} v{record.Version} {record.Kind} subject {record.Subject ?? "-"} op {record.Operation} body {Convert.ToHexString(record.Body.Span)}";
-
     /// <summary>Without its due time where that is not fixed: a claim may have moved it.</summary>
     public static string Show(StoredRecord? record, bool withDue = true) =>
         record is null
             ? "nothing"
-            : $"{record.Id} v{record.Version} {record.Kind} seen {record.LastSeen:HH:mm:ss.fffffff} "
-                + (withDue ? $"due {record.DueAt:o} " : "")
-                + $"subject {record.Subject ?? "-"} op {record.Operation} body {Convert.ToHexString(record.Body.Span[..Math.Min(8, record.Body.Length)])}({record.Body.Length} bytes, {Convert.ToHexString(System.Security.Cryptography.SHA256.HashData(record.Body.Span))[..8]})";
+            : ShowWith($"seen {record.LastSeen:HH:mm:ss.fffffff} " + (withDue ? $"due {record.DueAt:o} " : ""), record);
+
+    /// <summary>
+    /// Its id, if it is the record as last written, or if nothing is known of that; else all of it that only a write changes.
+    /// </summary>
+    public static string Named(StoredRecord record, StoredRecord? written)
+    {
+        var content = ShowWith("", record);
+        return written is null || ShowWith("", written) == content ? record.Id : $"({content})";
+    }
+
+    private static string ShowWith(string times, StoredRecord record) =>
+        $"{record.Id} v{record.Version} {record.Kind} {times}subject {record.Subject ?? "-"} op {record.Operation} body {Convert.ToHexString(record.Body.Span[..Math.Min(8, record.Body.Length)])}({record.Body.Length} bytes, {Convert.ToHexString(System.Security.Cryptography.SHA256.HashData(record.Body.Span))[..8]})";
 }

@@ -153,11 +153,7 @@ internal sealed class Verbs(ISessionStore store, StoreContract contract, Cancell
     {
         var claimed = await store.ClaimOverdue(now, Lease, limit, cancel).ConfigureAwait(false);
         _moved.UnionWith(claimed.Select(record => record.Id));
-        Same(
-            $"claim {limit} at {now:HH:mm:ss.fffffff}",
-            string.Join(' ', expected),
-            string.Join(' ', claimed.Select(Named))
-        );
+        Same($"claim {limit} at {now:HH:mm:ss.fffffff}", string.Join(' ', expected), string.Join(' ', Names(claimed)));
     }
 
     public Task Reschedule(string id, long version, double due) => Reschedule(id, version, At(due));
@@ -177,7 +173,7 @@ internal sealed class Verbs(ISessionStore store, StoreContract contract, Cancell
             var page = await read(after).ConfigureAwait(false);
             if (page.Records.Count > limit)
                 Same("a page", $"at most {limit}", $"{page.Records.Count}");
-            ids.AddRange(page.Records.Select(Named));
+            ids.AddRange(Names(page.Records));
             if (page.Next is null)
                 return ids;
             after = page.Next;
@@ -185,11 +181,8 @@ internal sealed class Verbs(ISessionStore store, StoreContract contract, Cancell
         throw contract.Violated("The pages do not end.");
     }
 
-    /// <summary>Its id, if it is the record as last written; else all that it is.</summary>
-    private string Named(StoredRecord record) =>
-        _written.TryGetValue(record.Id, out var written) && ShowContent(written) != ShowContent(record)
-            ? $"({ShowContent(record)})"
-            : record.Id;
+    private IEnumerable<string> Names(IEnumerable<StoredRecord> records) =>
+        records.Select(record => Named(record, _written.GetValueOrDefault(record.Id)));
 
     private void Same(string what, string expected, string actual)
     {

@@ -28,8 +28,9 @@ public class SchemeSignInTests
         Action<Exception>? hear = null
     )
     {
-        async Task<IResult> In(HttpContext context, string user, string? role, string? to)
+        async Task<IResult> In(HttpContext context, string user, string? role, string? to, int? status)
         {
+            context.Response.StatusCode = status ?? 200;
             (string, string)[] claims = role is null
                 ? [(ClaimTypes.NameIdentifier, user)]
                 : [(ClaimTypes.NameIdentifier, user), (ClaimTypes.Role, role)];
@@ -68,7 +69,14 @@ public class SchemeSignInTests
                     }
                 );
                 app.MapPost("/out", () => Results.SignOut());
-                app.MapPost("/out-to", () => Results.SignOut(new AuthenticationProperties { RedirectUri = "/bye" }));
+                app.MapPost(
+                    "/out-to",
+                    (HttpContext context, int? status) =>
+                    {
+                        context.Response.StatusCode = status ?? 200;
+                        return Results.SignOut(new AuthenticationProperties { RedirectUri = "/bye" });
+                    }
+                );
                 app.MapGet(
                     "/session",
                     (Session<Cart> session) =>
@@ -151,6 +159,29 @@ public class SchemeSignInTests
         var nameless = await site.SendAsync("POST", "/nameless");
         Assert.Equal(HttpStatusCode.InternalServerError, nameless.Status);
         Assert.Empty(nameless.SetCookies);
+    }
+
+    /// <summary>Code without nullable annotations gives null where it has nothing: no claims, or no data to begin a session with.</summary>
+    [Fact]
+    public async Task Functions_that_give_nothing_add_no_claims_and_begin_no_session()
+    {
+        Exception? heard = null;
+        await using var site = await StartAsync(
+            options =>
+            {
+                options.Claims = (_, _) => null!;
+                options.Data = (user, _) => user.HasClaim(ClaimTypes.Role, "nobody") ? null! : new Cart("tea");
+            },
+            hear: error => heard = error
+        );
+        var signedIn = await site.SendAsync("POST", "/elsewhere?user=ada");
+        Assert.Equal("ada", (await site.GetAsync("/me", signedIn.Token)).Body);
+        Assert.Equal(HttpStatusCode.Forbidden, (await site.GetAsync("/minimal/admin", signedIn.Token)).Status);
+        Assert.Null(heard);
+        var refused = await site.SendAsync("POST", "/elsewhere?user=bob&role=nobody");
+        Assert.Equal(HttpStatusCode.Conflict, refused.Status);
+        Assert.Empty(refused.SetCookies);
+        Assert.Contains("set Data", heard?.Message, StringComparison.Ordinal);
     }
 
     /// <summary>A header has ASCII only: a server that is given anything else fails, after the sign-in is stored.</summary>
@@ -244,6 +275,34 @@ public class SchemeSignInTests
         // Also on the login page.
         answer = await site.SendAsync("POST", "/signin?user=ada&to=/a&ReturnUrl=/b");
         Assert.Equal((HttpStatusCode.Redirect, "/a"), (answer.Status, answer["Location"]));
+    }
+
+    /// <summary>Who is signed in, or out, goes nowhere from there: a redirect would be all that is seen of the answer.</summary>
+    [Theory]
+    [InlineData(201)]
+    [InlineData(202)]
+    [InlineData(401)]
+    [InlineData(403)]
+    [InlineData(404)]
+    [InlineData(500)]
+    public async Task Where_the_application_has_answered_otherwise_nobody_is_led_on(int status)
+    {
+        await using var site = await StartAsync(WithData);
+        foreach (var way in new[] { "signin", "elsewhere", "out-to" })
+        foreach (var client in new[] { "text/html", "XMLHttpRequest" })
+        {
+            var token = await site.SignInAsync();
+            var answer = await site.SendAsync(
+                "POST",
+                $"/{way}?user=ada&status={status}{(way == "elsewhere" ? "&to=/a" : "")}&ReturnUrl=/cart",
+                ("Cookie", "__Host-sid=" + token),
+                ("X-Requested-With", client)
+            );
+            Assert.Equal((status, null), ((int)answer.Status, answer["Location"]));
+            // What was asked of the session is done all the same.
+            Assert.Single(answer.SetCookies);
+            Assert.Equal("nobody none 0", (await site.GetAsync("/session", token)).Body);
+        }
     }
 
     [Theory]

@@ -246,6 +246,54 @@ public class BehaviourTests
         Assert.Equal(("2", "3"), (await ann.ReadAsync("a"), await ann.ReadAsync("b")));
     }
 
+    /// <summary>What a commit has stored is done: the next one is about what came after it.</summary>
+    [Theory]
+    [InlineData(Framework)]
+    [InlineData(Ours)]
+    public async Task After_each_commit_the_session_is_as_it_was_stored_and_takes_more(Sessions whose)
+    {
+        await using var site = await CompatSite.StartAsync(whose);
+        var ann = site.NewVisitor();
+        await ann.WithAsync(session =>
+        {
+            session.SetString("a", "1");
+            session.SetString("b", "2");
+        });
+        await ann.InAsync(async context =>
+        {
+            var session = context.Session;
+            session.Clear();
+            await session.CommitAsync();
+            Assert.Empty(session.Keys);
+            Assert.Null(session.GetString("a"));
+            Assert.Null(await ann.Copy().ReadAsync("a"));
+            session.SetString("c", "3");
+            await session.CommitAsync();
+            Assert.Equal(["c"], session.Keys);
+            Assert.Equal("3", session.GetString("c"));
+            session.SetString("d", "4");
+            await session.CommitAsync();
+            Assert.Equal(["c", "d"], session.Keys.Order());
+            session.Remove("c");
+            await session.CommitAsync();
+            Assert.Equal(["d"], session.Keys);
+            Assert.Equal(("4", null), (session.GetString("d"), session.GetString("c")));
+            Assert.Null(await ann.Copy().ReadAsync("c"));
+            session.SetString("c", "5");
+            await session.CommitAsync();
+            session.Clear();
+            session.SetString("e", "6");
+            await session.CommitAsync();
+            Assert.Equal(["e"], session.Keys);
+            session.SetString("f", "7");
+        });
+        await ann.WithAsync(session =>
+        {
+            Assert.Equal(["e", "f"], session.Keys.Order());
+            Assert.Equal(("6", "7"), (session.GetString("e"), session.GetString("f")));
+        });
+    }
+
     [Theory]
     [InlineData(Framework)]
     [InlineData(Ours)]

@@ -71,6 +71,41 @@ public class ParallelTests
         await ann.WithAsync(session => Assert.Equal(["c"], session.Keys));
     }
 
+    /// <summary>What was committed is done: the next commit of the request stores what it has changed since then, and nothing once more.</summary>
+    [Fact]
+    public async Task What_another_request_writes_after_a_commit_is_kept_by_the_next_one()
+    {
+        await using var site = await CompatSite.StartAsync(Ours);
+        var ann = site.NewVisitor();
+        await ann.WithAsync(session => session.SetString("a", "0"));
+        await ann.InAsync(async context =>
+        {
+            var session = context.Session;
+            session.Clear();
+            session.SetString("b", "1");
+            session.SetString("c", "1");
+            session.Remove("d");
+            await session.CommitAsync();
+            await ann.Copy()
+                .WithAsync(other =>
+                {
+                    other.SetString("a", "2");
+                    other.SetString("b", "2");
+                    other.Remove("c");
+                    other.SetString("d", "2");
+                });
+            session.SetString("e", "3");
+            await session.CommitAsync();
+            Assert.Equal(["a", "b", "d", "e"], session.Keys.Order());
+            session.SetString("f", "4");
+        });
+        await ann.WithAsync(session =>
+        {
+            Assert.Equal(["a", "b", "d", "e", "f"], session.Keys.Order());
+            Assert.Equal(("2", "2"), (session.GetString("b"), session.GetString("d")));
+        });
+    }
+
     [Theory]
     [InlineData(Framework)]
     [InlineData(Ours)]

@@ -69,6 +69,25 @@ public class PromiseTests
         Assert.Equal("2", await ann.ReadAsync("a"));
     }
 
+    /// <summary>Only a value that is written begins a session: what a commit before has begun is over.</summary>
+    [Fact]
+    public async Task What_is_taken_away_after_the_request_has_ended_its_session_begins_none()
+    {
+        await using var site = await CompatSite.StartAsync(Ours);
+        var ann = site.NewVisitor();
+        var answer = await ann.InAsync(async context =>
+        {
+            context.Session.SetString("a", "1");
+            await context.Session.CommitAsync();
+            await (await context.GetSessionAsync<SessionValues>()).DestroyAsync();
+            context.Session.Remove("a");
+            await context.Session.CommitAsync();
+            context.Session.Clear();
+        });
+        Assert.Equal(HttpStatusCode.OK, answer.Status);
+        Assert.Empty(ann.Jar);
+    }
+
     [Fact]
     public async Task What_changes_nothing_is_not_written()
     {
@@ -394,22 +413,24 @@ public class PromiseTests
         var ann = site.NewVisitor();
         await ann.WithAsync(session => session.SetString("a", "1"));
         store.FailsWrites = true;
-        var swallowed = await ann.InAsync(async context =>
-        {
-            context.Session.SetString("a", "2");
-            await Assert.ThrowsAsync<SessionUnavailableException>(() => context.Session.CommitAsync());
-            await context.Response.WriteAsync("done");
-        });
-        Assert.Equal(HttpStatusCode.ServiceUnavailable, swallowed.Status);
         // An error of its own is let through.
-        var said = await ann.InAsync(async context =>
+        foreach (
+            var (status, expected) in new[] { (200, 503), (201, 503), (302, 503), (400, 400), (409, 409), (500, 500) }
+        )
         {
-            context.Session.SetString("a", "2");
-            await Assert.ThrowsAsync<SessionUnavailableException>(() => context.Session.CommitAsync());
-            context.Response.StatusCode = 500;
-            await context.Response.WriteAsync("sorry");
-        });
-        Assert.Equal((HttpStatusCode.InternalServerError, "sorry"), (said.Status, said.Body));
+            var answer = await ann.InAsync(async context =>
+            {
+                context.Session.SetString("a", "2");
+                await Assert.ThrowsAsync<SessionUnavailableException>(() => context.Session.CommitAsync());
+                context.Response.StatusCode = status;
+                await context.Response.WriteAsync("of the endpoint");
+            });
+            Assert.Equal(expected, (int)answer.Status);
+            Assert.Equal(status == expected, answer.Body == "of the endpoint");
+        }
+
+        store.FailsWrites = false;
+        Assert.Equal("1", await ann.ReadAsync("a"));
     }
 
     /// <summary>A failure that is made good is none: what is written after it is kept as ever, however the endpoint ends.</summary>

@@ -45,4 +45,26 @@ public class SessionValuesTests
         var back = serializer.Deserialize(serializer.Serialize(SessionValues.Empty.With(key, "x")));
         Assert.Equal("x", back.GetString(key));
     }
+
+    /// <summary>Each of them is a session that cannot be read, and no other failure of whoever asks for it.</summary>
+    [Fact]
+    public async Task Bytes_that_are_cut_off_or_damaged_are_no_values()
+    {
+        var serializer = await SerializerAsync();
+        var whole = serializer.Serialize(SessionValues.Empty.With("k", "value").With("l", "other"));
+        Assert.Equal(2, serializer.Deserialize(whole).Count);
+        for (var length = 0; length < whole.Length; length++)
+        {
+            var some = whole.AsMemory(0, length);
+            Assert.Throws<FormatException>(() => serializer.Deserialize(some));
+        }
+
+        // The format, the number of values, and how long the first key and its value are: 20 bytes are before them.
+        foreach (var (at, value) in new (int, byte)[] { (0, 1), (0, 3), (3, 3), (1, 1), (20, 255), (23, 255), (23, 1) })
+        {
+            var damaged = whole.ToArray();
+            damaged[at] = value;
+            Assert.Throws<FormatException>(() => serializer.Deserialize(damaged));
+        }
+    }
 }

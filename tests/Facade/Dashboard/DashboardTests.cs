@@ -51,8 +51,7 @@ public class DashboardTests
     {
         await using var site = await StartAsync();
         using var operator1 = new Reader(site);
-        using var ada = new Reader(site);
-        await ada.SignInAsync("ada");
+        using var ada = await Reader.SignedInAsync(site, "ada");
         await site.BeginAsync();
         site.Clock.Advance(TimeSpan.FromMinutes(1));
         await site.Manager.DestroySessionAsync(Site.IdOf(await site.BeginAsync("eve")));
@@ -133,8 +132,7 @@ public class DashboardTests
         foreach (var site in new[] { closed, open })
         {
             using var operator1 = new Reader(site);
-            using var ada = new Reader(site);
-            await ada.SignInAsync("ada", "secret-tea");
+            using var ada = await Reader.SignedInAsync(site, "ada", "secret-tea");
             foreach (var path in new[] { "/sessions", "/sessions?q=ada", "/sessions/session/" + ada.Id })
             {
                 var page = await operator1.GetAsync(path);
@@ -155,10 +153,8 @@ public class DashboardTests
     {
         await using var site = await StartAsync();
         using var operator1 = new Reader(site);
-        using var home = new Reader(site);
-        using var work = new Reader(site);
-        await home.SignInAsync("ada");
-        await work.SignInAsync("ada");
+        using var home = await Reader.SignedInAsync(site, "ada");
+        using var work = await Reader.SignedInAsync(site, "ada");
         await site.Manager.DestroySessionAsync(Site.IdOf(work.Token!));
 
         var bySubject = await operator1.GetAsync("/sessions?q=%20ada");
@@ -179,10 +175,8 @@ public class DashboardTests
         const string Subject = "ada & co?q=eve#1 + 50%25;é/";
         await using var site = await StartAsync();
         using var operator1 = new Reader(site);
-        using var eve = new Reader(site);
-        await eve.SignInAsync("eve");
-        using var ada = new Reader(site);
-        await ada.SignInAsync(Subject);
+        using var eve = await Reader.SignedInAsync(site, "eve");
+        using var ada = await Reader.SignedInAsync(site, Subject);
         for (var i = 0; i < 59; i++)
             await site.BeginAsync(Subject);
 
@@ -205,10 +199,8 @@ public class DashboardTests
     {
         await using var site = await StartAsync();
         using var operator1 = new Reader(site);
-        using var ada = new Reader(site);
-        using var other = new Reader(site);
-        await ada.SignInAsync("ada");
-        await other.SignInAsync("ada ");
+        using var ada = await Reader.SignedInAsync(site, "ada");
+        using var other = await Reader.SignedInAsync(site, "ada ");
 
         var its = await operator1.GetAsync("/sessions/session/" + other.Id);
         var ended = await operator1.PressAsync(its, "/end-all");
@@ -240,8 +232,7 @@ public class DashboardTests
             }
         );
         using var operator1 = new Reader(site);
-        using var ada = new Reader(site);
-        await ada.SignInAsync("ada");
+        using var ada = await Reader.SignedInAsync(site, "ada");
         var its = await operator1.GetAsync("/session/" + ada.Id);
         Assert.Contains("href=\"/\"", its.Html, StringComparison.Ordinal);
         Assert.Contains("href=\"/?q=ada\"", its.Html, StringComparison.Ordinal);
@@ -256,8 +247,7 @@ public class DashboardTests
         var store = new AskedStore();
         await using var site = await StartAsync(store: () => store);
         using var operator1 = new Reader(site);
-        using var bob = new Reader(site);
-        await bob.SignInAsync("bob");
+        using var bob = await Reader.SignedInAsync(site, "bob");
         store.Behind = ("ada", "bob");
         (await operator1.GetAsync("/sessions?q=bob")).Shows(bob.Id);
         var found = await operator1.GetAsync("/sessions?q=ada");
@@ -270,8 +260,7 @@ public class DashboardTests
     {
         await using var site = await StartAsync(sessions: o => o.RotateEvery = TimeSpan.FromMinutes(15));
         using var operator1 = new Reader(site);
-        using var ada = new Reader(site);
-        await ada.SignInAsync("ada");
+        using var ada = await Reader.SignedInAsync(site, "ada");
         var page = await operator1.GetAsync("/sessions/session/" + ada.Id);
         page.IsGuarded();
         Assert.Contains("it is Active now", page.Html, StringComparison.Ordinal);
@@ -310,12 +299,9 @@ public class DashboardTests
             }
         );
         using var operator1 = new Reader(site);
-        using var home = new Reader(site);
-        using var work = new Reader(site);
-        using var eve = new Reader(site);
-        await home.SignInAsync("ada & co");
-        await work.SignInAsync("ada & co");
-        await eve.SignInAsync("eve");
+        using var home = await Reader.SignedInAsync(site, "ada & co");
+        using var work = await Reader.SignedInAsync(site, "ada & co");
+        using var eve = await Reader.SignedInAsync(site, "eve");
 
         var page = await operator1.GetAsync("/ops/sessions/session/" + home.Id);
         var sent = await operator1.PressAsync(page, "/end");
@@ -386,8 +372,7 @@ public class DashboardTests
         var store = new Unwritten();
         await using var site = await StartAsync(store: () => store);
         using var operator1 = new Reader(site);
-        using var ada = new Reader(site);
-        await ada.SignInAsync("ada");
+        using var ada = await Reader.SignedInAsync(site, "ada");
         var page = await operator1.GetAsync("/sessions/session/" + ada.Id);
         store.IsRefusing = true;
         foreach (var form in new[] { "/end", "/end-all" })
@@ -407,8 +392,7 @@ public class DashboardTests
         await using var site = await StartAsync();
         using var operator1 = new Reader(site);
         using var other = new Reader(site);
-        using var ada = new Reader(site);
-        await ada.SignInAsync("ada");
+        using var ada = await Reader.SignedInAsync(site, "ada");
         var path = "/sessions/session/" + ada.Id;
         var page = await operator1.GetAsync(path);
 
@@ -439,8 +423,7 @@ public class DashboardTests
             o.Title = Hostile;
         });
         using var operator1 = new Reader(site);
-        using var eve = new Reader(site);
-        await eve.SignInAsync(Hostile, Hostile);
+        using var eve = await Reader.SignedInAsync(site, Hostile, Hostile);
         var query = Uri.EscapeDataString(Hostile);
         foreach (
             var path in new[]
@@ -470,8 +453,7 @@ public class DashboardTests
         var store = new AskedStore();
         await using var site = await StartAsync(store: () => store);
         using var operator1 = new Reader(site);
-        using var ada = new Reader(site);
-        await ada.SignInAsync("ada");
+        using var ada = await Reader.SignedInAsync(site, "ada");
         Assert.Equal(HttpStatusCode.NotFound, (await operator1.GetAsync("/sessions/session/%20")).Status);
         Assert.Equal(HttpStatusCode.NotFound, (await operator1.GetAsync("/sessions/session/AAAA")).Status);
         var page = await operator1.GetAsync("/sessions/session/" + ada.Id);
@@ -552,8 +534,7 @@ public class DashboardTests
         var store = new AskedStore();
         await using var site = await StartAsync(store: () => store);
         using var operator1 = new Reader(site);
-        using var ada = new Reader(site);
-        await ada.SignInAsync("ada");
+        using var ada = await Reader.SignedInAsync(site, "ada");
         string[] paths = ["/sessions?q=ada", "/sessions?q=" + ada.Id, "/sessions/session/" + ada.Id];
         foreach (var isDown in new[] { true, false })
         foreach (var path in paths)
@@ -675,8 +656,7 @@ public class DashboardTests
         await using var site = await StartAsync();
         using var operator1 = new Reader(site);
         using var ada = new Reader(site);
-        using var bob = new Reader(site);
-        await bob.SignInAsync("bob");
+        using var bob = await Reader.SignedInAsync(site, "bob");
         site.Clock.Advance(TimeSpan.FromMinutes(31));
         await site
             .Services.GetRequiredService<global::Session.AspNetCore.SessionService<Cart>>()

@@ -28,12 +28,9 @@ public class MySessionsTests
     public async Task A_user_sees_the_own_devices_and_nobody_elses()
     {
         await using var site = await StartAsync(o => o.Describe = (info, cart) => $"{info.Subject}: {cart!.Item}");
-        using var home = new Reader(site);
-        using var work = new Reader(site);
-        using var eve = new Reader(site);
-        await home.SignInAsync("ada", "laptop");
-        await work.SignInAsync("ada", "phone");
-        await eve.SignInAsync("eve", "burner");
+        using var home = await Reader.SignedInAsync(site, "ada", "laptop");
+        using var work = await Reader.SignedInAsync(site, "ada", "phone");
+        using var eve = await Reader.SignedInAsync(site, "eve", "burner");
 
         var page = await home.GetAsync("/account/sessions");
         Assert.Equal(HttpStatusCode.OK, page.Status);
@@ -57,10 +54,8 @@ public class MySessionsTests
             null,
             services => services.AddAntiforgery()
         );
-        using var home = new Reader(site);
-        using var work = new Reader(site);
-        await home.SignInAsync("ada");
-        await work.SignInAsync("ada");
+        using var home = await Reader.SignedInAsync(site, "ada");
+        using var work = await Reader.SignedInAsync(site, "ada");
         var page = await home.GetAsync("/");
         var ended = await home.PressAsync(page, form, fields => form != "/end" || fields.Values.Contains(work.Id));
         Assert.Equal("/" + said, ended.Location);
@@ -118,12 +113,9 @@ public class MySessionsTests
     public async Task Ending_all_others_keeps_this_device_and_everybody_else()
     {
         await using var site = await StartAsync();
-        using var home = new Reader(site);
-        using var work = new Reader(site);
-        using var eve = new Reader(site);
-        await home.SignInAsync("ada");
-        await work.SignInAsync("ada");
-        await eve.SignInAsync("eve");
+        using var home = await Reader.SignedInAsync(site, "ada");
+        using var work = await Reader.SignedInAsync(site, "ada");
+        using var eve = await Reader.SignedInAsync(site, "eve");
 
         var sent = await home.PressAsync(await home.GetAsync("/account/sessions"), "/end-others");
         Assert.Equal("/account/sessions?said=others", sent.Location);
@@ -142,10 +134,8 @@ public class MySessionsTests
     {
         ISessionStore store = new MemoryStore();
         await using var site = await StartAsync(store: () => store);
-        using var home = new Reader(site);
-        using var work = new Reader(site);
-        await home.SignInAsync("ada");
-        await work.SignInAsync("ada");
+        using var home = await Reader.SignedInAsync(site, "ada");
+        using var work = await Reader.SignedInAsync(site, "ada");
         await Damaged.RecordAsync(store, Site.IdOf(work.Token!));
         var page = await home.GetAsync("/account/sessions");
         Assert.Equal(HttpStatusCode.OK, page.Status);
@@ -161,8 +151,7 @@ public class MySessionsTests
     public async Task Ending_this_device_signs_it_out_and_expires_its_cookie()
     {
         await using var site = await StartAsync();
-        using var home = new Reader(site);
-        await home.SignInAsync("ada");
+        using var home = await Reader.SignedInAsync(site, "ada");
         var page = await home.GetAsync("/account/sessions");
         var sent = await home.PressAsync(page, "/end", fields => fields["id"] == home.Id);
         Assert.Equal(HttpStatusCode.OK, sent.Status);
@@ -176,11 +165,9 @@ public class MySessionsTests
     public async Task Nobody_elses_session_ends_however_its_id_got_known()
     {
         await using var site = await StartAsync();
-        using var ada = new Reader(site);
-        using var eve = new Reader(site);
+        using var ada = await Reader.SignedInAsync(site, "ada");
+        using var eve = await Reader.SignedInAsync(site, "eve");
         using var nobody = new Reader(site);
-        await ada.SignInAsync("ada");
-        await eve.SignInAsync("eve");
         var anonymous = await site.BeginAsync();
 
         var page = await eve.GetAsync("/account/sessions");
@@ -199,8 +186,7 @@ public class MySessionsTests
     public async Task A_form_that_cannot_be_read_is_its_senders_mistake(string what)
     {
         await using var site = await StartAsync();
-        using var ada = new Reader(site);
-        await ada.SignInAsync("ada");
+        using var ada = await Reader.SignedInAsync(site, "ada");
         var fields = Enumerable.Range(0, 1100).Select(i => KeyValuePair.Create("f" + i, "x"));
         HttpContent Content() =>
             what switch
@@ -235,12 +221,9 @@ public class MySessionsTests
     public async Task A_form_without_its_token_of_another_user_or_from_another_site_ends_nothing()
     {
         await using var site = await StartAsync();
-        using var home = new Reader(site);
-        using var work = new Reader(site);
-        using var eve = new Reader(site);
-        await home.SignInAsync("ada");
-        await work.SignInAsync("ada");
-        await eve.SignInAsync("eve");
+        using var home = await Reader.SignedInAsync(site, "ada");
+        using var work = await Reader.SignedInAsync(site, "ada");
+        using var eve = await Reader.SignedInAsync(site, "eve");
         var page = await home.GetAsync("/account/sessions");
         var theirs = await eve.GetAsync("/account/sessions");
 
@@ -283,8 +266,7 @@ public class MySessionsTests
             o.Title = hostile;
             o.Describe = (_, cart) => cart!.Item;
         });
-        using var home = new Reader(site);
-        await home.SignInAsync(hostile, hostile);
+        using var home = await Reader.SignedInAsync(site, hostile, hostile);
         var page = await home.GetAsync("/account/sessions?said=" + Uri.EscapeDataString(hostile));
         Assert.Equal(HttpStatusCode.OK, page.Status);
         page.HasNothingOf(hostile);
@@ -298,8 +280,7 @@ public class MySessionsTests
     public async Task A_description_is_shown_as_it_is_up_to_64_bytes(string given, string shown)
     {
         await using var site = await StartAsync(o => o.Describe = (_, _) => given);
-        using var home = new Reader(site);
-        await home.SignInAsync("ada");
+        using var home = await Reader.SignedInAsync(site, "ada");
         Assert.Contains(
             $"<bdi>{Encoded(shown)}</bdi>",
             (await home.GetAsync("/account/sessions")).Html,
@@ -312,8 +293,7 @@ public class MySessionsTests
     {
         var given = string.Concat(Enumerable.Repeat("😀", 40));
         await using var site = await StartAsync(o => o.Describe = (_, _) => given);
-        using var home = new Reader(site);
-        await home.SignInAsync("ada");
+        using var home = await Reader.SignedInAsync(site, "ada");
         var shown = string.Concat(Enumerable.Repeat("😀", 15)) + "…";
         Assert.InRange(Encoding.UTF8.GetByteCount(shown), 60, 64);
         Assert.Contains(
@@ -328,8 +308,7 @@ public class MySessionsTests
     {
         var store = new AskedStore();
         await using var site = await StartAsync(store: () => store);
-        using var home = new Reader(site);
-        await home.SignInAsync("ada");
+        using var home = await Reader.SignedInAsync(site, "ada");
         for (var i = 0; i < 60; i++)
             await site.Manager.DestroySessionAsync(Site.IdOf(await site.BeginAsync("eve")));
 
@@ -357,8 +336,7 @@ public class MySessionsTests
             map: app => app.MapMySessions<Cart>("/devices").SignedInWithin(TimeSpan.FromMinutes(5)),
             add: services => services.AddAntiforgery()
         );
-        using var home = new Reader(site);
-        await home.SignInAsync("ada");
+        using var home = await Reader.SignedInAsync(site, "ada");
         var page = await home.GetAsync("/devices");
         Assert.Equal(HttpStatusCode.OK, page.Status);
         site.Clock.Advance(TimeSpan.FromMinutes(5));
@@ -372,12 +350,9 @@ public class MySessionsTests
     {
         var store = new AskedStore();
         await using var site = await StartAsync(store: () => store);
-        using var ada = new Reader(site);
-        using var work = new Reader(site);
-        using var bob = new Reader(site);
-        await ada.SignInAsync("ada");
-        await work.SignInAsync("ada");
-        await bob.SignInAsync("bob");
+        using var ada = await Reader.SignedInAsync(site, "ada");
+        using var work = await Reader.SignedInAsync(site, "ada");
+        using var bob = await Reader.SignedInAsync(site, "bob");
         var page = await ada.GetAsync("/account/sessions");
         store.Behind = ("ada", "bob");
         (await ada.GetAsync("/account/sessions")).HasNothingOf(bob.Id);
@@ -399,10 +374,8 @@ public class MySessionsTests
     public async Task Over_a_store_that_lists_nothing_the_page_has_this_device()
     {
         await using var site = await StartAsync(store: () => new Unlisted());
-        using var home = new Reader(site);
-        using var work = new Reader(site);
-        await home.SignInAsync("ada");
-        await work.SignInAsync("ada");
+        using var home = await Reader.SignedInAsync(site, "ada");
+        using var work = await Reader.SignedInAsync(site, "ada");
         var page = await home.GetAsync("/account/sessions");
         Assert.Equal(HttpStatusCode.OK, page.Status);
         page.Shows("Other devices cannot be listed here.");
@@ -425,10 +398,8 @@ public class MySessionsTests
     {
         var store = new AskedStore();
         await using var site = await StartAsync(store: () => store);
-        using var home = new Reader(site);
-        using var work = new Reader(site);
-        await home.SignInAsync("ada");
-        await work.SignInAsync("ada");
+        using var home = await Reader.SignedInAsync(site, "ada");
+        using var work = await Reader.SignedInAsync(site, "ada");
         var page = await home.GetAsync("/account/sessions");
         store.Fails = true;
         Assert.Equal(HttpStatusCode.ServiceUnavailable, (await home.GetAsync("/account/sessions")).Status);
@@ -443,10 +414,8 @@ public class MySessionsTests
     {
         var store = new Unwritten();
         await using var site = await StartAsync(store: () => store);
-        using var home = new Reader(site);
-        using var work = new Reader(site);
-        await home.SignInAsync("ada");
-        await work.SignInAsync("ada");
+        using var home = await Reader.SignedInAsync(site, "ada");
+        using var work = await Reader.SignedInAsync(site, "ada");
         var page = await home.GetAsync("/account/sessions");
         store.IsRefusing = true;
         foreach (var id in new[] { home.Id, work.Id })
@@ -479,10 +448,8 @@ public class MySessionsTests
                 said.Add($"{it.Subject} {others}");
             }
         );
-        using var home = new Reader(site);
-        using var work = new Reader(site);
-        await home.SignInAsync("ada");
-        await work.SignInAsync("ada");
+        using var home = await Reader.SignedInAsync(site, "ada");
+        using var work = await Reader.SignedInAsync(site, "ada");
         Assert.Equal(["ada 0", "ada 1"], said);
     }
 
@@ -495,8 +462,7 @@ public class MySessionsTests
     public async Task A_description_is_measured_in_bytes_and_not_in_characters(int length, int shown)
     {
         await using var site = await StartAsync(o => o.Describe = (_, _) => new string('é', length));
-        using var home = new Reader(site);
-        await home.SignInAsync("ada");
+        using var home = await Reader.SignedInAsync(site, "ada");
         var kept = new string('é', shown) + (shown < length ? "…" : "");
         Assert.Contains(
             $"<bdi>{Encoded(kept)}</bdi>",
@@ -510,8 +476,7 @@ public class MySessionsTests
     {
         await using var site = await StartAsync(sessions: o => o.SweepInterval = TimeSpan.FromDays(1));
         using var home = new Reader(site);
-        using var work = new Reader(site);
-        await work.SignInAsync("ada", "phone");
+        using var work = await Reader.SignedInAsync(site, "ada", "phone");
         site.Clock.Advance(TimeSpan.FromMinutes(29));
         await home.SignInAsync("ada", "laptop");
         Assert.Equal(2, (await home.GetAsync("/account/sessions")).Html.Split("/account/sessions/end\"").Length - 1);
@@ -531,8 +496,7 @@ public class MySessionsTests
                 return "phone";
             }
         );
-        using var home = new Reader(site);
-        await home.SignInAsync("ada", "laptop");
+        using var home = await Reader.SignedInAsync(site, "ada", "laptop");
         var began = site.Clock.GetUtcNow();
         site.Clock.Advance(TimeSpan.FromMinutes(5));
         await home.GetAsync("/account/sessions");

@@ -34,6 +34,13 @@ internal sealed partial class Reader : IDisposable
     [GeneratedRegex("""<input type="hidden" name="(?<name>[^"]*)" value="(?<value>[^"]*)">""")]
     private static partial Regex Field();
 
+    public static async Task<Reader> SignedInAsync(Site site, string subject, string item = "tea")
+    {
+        var reader = new Reader(site);
+        await reader.SignInAsync(subject, item);
+        return reader;
+    }
+
     public async Task SignInAsync(string subject, string item = "tea")
     {
         Token = (await _site.WithAsync(session => session.SignInAsync(subject, new Cart(item)), Token)).Token!;

@@ -253,6 +253,69 @@ public class BackChannelLogoutTests
         Assert.Null(await node.WhoAsync(token));
     }
 
+    /// <summary>The provider alone hears the answers: whoever runs the application reads in the log what became of its logouts.</summary>
+    [Fact]
+    public async Task The_log_has_what_became_of_each_logout()
+    {
+        using var ear = new LogEar();
+        await using var provider = await IdentityProvider.StartAsync();
+        var store = new FailingStore(new MemoryStore());
+        await using var node = await LogoutSite.StartAsync(provider, store, add: ear.Listen);
+        await node.SignInAsync("ada", null);
+        await node.SignInAsync("ada", null);
+
+        async Task<string> SaidAsync(string token)
+        {
+            ear.Take();
+            await node.PostAsync(token);
+            return Assert.Single(
+                ear.Take(),
+                line => line.StartsWith("A back-channel logout ", StringComparison.Ordinal)
+            );
+        }
+
+        var logout = node.Draft(null, "ada").Write();
+        Assert.Contains("has ended 2 sessions", await SaidAsync(logout), StringComparison.Ordinal);
+        var refused = await SaidAsync(logout);
+        Assert.Contains("was refused, and nobody was signed out", refused, StringComparison.Ordinal);
+        Assert.Contains("used before (jti)", refused, StringComparison.Ordinal);
+        Assert.Contains("was refused", await SaidAsync("no token"), StringComparison.Ordinal);
+        Assert.Contains("was refused", await SaidAsync(""), StringComparison.Ordinal);
+        store.Failure = StoreFailure.Unavailable;
+        Assert.Contains(
+            "failed: the session store",
+            await SaidAsync(node.Draft("A").Write()),
+            StringComparison.Ordinal
+        );
+        store.Failure = StoreFailure.None;
+        provider.IsDown = true;
+        node.Site.Clock.Advance(TimeSpan.FromHours(1));
+        Assert.Contains("failed: the keys", await SaidAsync(node.Draft("A").Write()), StringComparison.Ordinal);
+    }
+
+    /// <summary>Takes everything, and finds nothing by whose it is.</summary>
+    private sealed class Unlisted() : ForwardingStore(new MemoryStore())
+    {
+        public override ValueTask<StoredPage> BySubject(
+            string subject,
+            string? after,
+            int limit,
+            CancellationToken cancel
+        ) => throw new NotSupportedException("no index");
+    }
+
+    [Theory]
+    [InlineData("A", null)]
+    [InlineData(null, "ada")]
+    public async Task A_store_that_finds_no_session_is_no_200(string? sid, string? sub)
+    {
+        await using var provider = await IdentityProvider.StartAsync();
+        await using var node = await LogoutSite.StartAsync(provider, new Unlisted());
+        var failed = await node.LogOutAsync(sid, sub);
+        Assert.Equal((HttpStatusCode.BadRequest, "temporarily_unavailable"), (failed.Status, failed.Error));
+        Assert.Contains("cannot list sessions", failed.Description, StringComparison.Ordinal);
+    }
+
     [Fact]
     public async Task Whichever_call_of_the_store_fails_a_sign_in_is_found_or_is_none_and_a_200_is_true()
     {

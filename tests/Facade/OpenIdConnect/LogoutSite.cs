@@ -67,6 +67,7 @@ internal sealed class LogoutSite : IAsyncDisposable
     {
         using var answer = await _client.PostAsync(Endpoint, content);
         Assert.True(answer.Headers.CacheControl is { NoStore: true }, "no cache keeps it");
+        Assert.Equal("no-cache", answer.Headers.Pragma.ToString());
         var text = await answer.Content.ReadAsStringAsync();
         if (answer.StatusCode == HttpStatusCode.OK)
         {
@@ -74,6 +75,7 @@ internal sealed class LogoutSite : IAsyncDisposable
             return new LogoutAnswer(answer.StatusCode, null, "");
         }
 
+        Assert.Equal("application/json", answer.Content.Headers.ContentType?.MediaType);
         using var json = JsonDocument.Parse(text);
         return new LogoutAnswer(
             answer.StatusCode,

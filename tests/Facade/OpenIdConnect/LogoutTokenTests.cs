@@ -124,6 +124,11 @@ public class LogoutTokenTests
         ["neither a user nor a session"] = (draft => Without(draft, "sid"), "neither"),
         ["a session that is a number"] = (draft => With(draft, "sid", 7), "sid"),
         ["an empty session"] = (draft => With(draft, "sid", ""), "sid"),
+        ["a user that is a number beside a session"] = (draft => With(draft, "sub", 7), ""),
+        ["an empty user beside a session"] = (draft => With(draft, "sub", ""), "sub"),
+        ["a name that is a number (jti)"] = (draft => With(draft, "jti", 7), ""),
+        ["a nonce that is nothing"] = (draft => With(draft, "nonce", null), ""),
+        ["an expiry that is a text"] = (draft => With(draft, "exp", "never"), ""),
         ["the type of an access token"] = (
             draft =>
             {
@@ -214,6 +219,27 @@ public class LogoutTokenTests
         Assert.Equal(HttpStatusCode.OK, (await node.PostAsync(draft.Write())).Status);
         Assert.Null(await node.WhoAsync(token));
     }
+
+    /// <summary>Providers put claims of their own into it: up to 16 KiB it is one, and so is a form with fields beside it.</summary>
+    [Fact]
+    public async Task A_long_token_in_a_form_with_other_fields_is_one()
+    {
+        await using var provider = await IdentityProvider.StartAsync(s_key);
+        await using var node = await LogoutSite.StartAsync(provider);
+        var token = await node.SignInAsync("ada", "of ada");
+        var logout = With(node.Draft("of ada"), "more", new string('a', 11_000));
+        Assert.InRange(logout.Length, 15_000, 16 * 1024);
+        using var form = Form(logout, fields: 7);
+        Assert.Equal(HttpStatusCode.OK, (await node.PostAsync(form)).Status);
+        Assert.Null(await node.WhoAsync(token));
+    }
+
+    private static StringContent Form(string token, int fields) =>
+        new(
+            $"logout_token={token}{string.Concat(Enumerable.Repeat("&more=a", fields))}",
+            Encoding.UTF8,
+            "application/x-www-form-urlencoded"
+        );
 
     [Fact]
     public async Task Keys_of_every_kind_are_taken()
@@ -423,12 +449,14 @@ public class LogoutTokenTests
         using var none = new FormUrlEncodedContent([]);
         using var two = new FormUrlEncodedContent([new("logout_token", token), new("logout_token", token)]);
         using var large = new FormUrlEncodedContent([new("logout_token", token), new("more", new string('a', 20_000))]);
+        using var many = Form(token, fields: 20);
+        using var empty = new FormUrlEncodedContent([new("logout_token", "")]);
         using var old = new FormUrlEncodedContent([new("logout_token", token)]);
         old.Headers.ContentType = MediaTypeHeaderValue.Parse("application/x-www-form-urlencoded; charset=utf-7");
         using var odd = new FormUrlEncodedContent([new("logout_token", token)]);
         odd.Headers.Remove("Content-Type");
         odd.Headers.TryAddWithoutValidation("Content-Type", "application/x-www-form-urlencoded; =");
-        foreach (var content in new HttpContent[] { json, none, two, large, old, odd })
+        foreach (var content in new HttpContent[] { json, none, two, large, many, empty, old, odd })
             Assert.Equal("invalid_request", (await node.PostAsync(content)).Error);
 
         using var client = new HttpClient();
@@ -633,21 +661,25 @@ public class LogoutTokenTests
     }
 
     [Theory]
-    [InlineData(true)]
-    [InlineData(false)]
-    public async Task While_the_keys_cannot_be_read_the_provider_is_told_so_and_nothing_ends(bool isDown)
+    [InlineData("an answer")]
+    [InlineData("a key")]
+    [InlineData("a name")]
+    public async Task While_the_keys_cannot_be_read_the_provider_is_told_so_and_nothing_ends(string lacks)
     {
         await using var provider = await IdentityProvider.StartAsync(s_key);
         await using var node = await LogoutSite.StartAsync(provider);
         var token = await node.SignInAsync("ada", "of ada");
         var logout = node.Draft("of ada").Write();
 
-        // It answers nothing, or has no key to show.
-        (provider.IsDown, provider.Keys) = (isDown, isDown ? [s_key] : []);
+        // It answers nothing, or has no key to show, or does not say who it is.
+        var name = provider.Issuer;
+        provider.IsDown = lacks == "an answer";
+        provider.Keys = lacks == "a key" ? [] : [s_key];
+        provider.Issuer = lacks == "a name" ? "" : name;
         var failed = await node.PostAsync(logout);
         Assert.Equal((HttpStatusCode.BadRequest, "temporarily_unavailable"), (failed.Status, failed.Error));
         Assert.Equal("ada", await node.WhoAsync(token));
-        (provider.IsDown, provider.Keys) = (false, [s_key]);
+        (provider.IsDown, provider.Keys, provider.Issuer) = (false, [s_key], name);
         Assert.Equal(HttpStatusCode.OK, (await node.LogOutAsync("of ada")).Status);
         Assert.Null(await node.WhoAsync(token));
     }

@@ -30,17 +30,41 @@ public class StoreCallTests
         Assert.Contains("LoadMany", verbs);
     }
 
-    /// <summary>A store may throw before it has begun to wait: that call has failed like any other.</summary>
-    [Fact]
-    public async Task Whichever_verb_throws_at_once_is_a_call_that_failed()
+    public enum Failing
     {
+        ByThrowing,
+        AtOnce,
+        Cancelled,
+        Later,
+    }
+
+    public static TheoryData<Failing, bool, bool> Failures
+    {
+        get
+        {
+            var all = new TheoryData<Failing, bool, bool>();
+            foreach (var how in Enum.GetValues<Failing>())
+            foreach (var isMeasured in new[] { true, false })
+            foreach (var isTraced in new[] { true, false })
+                all.Add(how, isMeasured, isTraced);
+
+            return all;
+        }
+    }
+
+    /// <summary>A store may fail before it has begun to wait, by throwing or with an answer that has failed already: that call has failed like any other.</summary>
+    [Theory]
+    [MemberData(nameof(Failures))]
+    public async Task Whichever_verb_throws_at_once_is_a_call_that_failed(Failing how, bool isMeasured, bool isTraced)
+    {
+        var expected = how == Failing.Cancelled ? typeof(TaskCanceledException) : typeof(IOException);
         using var meter = new Meter("Session");
         var failed = new List<string>();
         using var listener = new MeterListener
         {
             InstrumentPublished = (it, me) =>
             {
-                if (it.Meter == meter && it.Name == "session.store.duration")
+                if (isMeasured && it.Meter == meter && it.Name == "session.store.duration")
                     me.EnableMeasurementEvents(it);
             },
         };
@@ -48,13 +72,28 @@ public class StoreCallTests
             (_, _, tags, _) =>
             {
                 var all = tags.ToArray().ToDictionary(tag => tag.Key, tag => (string)tag.Value!);
-                if (all.GetValueOrDefault("error.type") == "System.IO.IOException")
+                if (all.GetValueOrDefault("error.type") == expected.FullName)
                     failed.Add(all["session.store.operation"]);
             }
         );
         listener.Start();
+        var spans = new List<string>();
+        using var follower = new ActivityListener
+        {
+            ShouldListenTo = it => it.Name == "Session",
+            Sample = (ref ActivityCreationOptions<ActivityContext> _) => ActivitySamplingResult.AllData,
+            ActivityStopped = it =>
+            {
+                var (status, type) = (it.Status, it.GetTagItem("error.type") as string);
+                if (status == ActivityStatusCode.Error && type == expected.FullName)
+                    spans.Add(it.DisplayName);
+            },
+        };
+        if (isTraced)
+            ActivitySource.AddActivityListener(follower);
+
         var telemetry = new Session.Engine.Telemetry(new Measures(meter, "Cart"), "Cart", false);
-        var store = new MeteredStore(new Away(), telemetry);
+        var store = new MeteredStore(new Away(how), telemetry);
         var (time, stop) = (DateTimeOffset.UnixEpoch, CancellationToken.None);
         StoredRecord record = new("a", 1, RecordKind.Live, time, time, null, 1, ReadOnlyMemory<byte>.Empty);
         var calls = new (string Verb, Func<Task> Call)[]
@@ -73,9 +112,11 @@ public class StoreCallTests
             ("reschedule", () => store.Reschedule("a", 1, time, stop).AsTask()),
         };
         foreach (var (_, call) in calls)
-            await Assert.ThrowsAsync<IOException>(call);
+            await Assert.ThrowsAsync(expected, call);
 
-        Assert.Equal(calls.Select(it => it.Verb), failed);
+        var verbs = calls.Select(it => it.Verb);
+        Assert.Equal(isMeasured ? verbs : [], failed);
+        Assert.Equal(isTraced ? verbs.Select(it => "session store " + it) : [], spans);
     }
 
     [Fact]
@@ -112,50 +153,75 @@ public class StoreCallTests
         Assert.Equal(2, heard.Count("session.store.duration", "session.store.operation", "load_many"));
     }
 
-    /// <summary>Throws instead of an answer, and not within one.</summary>
-    private sealed class Away() : ForwardingStore(new MemoryStore())
+    /// <summary>Fails in this way, whatever it is asked.</summary>
+    private sealed class Away(Failing how) : ForwardingStore(new MemoryStore())
     {
         private static IOException Failure => new("away");
 
-        public override ValueTask<WriteResult> Insert(StoredRecord record, CancellationToken cancel) => throw Failure;
+        private ValueTask<TAnswer> Fail<TAnswer>() =>
+            how switch
+            {
+                Failing.ByThrowing => throw Failure,
+                Failing.AtOnce => ValueTask.FromException<TAnswer>(Failure),
+                Failing.Cancelled => ValueTask.FromCanceled<TAnswer>(new CancellationToken(true)),
+                _ => new ValueTask<TAnswer>(FailLaterAsync<TAnswer>()),
+            };
 
-        public override ValueTask<StoredRecord?> Load(string id, CancellationToken cancel) => throw Failure;
+        private ValueTask Fail() =>
+            how switch
+            {
+                Failing.ByThrowing => throw Failure,
+                Failing.AtOnce => ValueTask.FromException(Failure),
+                Failing.Cancelled => ValueTask.FromCanceled(new CancellationToken(true)),
+                _ => new ValueTask(FailLaterAsync<bool>()),
+            };
+
+        private static async Task<TAnswer> FailLaterAsync<TAnswer>()
+        {
+            await Task.Yield();
+            throw Failure;
+        }
+
+        public override ValueTask<WriteResult> Insert(StoredRecord record, CancellationToken cancel) =>
+            Fail<WriteResult>();
+
+        public override ValueTask<StoredRecord?> Load(string id, CancellationToken cancel) => Fail<StoredRecord?>();
 
         public override ValueTask<IReadOnlyList<StoredRecord>> LoadMany(
             IReadOnlyList<string> ids,
             CancellationToken cancel
-        ) => throw Failure;
+        ) => Fail<IReadOnlyList<StoredRecord>>();
 
         public override ValueTask<WriteResult> Replace(StoredRecord record, long expected, CancellationToken cancel) =>
-            throw Failure;
+            Fail<WriteResult>();
 
-        public override ValueTask Touch(string id, DateTimeOffset at, CancellationToken cancel) => throw Failure;
+        public override ValueTask Touch(string id, DateTimeOffset at, CancellationToken cancel) => Fail();
 
-        public override ValueTask Remove(string id, CancellationToken cancel) => throw Failure;
+        public override ValueTask Remove(string id, CancellationToken cancel) => Fail();
 
         public override ValueTask RemoveVersion(string id, long version, long operation, CancellationToken cancel) =>
-            throw Failure;
+            Fail();
 
         public override ValueTask<StoredPage> BySubject(
             string subject,
             string? after,
             int limit,
             CancellationToken cancel
-        ) => throw Failure;
+        ) => Fail<StoredPage>();
 
         public override ValueTask<StoredPage> Enumerate(string? after, int limit, CancellationToken cancel) =>
-            throw Failure;
+            Fail<StoredPage>();
 
-        public override ValueTask<long> Count(CancellationToken cancel) => throw Failure;
+        public override ValueTask<long> Count(CancellationToken cancel) => Fail<long>();
 
         public override ValueTask<IReadOnlyList<StoredRecord>> ClaimOverdue(
             DateTimeOffset now,
             TimeSpan lease,
             int limit,
             CancellationToken cancel
-        ) => throw Failure;
+        ) => Fail<IReadOnlyList<StoredRecord>>();
 
         public override ValueTask Reschedule(string id, long version, DateTimeOffset dueAt, CancellationToken cancel) =>
-            throw Failure;
+            Fail();
     }
 }

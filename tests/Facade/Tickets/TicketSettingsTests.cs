@@ -201,6 +201,69 @@ public class TicketSettingsTests
         Assert.Null(await store.RetrieveAsync(key));
     }
 
+    /// <summary>That the store says nothing of a ticket is no word about its user, and what it has not taken is no success.</summary>
+    [Theory, InlineData(false), InlineData(true)]
+    public async Task The_methods_without_a_request_fail_with_the_store(bool goesOn)
+    {
+        var failing = new FailingStore();
+        await using var site = await TicketSite.StartAsync(plan =>
+        {
+            plan.Store = failing;
+            plan.Tickets = it => it.ContinueWithoutStore = goesOn;
+        });
+        var store = site
+            .Services.GetRequiredService<IOptionsMonitor<CookieAuthenticationOptions>>()
+            .Get("Cookies")
+            .SessionStore!;
+        var ticket = new AuthenticationTicket(TicketSite.Principal("ada"), "Cookies");
+        var key = await store.StoreAsync(ticket);
+        Assert.NotNull(await store.RetrieveAsync(key));
+        failing.IsDown = true;
+        if (goesOn)
+            Assert.Null(await store.RetrieveAsync(key));
+        else
+            await Assert.ThrowsAsync<SessionUnavailableException>(() => store.RetrieveAsync(key));
+
+        await Assert.ThrowsAsync<SessionUnavailableException>(() => store.StoreAsync(ticket));
+        await Assert.ThrowsAsync<SessionUnavailableException>(() => store.RemoveAsync(key));
+        (failing.IsDown, failing.TakesNoWrites) = (false, true);
+        await Assert.ThrowsAsync<SessionUnavailableException>(() => store.StoreAsync(ticket));
+        await Assert.ThrowsAsync<SessionUnavailableException>(() => store.RemoveAsync(key));
+        (failing.TakesNoWrites, failing.ConfirmsNoneThatBegins) = (false, true);
+        var error = await Assert.ThrowsAsync<SessionUnavailableException>(() => store.StoreAsync(ticket));
+        Assert.True(error.MayHaveChanged);
+        Assert.NotNull(await store.RetrieveAsync(key));
+    }
+
+    /// <summary>The key is all that a ticket store is given: of another request's it would change who is signed in there.</summary>
+    [Fact]
+    public async Task A_ticket_is_renewed_by_the_request_that_brought_it_alone()
+    {
+        await using var site = await TicketSite.StartAsync();
+        var store = site
+            .Services.GetRequiredService<IOptionsMonitor<CookieAuthenticationOptions>>()
+            .Get("Cookies")
+            .SessionStore!;
+        var (browser, other) = (new TicketBrowser(), new TicketBrowser());
+        await browser.SignInAsync(site, "ada");
+        await other.SignInAsync(site, "bob");
+        var key = site.KeyIn(other.Cookies.Single().Value);
+        var ticket = new AuthenticationTicket(TicketSite.Principal("bob", "admin"), "Cookies");
+        foreach (var one in new[] { browser, new TicketBrowser() })
+            await one.RunAsync(
+                site,
+                async context =>
+                {
+                    var error = await Assert.ThrowsAsync<InvalidOperationException>(() =>
+                        store.RenewAsync(key, ticket, context, CancellationToken.None)
+                    );
+                    Assert.Contains("by no other", error.Message, StringComparison.Ordinal);
+                }
+            );
+
+        Assert.Equal(("ada", "bob"), (await browser.WhoAsync(site), await other.WhoAsync(site)));
+    }
+
     /// <summary>What a newer node has written is left alone, and is a 503 here; what is no ticket at all is nobody's.</summary>
     [Fact]
     public async Task A_ticket_of_a_newer_version_is_told_from_what_is_none()

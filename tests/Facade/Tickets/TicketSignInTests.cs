@@ -257,6 +257,8 @@ public class TicketSignInTests
             [("sub", "1"), (ClaimTypes.Name, "x")],
             // An empty name is nobody's.
             [(ClaimTypes.NameIdentifier, ""), ("sub", "1"), (ClaimTypes.Name, "x")],
+            [("sub", "1"), (ClaimTypes.Upn, "x"), (ClaimTypes.Name, "x")],
+            [(ClaimTypes.Name, "x"), (ClaimTypes.Upn, "1")],
             [(ClaimTypes.Name, "1")],
         ];
         foreach (var one in claims)
