@@ -272,10 +272,20 @@ type MigratingStore(target: ISessionStore, source: ISessionStore) =
             ValueTask(
                 task =
                     task {
+                        // One that fails keeps nobody from hearing it of the other one.
+                        let failures = List<exn>()
+
                         for store in [ target; source ] do
                             match store with
-                            | :? ISessionSignals as signals -> do! signals.Publish(ids, cancel)
+                            | :? ISessionSignals as signals ->
+                                try
+                                    do! signals.Publish(ids, cancel)
+                                with error ->
+                                    failures.Add error
                             | _ -> ()
+
+                        if failures.Count > 0 then
+                            ExceptionDispatchInfo.Throw failures[0]
                     }
             )
 

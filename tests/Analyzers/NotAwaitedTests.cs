@@ -102,6 +102,16 @@ public class NotAwaitedTests
     [InlineData("public void OnPost() { [|manager.ListAsync(\"ada\")|]; }")]
     [InlineData("public int OnPost() { [|session.DestroyAsync()|]; return 1; }")]
     [InlineData("public virtual void OnPost() { [|session.DestroyAsync()|]; }")]
+    [InlineData("public void OnPost() { lock (session) { [|session.DestroyAsync()|]; } }")]
+    [InlineData("public async Task OnPost() { lock (session) [|session.DestroyAsync()|]; await Task.Yield(); }")]
+    [InlineData("public int Count { get { [|session.DestroyAsync()|]; return 1; } }")]
+    [InlineData("public void Fill(Span<int> all) { all[0] = 1; [|session.DestroyAsync()|]; }")]
+    [InlineData(
+        "private class Base { public virtual void Close() { } } private sealed class Closing(Session<Cart> session) : Base { public override void Close() { [|session.DestroyAsync()|]; } }"
+    )]
+    [InlineData(
+        "private sealed partial class Closing(Session<Cart> session) { partial void Close(); partial void Close() { [|session.DestroyAsync()|]; } }"
+    )]
     [InlineData("public void Each() { new List<Session<Cart>>().ForEach(s => [|s.ReloadAsync()|]); }")]
     [InlineData(
         "private sealed class Closing(Session<Cart> session) : IDisposable { public void Dispose() { [|session.DestroyAsync()|]; } }"

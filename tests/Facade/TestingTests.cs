@@ -376,6 +376,10 @@ public class TestingTests
         // Or by any other time that is over; one that is not keeps it.
         Assert.Equal("nobody theme=light", await other.GetStringAsync(new Uri("/light", UriKind.Relative)));
         Assert.Equal("nobody ", await other.GetStringAsync(new Uri("/yesterday", UriKind.Relative)));
+
+        // Where there is a Max-Age, the time says nothing.
+        Assert.Equal("nobody theme=aged", await other.GetStringAsync(new Uri("/aged", UriKind.Relative)));
+        Assert.Equal("nobody ", await other.GetStringAsync(new Uri("/over", UriKind.Relative)));
     }
 
     /// <summary>Before the sample's own pages: sign in and out, and go on to who is there.</summary>
@@ -406,13 +410,23 @@ public class TestingTests
                                 "light",
                                 new() { Expires = DateTimeOffset.UtcNow.AddDays(path == "/light" ? 1 : -1) }
                             );
+                        else if (path is "/aged" or "/over")
+                            context.Response.Cookies.Append(
+                                "theme",
+                                "aged",
+                                new()
+                                {
+                                    MaxAge = TimeSpan.FromMinutes(path == "/aged" ? 1.0 : 0.0),
+                                    Expires = DateTimeOffset.UtcNow.AddDays(path == "/aged" ? -1 : 1),
+                                }
+                            );
                         else if (path.StartsWith("/in/", StringComparison.Ordinal))
                             await session.SignInAsync(path[4..], Shop.Cart.Empty);
                         else
                             await go(context);
 
                         if (
-                            path is "/out" or "/dark" or "/plain" or "/light" or "/yesterday"
+                            path is "/out" or "/dark" or "/plain" or "/light" or "/yesterday" or "/aged" or "/over"
                             || path.StartsWith("/in/", StringComparison.Ordinal)
                         )
                             context.Response.Redirect("/who");

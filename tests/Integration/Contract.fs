@@ -750,6 +750,27 @@ let private sees (name: string, _) =
             Expect.isNonEmpty report.Failures "the contract sees it"
         })
 
+/// The kit's own writes need not last.
+let private lasting =
+    let holds name (open': unit -> ISessionStore) =
+        testCaseTask $"{name}: it holds where every other write has to last" (fun () ->
+            task {
+                let make _ = Task.FromResult<ISessionStore>(new Lasting(open' ()))
+                let options = StoreContractOptions(Commands = 1000, Histories = 10)
+                let! report = StoreContract(name, make, options).RunAllAsync()
+                Expect.isEmpty report.Failures (string report)
+            })
+
+    [ holds "Sqlite" (fun () ->
+          let folder = temporaryFolder ()
+          folders.Add folder
+          openSqlite folder :> ISessionStore)
+      holds MongoServer.name (fun () ->
+          let place = new MongoServer.Place()
+          mongoPlaces.Add place
+          openMongoAt (MongoServer.address ()) place.Collection ignore)
+      holds "Postgres" (fun () -> openPostgres ()) ]
+
 /// Ours, each with what it has counted.
 let ours = [ memory (); sqlite (); redis (); mongo (); postgres () ]
 
@@ -757,6 +778,7 @@ let all =
     testList
         "the contract"
         [ yield! List.map tests ours
+          yield! lasting
           testList "sees what is broken" ((faults |> List.map sees) @ crashFaults)
 
           testCaseTask

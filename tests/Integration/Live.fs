@@ -195,6 +195,8 @@ let hears (open': unit -> ISessionStore) =
             do! Task.Delay 10
 
         Expect.equal (Set.ofSeq heard) (Set.ofArray ids) "all of them"
+        // Once more is no failure.
+        do! subscription.DisposeAsync()
         do! subscription.DisposeAsync()
         do! (other :?> ISessionSignals).Publish([| "late" |], none)
         do! Task.Delay 300

@@ -29,6 +29,8 @@ type Fault =
     | NoMajority
     /// The server does it after this time.
     | Late of TimeSpan
+    /// The server answers that somebody else was faster with the same id, and has not done it.
+    | Taken
 
 exception private Unknown of string
 
@@ -599,6 +601,18 @@ type StandIn() =
                                               "errmsg", "waiting for replication timed out" ]
 
                                     (execute command).Clone().AsBsonDocument.Add("writeConcernError", concern)
+                                | Some Taken ->
+                                    let errors = BsonArray()
+
+                                    errors.Add(
+                                        doc
+                                            [ "index", 0
+                                              "code", 11000
+                                              "errmsg", "E11000 duplicate key error, as a test wants it" ]
+                                    )
+                                    |> ignore
+
+                                    (ok ()).Add("n", BsonInt32 0).Add("writeErrors", errors)
                                 | Some LostAnswer ->
                                     execute command |> ignore
                                     null

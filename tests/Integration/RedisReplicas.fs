@@ -48,22 +48,26 @@ let private waits (options: RedisStoreOptions) =
     options.WaitForReplicas <- 1
     options.WaitTimeout <- TimeSpan.FromSeconds 10L
 
-/// Between a client and its server: once it is wanted, the next answer about replication is that the server is busy.
+/// Between a client and its server: what the server answers about replication is told as something else, or as it is.
 [<Sealed>]
-type private Busy(server: int) =
-    let mutable isWanted = 0
-
+type private Retold(server: int, retell: string -> string option) =
     let rewritten (bytes: byte array) =
         let text = Encoding.Latin1.GetString bytes
         let at = text.IndexOf("# Replication", StringComparison.Ordinal)
 
-        if at < 0 || Interlocked.Exchange(&isWanted, 0) = 0 then
+        if at < 0 then
             bytes
         else
             // $ and its length, the text, and the end of its line.
             let start = text.LastIndexOf('$', at)
             let length = int (text.Substring(start + 1, at - start - 3))
-            Encoding.Latin1.GetBytes(text[.. start - 1] + "-BUSY Redis runs a script.\r\n" + text[at + length + 2 ..])
+
+            // Where all of it has come.
+            let isWhole = at + length + 2 <= text.Length
+
+            match (if isWhole then retell (text.Substring(at, length)) else None) with
+            | None -> bytes
+            | Some told -> Encoding.Latin1.GetBytes(text[.. start - 1] + told + text[at + length + 2 ..])
 
     let answer (from: NetworkStream) (into: NetworkStream) =
         task {
@@ -96,11 +100,38 @@ type private Busy(server: int) =
 
     let relay = new Relay(serve)
     member _.Address = $"127.0.0.1:{relay.Port},protocol=resp2"
+
+    interface IDisposable with
+        member _.Dispose() = (relay :> IDisposable).Dispose()
+
+/// Once it is wanted, the next answer about replication is that the server is busy.
+[<Sealed>]
+type private Busy(server: int) =
+    let mutable isWanted = 0
+
+    let busy (_: string) =
+        if Interlocked.Exchange(&isWanted, 0) = 0 then
+            None
+        else
+            Some "-BUSY Redis runs a script.\r\n"
+
+    let retold = new Retold(server, busy)
+    member _.Address = retold.Address
     member _.Want() = Volatile.Write(&isWanted, 1)
     member _.HasCome = Volatile.Read &isWanted = 0
 
     interface IDisposable with
-        member _.Dispose() = (relay :> IDisposable).Dispose()
+        member _.Dispose() = (retold :> IDisposable).Dispose()
+
+/// Of a server that has no replica: it has one, in this state.
+let private withReplica (state: string) (server: int) =
+    let told (text: string) =
+        let text =
+            text.Replace("connected_slaves:0", $"connected_slaves:1\r\nslave0:ip=127.0.0.1,port=1,state={state},lag=0")
+
+        Some("$" + string text.Length + "\r\n" + text + "\r\n")
+
+    new Retold(server, told)
 
 /// Between a client and its server: how long each WAIT may last, by what the server is told.
 [<Sealed>]
@@ -319,8 +350,10 @@ let all =
                     (fun () ->
                         task {
                             use server = startOne [ "user", "sessions on >secret ~* &* +@all -info" ]
-                            use _ = replicaOf server.Port
-                            use _ = replicaOf server.Port
+                            // So that the server cannot say at once that they have it.
+                            use relay = later (TimeSpan.FromMilliseconds 20L) server.Port
+                            use _ = replicaOf relay.Port
+                            use _ = replicaOf relay.Port
                             do! followed server 2
                             use redis = openRedisAt $"{server.Address},user=sessions,password=secret" "few:" waits
 
@@ -372,6 +405,31 @@ let all =
                             do! followed server 1
                             let! took = acknowledged store
                             Expect.isLessThan took soon "the replica is seen"
+                        })
+
+                testCaseTask
+                    "a replica that is still sent the data from before is none yet: no logout waits for it"
+                    (fun () ->
+                        task {
+                            use server = startOne []
+                            let catchingUp = [ "wait_bgsave"; "send_bulk"; "bg_transfer"; "rdb_transmitted" ]
+
+                            for state, isWaitedFor in ("online", true) :: [ for state in catchingUp -> state, false ] do
+                                use told = withReplica state server.Port
+
+                                use redis =
+                                    openRedisAt told.Address $"{state}:" (fun options ->
+                                        options.WaitForReplicas <- 1
+                                        options.WaitTimeout <- TimeSpan.FromSeconds 3L
+                                        options.OperationTimeout <- TimeSpan.FromSeconds 8L)
+
+                                let store = redis :> ISessionStore
+                                let! _ = store.Load("a", none)
+                                let clock = Stopwatch.StartNew()
+                                let! written = store.Insert(logout "a", none)
+                                let took = clock.Elapsed
+                                Expect.equal written WriteResult.Unacknowledged $"{state}: there is none"
+                                Expect.equal (took > TimeSpan.FromSeconds 2.5) isWaitedFor $"{state}: {took}"
                         })
 
                 testCaseTask

@@ -59,6 +59,37 @@ let private ways =
       holds "a database of the options" (fun options -> options.Database <- 5)
       holds "threads of the driver's own" (fun options -> options.UseDedicatedThreads <- true)
 
+      testCaseTask "the contract holds where a replica is waited for, in a database of the options" (fun () ->
+          task {
+              use server = startOne []
+              use _ = startOne [ "replicaof", $"127.0.0.1 {server.Port}" ]
+              use! admin = connect server.Address
+              do! following (admin.GetServer server.Address) 1
+
+              let make _ =
+                  let options =
+                      RedisStoreOptions(
+                          Configuration = server.Address,
+                          KeyPrefix = Guid.NewGuid().ToString "N" + ":",
+                          Database = 5,
+                          WaitForReplicas = 1
+                      )
+
+                  options.WaitTimeout <- TimeSpan.FromSeconds 10L
+                  options.OperationTimeout <- TimeSpan.FromSeconds 20L
+                  Task.FromResult<ISessionStore>(new Lasting(new RedisStore(options)))
+
+              let! report =
+                  StoreContract("a replica", make, StoreContractOptions(Commands = 1000, Histories = 10)).RunAllAsync()
+
+              Expect.isEmpty report.Failures (string report)
+
+              // There are two connections, and each has to be told of the database.
+              for number in 0..4 do
+                  let! keys = admin.GetServer(server.Address).DatabaseSizeAsync number
+                  Expect.equal keys 0L $"nothing is in database {number}"
+          })
+
       testCaseTask "two databases of one server do not see each other's sessions" (fun () ->
           task {
               let address = shared.Force().Address

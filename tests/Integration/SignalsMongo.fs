@@ -107,6 +107,32 @@ let all =
                       do! until "a notice" (fun () -> Seq.contains "after" heard)
                       do! subscription.DisposeAsync()
                   })
+              test "of two that begin to listen at the same moment both hear" (fun server ->
+                  task {
+                      use one = openMongoAt server.Address "sessions" ignore
+                      use other = openMongoAt server.Address "sessions" ignore
+                      let! heardByOne, first = Live.listen one
+                      // It has found no document to change either, and comes second with its own.
+                      let isFirst = ref true
+
+                      server.Fault <-
+                          fun command ->
+                              if isFirst.Value && command.GetElement(0).Name = "update" then
+                                  isFirst.Value <- false
+                                  Some Taken
+                              else
+                                  None
+
+                      let! heardByOther, second = Live.listen other
+                      Expect.isFalse isFirst.Value "the other one was faster"
+                      do! publish one [ "a" ]
+
+                      for heard in [ heardByOne; heardByOther ] do
+                          do! until "a notice" (fun () -> Seq.contains "a" heard)
+
+                      do! second.DisposeAsync()
+                      do! first.DisposeAsync()
+                  })
               test "a notice is one update, and of nothing where nobody listens" (fun server ->
                   task {
                       use store = openMongoAt server.Address "sessions" ignore

@@ -91,6 +91,41 @@ let openPostgresAt (address: string) (table: string) configure =
 /// A table of its own on the server that the tests share.
 let openPostgres () = openPostgresAt (PostgresServer.shared.Force().Address) (PostgresServer.newTable ()) ignore
 
+/// Every other write has to last, as one that ends a session, or signs in: it goes another way than the rest, and both meet
+/// on one record.
+[<Sealed>]
+type Lasting(inner: ISessionStore) =
+    inherit ForwardingStore(inner)
+
+    let lasting (record: StoredRecord) =
+        if record.Operation % 2L = 0L then
+            record
+        else
+            StoredRecord(
+                record.Id,
+                record.Version,
+                record.Kind,
+                record.LastSeen,
+                record.DueAt,
+                record.Subject,
+                record.Operation,
+                record.Body,
+                true
+            )
+                .BasedOn(record.Basis)
+
+    override _.Insert(record, cancel) = inner.Insert(lasting record, cancel)
+    override _.Replace(record, expected, cancel) = inner.Replace(lasting record, expected, cancel)
+
+    interface IAsyncDisposable with
+        member _.DisposeAsync() =
+            match box inner with
+            | :? IAsyncDisposable as store -> store.DisposeAsync()
+            | :? IDisposable as store ->
+                store.Dispose()
+                ValueTask.CompletedTask
+            | _ -> ValueTask.CompletedTask
+
 let minutes (n: float) = TimeSpan.FromMinutes n
 
 [<Sealed>]

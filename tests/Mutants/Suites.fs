@@ -116,6 +116,7 @@ let suites =
           only
               [ "the contract / Redis,"
                 "Redis / replicas"
+                "the contract holds where a replica is waited for"
                 "Redis / late answers"
                 "Redis / probes"
                 "Redis / contents"
@@ -143,6 +144,7 @@ let suites =
         Stages =
           only
               [ "the contract / Postgres,"
+                "the contract / Postgres:"
                 "Postgres / answers"
                 "Postgres at start"
                 "Postgres ends in a transaction"
@@ -163,7 +165,8 @@ let suites =
                 "integration / MongoDB"
                 "JanitorMargin of MongoDB"
                 "MongoDB: sessions, tickets"
-                "MongoDB (the stand-in): a stream" ]
+                "MongoDB (the stand-in): a stream"
+                "MongoDB (the stand-in): of two that begin" ]
         Parts = [ "Session.Stores.Mongo" ]
         Needs = []
         AsksSeveral = false }

@@ -1181,6 +1181,36 @@ let private both =
               Expect.notEqual said "" "where neither carries any that is said"
           })
 
+      testCaseTask "what is said is said to both stores, though one of them fails at that" (fun () ->
+          task {
+              let said = ref 0
+
+              let saying fails =
+                  { new ForwardingStore(MemoryStore()) with
+                      override _.Publish(_, _) =
+                          said.Value <- said.Value + 1
+
+                          if fails then
+                              ValueTask.FromException(TimeoutException "no answer")
+                          else
+                              ValueTask.CompletedTask }
+
+              for target, source in [ true, false; false, true ] do
+                  said.Value <- 0
+                  let moving = MigratingStore(saying target, saying source) :> ISessionSignals
+
+                  let! isTold =
+                      task {
+                          try
+                              do! moving.Publish([| "a" |], none)
+                              return false
+                          with :? TimeoutException ->
+                              return true
+                      }
+
+                  Expect.equal (said.Value, isTold) (2, true) "both, and the failure is told"
+          })
+
       testCaseTask "who listens no more leaves both stores, though one of them fails at that" (fun () ->
           task {
               let left = ref 0

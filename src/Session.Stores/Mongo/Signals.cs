@@ -96,7 +96,9 @@ internal sealed class Signals(NoticeBoard board)
 
         public async ValueTask DisposeAsync()
         {
-            await _stop.CancelAsync().ConfigureAwait(false);
+            // Whoever disposes of it twice is told of no failure.
+            if (!_stop.IsCancellationRequested)
+                await _stop.CancelAsync().ConfigureAwait(false);
             await _running.ConfigureAwait(false);
             _stop.Dispose();
         }

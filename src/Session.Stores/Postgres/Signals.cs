@@ -27,13 +27,19 @@ internal sealed class Signals(Link link, Names names, TimeSpan operationTimeout)
     public async ValueTask PublishAsync(IReadOnlyList<string> ids, CancellationToken cancellationToken)
     {
         foreach (var some in ids.Chunk(MostIds))
-            await link.ExecuteAsync(
+        {
+            var reply = await link.ExecuteAsync(
                     "SELECT pg_notify($1, $2)",
                     [Parameter.Of(_channel), Parameter.Of(string.Join(' ', some))],
                     false,
                     cancellationToken
                 )
                 .ConfigureAwait(false);
+            if (!reply.HasCome)
+                throw new TimeoutException(
+                    "PostgreSQL did not say whether it has told the other nodes: the connection broke, or PostgresStoreOptions.OperationTimeout was over."
+                );
+        }
     }
 
     public async ValueTask<IAsyncDisposable> SubscribeAsync(Action<string?> heard, CancellationToken cancellationToken)
@@ -149,7 +155,9 @@ internal sealed class Signals(Link link, Names names, TimeSpan operationTimeout)
 
         public async ValueTask DisposeAsync()
         {
-            await _stop.CancelAsync().ConfigureAwait(false);
+            // Whoever disposes of it twice is told of no failure.
+            if (!_stop.IsCancellationRequested)
+                await _stop.CancelAsync().ConfigureAwait(false);
             await _running.ConfigureAwait(false);
             _stop.Dispose();
         }

@@ -1,4 +1,5 @@
 using System.Net;
+using System.Text;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.DataProtection;
 using Microsoft.AspNetCore.Http;
@@ -488,6 +489,26 @@ public class AdoptionTests
         }
 
         Assert.Single(move.Cache.Keys);
+    }
+
+    /// <summary>Keys stand in logs and in the cache: what opens it comes from what its client alone has.</summary>
+    [Fact]
+    public async Task Whoever_knows_its_key_alone_is_not_let_in()
+    {
+        await using var move = new Move();
+        var keys = new EphemeralDataProtectionProvider();
+        var (before, id) = await move.BeginAsync(keys: keys);
+        var key = Encoding.UTF8.GetBytes(move.Cache.Keys.Single());
+        var site = await move.StartAsync(Ours, keys: keys);
+        var ann = before.Copy(site);
+        await ann.WithAsync(session => HasAll(session, id));
+
+        // The same key, and nothing else of the cookie is the same.
+        var sealedAgain = keys.CreateProtector("SessionMiddleware").Protect(key);
+        var other = site.NewVisitor();
+        other.Jar[FormerCookie] = Uri.EscapeDataString(Convert.ToBase64String(sealedAgain).TrimEnd('='));
+        await other.WithAsync(session => Assert.Empty(session.Keys));
+        await ann.WithAsync(session => HasAll(session, id));
     }
 
     [Fact]

@@ -181,6 +181,62 @@ public class StartTests
             Assert.Equal("__Secure-session", (await SettingsAsync(configure)).CookieName?.Value);
     }
 
+    /// <summary>Whoever sets one of them believes that it counts. The framework may get more of them.</summary>
+    private static readonly (string Name, Action<SessionOptions> Say)[] Said =
+    [
+        ("IdleTimeout", it => it.IdleTimeout = TimeSpan.FromMinutes(7)),
+        ("IOTimeout", it => it.IOTimeout = TimeSpan.FromSeconds(7)),
+        ("Cookie.Name", it => it.Cookie.Name = ".Own"),
+        ("Cookie.Path", it => it.Cookie.Path = "/shop"),
+        ("Cookie.Domain", it => it.Cookie.Domain = "example.com"),
+        ("Cookie.HttpOnly", it => it.Cookie.HttpOnly = false),
+        ("Cookie.SameSite", it => it.Cookie.SameSite = SameSiteMode.Strict),
+        ("Cookie.SecurePolicy", it => it.Cookie.SecurePolicy = CookieSecurePolicy.SameAsRequest),
+        ("Cookie.Expiration", it => it.Cookie.Expiration = TimeSpan.FromDays(1)),
+        ("Cookie.MaxAge", it => it.Cookie.MaxAge = TimeSpan.FromDays(1)),
+        ("Cookie.IsEssential", it => it.Cookie.IsEssential = true),
+        ("Cookie.Extensions", it => it.Cookie.Extensions.Add("Partitioned")),
+    ];
+
+    /// <summary>What these options come to, or why they are refused.</summary>
+    private static async Task<string> HeardAsync(Action<SessionOptions>? say = null)
+    {
+        try
+        {
+            await using var site = await CompatSite.StartAsync(Ours, say);
+            var settings = site.Services.GetRequiredService<SessionService<SessionValues>>().Settings;
+            var options = site.Services.GetRequiredService<IOptions<SessionOptions<SessionValues>>>().Value;
+            return string.Join(
+                '|',
+                settings.CookieName?.Value,
+                settings.CookiePath,
+                settings.CookieDomain?.Value,
+                settings.SameSite,
+                settings.SecurePolicy,
+                settings.CookieMaxAge?.Value,
+                settings.Partitioned,
+                settings.IdleTimeout,
+                settings.RequestTimeout,
+                options.Cookie.IsEssential
+            );
+        }
+        catch (Exception refusal) when (refusal is OptionsValidationException or InvalidOperationException)
+        {
+            return refusal.Message;
+        }
+    }
+
+    [Fact]
+    public async Task Each_setting_of_the_framework_counts_or_is_refused()
+    {
+        var ofCookie = typeof(CookieBuilder).GetProperties().Select(it => "Cookie." + it.Name);
+        var others = typeof(SessionOptions).GetProperties().Select(it => it.Name).Where(it => it != "Cookie");
+        Assert.Equal(ofCookie.Concat(others).Order(), Said.Select(it => it.Name).Order());
+        var unsaid = await HeardAsync();
+        foreach (var (name, say) in Said)
+            Assert.NotEqual((name, unsaid), (name, await HeardAsync(say)));
+    }
+
     [Fact]
     public async Task What_only_this_library_has_outweighs_it()
     {

@@ -684,6 +684,36 @@ public class LogoutTokenTests
         Assert.Null(await node.WhoAsync(token));
     }
 
+    /// <summary>One of them may have been stolen since, and taken back: what keeps the new ones from being read must not keep the old ones in use.</summary>
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task Keys_that_are_too_old_count_no_more_while_no_others_can_be_read(bool isDown)
+    {
+        await using var provider = await IdentityProvider.StartAsync(s_key);
+        await using var node = await LogoutSite.StartAsync(provider);
+        Assert.Equal(HttpStatusCode.OK, (await node.LogOutAsync("one")).Status);
+        void Ail() => (provider.IsDown, provider.Keys) = (isDown, isDown ? [s_key] : []);
+        void Mend() => (provider.IsDown, provider.Keys) = (false, [s_key]);
+
+        // Within KeysFor it is not asked.
+        var second = node.Draft("two").Write();
+        Ail();
+        Assert.Equal(HttpStatusCode.OK, (await node.PostAsync(second)).Status);
+        Mend();
+        node.Site.Clock.Advance(TimeSpan.FromHours(1));
+        var token = await node.SignInAsync("ada", "of ada");
+        var logout = node.Draft("of ada").Write();
+        Ail();
+        for (var i = 0; i < 2; i++)
+            Assert.Equal("temporarily_unavailable", (await node.PostAsync(logout)).Error);
+
+        Assert.Equal("ada", await node.WhoAsync(token));
+        Mend();
+        Assert.Equal(HttpStatusCode.OK, (await node.PostAsync(logout)).Status);
+        Assert.Null(await node.WhoAsync(token));
+    }
+
     [Theory]
     [InlineData("", "shop", "Authority")]
     [InlineData("id.example.com", "shop", "Authority")]
