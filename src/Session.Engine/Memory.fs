@@ -45,6 +45,8 @@ type MemoryStore(options: MemoryStoreOptions) =
     // The ids in order, as they were when a walk over all records began: sorted once for a walk, and not for each page. A
     // walk that began earlier finds at least what it would have found.
     let mutable walked: string array = [||]
+    // One at a time: the ids as an earlier walk saw them must not take the place of those that a later one goes by.
+    let walking = Lock()
 
     let schedule id (at: DateTimeOffset) =
         match dueOf.TryGetValue id with
@@ -217,18 +219,19 @@ type MemoryStore(options: MemoryStoreOptions) =
 
         member _.Enumerate(after, limit, _) =
             let ids =
-                match walked with
-                | known when not (isNull after) && known.Length > 0 -> known
-                | _ ->
-                    let ids = Array.ofSeq records.Keys
-                    Array.Sort(ids, StringComparer.Ordinal)
-                    walked <- ids
-                    ids
+                lock walking (fun () ->
+                    match walked with
+                    | known when not (isNull after) && known.Length > 0 -> known
+                    | _ ->
+                        let ids = Array.ofSeq records.Keys
+                        Array.Sort(ids, StringComparer.Ordinal)
+                        walked <- ids
+                        ids)
 
             let found = pageOf ids after limit
 
             if isNull found.Next then
-                walked <- [||]
+                lock walking (fun () -> walked <- [||])
 
             ValueTask.FromResult found
 

@@ -266,6 +266,38 @@ type MigratingStore(target: ISessionStore, source: ISessionStore) =
                     }
             )
 
+    interface IReadsMany with
+        // By the commands of the two themselves: behind Sentinels whoever listens moves to the next primary with these.
+        member _.LoadMany(ids, cancel) =
+            ValueTask<IReadOnlyList<StoredRecord>>(
+                task =
+                    task {
+                        let found = Dictionary<string, StoredRecord>(StringComparer.Ordinal)
+                        let! current = SessionStore.loadMany target ids cancel
+
+                        for record in current do
+                            if Underway.isReal record then
+                                found[record.Id] <- record
+
+                        let left: string array = ids |> Seq.filter (found.ContainsKey >> not) |> Array.ofSeq
+
+                        if left.Length > 0 then
+                            let! old = SessionStore.loadMany source left cancel
+
+                            for record in old do
+                                found[record.Id] <- Underway.original record
+
+                            for id in left do
+                                if not (found.ContainsKey id) then
+                                    match! target.Load(id, cancel) with
+                                    // Moved between the two looks.
+                                    | NonNull moved when Underway.isReal moved -> found[id] <- moved
+                                    | _ -> ()
+
+                        return List<StoredRecord>(found.Values) :> IReadOnlyList<StoredRecord>
+                    }
+            )
+
     interface ISessionSignals with
         // To nodes that still know the former store alone, and from them.
         member _.Publish(ids, cancel) =

@@ -7,15 +7,16 @@ internal sealed class CookieJar : DelegatingHandler
 {
     private readonly Lock _gate = new();
 
-    // Null: it was cleared, and is not sent even where an earlier request of a chain of redirects had it.
-    private readonly Dictionary<string, string?> _cookies = new(StringComparer.Ordinal);
+    // One that is over was cleared, or has lasted as long as it said. It is not sent even where an earlier request of a chain of
+    // redirects had it.
+    private readonly Dictionary<string, (string Value, DateTimeOffset Until)> _cookies = new(StringComparer.Ordinal);
 
     // The application's own: what it says of times is by that one.
     private readonly TimeProvider _clock;
 
     public CookieJar(string name, string value, TimeProvider clock)
     {
-        _cookies[name] = value;
+        _cookies[name] = (value, DateTimeOffset.MaxValue);
         _clock = clock;
     }
 
@@ -35,12 +36,13 @@ internal sealed class CookieJar : DelegatingHandler
     private void Fill(HttpRequestMessage request)
     {
         var given = request.Headers.TryGetValues(HeaderNames.Cookie, out var lines) ? string.Join("; ", lines) : "";
+        var now = _clock.GetUtcNow();
         lock (_gate)
         {
             var pairs = given
                 .Split(';', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries)
                 .Where(pair => !_cookies.ContainsKey(pair.Split('=')[0]))
-                .Concat(_cookies.Where(it => it.Value is not null).Select(it => $"{it.Key}={it.Value}"))
+                .Concat(_cookies.Where(it => it.Value.Until > now).Select(it => $"{it.Key}={it.Value.Value}"))
                 .ToArray();
             request.Headers.Remove(HeaderNames.Cookie);
             if (pairs.Length > 0)
@@ -50,6 +52,7 @@ internal sealed class CookieJar : DelegatingHandler
 
     private void Keep(IEnumerable<string> lines)
     {
+        var now = _clock.GetUtcNow();
         lock (_gate)
             foreach (var line in lines)
             {
@@ -57,8 +60,14 @@ internal sealed class CookieJar : DelegatingHandler
                     continue;
 
                 // RFC 6265, 5.3: Max-Age counts before Expires.
-                var isOver = cookie.MaxAge is { } age ? age <= TimeSpan.Zero : cookie.Expires <= _clock.GetUtcNow();
-                _cookies[cookie.Name.ToString()] = isOver ? null : cookie.Value.ToString();
+                var until = cookie.MaxAge is { } age ? After(now, age) : cookie.Expires ?? DateTimeOffset.MaxValue;
+                _cookies[cookie.Name.ToString()] = (cookie.Value.ToString(), until);
             }
     }
+
+    /// <summary>No later, and no earlier, than there are times.</summary>
+    private static DateTimeOffset After(DateTimeOffset now, TimeSpan age) =>
+        age <= TimeSpan.Zero ? DateTimeOffset.MinValue
+        : age < DateTimeOffset.MaxValue - now ? now + age
+        : DateTimeOffset.MaxValue;
 }

@@ -1,4 +1,5 @@
 using System.Data.Common;
+using System.Globalization;
 using System.Net;
 using System.Net.Http.Json;
 using Microsoft.AspNetCore.Builder;
@@ -382,6 +383,31 @@ public class TestingTests
         Assert.Equal("nobody ", await other.GetStringAsync(new Uri("/over", UriKind.Relative)));
     }
 
+    /// <summary>A browser drops a cookie when its time is over, and so does the client, whose time is the test's to move.</summary>
+    [Theory, InlineData("/minute"), InlineData("/until")]
+    public async Task Cookies_last_as_long_as_they_say_by_the_clock_of_the_test(string path)
+    {
+        await using var factory = Sample()
+            .WithWebHostBuilder(builder =>
+                builder.ConfigureTestServices(services => services.AddSingleton<IStartupFilter, Redirecting>())
+            )
+            .WithFakeClock(out var clock);
+        using var ada = factory.CreateSignedInClient("ada", Shop.Cart.Empty);
+        var who = new Uri("/who", UriKind.Relative);
+
+        // It begins at a whole second: what a cookie says has no fractions.
+        clock.Advance(TimeSpan.FromSeconds(1) - TimeSpan.FromTicks(clock.GetUtcNow().Ticks % TimeSpan.TicksPerSecond));
+        var at = clock.GetUtcNow().AddMinutes(1).ToUnixTimeSeconds();
+        var first = await ada.GetStringAsync(new Uri($"{path}?at={at}", UriKind.Relative));
+        Assert.Contains("theme=red", first, StringComparison.Ordinal);
+        clock.Advance(TimeSpan.FromSeconds(59));
+        Assert.Contains("theme=red", await ada.GetStringAsync(who), StringComparison.Ordinal);
+        clock.Advance(TimeSpan.FromSeconds(1));
+        var after = await ada.GetStringAsync(who);
+        Assert.DoesNotContain("theme", after, StringComparison.Ordinal);
+        Assert.StartsWith("ada ", after, StringComparison.Ordinal);
+    }
+
     /// <summary>Before the sample's own pages: sign in and out, and go on to who is there.</summary>
     private sealed class Redirecting : IStartupFilter
     {
@@ -420,13 +446,27 @@ public class TestingTests
                                     Expires = DateTimeOffset.UtcNow.AddDays(path == "/aged" ? -1 : 1),
                                 }
                             );
+                        else if (path == "/minute")
+                            context.Response.Cookies.Append("theme", "red", new() { MaxAge = TimeSpan.FromMinutes(1) });
+                        else if (path == "/until")
+                            context.Response.Cookies.Append(
+                                "theme",
+                                "red",
+                                new()
+                                {
+                                    Expires = DateTimeOffset.FromUnixTimeSeconds(
+                                        long.Parse(context.Request.Query["at"].ToString(), CultureInfo.InvariantCulture)
+                                    ),
+                                }
+                            );
                         else if (path.StartsWith("/in/", StringComparison.Ordinal))
                             await session.SignInAsync(path[4..], Shop.Cart.Empty);
                         else
                             await go(context);
 
                         if (
-                            path is "/out" or "/dark" or "/plain" or "/light" or "/yesterday" or "/aged" or "/over"
+                            path is "/out" or "/dark" or "/plain" or "/light" or "/yesterday"
+                            || path is "/aged" or "/over" or "/minute" or "/until"
                             || path.StartsWith("/in/", StringComparison.Ordinal)
                         )
                             context.Response.Redirect("/who");

@@ -879,6 +879,39 @@ let private starts =
                   }))
 
           testCaseTask
+              "a collection that takes two texts for one is refused; one that was made beforehand without that is not"
+              (fun () ->
+                  task {
+                      for collation, isTaken in
+                          [ "{ locale: 'en', strength: 2 }", false
+                            "{ locale: 'fr', strength: 1 }", false
+                            "{ locale: 'simple' }", true ] do
+                          let collation = Collation.FromBsonDocument(BsonDocument.Parse collation)
+                          use server = new StandIn()
+                          use client = new MongoClient(server.Address)
+                          let options = CreateCollectionOptions(Collation = collation)
+                          do! client.GetDatabase("session-tests").CreateCollectionAsync("sessions", options)
+                          use store = openMongoAt server.Address "sessions" ignore
+
+                          let! said =
+                              task {
+                                  try
+                                      let! _ = (store :> ISessionStore).Prepare none
+                                      return ""
+                                  with :? InvalidOperationException as refusal ->
+                                      return refusal.Message
+                              }
+
+                          Expect.isEmpty server.Refused "the stand-in knows all that was sent"
+
+                          if isTaken then
+                              Expect.equal said "" "it starts"
+                          else
+                              Expect.stringContains said $"collation of its own ({collation.Locale})" "the cause"
+                              Expect.stringContains said "MongoStoreOptions.Collection" "what to change"
+                  })
+
+          testCaseTask
               "the registered client is used where none is named for these sessions, and its absence is said"
               (fun () ->
                   task {

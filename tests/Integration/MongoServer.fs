@@ -159,6 +159,8 @@ let private known =
                 "killCursors", [ "cursors" ]
                 "aggregate", [ "pipeline"; "cursor" ]
                 "createIndexes", [ "indexes" ]
+                "create", [ "collation" ]
+                "listCollections", [ "filter" ]
                 "drop", []
                 "ping", []
                 "buildInfo", []
@@ -175,6 +177,7 @@ type StandIn() =
     let stopped = new CancellationTokenSource()
     let collections = Dictionary<string, SortedDictionary<string, BsonDocument>>()
     let indexes = Dictionary<string, Dictionary<string, BsonDocument>>()
+    let collations = Dictionary<string, BsonDocument>()
     let cursors = Dictionary<int64, Queue<BsonDocument>>()
     let streams = Streams matches
     // What a session was answered last: a retry of the same number is answered the same, and not done again.
@@ -428,8 +431,31 @@ type StandIn() =
             match another with
             | [] -> ok ()
             | name :: _ -> failed 86 "IndexKeySpecsConflict" ("An existing index has the same name: " + name)
+        // What it was told of a collection is all that it knows: it compares by bytes.
+        | "create" ->
+            collations[ns] <- part "collation" command
+            ok ()
+        | "listCollections" ->
+            let name = command["filter"].AsBsonDocument["name"].AsString
+            let ns = command["$db"].AsString + "." + name
+
+            let options =
+                match collations.TryGetValue ns with
+                | true, collation -> doc [ "collation", collation ]
+                | _ -> BsonDocument()
+
+            let isThere = collations.ContainsKey ns || collections.ContainsKey ns
+
+            let found =
+                if isThere then
+                    Seq.singleton (doc [ "name", name; "type", "collection"; "options", options ])
+                else
+                    Seq.empty
+
+            cursor (command["$db"].AsString + ".$cmd.listCollections") found 0 0 false
         | "drop" ->
             collections.Remove ns |> ignore
+            collations.Remove ns |> ignore
             indexes.Remove ns |> ignore
             ok ()
         | "buildInfo" -> (ok ()).Add("version", BsonString "7.0.0")

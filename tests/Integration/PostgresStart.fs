@@ -480,6 +480,35 @@ let private starts =
               refused "ConnectionString" (fun o -> o.ConnectionString <- "Hots=localhost;Password=geheim")
           })
 
+      testCaseTask
+          "connections that several statements share are none for sessions: not in a connection string, and a data source is refused"
+          (fun () ->
+              task {
+                  let address = shared.Force().Address + ";Multiplexing=true"
+
+                  // Of each kind of use: prepared, not prepared, as the store finds out.
+                  for prepares in [ Nullable(); Nullable true; Nullable false ] do
+                      do!
+                          withStore address (newTable ()) (fun o -> o.PrepareStatements <- prepares) (fun store ->
+                              task {
+                                  let! _ = store.Prepare none
+                                  let! written = store.Insert(record "a" 1L "ada" true, none)
+                                  Expect.equal written WriteResult.Written "a sign-in"
+                                  let! found = store.Load("a", none)
+                                  Expect.isNotNull found "it is there"
+                                  let! listening = (store :?> ISessionSignals).Subscribe(ignore, none)
+                                  do! listening.DisposeAsync()
+                              })
+
+                  use source = NpgsqlDataSource.Create address
+
+                  Expect.throwsC
+                      (fun () -> (new PostgresStore(PostgresStoreOptions(DataSource = source)) :> IDisposable).Dispose())
+                      (fun error ->
+                          Expect.stringContains error.Message "Multiplexing=true" "the cause"
+                          Expect.stringContains error.Message "without it" "what to change")
+              })
+
       testCaseTask "an NpgsqlDataSource of the application stays open when the store is disposed of" (fun () ->
           task {
               use source = NpgsqlDataSource.Create(shared.Force().Address)

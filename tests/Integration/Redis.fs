@@ -1242,6 +1242,58 @@ let private lateAnswers =
                 Expect.equal [ for record in theirs.Records -> record.Id ] [ "b" ] "and it is listed"
             })
 
+    /// Who lists reads an entry, and then the record, and removes the entry if the record is not the subject's (yet).
+    let foundLater =
+        testCaseTask
+            "a sign-in that is found after its answer was lost stays listed, whoever has looked before the record was there"
+            (fun () ->
+                task {
+                    use server = startOne []
+                    use! admin = connect server.Address
+                    let db = admin.GetDatabase()
+                    let prefix = "found-later:"
+                    let index = RedisKey(prefix + "s:ann")
+                    use redis = openRedisAt server.Address prefix ignore
+                    let store = redis :> ISessionStore
+
+                    let create (slow: ISessionStore) (id: string) =
+                        slow.Insert(numbered id 1L RecordKind.Live "ann" 2L 1uy true, none)
+
+                    let elevate (slow: ISessionStore) (id: string) =
+                        slow.Replace(numbered id 2L RecordKind.Live "ann" 2L 1uy true, 1L, none)
+
+                    for id, signIn in [ "new", create; "there", elevate ] do
+                        if id = "there" then
+                            let! _ = store.Insert(numbered id 1L RecordKind.Live null 1L 0uy false, none)
+                            ()
+
+                        use late = new LateAnswers(server.Port)
+
+                        use redis =
+                            openRedisAt late.Address prefix (fun o ->
+                                o.OperationTimeout <- TimeSpan.FromMilliseconds 500L)
+
+                        let slow = redis :> ISessionStore
+                        let! _ = slow.Load("x", none)
+                        late.After($"{prefix}r:{id}", TimeSpan.FromSeconds 4L)
+                        let! signedIn = signIn slow id
+                        Expect.equal signedIn WriteResult.Unknown $"{id}: nobody has heard of it"
+                        let! found = store.Load(id, none)
+                        let found = nonNull found
+                        Expect.equal found.Subject "ann" $"{id}: it is there"
+                        let! members = db.SortedSetRangeByRankAsync(index)
+                        let read = members |> Array.filter (fun one -> (string one).StartsWith(id, StringComparison.Ordinal))
+                        Expect.equal (Array.map string read) [| id |] $"{id}: what whoever looked has read"
+
+                        // As the engine does, for the acknowledgement.
+                        let again = numbered id (found.Version + 1L) RecordKind.Live "ann" 3L 1uy true
+                        let! affirmed = store.Replace(again.BasedOn found.Head, found.Version, none)
+                        Expect.equal affirmed WriteResult.Written $"{id}: the sign-in is acknowledged"
+                        let! _ = db.SortedSetRemoveAsync(index, read)
+                        let! theirs = store.BySubject("ann", null, 10, none)
+                        Expect.exists theirs.Records (fun record -> record.Id = id) $"{id}: 'log out everywhere' finds it"
+                })
+
     let unsent =
         testCaseTask "a write that could not be sent is refused, and is none of which nobody knows" (fun () ->
             task {
@@ -1323,7 +1375,7 @@ let private lateAnswers =
                         "a write that waits for replicas, and the question what became of it"
                 })
 
-    [ counted; overHttp; inserted; unsent; limited ]
+    [ counted; overHttp; inserted; foundLater; unsent; limited ]
 
 let private replicas =
     let quick (options: RedisStoreOptions) =

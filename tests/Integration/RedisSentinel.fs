@@ -291,13 +291,14 @@ let private returns =
           joined ]
 
 /// One Sentinel, behind a proxy, which names whichever server it is told. `epoch`: that of the failover which it has heard of.
+/// `host`: the address at which it knows the servers.
 [<Sealed>]
-type private Naming(first: RedisServer.RedisServer, epoch: int64) =
+type private Naming(first: RedisServer.RedisServer, epoch: int64, host: string) =
     let folder = IO.Directory.CreateTempSubdirectory("session-naming-").FullName
     let port = RedisServer.freePort ()
     let file = IO.Path.Combine(folder, "sentinel.conf")
 
-    let monitor (server: RedisServer.RedisServer) = [ "monitor"; "sessions"; "127.0.0.1"; string server.Port; "1" ]
+    let monitor (server: RedisServer.RedisServer) = [ "monitor"; "sessions"; host; string server.Port; "1" ]
 
     do
         let lines =
@@ -328,10 +329,11 @@ type private Naming(first: RedisServer.RedisServer, epoch: int64) =
         cli.WaitForExit()
         answer
 
-    new(first) = new Naming(first, 0L)
+    new(first, epoch: int64) = new Naming(first, epoch, "127.0.0.1")
+    new(first) = new Naming(first, 0L, "127.0.0.1")
     member _.Fence = fence
     member _.Configuration = $"127.0.0.1:{fence.Port},serviceName=sessions"
-    member _.IsUp = (told [ "get-master-addr-by-name"; "sessions" ]).Contains "127.0.0.1"
+    member _.IsUp = (told [ "get-master-addr-by-name"; "sessions" ]).Contains host
 
     /// From now on it names this one.
     member _.Name(server: RedisServer.RedisServer) =
@@ -580,6 +582,43 @@ let private listeners =
               Expect.equal count 0 "nobody listens any more"
           })
 
+      testCaseTask "whoever listens while sessions move to Redis, or from it, moves to the new primary as well" (fun () ->
+          task {
+              for what in [ "to"; "from" ] do
+                  use old = RedisServer.startOne []
+                  use next = RedisServer.startOne []
+                  use naming = new Naming(old)
+                  do! eventually "the Sentinel" (fun () -> naming.IsUp)
+                  use redis = openRedisAt naming.Configuration "move:" ignore
+                  let other = MemoryStore() :> ISessionStore
+
+                  let ours = redis :> ISessionStore
+                  let target, source = if what = "to" then (ours, other) else (other, ours)
+                  let moving = MigratingStore(target, source) :> ISessionStore
+                  let! heard, subscription = Live.listen moving
+                  do! said redis "first"
+                  do! eventually $"{what}: a notice" (fun () -> Seq.contains "first" heard)
+                  do! store next "move:"
+                  naming.Name next
+                  let clock = Stopwatch.StartNew()
+
+                  // As each node with open connections does, every LiveCheck.
+                  while not (Seq.contains "second" heard) && clock.Elapsed < TimeSpan.FromSeconds 15L do
+                      try
+                          let! _ = SessionStore.loadMany moving [| "a"; "b" |] none
+                          do! said redis "second"
+                      with
+                      | :? StackExchange.Redis.RedisException
+                      | :? TimeoutException
+                      | :? OperationCanceledException
+                      | :? ObjectDisposedException -> ()
+
+                      do! Task.Delay 100
+
+                  Expect.isTrue (Seq.contains "second" heard) $"{what}: heard from the new primary"
+                  do! subscription.DisposeAsync()
+          })
+
       testCaseTask "a new primary where nobody may listen: looks go on, and hear as soon as they may" (fun () ->
           task {
               use old = RedisServer.startOne []
@@ -716,4 +755,49 @@ let private doubted =
             do! eventually "an answer once more" (fun () -> (isAnswered ()).GetAwaiter().GetResult())
         })
 
-let all = testList "Redis behind Sentinel" (returns @ namedMeanwhile @ listeners @ [ disagreeing; left; doubted ])
+/// An IPv6 address has colons of its own, and Sentinels say it without brackets.
+let private ofIPv6 =
+    testCaseTask "a primary that the Sentinels name by an IPv6 address is found, and so is the next one" (fun () ->
+        task {
+            // A machine without IPv6 cannot show it.
+            if Net.Sockets.Socket.OSSupportsIPv6 then
+                let none = CancellationToken.None
+                let onBoth = [ "bind", "127.0.0.1 ::1" ]
+                use first = RedisServer.startOne onBoth
+                use next = RedisServer.startOne onBoth
+                use naming = new Naming(first, 0L, "::1")
+                do! eventually "the Sentinel" (fun () -> naming.IsUp)
+
+                for replicas in [ 0; 1 ] do
+                    use redis =
+                        openRedisAt naming.Configuration $"six-{replicas}:" (fun options ->
+                            options.WaitForReplicas <- replicas)
+
+                    let store = redis :> ISessionStore
+                    let! report = store.Prepare none
+                    Expect.isFalse (report.Notes |> Seq.exists _.Contains("503 until")) "the primary is reached"
+                    let at = DateTimeOffset.UtcNow
+
+                    let body = ReadOnlyMemory [| 1uy |]
+                    let record = StoredRecord("a", 1L, RecordKind.Live, at, at.AddDays 1, "ann", 1L, body, true)
+                    let! written = store.Insert(record, none)
+                    let wanted = if replicas = 0 then WriteResult.Written else WriteResult.Unacknowledged
+                    Expect.equal written wanted "a sign-in"
+                    let! found = store.Load("a", none)
+                    Expect.isNotNull found "it is there"
+                    naming.Name next
+
+                    let isAtNext () =
+                        try
+                            isNull (store.Load("a", none).AsTask().GetAwaiter().GetResult())
+                        with
+                        | :? StackExchange.Redis.RedisException
+                        | :? TimeoutException
+                        | :? ObjectDisposedException -> false
+
+                    do! eventually "the next one" isAtNext
+                    naming.Name first
+        })
+
+let all =
+    testList "Redis behind Sentinel" (returns @ namedMeanwhile @ listeners @ [ disagreeing; left; doubted; ofIPv6 ])

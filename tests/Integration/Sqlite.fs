@@ -250,6 +250,25 @@ let private names =
       leads "so does one with more in it" (fun folder -> $"DataSource={folder}/cs.db;Cache=Shared;Pooling=True") "cs.db"
       leads "a path may look like one" (fun folder -> $"{folder}/a=b.db") "a=b.db"
       testCaseAsync
+          "a connection string that begins at the data directory leads there, as the driver has it"
+          (inFolder (fun path ->
+              task {
+                  let folder = string (Path.GetDirectoryName path)
+                  let before = AppDomain.CurrentDomain.GetData "DataDirectory"
+                  AppDomain.CurrentDomain.SetData("DataDirectory", folder)
+
+                  try
+                      for named, file in
+                          [ "Data Source=|DataDirectory|one.db", "one.db"
+                            "Data Source=|datadirectory|/two.db;Pooling=False", "two.db" ] do
+                          let opened = store (Path.GetTempPath()) named
+                          let! _ = opened.Prepare never
+                          (opened :?> IDisposable).Dispose()
+                          Expect.isTrue (File.Exists(Path.Combine(folder, file))) named
+                  finally
+                      AppDomain.CurrentDomain.SetData("DataDirectory", before)
+              }))
+      testCaseAsync
           "a directory that is relative itself is relative to the current one"
           (inFolder (fun path ->
               task {

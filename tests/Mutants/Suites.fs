@@ -127,6 +127,7 @@ let suites =
                 "JanitorMargin of Redis"
                 "two applications on one Redis"
                 "one Sentinel of three is not believed"
+                "name by an IPv6 address"
                 "half of the Sentinels are not believed"
                 "when another one was named already"
                 "after a failure nothing is asked of a primary"

@@ -175,6 +175,34 @@ let all =
                   let restOf = store.BySubject("ada", firstOf.Next, 9, none) |> wait
                   Expect.equal (ids rest, ids restOf) ([ "c"; "d" ], [ "c"; "d" ]) $"beside a page of {limit}")
 
+          testCase "what is stored before a walk begins is found by it, whoever else walks" (fun () ->
+              let store = full 100_000
+
+              for n in 1..2000 do
+                  insert store (record $"a{n}" 1L 5) |> ignore
+
+              use isOver = new CancellationTokenSource()
+
+              let begin' () =
+                  while not isOver.IsCancellationRequested do
+                      store.Enumerate(null, 1, none) |> wait |> ignore
+
+              let others =
+                  [| for _ in 1..4 -> Task.Factory.StartNew(Action begin', TaskCreationOptions.LongRunning) |]
+
+              try
+                  for n in 1..200 do
+                      let id = $"z{n}"
+                      insert store (record id 1L 5) |> ignore
+                      let first = store.Enumerate(null, 1, none) |> wait
+                      // What others began before the insert comes to its end now.
+                      Thread.Sleep 1
+                      let rest = store.Enumerate(first.Next, Int32.MaxValue, none) |> wait
+                      Expect.isTrue (List.contains id (ids rest)) $"{id} was there before"
+              finally
+                  isOver.Cancel()
+                  Task.WaitAll(others))
+
           testCase "tombstones are not counted, but loaded and listed" (fun () ->
               let store = empty ()
               insert store (record "a" 1L 5) |> ignore

@@ -28,6 +28,11 @@ internal static class Indexes
     /// <exception cref="InvalidOperationException">The collection is another program's.</exception>
     public static async Task CreateAsync(SessionCollection collection, CancellationToken cancellationToken)
     {
+        if (await collection.CollationAsync(cancellationToken).ConfigureAwait(false) is { } collation)
+            throw new InvalidOperationException(
+                $"The collection {collection.Name} has a collation of its own ({collation}): two users, or two ids, that it takes for one text would be one to the store, and who logs out everywhere would end the sessions of both. Give MongoStoreOptions.Collection the name of one without."
+            );
+
         try
         {
             await collection.CreateIndexesAsync(All, cancellationToken).ConfigureAwait(false);

@@ -114,6 +114,42 @@ internal sealed class SessionCollection
     public Task<long> CountAsync(BsonDocument filter, CancellationToken cancellationToken) =>
         Begin().Of(deadline => _routine.CountDocumentsAsync(filter, null, deadline), cancellationToken);
 
+    /// <summary>
+    /// The language by which the collection compares texts, if whoever made it gave it one; null: it compares them by their bytes,
+    /// or does not say.
+    /// </summary>
+    public async Task<string?> CollationAsync(CancellationToken cancellationToken)
+    {
+        var name = _routine.CollectionNamespace.CollectionName;
+        var question = new BsonDocument { { "listCollections", 1 }, { "filter", new BsonDocument("name", name) } };
+        try
+        {
+            var answer = await Begin()
+                .Of(
+                    deadline =>
+                        _routine.Database.RunCommandAsync<BsonDocument>(question, ReadPreference.Primary, deadline),
+                    cancellationToken
+                )
+                .ConfigureAwait(false);
+            var found = answer["cursor"]["firstBatch"].AsBsonArray.OfType<BsonDocument>().FirstOrDefault();
+            return found is null ? null : LocaleOf(found);
+        }
+        catch (MongoCommandException)
+        {
+            // Not allowed to ask.
+            return null;
+        }
+    }
+
+    private static string? LocaleOf(BsonDocument collection) =>
+        collection.TryGetValue("options", out var options)
+        && options.IsBsonDocument
+        && options.AsBsonDocument.TryGetValue("collation", out var collation)
+        && collation.IsBsonDocument
+        && collation.AsBsonDocument.GetValue("locale", "simple").AsString is { } locale and not "simple"
+            ? locale
+            : null;
+
     public Task CreateIndexesAsync(
         IEnumerable<CreateIndexModel<BsonDocument>> indexes,
         CancellationToken cancellationToken

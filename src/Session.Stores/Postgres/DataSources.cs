@@ -26,6 +26,8 @@ internal static class DataSources
             settings.CommandTimeout = Seconds(operationTimeout);
             // The store leaves nothing behind on a connection: there is nothing to reset.
             settings.NoResetOnClose = true;
+            // A statement has a connection to itself: it is prepared there, has its own limit of time, and hears the server's warnings.
+            settings.Multiplexing = false;
             // A failover is seen after a second, not after ten.
             if (settings.HostRecheckSeconds == DefaultHostRecheckSeconds)
                 settings.HostRecheckSeconds = 1;
@@ -52,6 +54,10 @@ internal static class DataSources
     /// <summary>Of several hosts only the primary: a standby may not have heard of a logout yet.</summary>
     public static NpgsqlDataSource ToPrimary(NpgsqlDataSource source) =>
         source is NpgsqlMultiHostDataSource hosts ? hosts.WithTargetSession(TargetSessionAttributes.Primary) : source;
+
+    /// <summary>Whether statements of several callers go over one connection.</summary>
+    public static bool Multiplexes(NpgsqlDataSource source) =>
+        new NpgsqlConnectionStringBuilder(source.ConnectionString).Multiplexing;
 
     /// <summary>Whether it looks for its server among several.</summary>
     public static bool HasSeveralHosts(NpgsqlDataSource source) =>

@@ -48,6 +48,10 @@ public sealed class PostgresStore
             options.DataSource is not null || !string.IsNullOrWhiteSpace(options.ConnectionString),
             "The PostgreSQL store needs a connection string, such as Host=localhost;Database=app, or PostgresStoreOptions.DataSource."
         );
+        OptionChecks.Require(
+            options.DataSource is null || !DataSources.Multiplexes(options.DataSource),
+            "PostgresStoreOptions.DataSource has Multiplexing=true: statements have no connection to themselves then, and can neither be prepared nor listen. Give the store a data source without it, or a connection string."
+        );
 
         _options = options;
         _names = new Names(options.Schema, options.Table);

@@ -67,7 +67,7 @@ internal sealed class RecordIndexes(RedisLink link, RecordKeys keys, Records rec
             ? Task.CompletedTask
             : Task.WhenAll(
                 NotePendingChange(db, record, subject),
-                SubjectIndex.Enter(db, keys.Subject(subject), record.Id)
+                SubjectIndex.Enter(db, keys.Subject(subject), record)
             );
 
     private Task SettleSubject(IDatabase db, StoredRecord record) =>

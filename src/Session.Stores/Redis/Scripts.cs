@@ -122,10 +122,17 @@ internal static class Scripts
         return 1
         """;
 
-    /// <summary>KEYS 1 the index of a subject; ARGV 1 an id, 2 a text that sorts behind its members: enters the id alone, unless the session has a member.</summary>
+    /// <summary>
+    /// KEYS 1 the index of a subject; ARGV 1 an id, 2 a text that sorts behind its members, 3 a marked member or nothing. With
+    /// nothing it enters the id alone, unless the session has a member; else the marked one, unless it has such a one.
+    /// </summary>
     public const string Enter = """
-        local found = redis.call('ZRANGEBYLEX', KEYS[1], '[' .. ARGV[1], '(' .. ARGV[2], 'LIMIT', 0, 1)
-        if #found == 0 then redis.call('ZADD', KEYS[1], 0, ARGV[1]) end
+        local found = redis.call('ZRANGEBYLEX', KEYS[1], '[' .. ARGV[1], '(' .. ARGV[2], 'LIMIT', 0, 2)
+        if ARGV[3] == '' then
+          if #found == 0 then redis.call('ZADD', KEYS[1], 0, ARGV[1]) end
+        elseif #found == 0 or (#found == 1 and found[1] == ARGV[1]) then
+          redis.call('ZADD', KEYS[1], 0, ARGV[3])
+        end
         return #found
         """;
 

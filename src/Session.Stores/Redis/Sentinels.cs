@@ -93,14 +93,20 @@ internal sealed class Sentinels : IAsyncDisposable, IDisposable
             );
 
         var state = (string?[]?)await describing.ConfigureAwait(false) ?? [];
-        var primary = $"{host}:{port}";
+        var primary = Address(host, port);
         return new Word(
             primary,
-            primary != $"{Field(state, "ip")}:{Field(state, "port")}",
+            primary != Address(Field(state, "ip"), Field(state, "port")),
             long.TryParse(Field(state, "config-epoch"), CultureInfo.InvariantCulture, out var epoch) ? epoch : 0,
             int.TryParse(Field(state, "num-other-sentinels"), CultureInfo.InvariantCulture, out var others) ? others : 0
         );
     }
+
+    /// <summary>
+    /// As the driver reads it: an IPv6 address has colons of its own, and without brackets the port would be taken for its end.
+    /// </summary>
+    private static string Address(string? host, string? port) =>
+        host is not null && host.Contains(':', StringComparison.Ordinal) ? $"[{host}]:{port}" : $"{host}:{port}";
 
     private static string? Field(string?[] state, string name) =>
         Array.IndexOf(state, name) is var at and >= 0 && at + 1 < state.Length ? state[at + 1] : null;

@@ -45,9 +45,16 @@ internal static class SubjectIndex
     public static Task<RedisValue[]> Of(IDatabase db, RedisKey key, string id) =>
         db.SortedSetRangeByValueAsync(key, id, id + BehindMarks, Exclude.Stop);
 
-    /// <summary>Before the record is written: gives the session a member, unless it has one.</summary>
-    public static Task Enter(IDatabase db, RedisKey key, string id) =>
-        db.ScriptEvaluateAsync(Scripts.Enter, [key], [id, id + BehindMarks]);
+    /// <summary>
+    /// Before the record is written: gives the session a member, unless it has one. Where it is the subject's already, a marked
+    /// one: a sign-in whose answer was lost has left the id alone, and somebody who has read that before the record may remove it yet.
+    /// </summary>
+    public static Task Enter(IDatabase db, RedisKey key, StoredRecord record)
+    {
+        var isTheirs = record.Basis is { } basis && basis.Subject == record.Subject;
+        RedisValue marked = isTheirs ? Member(record) : RedisValue.EmptyString;
+        return db.ScriptEvaluateAsync(Scripts.Enter, [key], [record.Id, record.Id + BehindMarks, marked]);
+    }
 
     /// <summary>After the write that made the record the subject's: puts the marked member in the place of the id alone.</summary>
     public static Task Settle(IDatabase db, RedisKey key, StoredRecord record) =>

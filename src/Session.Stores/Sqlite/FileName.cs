@@ -26,7 +26,19 @@ internal static class FileName
             throw new ArgumentException(
                 $"The connection string of the session database says Mode={settings.Mode}: sessions need a file that can be written. Leave Mode out, or keep the sessions in memory with UseMemory."
             );
-        return settings.DataSource;
+        return InDataDirectory(settings.DataSource);
+    }
+
+    // The driver's own word for the folder of the application's data. It would know it at the beginning of a path, and is given a
+    // whole one.
+    private const string DataDirectory = "|DataDirectory|";
+
+    private static string InDataDirectory(string path)
+    {
+        if (!path.StartsWith(DataDirectory, StringComparison.OrdinalIgnoreCase))
+            return path;
+        var folder = AppContext.GetData("DataDirectory") is string { Length: > 0 } said ? said : AppContext.BaseDirectory;
+        return Path.Join(folder, path[DataDirectory.Length..]);
     }
 
     /// <summary>Null: it is no connection string.</summary>
