@@ -20,6 +20,16 @@ type internal SessionOutputCaching<'T>(service: SessionService<'T>) =
             not (isNull (endpoint.Metadata.GetMetadata<IRequireSessionMetadata>()))
             || not (isNull (endpoint.Metadata.GetMetadata<IUsesSessionMetadata>()))
 
+    /// What another session middleware began, and goes on here, comes under a name of its own.
+    let bringsAny (context: HttpContext) =
+        service.Transport.HasAny context
+        || (match service.Former with
+            | null -> false
+            | former ->
+                match former.Find context with
+                | null -> false
+                | _ -> true)
+
     let isKeptOut (context: HttpContext) =
         match context.Features[typeof<RequestSession<'T>>] with
         | :? RequestSession<'T> as request when request.IsKeptOut -> true
@@ -39,7 +49,7 @@ type internal SessionOutputCaching<'T>(service: SessionService<'T>) =
         member _.CacheRequestAsync(context, _) =
             let http = context.HttpContext
 
-            if service.Transport.HasAny http && not (Sharing.isAllowed http) then
+            if not (Sharing.isAllowed http) && bringsAny http then
                 context.CacheVaryByRules.VaryByValues[key] <-
                     // An endpoint that is known to use the session: no answer is stored, so nobody need wait for another's.
                     if usesSession http then http.TraceIdentifier else "there is one"

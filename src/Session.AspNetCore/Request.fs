@@ -263,6 +263,9 @@ type internal RequestSession<'T>
         | null, around -> (nonNull around).Watching
         | made, _ -> made
 
+    /// For what may end before the request does, such as one of several circuits of a connection: it stops its own and no other.
+    member _.WatchApart() : Watching<'T> = Watching<'T> visit
+
     member _.ExpiresAt =
         match Presence.opened visit.Presence with
         | ValueSome opened ->
@@ -365,7 +368,7 @@ type internal RequestSession<'T>
                     | Ok bytes ->
                         let signingIn = visit.Engine.Requests.SignIn(opened, subject, bytes, errand, cancel)
                         let! reply = visit.Engine.Externals.Confirmed(tie, signingIn, errand)
-                        return visit.Accept(reply, goOn)
+                        return visit.AcceptElevation(reply, goOn)
                 | _, Some error -> return Error error
                 | _, None -> return! Beginning.beginNew visit (Some subject) tie value true cancel
             }
@@ -401,7 +404,7 @@ type internal RequestSession<'T>
                     | Error error -> return Error error
                     | Ok bytes ->
                         let! reply = visit.Engine.Requests.Regenerate(opened, bytes, errand, cancel)
-                        return visit.Accept(reply, goOn)
+                        return visit.AcceptElevation(reply, goOn)
                 | presence -> return Error(defaultArg (Presence.refusesToBegin presence) SessionError.NoSession)
             })
 

@@ -249,8 +249,6 @@ type internal Visit<'T>(service: SessionService<'T>, context: HttpContext, recei
             visit.Presence <- Gone(visit.Past(ValueSome opened.Snapshot.Id, ending, at))
         | Open(opened, _), SessionError.LimitExceeded _ ->
             visit.Presence <- Gone(visit.Past(ValueSome opened.Snapshot.Id, OnPurpose Limit, service.Clock.GetUtcNow()))
-        // A predecessor's request keeps its session: only what needs the new token is refused to it.
-        | Open(opened, _), SessionError.Refused Outdated when opened.Grant.ByPredecessor -> ()
         | Open _, (SessionError.Refused _ | SessionError.NoSession) -> visit.Presence <- Shut error
         | _ -> ()
 
@@ -264,6 +262,14 @@ type internal Visit<'T>(service: SessionService<'T>, context: HttpContext, recei
         | Reply.Partly(out, error) ->
             goOn out |> ignore
             Error error
+
+    /// The same of an elevation. A predecessor's request keeps its session where it may not elevate: it needs the new token for that
+    /// alone. Whatever else is refused to it is so because somebody else has elevated the session.
+    member visit.AcceptElevation(reply: Reply<'a>, goOn: 'a -> 'b) : Result<'b, SessionError> =
+        match visit.Presence, reply with
+        | Open(opened, _), Reply.Failed(SessionError.Refused Outdated as error) when opened.Grant.ByPredecessor ->
+            Error error
+        | _ -> visit.Accept(reply, goOn)
 
     /// The user has signed out here: the cookie goes, whatever it was that ended the session.
     member visit.Close(id: string voption, state: State) =

@@ -77,6 +77,10 @@ module internal Tie =
     let ofUser issuer sub = { Kind = "sub"; Key = name [ "sub"; issuer; sub ]; IsOnce = false }
     let mark (tie: Tie) = name [ "mark"; tie.Key ]
     let link (tie: Tie) (session: string) = name [ "link"; tie.Kind; session ]
+
+    /// All that a session may have.
+    let linksOf (session: string) = [| for kind in [ "sid"; "sub" ] -> name [ "link"; kind; session ] |]
+
     let token issuer (id: string) = name [ "jti"; issuer; id ]
 
     /// What a link says: which session, and whose it was at the sign-in.

@@ -26,9 +26,22 @@ type internal Sweeper
     // The sessions that handlers run for.
     let running = ConcurrentDictionary<string, Task<bool>>(StringComparer.Ordinal)
 
-    let remove (record: StoredRecord | null) =
+    // A ticket says itself when it ends. Its links are kept for the absolute timeout, which is ten years where nobody has set one.
+    let outlivedByLinks (record: StoredRecord) = not (isNull rules.OwnEnd) && not (isNull record.Subject)
+
+    /// The links first: nothing else leads to them.
+    let removeWithLinks (record: StoredRecord) : Task =
+        task {
+            let! links = SessionStore.loadMany store (Tie.linksOf record.Id) CancellationToken.None
+
+            for it in Seq.append links [ record ] do
+                do! SessionStore.removeVersion store it CancellationToken.None
+        }
+
+    let remove (record: StoredRecord | null) : Task =
         match record with
         | null -> Task.CompletedTask
+        | record when outlivedByLinks record -> removeWithLinks record
         | record -> (SessionStore.removeVersion store record CancellationToken.None).AsTask()
 
     let run (snapshot: Snapshot) now command hold =

@@ -25,10 +25,15 @@ public class CircuitLifetimeTests
         public AuthenticationStateProvider? Users { get; set; }
         public int Run { get; set; }
         private TaskCompletionSource _opened = new();
+        private TaskCompletionSource _closed = new();
 
         public TaskCompletionSource NextOpened() => _opened = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
         public void Opened() => _opened.TrySetResult();
+
+        public TaskCompletionSource NextClosed() => _closed = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+        public void Closed() => _closed.TrySetResult();
     }
 
     /// <summary>Counts what a page has had run, as any handler after ours would.</summary>
@@ -49,6 +54,12 @@ public class CircuitLifetimeTests
             return Task.CompletedTask;
         }
 
+        public override Task OnCircuitClosedAsync(Circuit circuit, CancellationToken cancellationToken)
+        {
+            seen.Closed();
+            return Task.CompletedTask;
+        }
+
         public override Func<CircuitInboundActivityContext, Task> CreateInboundActivityHandler(
             Func<CircuitInboundActivityContext, Task> next
         ) =>
@@ -64,7 +75,8 @@ public class CircuitLifetimeTests
         where THub : Hub => services.PostConfigure<HubOptions<THub>>(o => o.SupportedProtocols!.Add("json"));
 
     /// <param name="hasUsers">False: nobody but the circuits asks for the session.</param>
-    private static Task<Site> NodeAsync(ISessionStore store, Seen seen, bool hasUsers = true) =>
+    /// <param name="hasHubs">True: connections of hubs end with their session as well, and that of the page is one.</param>
+    private static Task<Site> NodeAsync(ISessionStore store, Seen seen, bool hasUsers = true, bool hasHubs = false) =>
         Site.StartAsync(
             store: () => store,
             add: services =>
@@ -76,6 +88,9 @@ public class CircuitLifetimeTests
                     services.AddCascadingAuthenticationState();
                     blazor.AddSessionAuthenticationState<Cart>();
                 }
+
+                if (hasHubs)
+                    services.AddSignalR().AddSessionLifetime<Cart>();
 
                 services.AddSingleton(seen);
                 services.AddScoped<CircuitHandler, Counting>();
@@ -102,6 +117,8 @@ public class CircuitLifetimeTests
         private Page(HubConnection hub, string there)
         {
             (_hub, _there) = (hub, there);
+            // The server keeps it then.
+            _hub.On<string, string, string, bool>("JS.SavePersistedState", (_, _, _) => false);
             _hub.On<long, string, string, int, long, int>(
                 "JS.BeginInvokeJS",
                 (_, what, arguments, _, _, _) =>
@@ -146,6 +163,24 @@ public class CircuitLifetimeTests
                 Assert.True(await hub.InvokeAsync<bool>("ConnectCircuit", circuit));
 
             return page;
+        }
+
+        /// <summary>The circuit is no longer there; its connection is.</summary>
+        public async Task PauseAsync(Seen seen)
+        {
+            var closed = seen.NextClosed();
+            Assert.True(await _hub.InvokeAsync<bool>("PauseCircuit"));
+            await closed.Task.WaitAsync(s_patience);
+        }
+
+        /// <summary>Another circuit from what was kept of the one before, on the same connection.</summary>
+        public async Task ResumeAsync(Site site, Seen seen)
+        {
+            var opened = seen.NextOpened();
+            var here = site.Address.ToString();
+            Circuit = await _hub.InvokeAsync<string>("ResumeCircuit", Circuit, here, _there, "[]", "");
+            await _hub.SendAsync("UpdateRootComponents", """{"batchId":1,"operations":[]}""", "");
+            await opened.Task.WaitAsync(s_patience);
         }
 
         /// <summary>As if somebody pressed a button.</summary>
@@ -231,6 +266,34 @@ public class CircuitLifetimeTests
         // It is over for its own session, too.
         await using var late = await Page.OpenAsync(site, ada, first.Circuit);
         await late.ReloadsAsync();
+    }
+
+    /// <summary>A browser closes the connection with the pause. Whoever has stolen the session need not.</summary>
+    [Theory]
+    [InlineData(false, false)]
+    [InlineData(true, false)]
+    [InlineData(false, true)]
+    public async Task A_circuit_that_is_resumed_on_its_own_connection_ends_with_its_session(bool isPaused, bool hasHubs)
+    {
+        var (store, seen) = (new MemoryStore(), new Seen());
+        await using var site = await NodeAsync(store, seen, hasHubs: hasHubs);
+        await using var page = await Page.OpenAsync(site, await site.BeginAsync("ada"));
+        await page.PauseAsync(seen);
+        if (isPaused)
+            Assert.Equal(1, await site.Manager.DestroyAllAsync("ada"));
+
+        await page.ResumeAsync(site, seen);
+        if (!isPaused)
+        {
+            await page.StaysAsync();
+            Assert.Equal(1, Held.Count(site));
+            Assert.Equal(1, await site.Manager.DestroyAllAsync("ada"));
+        }
+
+        if (!hasHubs)
+            await page.ReloadsAsync();
+
+        await page.IsCutOffAsync();
     }
 
     [Theory]

@@ -151,6 +151,57 @@ public class ElevationTests
         );
     }
 
+    /// <summary>Else it would go on with the rights of before, for as long as a connection that it has opened.</summary>
+    [Theory]
+    [InlineData("reload", "ada")]
+    [InlineData("reload", "bob")]
+    [InlineData("update", "ada")]
+    [InlineData("save", "ada")]
+    [InlineData("logout", "bob")]
+    public async Task A_predecessors_request_has_no_session_any_more_once_another_one_has_elevated_it(
+        string then,
+        string subject
+    )
+    {
+        await using var site = await Site.StartAsync();
+        var first = await site.BeginAsync("ada");
+        await site.WithAsync(_ => Task.CompletedTask, first);
+        site.Clock.Advance(TimeSpan.FromMinutes(16));
+        var second = (await site.WithAsync(_ => Task.CompletedTask, first)).Token;
+        await site.WithAsync(_ => Task.CompletedTask, second);
+        await site.WithAsync(
+            async session =>
+            {
+                Assert.Equal("ada", session.Subject);
+                await site.WithAsync(
+                    other =>
+                        subject == "ada"
+                            ? other.RegenerateAsync(new Cart("no admin"))
+                            : other.SignInAsync(subject, new Cart("another user's")),
+                    second
+                );
+                if (then == "reload")
+                    await session.ReloadAsync();
+                else
+                    await Assert.ThrowsAsync<SessionEndedException>(() =>
+                        then switch
+                        {
+                            "update" => session.UpdateAsync(_ => new Cart("late")),
+                            "save" => session.SaveAsync(new Cart("late")),
+                            _ => session.DestroyAsync(),
+                        }
+                    );
+
+                Assert.Null(session.Subject);
+                Assert.Null(session.Data);
+                Assert.Equal(SessionState.None, session.State);
+                Assert.True(session.Ended.IsCancellationRequested);
+            },
+            first
+        );
+        Assert.Equal(subject, (await site.Manager.FindAsync(Site.IdOf(first)))?.Subject);
+    }
+
     /// <summary>Its client may have a newer session by the time a slow answer is there: the token of one that has ended takes the place of none.</summary>
     [Fact]
     public async Task A_slow_sign_in_whose_session_has_ended_meanwhile_hands_out_nothing()

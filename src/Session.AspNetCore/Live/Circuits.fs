@@ -46,7 +46,7 @@ type internal SessionCircuit<'T>
     let mutable isKnown = false
     let mutable owner: CircuitOwner option = None
     let mutable isOver = false
-    let mutable request: RequestSession<'T> | null = null
+    let mutable watching: Watching<'T> | null = null
     let mutable listening: IDisposable | null = null
 
     let ownerOf (request: RequestSession<'T>) =
@@ -97,9 +97,9 @@ type internal SessionCircuit<'T>
     let leave () =
         let held, watched =
             lock gate (fun () ->
-                let both = listening, request
+                let both = listening, watching
                 listening <- null
-                request <- null
+                watching <- null
                 both)
 
         match held with
@@ -108,13 +108,23 @@ type internal SessionCircuit<'T>
 
         match watched with
         | null -> ()
-        | watched -> watched.Watching.Stop()
+        | watched -> watched.Stop()
+
+    /// Who takes up what was there before, on a connection that may have been open for as long, is looked at as of now.
+    let read (its: RequestSession<'T>) (connection: HubCallerContext) =
+        task {
+            let wasRead = its.IsRead
+
+            match! its.Load connection.ConnectionAborted with
+            | Ok() when isKnown && wasRead -> return! its.Reload connection.ConnectionAborted
+            | loaded -> return loaded
+        }
 
     let take (connection: HubCallerContext) (context: HttpContext) : Task =
         task {
             let its = RequestSession.find<'T> context
 
-            match! its.Load connection.ConnectionAborted with
+            match! read its connection with
             | Error error -> raise (SessionFailure.toException error)
             | Ok() ->
                 let whose = ownerOf its
@@ -127,9 +137,9 @@ type internal SessionCircuit<'T>
                 | None -> ()
                 | Some first when isOver || not (isSame first whose) -> close connection
                 | Some _ ->
-                    request <- its
-
-                    listening <- its.Watching.Ended.UnsafeRegister(Action<objnull>(fun _ -> close connection), null)
+                    let its = its.WatchApart()
+                    watching <- its
+                    listening <- its.Ended.UnsafeRegister(Action<objnull>(fun _ -> close connection), null)
         }
 
     override _.OnCircuitOpenedAsync(_circuit, _cancel) : Task =

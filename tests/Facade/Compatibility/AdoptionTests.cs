@@ -101,6 +101,40 @@ public class AdoptionTests
         Assert.Equal(id, session.Id);
     }
 
+    /// <summary>The output cache tells its visitor from strangers, before anybody has asked for the session.</summary>
+    [Fact]
+    public async Task Its_visitor_gets_no_page_that_is_kept_for_strangers()
+    {
+        await using var move = new Move();
+        var (before, _) = await move.BeginAsync();
+        var runs = 0;
+        var site = await move.StartAsync(
+            Ours,
+            build: sessions => sessions.Services.AddOutputCache(),
+            map: app =>
+            {
+                app.UseOutputCache();
+                app.MapGet(
+                        "/name",
+                        (HttpContext context) =>
+                        {
+                            runs++;
+                            return context.Session.GetString("name") ?? "nobody";
+                        }
+                    )
+                    .CacheOutput();
+            }
+        );
+        Assert.Equal("nobody", (await site.NewVisitor().SendAsync("/name")).Body);
+        Assert.Equal("nobody", (await site.NewVisitor().SendAsync("/name")).Body);
+        Assert.Equal(1, runs);
+        var zoe = before.Copy(site);
+        Assert.Equal("Zoë", (await zoe.SendAsync("/name")).Body);
+        Assert.Equal("Zoë", (await zoe.SendAsync("/name")).Body);
+        Assert.Equal("nobody", (await site.NewVisitor().SendAsync("/name")).Body);
+        Assert.Equal(3, runs);
+    }
+
     [Fact]
     public async Task It_keeps_its_id_when_all_its_values_go()
     {

@@ -7,7 +7,9 @@ using Microsoft.AspNetCore.Hosting.Server;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.TestHost;
 using Microsoft.Extensions.DependencyInjection;
+using Session.AspNetCore;
 using Session.CSharp;
+using Session.Engine;
 using Xunit;
 
 namespace Facade.OpenIdConnect;
@@ -141,5 +143,66 @@ public class RemoteSignInTests
                 await Assert.ThrowsAsync<SessionEndedException>(() => context.SignInAsync(null, user, from))
         );
         Assert.Equal("nobody", await late.WhoAsync(site));
+    }
+
+    /// <summary>A ticket says itself when it ends. What the store keeps of it besides must not stay for as long as any may last.</summary>
+    [Fact]
+    public async Task What_leads_to_a_ticket_goes_with_it_and_not_before()
+    {
+        await using var provider = await IdentityProvider.StartAsync();
+        ISessionStore store = new MemoryStore();
+        await using var site = await TicketSite.StartAsync(plan =>
+        {
+            plan.Store = store;
+            plan.Pipeline = app =>
+                app.MapBackChannelLogout<AuthenticationTicket>(
+                    "/signout-backchannel",
+                    o =>
+                    {
+                        o.Authority = provider.Issuer;
+                        o.Audience = IdentityProvider.Client;
+                        o.RequireHttpsMetadata = false;
+                    }
+                );
+        });
+        var engine = site.Services.GetRequiredService<SessionService<AuthenticationTicket>>().Engine;
+        async Task<TicketBrowser> BackAsync(string user, string? sid)
+        {
+            var browser = new TicketBrowser();
+            var (principal, properties) = Back(provider.Issuer, user, sid, subjectClaim: ClaimTypes.NameIdentifier);
+            await browser.RunAsync(site, context => context.SignInAsync(null, principal, properties));
+            return browser;
+        }
+
+        async Task PassAsync(int days, TicketBrowser? inUse = null)
+        {
+            for (var day = 0; day < days; day++)
+            {
+                site.Clock.Advance(TimeSpan.FromDays(1));
+                await engine.Sweep(1000, CancellationToken.None);
+                if (inUse is not null)
+                    Assert.Equal("zoe", await inUse.WhoAsync(site));
+            }
+        }
+
+        async Task<int> CountAsync() => (await store.Enumerate(null, 100, CancellationToken.None)).Records.Count;
+
+        var zoe = await BackAsync("zoe", "C");
+        Assert.Equal(3, await CountAsync());
+        var ada = await BackAsync("ada", "A");
+        await ada.SignOutAsync(site);
+        await BackAsync("eve", null);
+        await PassAsync(60, zoe);
+        Assert.Equal(3, await CountAsync());
+
+        using var client = ((TestServer)site.Services.GetRequiredService<IServer>()).CreateClient();
+        using var form = new FormUrlEncodedContent([
+            new("logout_token", provider.Draft(site.Clock.GetUtcNow(), "C", null).Write()),
+        ]);
+        using var answer = await client.PostAsync("/signout-backchannel", form);
+        Assert.Equal(HttpStatusCode.OK, answer.StatusCode);
+        Assert.Equal("nobody", await zoe.WhoAsync(site));
+        await PassAsync(60);
+        Assert.Equal(0, await CountAsync());
     }
 }
