@@ -82,10 +82,14 @@ type internal RequestSession<'T>
                 return answer
         }
 
+    /// Also of a session that is over, by this request perhaps.
     let idNow () =
-        match Presence.opened visit.Presence with
-        | ValueSome opened -> opened.Snapshot.Id
-        | ValueNone -> ""
+        match visit.Presence with
+        | Gone { Id = ValueSome its } -> its
+        | presence ->
+            match Presence.opened presence with
+            | ValueSome opened -> opened.Snapshot.Id
+            | ValueNone -> ""
 
     /// In a span of this name, where this request's trace is followed.
     let within name (work: unit -> Task<Result<'a, SessionError>>) : Task<Result<'a, SessionError>> =

@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
@@ -489,6 +490,161 @@ public class EndedTests
         await held.StaysAsync();
         slow.MayListen.SetResult();
         Assert.Equal(SessionEndCause.Revoked, await held.CauseAsync());
+    }
+
+    /// <summary>A server that takes no listener and no notice, for now or ever.</summary>
+    private sealed class Deaf(ISessionStore inner) : ForwardingStore(inner)
+    {
+        private int _asked;
+
+        public int Asked => Volatile.Read(ref _asked);
+
+        public Exception? Refusal { get; set; }
+
+        public override ValueTask<IAsyncDisposable> Subscribe(Action<string?> heard, CancellationToken cancel)
+        {
+            Interlocked.Increment(ref _asked);
+            return Refusal is { } refusal ? throw refusal : base.Subscribe(heard, cancel);
+        }
+
+        public override ValueTask Publish(IReadOnlyList<string> ids, CancellationToken cancel) =>
+            Refusal is { } refusal ? throw refusal : base.Publish(ids, cancel);
+    }
+
+    /// <summary>Counts how often it was said that notices do not come through.</summary>
+    private sealed class Silence : IDisposable
+    {
+        private readonly LogEar _ear = new();
+        private int _said;
+
+        public void Listen(IServiceCollection services) => _ear.Listen(services);
+
+        public int Said
+        {
+            get
+            {
+                _said += _ear.Take()
+                    .Count(line => line.StartsWith("Notices of ended sessions", StringComparison.Ordinal));
+                return _said;
+            }
+        }
+
+        public void Dispose() => _ear.Dispose();
+    }
+
+    /// <summary>It is asked again, and not for each look and each connection; it is said once, and again only once it had worked. What ended while nobody listened is heard of as soon as somebody does.</summary>
+    [Fact]
+    public async Task A_server_that_takes_no_listener_for_a_while_is_listened_to_as_soon_as_it_does()
+    {
+        var store = new MemoryStore();
+        var deaf = new Deaf(store) { Refusal = new IOException("away") };
+        using var silence = new Silence();
+        await using var one = await Site.StartAsync(
+            o => o.IdleTimeout = TimeSpan.FromHours(8),
+            store: () => deaf,
+            add: silence.Listen
+        );
+        await using var other = await NodeAsync(store);
+        var begun = new List<string>();
+        foreach (var subject in new[] { "ada", "bob", "cid", "dan", "eve" })
+            begun.Add(await one.BeginAsync(subject));
+        var since = DateTime.UtcNow;
+        await using var held = await Held.OpenAsync(one, begun[0]);
+        for (var looks = 0; deaf.Asked < 3; looks++)
+        {
+            Assert.True(looks < 500, "it is asked again");
+            one.Clock.Advance(one.Settings.LiveCheck);
+            await Task.Delay(100);
+            var asked = deaf.Asked;
+            Assert.True(asked <= 2 + (DateTime.UtcNow - since).TotalSeconds, "and has a second's rest each time");
+        }
+
+        // Until the last refusal is one.
+        await Task.Delay(300);
+        Assert.Equal(1, silence.Said);
+        await held.StaysAsync();
+        Assert.Equal(1, await other.Manager.DestroyAllAsync("ada"));
+        deaf.Refusal = null;
+
+        // No look comes: what has it tried again is the next connection.
+        var others = new List<Held>();
+        foreach (var token in begun.Skip(1))
+        {
+            await Task.Delay(1100);
+            others.Add(await Held.OpenAsync(one, token));
+        }
+
+        Assert.Equal(SessionEndCause.Revoked, await held.CauseAsync());
+        Assert.Equal(1, silence.Said);
+
+        // Nor can it tell others now, and that is another time that it is away.
+        deaf.Refusal = new IOException("away");
+        foreach (var subject in new[] { "bob", "cid" })
+            Assert.Equal(1, await one.Manager.DestroyAllAsync(subject));
+        await Held.UntilAsync(() => silence.Said == 2, "said again");
+        await Task.Delay(200);
+        Assert.Equal(2, silence.Said);
+        foreach (var it in others)
+            await it.DisposeAsync();
+    }
+
+    /// <summary>A server that carries no notices never will: it is not asked for each connection, and ends are found by looking.</summary>
+    [Fact]
+    public async Task A_server_that_carries_no_notices_is_asked_once()
+    {
+        var store = new MemoryStore();
+        var deaf = new Deaf(store) { Refusal = new NotSupportedException("none") };
+        using var silence = new Silence();
+        await using var one = await Site.StartAsync(
+            o => o.IdleTimeout = TimeSpan.FromHours(8),
+            store: () => deaf,
+            add: silence.Listen
+        );
+        await using var other = await NodeAsync(store);
+        var token = await one.BeginAsync("ada");
+        await using var held = await Held.OpenAsync(one, token);
+        for (var looks = 0; looks < 25; looks++)
+        {
+            one.Clock.Advance(one.Settings.LiveCheck);
+            await Task.Delay(100);
+        }
+
+        await using var another = await Held.OpenAsync(one, token);
+        await held.StaysAsync();
+        Assert.Equal((1, 1), (deaf.Asked, silence.Said));
+        Assert.Equal(1, await other.Manager.DestroyAllAsync("ada"));
+        one.Clock.Advance(one.Settings.LiveCheck);
+        Assert.Equal(SessionEndCause.Revoked, await held.CauseAsync());
+        Assert.Equal(SessionEndCause.Revoked, await another.CauseAsync());
+    }
+
+    /// <summary>So that nothing of it is on the stack any more.</summary>
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static void Watch(SessionService<Cart> service, Opened opened) => _ = service.OpenSessions.Watch(opened);
+
+    /// <summary>The context that a hub has over long polling never says that it is over.</summary>
+    [Fact]
+    public async Task What_is_forgotten_without_a_word_is_watched_no_more()
+    {
+        await using var site = await Site.StartAsync();
+        var service = site.Services.GetRequiredService<SessionService<Cart>>();
+        var next = FuncConvert.FromFunc((Unit? _) => Token.newId());
+        var made = await service.Engine.Create(
+            next!,
+            FSharpOption<string>.Some("ada"),
+            [(byte)'{', (byte)'}'],
+            CancellationToken.None
+        );
+        Watch(service, made.ResultValue);
+        await Held.UntilAsync(
+            () =>
+            {
+                GC.Collect();
+                GC.WaitForPendingFinalizers();
+                return service.OpenSessions.Count == 0;
+            },
+            "nothing is watched any more"
+        );
     }
 
     /// <summary>What a server has for a listener is given back to it.</summary>

@@ -169,6 +169,34 @@ public class FailureTests
         Assert.NotNull(await site.Manager.FindAsync(Site.IdOf(third)));
     }
 
+    /// <summary>On nodes whose clocks differ the own sign-in may be the one too many: the session that it was made in is over with it, and its request knows.</summary>
+    [Fact]
+    public async Task A_sign_in_that_was_one_too_many_leaves_its_request_no_session()
+    {
+        var store = new MemoryStore();
+        await using var behind = await Site.StartAsync(o => o.MaxSessionsPerSubject = 1, store: () => store);
+        await using var ahead = await Site.StartAsync(o => o.MaxSessionsPerSubject = 1, store: () => store);
+        ahead.Clock.Advance(TimeSpan.FromMinutes(1));
+        var later = await ahead.BeginAsync("ada");
+        var token = await behind.BeginAsync();
+        var reply = await behind.WithAsync(
+            async session =>
+            {
+                await Assert.ThrowsAsync<SessionEndedException>(() => session.SignInAsync("ada", new Cart("milk")));
+                Assert.Null(session.Data);
+                Assert.Null(session.Subject);
+                Assert.Equal(SessionState.Destroyed, session.State);
+                Assert.True(session.Ended.IsCancellationRequested);
+                Assert.Equal(SessionEndCause.Limit, session.EndedBecause);
+                await Assert.ThrowsAsync<SessionEndedException>(() => session.UpdateAsync(_ => new Cart("late")));
+            },
+            token
+        );
+        Assert.Empty(reply.SetCookies);
+        Assert.Null(await behind.Manager.FindAsync(Site.IdOf(token)));
+        Assert.NotNull(await ahead.Manager.FindAsync(Site.IdOf(later)));
+    }
+
     /// <summary>A session may begin long before somebody signs in to it, and they may sign in to it again: the last sign-in counts.</summary>
     [Fact]
     public async Task A_limit_ends_whoever_signed_in_first_and_not_whose_session_began_first()

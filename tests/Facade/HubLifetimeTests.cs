@@ -326,6 +326,15 @@ public class HubLifetimeTests
                 (await SendAsync(HttpMethod.Post, query, token, "{\"type\":6}\u001e")).Status
             );
 
+        // So it does once its grace is over: what came with it was sent by whoever has the connection, and is no theft.
+        site.Clock.Advance(TimeSpan.FromMinutes(1));
+        foreach (var token in new[] { ada, renewed })
+            Assert.Equal(
+                HttpStatusCode.OK,
+                (await SendAsync(HttpMethod.Post, query, token, "{\"type\":6}\u001e")).Status
+            );
+        Assert.NotNull(await site.Manager.FindAsync(Site.IdOf(ada)));
+
         // While the store is away nobody can tell whose a new one is; those that were seen are known without it.
         store.Failure = StoreFailure.Unavailable;
         foreach (
@@ -337,6 +346,88 @@ public class HubLifetimeTests
             }
         )
             Assert.Equal(expected, (await SendAsync(HttpMethod.Post, query, token, "{\"type\":6}\u001e")).Status);
+    }
+
+    /// <summary>By the token of a poll a renewal is confirmed, a guess is made, a theft is found: the application hears of it, and what is open for the session ends with it.</summary>
+    [Fact]
+    public async Task What_the_token_of_a_poll_comes_to_is_told_as_of_any_other_request()
+    {
+        var told = new System.Collections.Concurrent.ConcurrentQueue<string>();
+        Task Hear(string what)
+        {
+            told.Enqueue(what);
+            return Task.CompletedTask;
+        }
+
+        string[] Told()
+        {
+            var all = told.ToArray();
+            told.Clear();
+            return all;
+        }
+
+        await using var site = await Site.StartAsync(
+            o =>
+            {
+                o.Events.OnRegenerated = it => Hear($"regenerated: {it.Reason}");
+                o.Events.OnReplayed = _ => Hear("replayed");
+                o.Events.OnDestroyed = it => Hear($"destroyed: {it.Reason}");
+                o.Events.OnRefused = it => Hear($"refused: {it.Reason}");
+            },
+            add: services => services.AddSignalR().AddSessionLifetime<Cart>(),
+            map: app => app.MapHub<Desk>("/desk")
+        );
+        using var client = new HttpClient(new SocketsHttpHandler { UseCookies = false });
+
+        async Task<(HttpStatusCode Status, string Body)> SendAsync(
+            HttpMethod method,
+            string query,
+            string token,
+            string? body = null
+        )
+        {
+            using var request = new HttpRequestMessage(method, new Uri(site.Address, "/desk" + query));
+            request.Headers.Add("Cookie", "__Host-sid=" + token);
+            if (body is not null)
+                request.Content = new StringContent(body, Encoding.UTF8, "text/plain");
+            using var response = await client.SendAsync(request).WaitAsync(Held.Patience);
+            return (response.StatusCode, await response.Content.ReadAsStringAsync());
+        }
+
+        // The next token, by a visit to a page.
+        async Task<string> DueAsync(string token)
+        {
+            site.Clock.Advance(TimeSpan.FromMinutes(16));
+            return (await site.WithAsync(_ => Task.CompletedTask, token)).Token!;
+        }
+
+        const string Ping = "{\"type\":6}\u001e";
+        var first = await site.BeginAsync("ada");
+        var (_, negotiated) = await SendAsync(HttpMethod.Post, "/negotiate?negotiateVersion=1", first);
+        var query = "?id=" + JsonDocument.Parse(negotiated).RootElement.GetProperty("connectionToken").GetString();
+        Assert.Equal(HttpStatusCode.OK, (await SendAsync(HttpMethod.Get, query, first)).Status);
+        const string Handshake = "{\"protocol\":\"json\",\"version\":1}\u001e";
+        Assert.Equal(HttpStatusCode.OK, (await SendAsync(HttpMethod.Post, query, first, Handshake)).Status);
+        await Held.UntilAsync(() => Held.Count(site) == 1, "connected");
+        Assert.Empty(Told());
+
+        var second = await DueAsync(first);
+        Assert.Equal(HttpStatusCode.OK, (await SendAsync(HttpMethod.Post, query, second, Ping)).Status);
+        Assert.Equal(["regenerated: Renewal"], Told());
+        var guess = first.Split('.')[0] + "." + new string('A', 43);
+        Assert.Equal(HttpStatusCode.Forbidden, (await SendAsync(HttpMethod.Post, query, guess, Ping)).Status);
+        Assert.Equal(["refused: Guess"], Told());
+
+        // One that the connection has never had, and that is old by now.
+        var third = await DueAsync(second);
+        await site.WithAsync(_ => Task.CompletedTask, third);
+        var fourth = await DueAsync(third);
+        await site.WithAsync(_ => Task.CompletedTask, fourth);
+        site.Clock.Advance(TimeSpan.FromMinutes(1));
+        Told();
+        Assert.Equal(HttpStatusCode.Forbidden, (await SendAsync(HttpMethod.Post, query, third, Ping)).Status);
+        Assert.Equal(["replayed", "destroyed: Replayed"], Told());
+        await Held.UntilAsync(() => Held.Count(site) == 0, "what was open for it is over");
     }
 
     /// <summary>A page may have a session of each kind: whichever of them ends takes the connection with it.</summary>

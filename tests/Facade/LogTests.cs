@@ -2,6 +2,7 @@ using System.Collections.Concurrent;
 using System.Diagnostics.Metrics;
 using System.Net;
 using Microsoft.AspNetCore.Builder;
+using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
 using Session.AspNetCore;
 using Session.CSharp;
@@ -169,6 +170,70 @@ public class LogTests
         Assert.NotEmpty(ear.Own);
         foreach (var secret in secrets)
             Assert.DoesNotContain(ear.Lines, it => it.Text.Contains(secret, StringComparison.Ordinal));
+    }
+
+    /// <summary>A store that has found something out about its server.</summary>
+    private sealed class Noted() : ForwardingStore(new MemoryStore())
+    {
+        public override ValueTask<StoreReport> Prepare(CancellationToken cancel) =>
+            ValueTask.FromResult(new StoreReport("elsewhere", true, true, ["maxmemory-policy is allkeys-lru."]));
+    }
+
+    /// <summary>Nobody waits for an answer there: whoever runs the application knows of it by these lines, or not at all.</summary>
+    [Fact]
+    public async Task What_goes_wrong_behind_all_requests_is_said_and_of_which_session()
+    {
+        var ear = new Ear(LogLevel.Information);
+        ISessionStore store = new Noted();
+        await using var site = await Site.StartAsync(
+            o =>
+            {
+                o.SweepInterval = TimeSpan.FromDays(9);
+                o.Events.OnDestroyed = _ => throw new InvalidOperationException("a handler of the application failed");
+                o.Events.OnExpired = _ => throw new InvalidOperationException("a handler of the application failed");
+            },
+            store: () => store,
+            add: services => services.AddLogging(log => log.AddProvider(ear))
+        );
+        var engine = site.Services.GetRequiredService<SessionService<Cart>>().Engine;
+        (int, string, LogLevel)[] Taken(string part)
+        {
+            var lines = ear.Own.ToArray();
+            ear.Lines.Clear();
+            Assert.All(lines, it => Assert.Contains(part, it.Text, StringComparison.Ordinal));
+            return [.. lines.Select(it => (it.Id.Id, $"{it.Id.Name}", it.Level))];
+        }
+
+        async Task<(int, string, LogLevel)[]> SweptAsync(TimeSpan later, SessionId id)
+        {
+            site.Clock.Advance(later);
+            await engine.Sweep(100, CancellationToken.None);
+            return Taken(id.Value);
+        }
+
+        var handlerFailed = (4, "EventHandlerFailed", LogLevel.Error);
+        var unreadable = (5, "RecordUnreadable", LogLevel.Error);
+        Assert.Equal([(23, "StoreNote", LogLevel.Warning)], Taken("maxmemory-policy is allkeys-lru."));
+        var ended = Site.IdOf(await site.BeginAsync("ada"));
+        Assert.True(await site.Manager.DestroySessionAsync(ended));
+        Assert.Equal([handlerFailed], Taken(ended.Value));
+
+        // A handler that fails for a day after the tombstone's time will not do better.
+        var silent = Site.IdOf(await site.BeginAsync("ada"));
+        Assert.Equal([handlerFailed], await SweptAsync(TimeSpan.FromMinutes(31), silent));
+        Assert.Equal(
+            [handlerFailed, (6, "ExpiryNotTold", LogLevel.Error)],
+            await SweptAsync(TimeSpan.FromHours(26), silent)
+        );
+
+        // What cannot be read is looked at again, until no session can live any more.
+        var damaged = Site.IdOf(await site.BeginAsync("ada"));
+        await Damaged.RecordAsync(store, damaged);
+        Assert.Equal([unreadable], await SweptAsync(TimeSpan.FromMinutes(31), damaged));
+        Assert.Equal(
+            [unreadable, (7, "UnreadableRemoved", LogLevel.Error)],
+            await SweptAsync(TimeSpan.FromHours(33), damaged)
+        );
     }
 
     [Fact]

@@ -1227,6 +1227,34 @@ let private cases =
           Expect.equal lines.Count 2 "back"
       }
 
+      // A store that was written to by somebody else, or one whose clock has gone wrong: no deadline can be counted from that.
+      testTask "a record that was seen at no possible time opens nothing, and keeps no sweep from the others" {
+          let store, clock = MemoryStore() :> ISessionStore, FakeTimeProvider t0
+          let engine = SessionEngine(store, settings, clock, NullLogger.Instance, silent)
+
+          for seen in [ DateTimeOffset.MaxValue; DateTimeOffset.MaxValue.AddMinutes(-1.0) ] do
+              let! created = engine.Create(Token.newId, Some "ada", [| 0uy |], none)
+              let! beside = engine.Create(Token.newId, Some "ada", [| 0uy |], none)
+              let opened, other = ok created, (ok beside).Snapshot.Id
+              do! store.Touch(opened.Snapshot.Id, seen, none).AsTask()
+              let text = opened.Issued.Value.Reveal()
+              let token = (Token.tryParse engine.Hasher (text.AsSpan())).Value
+              let! (answer: Result<Opened, SessionError>) = engine.Present(token, false, none)
+
+              match answer with
+              | Error(SessionError.Unreadable _) -> ()
+              | Error error -> failtestf "%O: %A" seen error
+              | Ok _ -> failtestf "%O: it opens" seen
+
+              // It comes to both of them.
+              clock.Advance settings.Policy.Idle
+              let! _ = engine.Sweep(100, none)
+              let! (swept: StoredRecord | null) = store.Load(other, none)
+              Expect.equal (nonNull swept).Kind RecordKind.Ended $"{seen}: the other one is over"
+              let! (ended: Result<int, SessionError>) = engine.DestroyAll("ada", None, Revoked, none)
+              Expect.equal ended (Ok 1) $"{seen}: and this one can be ended"
+      }
+
       testTask "end: what is said of a record that nobody here can read is what became of it" {
           for taken, answer in [ true, "throws"; true, "unknown"; false, "throws"; false, "unknown" ] do
               let memory = MemoryStore() :> ISessionStore

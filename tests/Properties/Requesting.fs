@@ -408,6 +408,47 @@ let all =
               Expect.equal (Engines.ok updated).Live.LastSeen t0 "as of its beginning"
           }
 
+          testTask "a request counts once a sixtieth of the idle timeout has passed, or a minute, whichever is less" {
+              for idle, step in
+                  [ minutes 5, TimeSpan.FromSeconds 5L
+                    minutes 30, TimeSpan.FromSeconds 30L
+                    minutes 60, minutes 1
+                    minutes 480, minutes 1 ] do
+                  let clock, store, silent = FakeTimeProvider t0, MemoryStore() :> ISessionStore, Engines.silent
+
+                  let policy =
+                      { Engines.settings.Policy with
+                          Idle = idle
+                          Absolute = TimeSpan.FromHours 24.0
+                          RotateEvery = None }
+
+                  let settings = { Engines.settings with Policy = policy }
+                  let engine = SessionEngine(store, settings, clock, NullLogger.Instance, silent)
+                  let! created = engine.Create(Token.newId, Some "ada", [| 0uy |], none)
+                  let opened = Engines.ok created
+                  let text = opened.Issued.Value.Reveal()
+                  let token = (Token.tryParse engine.Hasher (text.AsSpan())).Value
+                  let! confirmed = engine.Present(token, false, none)
+                  Engines.ok confirmed |> ignore
+                  clock.Advance(step - TimeSpan.FromTicks 1L)
+                  let! early = engine.Present(token, false, none)
+                  Engines.ok early |> ignore
+                  let! (before: StoredRecord | null) = store.Load(opened.Snapshot.Id, none)
+                  Expect.equal (nonNull before).LastSeen t0 $"idle {idle}: nothing is told to the store yet"
+                  clock.Advance(TimeSpan.FromTicks 1L)
+                  let! late = engine.Present(token, false, none)
+                  Engines.ok late |> ignore
+                  let! (after: StoredRecord | null) = store.Load(opened.Snapshot.Id, none)
+                  Expect.equal (nonNull after).LastSeen (t0 + step) $"idle {idle}: it was seen"
+                  // What was told lengthens its life by just that.
+                  clock.Advance(idle - TimeSpan.FromTicks 1L)
+                  let! (lives: Result<Snapshot option, SessionError>) = engine.Find(opened.Snapshot.Id, none)
+                  Expect.isSome (Engines.ok lives) $"idle {idle}: until just before"
+                  clock.Advance(TimeSpan.FromTicks 1L)
+                  let! (left: Result<Snapshot option, SessionError>) = engine.Find(opened.Snapshot.Id, none)
+                  Expect.isNone (Engines.ok left) $"idle {idle}: and not at its time"
+          }
+
           testTask "6 no resurrection: what is open for a session keeps it alive, and wakes none whose time is over" {
               let idle, silent = Engines.settings.Policy.Idle, Engines.silent
 

@@ -207,6 +207,63 @@ let private slowHandlers =
           Expect.isNull left "and removed"
       }
 
+      testTask "a handler that was waited for, and whose end the store does not take, is called again" {
+          let clock, calls = FakeTimeProvider t0, List<TaskCompletionSource>()
+          let fails, asked = ref true, TaskCompletionSource TaskCreationOptions.RunContinuationsAsynchronously
+
+          let store =
+              { new ForwardingStore(MemoryStore()) with
+                  override it.RemoveVersion(id, version, operation, cancel) =
+                      if fails.Value then
+                          asked.TrySetResult() |> ignore
+                          raise (IO.IOException "away")
+
+                      (it.Inner :?> IRemovesVersion).RemoveVersion(id, version, operation, cancel) }
+              :> ISessionStore
+
+          // The first one takes its time.
+          let board =
+              { new INoticeBoard with
+                  member _.Post notice =
+                      match notice.Kind with
+                      | ExpiredNotice _ ->
+                          calls.Add(TaskCompletionSource TaskCreationOptions.RunContinuationsAsynchronously)
+                          if calls.Count = 1 then ValueTask calls[0].Task else ValueTask.CompletedTask
+                      | _ -> ValueTask.CompletedTask }
+
+          // Without a retention what was told is removed at once.
+          let settings =
+              { Engines.settings with
+                  Policy =
+                      { Engines.settings.Policy with
+                          Retention = TimeSpan.Zero } }
+
+          let waits = { WaitLimits.Default with Timer = clock }
+          let engine = SessionEngine(store, settings, waits, clock, NullLogger.Instance, board)
+          let! created = engine.Create(Token.newId, Some "ada", [| 1uy |], none)
+          let id = (Engines.ok created).Snapshot.Id
+          clock.Advance settings.Policy.Idle
+          let sweeping = engine.Sweep(100, none)
+          Expect.equal calls.Count 1 "told"
+          clock.Advance(TimeSpan.FromSeconds 30L)
+          let! _ = sweeping.WaitAsync(TimeSpan.FromSeconds 20L)
+          calls[0].SetResult()
+
+          // The store is away for the handler's end, and back before the session is anybody's again.
+          do! asked.Task.WaitAsync(TimeSpan.FromSeconds 20L)
+          fails.Value <- false
+
+          for _ in 1..20 do
+              if calls.Count < 2 then
+                  clock.Advance(minutes 1)
+                  let! _ = engine.Sweep(100, none)
+                  do! Task.Delay 20
+
+          Expect.equal calls.Count 2 "again, when its lease is over"
+          let! (left: StoredRecord | null) = store.Load(id, none)
+          Expect.isNull left "and removed"
+      }
+
       testTask "a handler that hangs is called again, after ten minutes, and not for ever" {
           let fleet = Slow(TimeSpan.FromSeconds 5L)
           let! id = fleet.Create()

@@ -43,11 +43,12 @@ module internal Page =
     /// What was just done, for eyes and for screen readers.
     let note (said: string) = if said = "" then nothing else el "p" [ "class", "note"; "role", "status" ] [ text said ]
 
-    /// Where this page is, without what comes after it. A path of this site, as it stands in links.
+    /// Where this page is, without what comes after it. A path of this site, as it stands in links. Routing has found it in
+    /// whatever case it was written.
     let placeOf (context: HttpContext) (tail: string) =
         let path = context.Request.PathBase.Add(context.Request.Path).ToUriComponent().TrimEnd '/'
 
-        if tail <> "" && path.EndsWith(tail, StringComparison.Ordinal) then
+        if tail <> "" && path.EndsWith(tail, StringComparison.OrdinalIgnoreCase) then
             path.Substring(0, path.Length - tail.Length)
         else
             path
@@ -59,7 +60,7 @@ module internal Page =
     let above (context: HttpContext) (part: string) =
         let path = placeOf context ""
 
-        match path.LastIndexOf(part, StringComparison.Ordinal) with
+        match path.LastIndexOf(part, StringComparison.OrdinalIgnoreCase) with
         | -1 -> path
         | at -> path.Substring(0, at)
 

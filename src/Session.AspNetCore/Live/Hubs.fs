@@ -69,9 +69,8 @@ type internal HubDoor<'T>(service: SessionService<'T>, connections: HubConnectio
         (next: RequestDelegate)
         : Task =
         task {
-            let engine, now = service.Engine, service.Clock.GetUtcNow()
-
-            match! engine.Presenting.Look(token, now, engine.NewErrand(), context.RequestAborted) with
+            // What it comes to is told: a renewal may be confirmed by it, or a theft be found.
+            match! Tickets.look service token context.RequestAborted with
             | Ok _ ->
                 connection.Learn(token.Hash)
                 do! next.Invoke context

@@ -420,9 +420,14 @@ public class AdoptionTests
         var site = await move.StartAsync(Ours);
         var ann = before.Copy(site);
         move.Cache.BeforeRemove = () => throw new IOException("down");
+        move.Ear.Take();
         var down = await ann.WithAsync(session => session.GetString("name"));
         Assert.Equal(HttpStatusCode.ServiceUnavailable, down.Status);
         Assert.Single(move.Cache.Keys);
+        // It is not our own store that is down.
+        var said = move.Ear.Take();
+        Assert.Contains(said, line => line.Contains("that another middleware began does not answer", StringComparison.Ordinal));
+        Assert.DoesNotContain(said, line => line.StartsWith("The session store", StringComparison.Ordinal));
         move.Cache.BeforeRemove = null;
         await ann.WithAsync(session => HasAll(session, id));
         Assert.Empty(move.Cache.Keys);

@@ -650,6 +650,64 @@ public class DashboardTests
         Assert.DoesNotContain("Count", store.Take().Keys);
     }
 
+    /// <summary>Routes look at no case of letters. A page that an operator has typed the address of must not have buttons that lead nowhere.</summary>
+    [Fact]
+    public async Task The_links_of_a_page_lead_on_in_whatever_case_it_was_asked_for()
+    {
+        await using var site = await StartAsync();
+        using var operator1 = new Reader(site);
+        using var ada = new Reader(site);
+        await ada.SignInAsync("ada");
+        var page = await operator1.GetAsync("/SESSIONS/Session/" + ada.Id);
+        Assert.Equal(HttpStatusCode.OK, page.Status);
+        var ended = await operator1.PressAsync(page, "/end");
+        Assert.Equal(HttpStatusCode.SeeOther, ended.Status);
+        Assert.Equal($"/SESSIONS/session/{ada.Id}?said=ended", ended.Location);
+        Assert.Null(await site.Manager.FindAsync(Site.IdOf(ada.Token!)));
+    }
+
+    /// <summary>Takes no record while it hangs.</summary>
+    private sealed class Hanging() : ForwardingStore(new MemoryStore())
+    {
+        public bool Hangs { get; set; }
+
+        public TaskCompletionSource WasAsked { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+        public override async ValueTask<WriteResult> Insert(StoredRecord record, CancellationToken cancellationToken)
+        {
+            if (Hangs)
+            {
+                WasAsked.TrySetResult();
+                await Task.Delay(Timeout.Infinite, CancellationToken.None);
+            }
+
+            return await base.Insert(record, cancellationToken);
+        }
+    }
+
+    /// <summary>The store is checked for one page at a time: an operator who has stopped to wait for it keeps it from none of the others.</summary>
+    [Fact]
+    public async Task A_page_that_nobody_waits_for_any_more_holds_up_no_other()
+    {
+        var store = new Hanging { Hangs = true };
+        await using var site = await StartAsync(
+            store: () => store,
+            sessions: o => o.RequestTimeout = TimeSpan.FromMinutes(5)
+        );
+        using (var client = new HttpClient())
+        using (var gone = new CancellationTokenSource())
+        {
+            var asking = client.GetAsync(new Uri(site.Address, "/sessions"), gone.Token);
+            await store.WasAsked.Task.WaitAsync(Held.Patience);
+            await gone.CancelAsync();
+            await Assert.ThrowsAnyAsync<OperationCanceledException>(() => asking);
+        }
+
+        store.Hangs = false;
+        using var operator1 = new Reader(site);
+        (await operator1.GetAsync("/sessions").WaitAsync(Held.Patience)).Shows("Healthy");
+    }
+
     [Fact]
     public async Task A_flood_of_made_up_tokens_hides_nobody_who_signed_in()
     {

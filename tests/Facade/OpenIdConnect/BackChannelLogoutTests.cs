@@ -43,7 +43,8 @@ public class BackChannelLogoutTests
     public async Task A_user_of_the_provider_ends_all_sessions_that_came_from_there_and_no_other()
     {
         await using var provider = await IdentityProvider.StartAsync();
-        await using var node = await LogoutSite.StartAsync(provider);
+        using var ear = new LogEar();
+        await using var node = await LogoutSite.StartAsync(provider, add: ear.Listen);
         var one = await node.SignInAsync("ada", "A");
         var two = await node.SignInAsync("ada", "B");
         var nameless = await node.SignInAsync("ada", null);
@@ -52,6 +53,7 @@ public class BackChannelLogoutTests
         var local = await node.Site.BeginAsync("ada");
         Assert.Equal(HttpStatusCode.OK, (await node.LogOutAsync(null, "ada")).Status);
         Assert.Equal("- - - eve ada ada", await WhoeverAsync(node, one, two, nameless, eve, elsewhere, local));
+        Assert.Contains("A back-channel logout has ended 3 sessions.", ear.Take());
 
         // Whoever signs in again is not kept out.
         var again = await node.SignInAsync("ada", "C");

@@ -120,6 +120,42 @@ public class SpanTests
         Assert.DoesNotContain(tags, it => $"{it.Value}".Contains("milk", StringComparison.Ordinal));
     }
 
+    /// <summary>Whoever follows a session through traces finds each operation on it by the operation's own span: those by which it began and ended as well.</summary>
+    [Fact]
+    public async Task Where_ids_are_asked_for_an_operation_names_the_session_that_it_was_on_or_has_begun()
+    {
+        await using var site = await Site.StartAsync(add: services =>
+            services.Configure<SessionTelemetryOptions>(o => o.IncludeSessionId = true)
+        );
+        async Task NamesAsync(string operation, string? token, Func<Session<Cart>, Task> work)
+        {
+            using var followed = new Followed();
+            var id = token?.Split('.')[0];
+            await followed.InAsync(
+                site,
+                token,
+                async session =>
+                {
+                    await work(session);
+                    id ??= session.Id.Value;
+                }
+            );
+            var span = followed.Spans.Single(it => it.OperationName == operation);
+            Assert.Equal(id, span.GetTagItem("session.id"));
+        }
+
+        var token = await site.BeginAsync("ada");
+        await NamesAsync("session load", token, _ => Task.CompletedTask);
+        await NamesAsync("session update", token, session => session.UpdateAsync(_ => new Cart("milk")));
+        await NamesAsync("session save", token, session => session.SaveAsync(new Cart("rum")));
+        await NamesAsync("session reload", token, session => session.ReloadAsync());
+        await NamesAsync("session regenerate", token, session => session.RegenerateAsync());
+        await NamesAsync("session destroy", await site.BeginAsync("ada"), session => session.DestroyAsync());
+        await NamesAsync("session create", null, session => session.CreateAsync(new Cart("tea")));
+        await NamesAsync("session sign_in", null, session => session.SignInAsync("bob", new Cart("tea")));
+        await NamesAsync("session update", null, session => session.UpdateAsync(_ => new Cart("tea")));
+    }
+
     /// <summary>Services alone, as a tool without a host has them, make no meters: what traces say does not depend on that.</summary>
     [Theory, InlineData(false), InlineData(true)]
     public async Task Without_meters_the_id_is_there_only_if_asked_for_as_well(bool isAskedFor)
