@@ -94,6 +94,18 @@ public class NotAwaitedTests
         "public void Map() { app.MapPost(\"/logout\", (Session<Cart> s) => { [|s.DestroyAsync()|]; }); }",
         "public void Map() { app.MapPost(\"/logout\", async (Session<Cart> s) => { await s.DestroyAsync(); }); }"
     )]
+    [InlineData(
+        "public void OnPost() { ReadOnlySpan<char> name = \"ann\"; Console.WriteLine(name.Length); [|session.DestroyAsync()|]; }",
+        "public async Task OnPost() { ReadOnlySpan<char> name = \"ann\"; Console.WriteLine(name.Length); await session.DestroyAsync(); }"
+    )]
+    [InlineData(
+        "public void OnPost(ReadOnlyMemory<char> why) { [|session.DestroyAsync()|]; }",
+        "public async Task OnPost(ReadOnlyMemory<char> why) { await session.DestroyAsync(); }"
+    )]
+    [InlineData(
+        "public void OnPost() { void End(int n) { [|session.DestroyAsync()|]; } End(1); }",
+        "public void OnPost() { async Task End(int n) { await session.DestroyAsync(); } End(1); }"
+    )]
     public async Task Await_is_put_before_it(string member, string after) =>
         Assert.Equal(Page(after), await Compiled.FixedAsync<NotAwaitedAnalyzer, AwaitCodeFixProvider>(Page(member)));
 
@@ -127,6 +139,19 @@ public class NotAwaitedTests
     )]
     [InlineData("public void OnStop() { [|session.DestroyAsync()|]; } public Action Stop => OnStop;")]
     [InlineData("public void Try(out int n) { n = 1; [|session.DestroyAsync()|]; }")]
+    [InlineData("public void Count(ref int n) { n++; [|session.DestroyAsync()|]; }")]
+    [InlineData("public void Note(in int n) { [|session.DestroyAsync()|]; }")]
+    [InlineData("public void Look(ref readonly int n) { [|session.DestroyAsync()|]; }")]
+    [InlineData("public void End(ReadOnlySpan<char> why) { [|session.DestroyAsync()|]; }")]
+    [InlineData("public void End(int n, Span<byte> bytes) => [|session.DestroyAsync()|];")]
+    [InlineData("public void End(params ReadOnlySpan<string> names) { [|session.DestroyAsync()|]; }")]
+    [InlineData("public ref struct Piece { } public void End(Piece piece) { [|session.DestroyAsync()|]; }")]
+    [InlineData(
+        "public void All() { void Each(ReadOnlySpan<char> why) { [|session.DestroyAsync()|]; } Each(\"left\"); }"
+    )]
+    [InlineData(
+        "public void All() { var all = 0; void Each(ref int n) { n++; [|session.DestroyAsync()|]; } Each(ref all); }"
+    )]
     [InlineData(
         "public void All() { void Each(string s) { [|session.DestroyAsync()|]; } new List<string>().ForEach(Each); }"
     )]

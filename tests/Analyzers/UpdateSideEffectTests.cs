@@ -80,6 +80,30 @@ public class UpdateSideEffectTests
     [InlineData("await session.UpdateAsync(cart => { mailer?[|.Send(item)|]; return cart ?? Cart.Empty; });")]
     public Task It_is_found(string body) => LookAsync(body);
 
+    /// <summary>The next call finds what this one has left, unless it begins with it anew, and with the same one.</summary>
+    [Theory]
+    [InlineData(
+        "var n = 0; await session.UpdateAsync(cart => { foreach (var it in cart!.Items) [|n++|]; n = 0; return cart; });"
+    )]
+    [InlineData("await session.UpdateAsync(cart => { [|_total += 2|]; _total = 0; return cart ?? Cart.Empty; });")]
+    [InlineData(
+        "var seen = new List<string>(); await session.UpdateAsync(cart => { [|seen.AddRange(cart!.Items)|]; seen.Clear(); return cart; });"
+    )]
+    [InlineData(
+        "await session.UpdateAsync(cart => { [|_sold.Add(item)|]; _sold.Clear(); return cart ?? Cart.Empty; });"
+    )]
+    [InlineData("var n = 0; n = 0; await session.UpdateAsync(cart => { [|n++|]; return cart ?? Cart.Empty; });")]
+    [InlineData(
+        "var seen = new List<string>(); seen.Clear(); await session.UpdateAsync(cart => { [|seen.Add(item)|]; return cart ?? Cart.Empty; });"
+    )]
+    [InlineData(
+        "var n = 0; var m = 1; await session.UpdateAsync(cart => { m = 0; [|n++|]; return cart! with { Count = n + m }; });"
+    )]
+    [InlineData(
+        "var seen = new List<string>(); await session.UpdateAsync(cart => { seen.Clear(); [|_sold.Add(item)|]; return cart ?? Cart.Empty; });"
+    )]
+    public Task What_is_begun_anew_too_late_or_elsewhere_is_found(string body) => LookAsync(body);
+
     [Fact]
     public Task It_is_found_in_a_method_that_is_named() =>
         Compiled.FindsAsync<UpdateSideEffectAnalyzer>(
@@ -109,6 +133,10 @@ public class UpdateSideEffectTests
     [InlineData(
         "var seen = new List<string>(); await session.UpdateAsync(cart => { seen.Clear(); seen.AddRange(cart!.Items); return cart; });"
     )]
+    [InlineData(
+        "await session.UpdateAsync(cart => { _total = 0; foreach (var it in cart!.Items) _total += it.Length; return cart; });"
+    )]
+    [InlineData("await session.UpdateAsync(cart => { _sold.Clear(); _sold.AddRange(cart!.Items); return cart; });")]
     [InlineData(
         "await session.UpdateAsync(cart => { var list = cart!.Items.ToList(); list.Add(item); list.Sort(); return cart with { Items = [.. list] }; });"
     )]

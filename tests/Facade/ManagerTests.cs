@@ -65,6 +65,10 @@ public class ManagerTests
         var renewed = (await site.WithAsync(_ => Task.CompletedTask, token)).Token!;
         Assert.Equal(SessionState.Regenerated, await StateAsync());
         await site.WithAsync(_ => Task.CompletedTask, renewed);
+        Assert.Equal(SessionState.Regenerated, await StateAsync());
+        // When the grace of the token of before is over.
+        site.Clock.Advance(TimeSpan.FromMinutes(2));
+        await site.WithAsync(_ => Task.CompletedTask, renewed);
         Assert.Equal(SessionState.Active, await StateAsync());
         await site.Manager.DestroySessionAsync(id);
         Assert.Null(await StateAsync());

@@ -8,6 +8,7 @@ using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Mvc.Testing;
 using Microsoft.AspNetCore.TestHost;
 using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Time.Testing;
 using Session.CSharp;
 using Session.Engine;
 using Session.Testing;
@@ -94,13 +95,20 @@ public class TestingTests
         /// <summary>What a handler has caught.</summary>
         public SessionUnavailableException? Caught { get; private set; }
 
-        public static async Task<Host> StartAsync(Action<SessionOptions<Cart>>? configure = null, bool fails = true)
+        public static async Task<Host> StartAsync(
+            Action<SessionOptions<Cart>>? configure = null,
+            bool fails = true,
+            FakeTimeProvider? clock = null
+        )
         {
             var builder = WebApplication.CreateSlimBuilder();
             builder.WebHost.UseTestServer();
             builder.Services.AddSession(configure).UseMemory();
             if (fails)
                 builder.Services.UseFailingStore<Cart>();
+
+            if (clock is not null)
+                builder.Services.UseFakeClock(clock);
 
             var app = builder.Build();
             var host = new Host(app);
@@ -122,6 +130,15 @@ public class TestingTests
                     {
                         host.Caught = caught;
                     }
+                }
+            );
+            app.MapGet("/cookies", (HttpContext context) => context.Request.Headers.Cookie.ToString());
+            app.MapPost(
+                "/set",
+                (string line, HttpContext context) =>
+                {
+                    context.Response.Headers.Append("Set-Cookie", "unreadable");
+                    context.Response.Headers.Append("Set-Cookie", line);
                 }
             );
             await app.StartAsync();
@@ -182,6 +199,40 @@ public class TestingTests
         Assert.Null(await former.Load("a", default));
     }
 
+    /// <summary>A store that is closed with the container that made it.</summary>
+    private sealed class Closing() : ForwardingStore(new MemoryStore()), IDisposable
+    {
+        public int Closed { get; private set; }
+
+        public void Dispose() => Closed++;
+    }
+
+    /// <summary>Else each test would leave the connections of its application open, or close those of another one.</summary>
+    [Theory, InlineData("by a function", 1), InlineData("as it is", 0), InlineData("by its type", 1)]
+    public async Task The_store_inside_is_closed_once_by_the_container_that_has_made_it(string how, int closed)
+    {
+        using var chosen = new Closing();
+        var services = new ServiceCollection();
+        if (how == "by a function")
+            services.AddKeyedSingleton<ISessionStore>(typeof(Cart), (_, _) => chosen);
+        else if (how == "as it is")
+            services.AddKeyedSingleton<ISessionStore>(typeof(Cart), chosen);
+        else
+            services.AddKeyedSingleton<ISessionStore, Closing>(typeof(Cart));
+
+        services.UseFailingStore<Cart>();
+        Closing inner;
+        await using (var provider = services.BuildServiceProvider())
+        {
+            var failing = provider.GetFailingStore<Cart>();
+            Assert.Same(failing, provider.GetFailingStore<Cart>());
+            inner = Assert.IsType<Closing>(failing.Inner);
+            Assert.Equal(0, inner.Closed);
+        }
+
+        Assert.Equal(closed, inner.Closed);
+    }
+
     /// <summary>Each kind of sessions has a store of its own: that of the other kind stays what it was, whichever was registered first.</summary>
     [Theory, InlineData(true), InlineData(false)]
     public async Task It_fails_around_the_store_of_its_own_kind(bool isFirst)
@@ -227,6 +278,35 @@ public class TestingTests
         await Assert.ThrowsAsync<IOException>(() => store.Subscribe(_ => { }, default).AsTask());
         // What says at start that nobody is there does so in a note.
         await store.Prepare(default);
+    }
+
+    /// <summary>Who gives up waits no longer, inside of a transaction as outside; and what was given up is not done.</summary>
+    [Theory, InlineData(true), InlineData(false)]
+    public async Task A_slow_store_is_as_slow_inside_of_a_transaction_and_waits_no_longer_than_it_is_waited_for(
+        bool isJoined
+    )
+    {
+        var store = new FailingStore(new Joined());
+        ISessionStore asked = isJoined ? await store.Join(null!, "ada", default) : store;
+        var at = DateTimeOffset.UtcNow;
+        var record = new StoredRecord("a", 1, RecordKind.Live, at, at.AddDays(1), null, 1, new byte[] { 1 }, false);
+        store.Failure = StoreFailure.Slow;
+        store.Delay = TimeSpan.FromMilliseconds(300);
+        var begun = Environment.TickCount64;
+        Assert.Null(await asked.Load("a", default));
+        Assert.InRange(Environment.TickCount64 - begun, 250, long.MaxValue);
+
+        store.Delay = TimeSpan.FromMinutes(10);
+        using var soon = new CancellationTokenSource(TimeSpan.FromMilliseconds(50));
+        var limit = TimeSpan.FromSeconds(30);
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() =>
+            asked.Load("a", soon.Token).AsTask().WaitAsync(limit)
+        );
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() =>
+            asked.Insert(record, soon.Token).AsTask().WaitAsync(limit)
+        );
+        store.Failure = StoreFailure.None;
+        Assert.Null(await asked.Load("a", default));
     }
 
     /// <summary>Whatever is asked of it; and nothing is changed by what cannot be reached.</summary>
@@ -408,6 +488,63 @@ public class TestingTests
         Assert.StartsWith("ada ", after, StringComparison.Ordinal);
     }
 
+    /// <summary>As browsers have it: Max-Age counts before Expires, which is over by the application's own clock.</summary>
+    [Theory]
+    [InlineData("theme=dark", true)]
+    [InlineData("theme=dark; Max-Age=60; Expires=Fri, 01 Jan 2038 00:00:00 GMT", true)]
+    [InlineData("theme=dark; Max-Age=0; Expires=Wed, 01 Jan 2042 00:00:00 GMT", false)]
+    [InlineData("theme=dark; Expires=Wed, 01 Jan 2042 00:00:00 GMT", true)]
+    [InlineData("theme=dark; Expires=Fri, 01 Jan 2038 00:00:00 GMT", false)]
+    [InlineData("theme=dark; Expires=Sun, 01 Jan 2040 00:00:00 GMT", false)]
+    public async Task A_cookie_is_kept_until_it_is_over(string line, bool isKept)
+    {
+        var clock = new FakeTimeProvider(new DateTimeOffset(2040, 1, 1, 0, 0, 0, TimeSpan.Zero));
+        await using var host = await Host.StartAsync(fails: false, clock: clock);
+        using var ada = host.Server.CreateSignedInClient("ada", new Cart("tea"));
+        foreach (var set in new[] { "theme=light", line })
+            Assert.Equal(HttpStatusCode.OK, await PostAsync(ada, "/set?line=" + Uri.EscapeDataString(set)));
+
+        var cookies = (await ada.GetStringAsync(new Uri("/cookies", UriKind.Relative))).Split("; ");
+        Assert.Equal(isKept ? 2 : 1, cookies.Length);
+        Assert.Equal(isKept, cookies.Contains("theme=dark"));
+        Assert.Equal("ada tea", await ada.GetStringAsync(new Uri("/item", UriKind.Relative)));
+    }
+
+    /// <summary>Of a client that somebody has signed in with, too.</summary>
+    [Fact]
+    public async Task The_address_and_the_redirects_are_those_that_the_factory_says()
+    {
+        await using var factory = Sample()
+            .WithWebHostBuilder(builder =>
+                builder.ConfigureTestServices(services => services.AddSingleton<IStartupFilter, Redirecting>())
+            );
+        factory.ClientOptions.BaseAddress = new Uri("https://localhost/");
+        factory.ClientOptions.AllowAutoRedirect = false;
+        using var ada = factory.CreateSignedInClient("ada", Shop.Cart.Empty);
+        Assert.Equal(factory.ClientOptions.BaseAddress, ada.BaseAddress);
+        using var answer = await ada.GetAsync(new Uri("/in/eve", UriKind.Relative));
+        Assert.Equal(HttpStatusCode.Redirect, answer.StatusCode);
+        var eve = await ada.GetStringAsync(new Uri("/who", UriKind.Relative));
+        Assert.StartsWith("eve ", eve, StringComparison.Ordinal);
+    }
+
+    /// <summary>As the failure that it is, and not as one of the call by reflection.</summary>
+    [Fact]
+    public async Task What_cannot_be_is_said_where_only_the_data_s_type_is_named()
+    {
+        await using var factory = Sample();
+        Assert.Throws<ArgumentException>(() => factory.CreateSignedInClient<Shop.Cart>("", Shop.Cart.Empty));
+        var unknown = Assert.Throws<InvalidOperationException>(() =>
+            factory.CreateSignedInClient<Cart>("ada", new Cart("tea"))
+        );
+        Assert.Contains("AddSession<Cart>()", unknown.Message, StringComparison.Ordinal);
+        await using var other = new ServiceCollection().BuildServiceProvider();
+        var noFactory = Assert.Throws<ArgumentException>(() =>
+            other.CreateSignedInClient<Shop.Cart>("ada", Shop.Cart.Empty)
+        );
+        Assert.Contains("is no WebApplicationFactory", noFactory.Message, StringComparison.Ordinal);
+    }
+
     /// <summary>Before the sample's own pages: sign in and out, and go on to who is there.</summary>
     private sealed class Redirecting : IStartupFilter
     {
@@ -479,7 +616,14 @@ public class TestingTests
     [Fact]
     public async Task The_ids_of_the_application_are_those_of_a_signed_in_client()
     {
-        await using var host = await Host.StartAsync(o => o.GenerateId = _ => "x" + Token.newId()[1..], fails: false);
+        // Which may ask the services of the application, as in a request.
+        string Next(HttpContext context)
+        {
+            Assert.NotNull(context.RequestServices.GetRequiredService<IServiceScopeFactory>());
+            return "x" + Token.newId()[1..];
+        }
+
+        await using var host = await Host.StartAsync(o => o.GenerateId = Next, fails: false);
         using var ada = host.Server.CreateSignedInClient("ada", new Cart("tea"));
         var found = new List<SessionId>();
         await foreach (var session in host.Manager.ListAsync("ada"))

@@ -468,6 +468,113 @@ type private MendedByLists
                 }
         )
 
+/// After so many that have stopped to listen the others are told for ever.
+let private clinging (most: int) =
+    let left = ref 0
+
+    { new ForwardingStore(healthy ()) with
+        override s.Subscribe(heard, cancel) =
+            ValueTask<IAsyncDisposable>(
+                task =
+                    task {
+                        let! subscription = (s.Inner :?> ISessionSignals).Subscribe(heard, cancel)
+
+                        return
+                            { new IAsyncDisposable with
+                                member _.DisposeAsync() =
+                                    if Interlocked.Increment &left.contents <= most then
+                                        subscription.DisposeAsync()
+                                    else
+                                        ValueTask.CompletedTask }
+                    }
+            ) }
+
+/// Says what nobody has said, too.
+let private inventive () =
+    { new ForwardingStore(healthy ()) with
+        override s.Publish(ids, cancel) =
+            (s.Inner :?> ISessionSignals).Publish(Seq.append ids [ "invented" ] |> Array.ofSeq, cancel) }
+
+/// What several records at once are not.
+let private careless (how: string) =
+    { new ForwardingStore(healthy ()) with
+        override s.LoadMany(ids, cancel) =
+            ValueTask<_>(
+                task =
+                    task {
+                        let! found = (s.Inner :?> IReadsMany).LoadMany(ids, cancel)
+                        let records = List.ofSeq found
+
+                        let told =
+                            match how with
+                            | "one too few" -> List.truncate (max 0 (records.Length - 1)) records
+                            | "one twice" -> records @ List.truncate 1 records
+                            | _ -> [ for record in records -> record.Due(record.DueAt.AddMinutes 1.0) ]
+
+                        return Array.ofList told :> Collections.Generic.IReadOnlyList<StoredRecord>
+                    }
+            ) }
+
+/// A listing of a subject is that of the time before.
+let private lagging () =
+    let seen = ConcurrentDictionary<string, StoredPage>()
+
+    { new ForwardingStore(healthy ()) with
+        override s.Insert(record, cancel) =
+            ValueTask<WriteResult>(
+                task =
+                    task {
+                        do! Task.Delay(2, cancel)
+                        return! s.Inner.Insert(record, cancel)
+                    }
+            )
+
+        override s.BySubject(subject, after, limit, cancel) =
+            ValueTask<StoredPage>(
+                task =
+                    task {
+                        let! page = s.Inner.BySubject(subject, after, limit, cancel)
+                        let key = $"{subject} {after}"
+
+                        let former =
+                            match seen.TryGetValue key with
+                            | true, former -> former
+                            | _ -> StoredPage(Array.empty<StoredRecord>, null)
+
+                        seen[key] <- page
+                        return former
+                    }
+            ) }
+
+/// Lists everybody's sessions as those of one.
+let private indiscreet () =
+    { new ForwardingStore(healthy ()) with
+        override s.Replace(record, expected, cancel) =
+            ValueTask<WriteResult>(
+                task =
+                    task {
+                        do! Task.Delay(2, cancel)
+                        return! s.Inner.Replace(record, expected, cancel)
+                    }
+            )
+
+        override s.BySubject(_, after, limit, cancel) = s.Inner.Enumerate(after, limit, cancel) }
+
+/// Hands each record out once, and never again.
+let private hoarding () =
+    let handed = ConcurrentDictionary<string, bool>()
+
+    { new ForwardingStore(healthy ()) with
+        override s.ClaimOverdue(now, lease, limit, cancel) =
+            ValueTask<_>(
+                task =
+                    task {
+                        let! all = s.Inner.ClaimOverdue(now, lease, limit, cancel)
+                        let fresh = all |> Seq.filter (fun it -> handed.TryAdd(it.Id, true)) |> Array.ofSeq
+                        return fresh :> Collections.Generic.IReadOnlyList<StoredRecord>
+                    }
+            ) }
+
 /// So many writes side by side that each is possible after any other, and a last word that nothing explains.
 let private tangled count =
     let operation called text steps = Linearizability.Operation(called, 100L, text, Func<_, _> steps)
@@ -607,6 +714,97 @@ let all =
               ignore
               "what one node says"
               "the first node, once more"
+
+          for most, story in
+              [ 0, "A listener that was disposed of hears"
+                1, "Listeners that were disposed of hear" ] do
+              sees
+                  $"who is told though it listens no more is seen, from that one on: {most + 1}"
+                  "Clinging"
+                  (fun () -> clinging most)
+                  ignore
+                  "what one node says"
+                  story
+
+          sees
+              "a notice that nobody has said is seen"
+              "Inventive"
+              inventive
+              ignore
+              "what one node says"
+              "'invented' was heard, and nobody said so"
+
+          testCaseTask "a notice that the other nodes do not hear is missed" (fun () ->
+              task {
+                  // Each of its handles has listeners of its own.
+                  let again _ (_: CancellationToken) = Task.FromResult<ISessionStore>(healthy ())
+
+                  let! story =
+                      said (contract "Own listeners" healthy (fun o -> o.Reopen <- again)) "what one node says"
+
+                  Expect.stringContains story "1200 of 1200 ids" "how many"
+                  Expect.stringContains story "to another node" "and where"
+              })
+
+          for how in [ "one too few"; "one twice"; "another time" ] do
+              sees
+                  $"several records at once that are not what each is by itself are seen: {how}"
+                  "Careless"
+                  (fun () -> careless how)
+                  ignore
+                  "several at once"
+                  "at once"
+
+          sees
+              "a listing without who was signed in before it is seen"
+              "Lagging"
+              lagging
+              ignore
+              "who was signed in before a listing"
+              "Signed in before the listing began"
+
+          sees
+              "a listing with somebody else in it is seen"
+              "Indiscreet"
+              indiscreet
+              ignore
+              "who was signed in before a listing"
+              "somebody else"
+
+          sees
+              "what is handed out no more once its lease is over is seen"
+              "Hoarding"
+              hoarding
+              ignore
+              "three sweepers share"
+              "0 of 150 overdue records were handed out"
+
+          testCaseTask "a report has each test once, what failed with why, and the seed" (fun () ->
+              task {
+                  let contract = contract "Generous" (fun () -> generous true) ignore
+                  let! report = contract.RunAllAsync()
+                  let failed = List.ofSeq report.Failures.Keys
+                  let names = [ for test in contract.Tests -> test.Name ]
+                  Expect.equal (List.sort (List.ofSeq report.Passed @ failed)) (List.sort names) "each once"
+                  Expect.isNonEmpty report.Passed "most of it is right"
+                  Expect.isNonEmpty failed "and this is not"
+                  let text = string report
+
+                  Expect.stringContains
+                      text
+                      $"Generous: {report.Passed.Count} passed, {failed.Length} failed"
+                      "at once"
+
+                  Expect.stringContains text "seed 4711" "to do it again"
+
+                  for failure in report.Failures do
+                      Expect.stringContains text $"FAILED {failure.Key}: {failure.Value}" "why"
+
+                  Expect.exists
+                      report.Failures.Values
+                      _.StartsWith("Generous does not keep the contract. Replay: SESSION_CONTRACT_SEED=4711")
+                      "a violation is told in its own words, and not as an exception"
+              })
 
           sees
               "a body that is another one behind its first bytes is seen"

@@ -761,6 +761,35 @@ let private says =
                   Expect.stringContains sentence what "the setting"
               })
 
+      testCase "a prefix of a hundred characters and ten years are taken, and a tick more is refused" (fun () ->
+          let taken (set: DistributedCacheStoreOptions -> unit) =
+              let options = DistributedCacheStoreOptions()
+              set options
+
+              try
+                  DistributedCacheStore(memoryCache (), options) |> ignore
+                  true
+              with :? ArgumentException ->
+                  false
+
+          let tick, longest = TimeSpan.FromTicks 1L, TimeSpan.FromDays 3650.0
+
+          for keepFor, isTaken in [ -tick, false; tick, true; longest, true; longest + tick, false ] do
+              Expect.equal (taken (fun o -> o.KeepFor <- keepFor)) isTaken $"KeepFor: {keepFor}"
+
+          Expect.isTrue (taken (fun o -> o.KeyPrefix <- String('x', 100))) "the longest prefix"
+          Expect.isTrue (taken (fun o -> o.KeyPrefix <- "")) "none")
+
+      testCaseTask "at start it says after how long a session is dropped" (fun () ->
+          task {
+              for hours, words in [ 24.0, "25 hours"; 46.0, "47 hours"; 47.0, "2 days"; 167.0, "7 days" ] do
+                  let options = DistributedCacheStoreOptions(KeepFor = TimeSpan.FromHours hours)
+                  let store = DistributedCacheStore(memoryCache (), options) :> ISessionStore
+                  let! report = store.Prepare none
+                  let said = $"dropped {words} after its last write"
+                  Expect.exists report.Notes _.Contains(said) $"{hours} hours, and the hour of JanitorMargin"
+          })
+
       testCaseTask "at start it says what it cannot promise, and where it is" (fun () ->
           task {
               let cache = memoryCache ()

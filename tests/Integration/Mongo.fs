@@ -743,6 +743,17 @@ let private starts =
                   let! fast = notes (ahead 26) id
                   Expect.stringContains fast "1 days 0" "by how much"
                   Expect.stringContains fast "behind that of MongoDB" "and which way"
+
+                  // Clocks that follow one time differ by less.
+                  for seconds, isTold in [ -4.0, false; 4.0, false; -9.0, true; 9.0, true ] do
+                      let! said =
+                          notes
+                              (fun server ->
+                                  server.Members <- 3
+                                  server.Ahead <- TimeSpan.FromSeconds seconds)
+                              id
+
+                      Expect.equal (said.Contains "that of MongoDB") isTold $"{seconds} s"
               })
 
           testCaseTask
@@ -767,6 +778,24 @@ let private starts =
                       let! blind = notes (fun server -> server.Members <- 3) (fun address -> address + "&w=0")
                       Expect.stringContains blind "w=0" "acknowledgement"
                   })
+
+          testCaseTask "a user that may not ask for the settings of the set starts, and nothing is said" (fun () ->
+              task {
+                  let forbids (command: BsonDocument) =
+                      if command.GetElement(0).Name = "replSetGetConfig" then
+                          Some(Fault.Refused(13, "Unauthorized"))
+                      else
+                          None
+
+                  let! said =
+                      notes
+                          (fun server ->
+                              server.Members <- 3
+                              server.Fault <- forbids)
+                          id
+
+                  Expect.equal said "" "nothing"
+              })
 
           testCaseTask
               "a server that is not there yet is a sentence, and no exception; the indexes come later"
@@ -798,6 +827,8 @@ let private starts =
                   for code, name, isFinal in
                       [ 18, "AuthenticationFailed", true
                         11, "UserNotFound", true
+                        334, "MechanismUnavailable", true
+                        8000, "AtlasError", true
                         // A router that cannot ask for its users: that passes.
                         6, "HostUnreachable", false ] do
                       use server = new StandIn()

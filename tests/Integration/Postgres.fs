@@ -1081,6 +1081,36 @@ let private notices =
                   do! Task.Delay 300
               }))
 
+      testCaseTask "who stops to listen once all is closed is told of no failure, cut off before or not" (fun () ->
+          task {
+              let server = shared.Force()
+
+              for isApplications in [ true; false ] do
+                  for isCut in [ true; false ] do
+                      let table = newTable ()
+                      let address = $"{server.Address};Application Name=shut-{table}"
+                      use source = NpgsqlDataSource.Create address
+
+                      use store =
+                          if isApplications then
+                              new PostgresStore(PostgresStoreOptions(DataSource = source, Table = table))
+                          else
+                              openPostgresAt address table ignore
+
+                      let! _, subscription = Live.listen store
+
+                      if isApplications then (source :> IDisposable).Dispose() else (store :> IDisposable).Dispose()
+
+                      if isCut then
+                          server.Execute
+                              $"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'shut-{table}'"
+
+                          // After a second it looks for another connection, and there is none any more.
+                          do! Task.Delay 3000
+
+                      do! subscription.DisposeAsync().AsTask().WaitAsync(TimeSpan.FromSeconds 10L)
+          })
+
       testCaseTask "the connection that has listened hears nothing any more once the application has it" (fun () ->
           task {
               let address = shared.Force().Address + ";Maximum Pool Size=1;No Reset On Close=true"

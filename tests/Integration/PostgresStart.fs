@@ -453,9 +453,31 @@ let private starts =
 
       testCaseTask "fsync off is told" (fun () ->
           task {
-              use server = startOne [ "fsync", "off" ]
-              let! said = notes server.Address "sessions"
-              Expect.stringContains said "fsync" "a note"
+              for setting in [ "fsync"; "full_page_writes" ] do
+                  use server = startOne [ setting, "off" ]
+                  let! said = notes server.Address "sessions"
+                  Expect.stringContains said "fsync or full_page_writes off" setting
+          })
+
+      testCaseTask "standbys none of which is waited for are told, and a standby that is named itself" (fun () ->
+          task {
+              use primary = startOne [ "wal_level", "replica" ]
+              let! alone = notes primary.Address "sessions"
+              Expect.equal alone "" "it is alone"
+              use standby = new PostgresServer([])
+              standby.CopyOf(primary, "partner")
+              standby.Start()
+              let isFollowed () = primary.Number "SELECT count(*) FROM pg_stat_replication" = 1L
+              do! eventually "a standby" isFollowed
+              let! apart = notes primary.Address "sessions"
+              Expect.stringContains apart "none of them is synchronous" "nobody waits for it"
+              let! named = notes standby.Address "sessions"
+              Expect.stringContains named "PostgreSQL is a standby" "it takes no sign-in"
+              primary.Execute "ALTER SYSTEM SET synchronous_standby_names = 'partner'"
+              primary.Execute "SELECT pg_reload_conf()"
+              do! Task.Delay 500
+              let! safe = notes primary.Address "sessions"
+              Expect.equal safe "" "it is waited for"
           })
 
       testCaseTask "wrong settings stop the program with what to change" (fun () ->
@@ -476,6 +498,19 @@ let private starts =
               refused "Table" (fun o -> o.Table <- String('a', 41))
               refused "Durability" (fun o -> o.Durability <- enum 7)
               refused "OperationTimeout" (fun o -> o.OperationTimeout <- TimeSpan.Zero)
+              let tick, longest = TimeSpan.FromTicks 1L, TimeSpan.FromMinutes 10L
+              refused "OperationTimeout" (fun o -> o.OperationTimeout <- longest + tick)
+              refused "Schema" (fun o -> o.Schema <- String('a', 64))
+
+              for last in
+                  [ fun (o: PostgresStoreOptions) -> o.Table <- String('a', 40)
+                    fun o -> o.Schema <- String('a', 63)
+                    fun o -> o.OperationTimeout <- longest
+                    fun o -> o.OperationTimeout <- tick ] do
+                  let options = PostgresStoreOptions(ConnectionString = "Host=localhost")
+                  last options
+                  (new PostgresStore(options) :> IDisposable).Dispose()
+
               refused "connection string" (fun o -> o.ConnectionString <- "")
               refused "ConnectionString" (fun o -> o.ConnectionString <- "Hots=localhost;Password=geheim")
           })
@@ -503,7 +538,8 @@ let private starts =
                   use source = NpgsqlDataSource.Create address
 
                   Expect.throwsC
-                      (fun () -> (new PostgresStore(PostgresStoreOptions(DataSource = source)) :> IDisposable).Dispose())
+                      (fun () ->
+                          (new PostgresStore(PostgresStoreOptions(DataSource = source)) :> IDisposable).Dispose())
                       (fun error ->
                           Expect.stringContains error.Message "Multiplexing=true" "the cause"
                           Expect.stringContains error.Message "without it" "what to change")

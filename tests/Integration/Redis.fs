@@ -1282,7 +1282,10 @@ let private lateAnswers =
                         let found = nonNull found
                         Expect.equal found.Subject "ann" $"{id}: it is there"
                         let! members = db.SortedSetRangeByRankAsync(index)
-                        let read = members |> Array.filter (fun one -> (string one).StartsWith(id, StringComparison.Ordinal))
+
+                        let read =
+                            members |> Array.filter (fun one -> (string one).StartsWith(id, StringComparison.Ordinal))
+
                         Expect.equal (Array.map string read) [| id |] $"{id}: what whoever looked has read"
 
                         // As the engine does, for the acknowledgement.
@@ -1291,7 +1294,11 @@ let private lateAnswers =
                         Expect.equal affirmed WriteResult.Written $"{id}: the sign-in is acknowledged"
                         let! _ = db.SortedSetRemoveAsync(index, read)
                         let! theirs = store.BySubject("ann", null, 10, none)
-                        Expect.exists theirs.Records (fun record -> record.Id = id) $"{id}: 'log out everywhere' finds it"
+
+                        Expect.exists
+                            theirs.Records
+                            (fun record -> record.Id = id)
+                            $"{id}: 'log out everywhere' finds it"
                 })
 
     let unsent =

@@ -319,6 +319,27 @@ let private rights =
           (fun server -> at (user server))
           (fun server -> refuses [ server.Address; "eval"; "README" ])
       served
+          "a user that may not wait for replicas stops the start where they are waited for"
+          (durable @ [ "user", "sessions on >secret ~* &* +@all -wait" ])
+          (fun server options ->
+              at (user server) options
+              options.WaitForReplicas <- 1)
+          (fun server -> refuses [ server.Address; "forbids"; "'wait'"; "README" ])
+      served
+          "a user that may not wait for replicas starts where nobody waits for them"
+          (durable @ [ "user", "sessions on >secret ~* &* +@all -wait" ])
+          (fun server options ->
+              at (user server) options
+              options.WaitForReplicas <- 0)
+          (fun _ answer -> Expect.equal answer (Ok []) "it has nothing to say")
+      served
+          "a WAIT that has been renamed stops the start where replicas are waited for"
+          (durable @ [ "rename-command", "WAIT hidden" ])
+          (fun server options ->
+              at server.Address options
+              options.WaitForReplicas <- 1)
+          (fun server -> refuses [ server.Address; "WAIT"; "renamed" ])
+      served
           "a user that may not ask for settings: notes"
           (durable @ [ "user", "sessions on >secret ~* &* +@all -@dangerous" ])
           (fun server -> at (user server))

@@ -110,10 +110,7 @@ type private Busy(server: int) =
     let mutable isWanted = 0
 
     let busy (_: string) =
-        if Interlocked.Exchange(&isWanted, 0) = 0 then
-            None
-        else
-            Some "-BUSY Redis runs a script.\r\n"
+        if Interlocked.Exchange(&isWanted, 0) = 0 then None else Some "-BUSY Redis runs a script.\r\n"
 
     let retold = new Retold(server, busy)
     member _.Address = retold.Address

@@ -582,42 +582,44 @@ let private listeners =
               Expect.equal count 0 "nobody listens any more"
           })
 
-      testCaseTask "whoever listens while sessions move to Redis, or from it, moves to the new primary as well" (fun () ->
-          task {
-              for what in [ "to"; "from" ] do
-                  use old = RedisServer.startOne []
-                  use next = RedisServer.startOne []
-                  use naming = new Naming(old)
-                  do! eventually "the Sentinel" (fun () -> naming.IsUp)
-                  use redis = openRedisAt naming.Configuration "move:" ignore
-                  let other = MemoryStore() :> ISessionStore
+      testCaseTask
+          "whoever listens while sessions move to Redis, or from it, moves to the new primary as well"
+          (fun () ->
+              task {
+                  for what in [ "to"; "from" ] do
+                      use old = RedisServer.startOne []
+                      use next = RedisServer.startOne []
+                      use naming = new Naming(old)
+                      do! eventually "the Sentinel" (fun () -> naming.IsUp)
+                      use redis = openRedisAt naming.Configuration "move:" ignore
+                      let other = MemoryStore() :> ISessionStore
 
-                  let ours = redis :> ISessionStore
-                  let target, source = if what = "to" then (ours, other) else (other, ours)
-                  let moving = MigratingStore(target, source) :> ISessionStore
-                  let! heard, subscription = Live.listen moving
-                  do! said redis "first"
-                  do! eventually $"{what}: a notice" (fun () -> Seq.contains "first" heard)
-                  do! store next "move:"
-                  naming.Name next
-                  let clock = Stopwatch.StartNew()
+                      let ours = redis :> ISessionStore
+                      let target, source = if what = "to" then (ours, other) else (other, ours)
+                      let moving = MigratingStore(target, source) :> ISessionStore
+                      let! heard, subscription = Live.listen moving
+                      do! said redis "first"
+                      do! eventually $"{what}: a notice" (fun () -> Seq.contains "first" heard)
+                      do! store next "move:"
+                      naming.Name next
+                      let clock = Stopwatch.StartNew()
 
-                  // As each node with open connections does, every LiveCheck.
-                  while not (Seq.contains "second" heard) && clock.Elapsed < TimeSpan.FromSeconds 15L do
-                      try
-                          let! _ = SessionStore.loadMany moving [| "a"; "b" |] none
-                          do! said redis "second"
-                      with
-                      | :? StackExchange.Redis.RedisException
-                      | :? TimeoutException
-                      | :? OperationCanceledException
-                      | :? ObjectDisposedException -> ()
+                      // As each node with open connections does, every LiveCheck.
+                      while not (Seq.contains "second" heard) && clock.Elapsed < TimeSpan.FromSeconds 15L do
+                          try
+                              let! _ = SessionStore.loadMany moving [| "a"; "b" |] none
+                              do! said redis "second"
+                          with
+                          | :? StackExchange.Redis.RedisException
+                          | :? TimeoutException
+                          | :? OperationCanceledException
+                          | :? ObjectDisposedException -> ()
 
-                      do! Task.Delay 100
+                          do! Task.Delay 100
 
-                  Expect.isTrue (Seq.contains "second" heard) $"{what}: heard from the new primary"
-                  do! subscription.DisposeAsync()
-          })
+                      Expect.isTrue (Seq.contains "second" heard) $"{what}: heard from the new primary"
+                      do! subscription.DisposeAsync()
+              })
 
       testCaseTask "a new primary where nobody may listen: looks go on, and hear as soon as they may" (fun () ->
           task {

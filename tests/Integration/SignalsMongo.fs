@@ -133,6 +133,69 @@ let all =
                       do! second.DisposeAsync()
                       do! first.DisposeAsync()
                   })
+              test "who may not say that it listens is told so, and leaves no stream behind" (fun server ->
+                  task {
+                      use store = openMongoAt server.Address "sessions" ignore
+                      let! _ = (store :> ISessionStore).Prepare none
+
+                      server.Fault <-
+                          fun command ->
+                              if command.GetElement(0).Name = "update" then
+                                  Some(Fault.Refused(13, "Unauthorized"))
+                              else
+                                  None
+
+                      let mutable said = ""
+
+                      try
+                          let! _, _ = Live.listen store
+                          ()
+                      with error ->
+                          said <- string error
+
+                      Expect.stringContains said "Unauthorized" "why"
+                      do! until "no stream" (fun () -> server.Streams = 0)
+                      server.Fault <- fun _ -> None
+                      let! heard, subscription = Live.listen store
+                      do! publish store [ "afterwards" ]
+                      do! until "a notice" (fun () -> Seq.contains "afterwards" heard)
+                      do! subscription.DisposeAsync()
+                  })
+              test "who stops to listen once the client is closed is told of no failure" (fun server ->
+                  task {
+                      for isCut in [ true; false ] do
+                          let store = openMongoAt server.Address "sessions" ignore
+                          let! _, subscription = Live.listen store
+                          (store :> IDisposable).Dispose()
+
+                          if isCut then
+                              server.ForgetStreams()
+                              // After a second it would follow another one.
+                              do! Task.Delay 2500
+
+                          do! subscription.DisposeAsync().AsTask().WaitAsync(TimeSpan.FromSeconds 10L)
+                  })
+              test "a listener says again that it is there long before its lease ends" (fun server ->
+                  task {
+                      use store = openMongoAt server.Address "sessions" ignore
+                      let! heard, subscription = Live.listen store
+                      server.Forget()
+
+                      let isSaid () =
+                          server.Commands
+                          |> List.exists (fun command ->
+                              command.GetElement(0).Name = "update" && (string command).Contains "$currentDate")
+
+                      let clock = Stopwatch.StartNew()
+
+                      // After a quarter of two minutes.
+                      while not (isSaid ()) && clock.Elapsed < TimeSpan.FromSeconds 45L do
+                          do! Task.Delay 500
+
+                      Expect.isTrue (isSaid ()) "that it is there"
+                      Expect.isFalse (Seq.contains Live.everySession heard) "and nothing is missed"
+                      do! subscription.DisposeAsync()
+                  })
               test "a notice is one update, and of nothing where nobody listens" (fun server ->
                   task {
                       use store = openMongoAt server.Address "sessions" ignore

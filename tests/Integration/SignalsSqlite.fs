@@ -259,13 +259,15 @@ let all =
                   task {
                       use! store = prepared path
                       let! heard, subscription = Live.listen store
-                      // As if a third of it were over.
-                      execute path "UPDATE \"sessions-listeners\" SET until = until - 210000000"
-                      agedBy 21.0 subscription
-
                       let until' () = Convert.ToInt64(scalar path "SELECT until FROM \"sessions-listeners\"")
-                      let wanted = DateTime.UtcNow.AddSeconds(50.0).Ticks
-                      do! until "that it is there" (fun () -> until' () > wanted)
+
+                      // As if a third of it were over; and as if the clock had been put back by an hour.
+                      for seconds in [ 21.0; -3600.0 ] do
+                          execute path "UPDATE \"sessions-listeners\" SET until = until - 210000000"
+                          agedBy seconds subscription
+                          let wanted = DateTime.UtcNow.AddSeconds(50.0).Ticks
+                          do! until "that it is there" (fun () -> until' () > wanted)
+
                       Expect.isFalse (Seq.contains Live.everySession heard) "and nothing is missed"
                       do! subscription.DisposeAsync()
                   })
@@ -295,7 +297,7 @@ let all =
                   task {
                       use! store = prepared path
                       use! other = prepared path
-                      let! heard, _ = Live.listen store
+                      let! heard, subscription = Live.listen store
                       do! publish other [ "before" ]
                       do! until "a notice" (fun () -> Seq.contains "before" heard)
                       (store :> IDisposable).Dispose()
@@ -305,6 +307,11 @@ let all =
                       do! Task.Delay 300
                       Expect.isFalse (Seq.contains "after" heard) "and not heard"
                       (other :> IDisposable).Dispose()
+
+                      // Who stops to listen only now is told of no failure, and opens nothing.
+                      for _ in 1..2 do
+                          do! subscription.DisposeAsync()
+
                       // Whoever closes a file last removes its companions.
                       Expect.isFalse (File.Exists(path + "-wal")) "nobody has it open"
                   })
@@ -328,6 +335,22 @@ let all =
                       do! publish store [ "a" ]
                       Expect.equal (count path) 0 "whoever was last heard of long ago does not"
                   })
+              test "SQLite: notices stay while another one listens, and who was killed does not count" (fun path ->
+                  task {
+                      use! store = prepared path
+                      let! _, first = Live.listen store
+                      let! _, second = Live.listen store
+                      execute path "INSERT INTO \"sessions-listeners\" (listener, until) VALUES ('killed', 0)"
+                      do! publish store [ "a" ]
+                      do! first.DisposeAsync()
+                      Expect.equal (count path) 1 "another one listens"
+                      let! _, third = Live.listen store
+                      let listeners = Convert.ToInt32(scalar path "SELECT count(*) FROM \"sessions-listeners\"")
+                      Expect.equal listeners 2 "who was killed is forgotten"
+                      do! third.DisposeAsync()
+                      do! second.DisposeAsync()
+                      Expect.equal (count path) 0 "the last one leaves nothing behind"
+                  })
               test "SQLite: notices do not grow in number" (fun path ->
                   task {
                       use! store = prepared path
@@ -348,6 +371,16 @@ let all =
                       let! _, second = Live.listen store
                       Expect.equal (count path) 0 "notices of a minute ago"
                       do! second.DisposeAsync()
+
+                      // By a clock that was ahead, or behind: what could still be heard stays.
+                      for seconds, left in [ -30L, 1; 30L, 1; 70L, 0 ] do
+                          execute path "DELETE FROM \"sessions-notices\""
+                          do! publish store [ "one" ]
+                          execute path $"UPDATE \"sessions-notices\" SET at = at + {seconds * TimeSpan.TicksPerSecond}"
+                          let! _, next = Live.listen store
+                          Expect.equal (count path) left $"a notice, {seconds} s from now"
+                          do! next.DisposeAsync()
+
                       do! subscription.DisposeAsync()
                   })
               test "SQLite: a file that was away is listened to when it is back, and all are looked at" (fun path ->

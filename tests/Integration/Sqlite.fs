@@ -189,7 +189,80 @@ let private refusals =
                   File.WriteAllText(path, String.replicate 100 "no database at all\n")
                   do! refuses path "is no SQLite database"
                   Expect.stringStarts (File.ReadAllText path) "no database" "the file is as it was"
-              })) ]
+              }))
+      testCaseAsync
+          "a file that is damaged is refused"
+          (inFolder (fun path ->
+              task {
+                  execute path former
+                  let bytes = File.ReadAllBytes path
+                  // All of the first page, the table of contents, but the head of the file.
+                  Array.fill bytes 100 3996 255uy
+                  File.WriteAllBytes(path, bytes)
+                  do! refuses path "is damaged"
+              }))
+      testCaseAsync
+          "what is no file, and a directory that is not there, are refused, and nothing is made"
+          (inFolder (fun path ->
+              task {
+                  let folder = string (Path.GetDirectoryName path)
+
+                  for named in
+                      [ ":memory:"
+                        "Data Source=:memory:"
+                        $"file:{path}"
+                        $"FILE:{path}?mode=rwc"
+                        $"Data Source=file:{path}" ] do
+                      do! refuses named "is no file"
+                      do! refuses named "UseMemory"
+
+                  do! refuses folder "is a directory"
+                  let absent = Path.Combine(folder, "absent")
+                  use store = openAt (Path.Combine(absent, "sessions.db"))
+                  let mutable sentence = ""
+
+                  try
+                      let! _ = (store :> ISessionStore).Prepare never
+                      ()
+                  with :? InvalidOperationException as refusal ->
+                      sentence <- refusal.Message
+
+                  Expect.stringContains sentence $"'{absent}' of the session database does not exist" "which one"
+                  Expect.isEmpty (Directory.GetFileSystemEntries folder) "nothing was made"
+              }))
+      testCase "settings that nobody means are refused, and the last ones that may be are taken" (fun () ->
+          let said (set: SqliteStoreOptions -> unit) =
+              let options = SqliteStoreOptions(Path = "never.db")
+              set options
+
+              try
+                  (new SqliteStore(options) :> IDisposable).Dispose()
+                  "taken"
+              with :? ArgumentException as error ->
+                  error.Message
+
+          let named table = said (fun options -> options.Table <- table)
+          let waits time = said (fun options -> options.BusyTimeout <- time)
+          let lasts durability = said (fun options -> options.Durability <- durability)
+          let tick, longest = TimeSpan.FromTicks 1L, TimeSpan.FromHours 1.0
+          Expect.stringContains (said (fun options -> options.Path <- " ")) "SqliteStoreOptions.Path" "no path"
+
+          for table in [ ""; String('a', 41); "a-b"; "a b"; "a\"b"; "ä"; "sqlite_a"; "SQLite_a" ] do
+              Expect.stringContains (named table) "SqliteStoreOptions.Table" $"'{table}'"
+
+          for table in [ "a"; String('a', 40); "A_9"; "sqlitea"; "a_sqlite_" ] do
+              Expect.equal (named table) "taken" table
+
+          for time in [ TimeSpan.Zero; -tick; longest + tick ] do
+              Expect.stringContains (waits time) "SqliteStoreOptions.BusyTimeout" $"{time}"
+
+          for time in [ tick; longest ] do
+              Expect.equal (waits time) "taken" $"{time}"
+
+          Expect.stringContains (lasts (enum 7)) "SqliteStoreOptions.Durability" "none that there is"
+
+          for durability in Enum.GetValues<SqliteDurability>() do
+              Expect.equal (lasts durability) "taken" $"{durability}") ]
 
 /// What is longer than a quarter of a page has no page to itself.
 let private compact =
@@ -248,6 +321,8 @@ let private names =
     [ leads "a relative path is relative to the content root" (fun _ -> "some.db") "some.db"
       leads "a connection string names the file" (fun _ -> "Data Source=cs.db") "cs.db"
       leads "so does one with more in it" (fun folder -> $"DataSource={folder}/cs.db;Cache=Shared;Pooling=True") "cs.db"
+      leads "one may say that it is written to" (fun _ -> "Data Source=rw.db;Mode=ReadWrite") "rw.db"
+      leads "and that it is made" (fun _ -> "Data Source=rwc.db;Mode=ReadWriteCreate") "rwc.db"
       leads "a path may look like one" (fun folder -> $"{folder}/a=b.db") "a=b.db"
       testCaseAsync
           "a connection string that begins at the data directory leads there, as the driver has it"

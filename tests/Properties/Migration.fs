@@ -564,33 +564,45 @@ let private races =
               ()
           })
 
-      testCaseTask "who reads many and sleeps anywhere finds those that are moved meanwhile, each as it is, and once" (fun () ->
-          task {
-              let! _ =
-                  everywhere [ Sleeps ] (fun node why ->
-                      task {
-                          let place = Place()
+      testCaseTask
+          "who reads many and sleeps anywhere finds those that are moved meanwhile, each as it is, and once"
+          (fun () ->
+              task {
+                  let! _ =
+                      everywhere [ Sleeps ] (fun node why ->
+                          task {
+                              let place = Place()
 
-                          for id in [ "a"; "b"; "c" ] do
-                              let! _ = place.Old.Insert(live id 1L, none)
-                              ()
+                              for id in [ "a"; "b"; "c" ] do
+                                  let! _ = place.Old.Insert(live id 1L, none)
+                                  ()
 
-                          let! _ = replace (live "c" 2L) place.Store
-                          let! _ = place.New.Insert(placeholder, none)
-                          let ids = [| "a"; "b"; "c"; "nobody's" |]
-                          let reading = (SessionStore.loadMany (place.Through node) ids none).AsTask()
-                          let! _ = Task.WhenAny(node.Asleep, reading)
-                          let! _ = replace (live "b" 2L) place.Store
-                          node.Wake()
-                          let! found = reading
-                          let ofId id = [ for record in found do if record.Id = id then record.Version ]
-                          Expect.equal found.Count 3 $"{why}: each once, and nobody else"
-                          Expect.equal (ofId "a", ofId "c") ([ 1L ], [ 2L ]) $"{why}: beside a placeholder, and moved before"
-                          Expect.isTrue (ofId "b" = [ 1L ] || ofId "b" = [ 2L ]) $"{why}: moved meanwhile"
-                      })
+                              let! _ = replace (live "c" 2L) place.Store
+                              let! _ = place.New.Insert(placeholder, none)
+                              let ids = [| "a"; "b"; "c"; "nobody's" |]
+                              let reading = (SessionStore.loadMany (place.Through node) ids none).AsTask()
+                              let! _ = Task.WhenAny(node.Asleep, reading)
+                              let! _ = replace (live "b" 2L) place.Store
+                              node.Wake()
+                              let! found = reading
 
-              ()
-          })
+                              let ofId id =
+                                  [ for record in found do
+                                        if record.Id = id then
+                                            record.Version ]
+
+                              Expect.equal found.Count 3 $"{why}: each once, and nobody else"
+
+                              Expect.equal
+                                  (ofId "a", ofId "c")
+                                  ([ 1L ], [ 2L ])
+                                  $"{why}: beside a placeholder, and moved before"
+
+                              Expect.isTrue (ofId "b" = [ 1L ] || ofId "b" = [ 2L ]) $"{why}: moved meanwhile"
+                          })
+
+                  ()
+              })
 
       testCaseTask "a touch that sleeps anywhere reaches a session that is moved meanwhile" (fun () ->
           task {

@@ -187,8 +187,7 @@ let all =
                   while not isOver.IsCancellationRequested do
                       store.Enumerate(null, 1, none) |> wait |> ignore
 
-              let others =
-                  [| for _ in 1..4 -> Task.Factory.StartNew(Action begin', TaskCreationOptions.LongRunning) |]
+              let others = [| for _ in 1..4 -> Task.Factory.StartNew(Action begin', TaskCreationOptions.LongRunning) |]
 
               try
                   for n in 1..200 do

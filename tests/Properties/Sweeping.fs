@@ -234,9 +234,7 @@ let private slowHandlers =
           // Without a retention what was told is removed at once.
           let settings =
               { Engines.settings with
-                  Policy =
-                      { Engines.settings.Policy with
-                          Retention = TimeSpan.Zero } }
+                  Policy = { Engines.settings.Policy with Retention = TimeSpan.Zero } }
 
           let waits = { WaitLimits.Default with Timer = clock }
           let engine = SessionEngine(store, settings, waits, clock, NullLogger.Instance, board)

@@ -50,13 +50,15 @@ internal sealed class RecordWrites(RedisLink link, Records records, RecordIndexe
         return await Acknowledge(route, record, line, replicated).ConfigureAwait(false);
     }
 
-    /// <summary>Another record has the id: the entries that were made for this one must not lead to it.</summary>
+    /// <summary>
+    /// Another record has the id, or none: the entries that were made for this one must not lead to it, nor be counted for ever.
+    /// </summary>
     private async Task RemoveRefusedEntries(IDatabase db, StoredRecord refused)
     {
-        if (await records.Load(db, refused.Id).ConfigureAwait(false) is not { } owner)
-            return;
-        await indexes.RemoveEndedFromLive(db, owner).ConfigureAwait(false);
-        if (refused.Subject is { } subject && subject != owner.Subject)
+        var owner = await records.Load(db, refused.Id).ConfigureAwait(false);
+        await (owner is null ? indexes.RemoveEntries(db, refused.Id) : indexes.RemoveEndedFromLive(db, owner))
+            .ConfigureAwait(false);
+        if (refused.Subject is { } subject && subject != owner?.Subject)
             await indexes.PruneSubject(db, subject, refused.Id).ConfigureAwait(false);
     }
 
@@ -127,7 +129,10 @@ internal sealed class RecordWrites(RedisLink link, Records records, RecordIndexe
         // They went with the write, and their answers are as late.
         await link.WithinDeadline(isLate ? indexes.EnterBeforeReplace(db, record) : entering).ConfigureAwait(false);
         if (!isReplaced)
+        {
+            await RemoveRefusedEntries(db, record).ConfigureAwait(false);
             return ResultOf(replaced.Answer);
+        }
 
         await link.WithinDeadline(indexes.SettleAfterReplace(db, record, replaced.HasNewSubject)).ConfigureAwait(false);
         if (!losing.IsNull)

@@ -37,7 +37,9 @@ internal static class FileName
     {
         if (!path.StartsWith(DataDirectory, StringComparison.OrdinalIgnoreCase))
             return path;
-        var folder = AppContext.GetData("DataDirectory") is string { Length: > 0 } said ? said : AppContext.BaseDirectory;
+        var folder = AppContext.GetData("DataDirectory") is string { Length: > 0 } said
+            ? said
+            : AppContext.BaseDirectory;
         return Path.Join(folder, path[DataDirectory.Length..]);
     }
 

@@ -426,7 +426,10 @@ public class AdoptionTests
         Assert.Single(move.Cache.Keys);
         // It is not our own store that is down.
         var said = move.Ear.Take();
-        Assert.Contains(said, line => line.Contains("that another middleware began does not answer", StringComparison.Ordinal));
+        Assert.Contains(
+            said,
+            line => line.Contains("that another middleware began does not answer", StringComparison.Ordinal)
+        );
         Assert.DoesNotContain(said, line => line.StartsWith("The session store", StringComparison.Ordinal));
         move.Cache.BeforeRemove = null;
         await ann.WithAsync(session => HasAll(session, id));

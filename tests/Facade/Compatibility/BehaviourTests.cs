@@ -497,6 +497,17 @@ public class BehaviourTests
                         await context.Response.CompleteAsync();
                     }
                 ),
+                ("", context => context.Response.CompleteAsync()),
+                (
+                    "completed",
+                    context =>
+                    {
+                        // Not flushed either: that is for whoever completes it.
+                        "completed"u8.CopyTo(context.Response.BodyWriter.GetSpan(9));
+                        context.Response.BodyWriter.Advance(9);
+                        return context.Response.CompleteAsync();
+                    }
+                ),
                 (
                     "in three parts",
                     async context =>

@@ -295,6 +295,8 @@ public class PromiseTests
     [InlineData("flush")]
     [InlineData("flush-later")]
     [InlineData("array-later")]
+    [InlineData("completed")]
+    [InlineData("writer-completed")]
     public async Task What_cannot_be_stored_is_a_503_and_not_the_answer(string way)
     {
         var store = new CountedStore();
@@ -347,6 +349,14 @@ public class PromiseTests
                     case "writer":
                         "done"u8.CopyTo(context.Response.BodyWriter.GetSpan(4));
                         context.Response.BodyWriter.Advance(4);
+                        break;
+                    case "completed":
+                        await context.Response.CompleteAsync();
+                        break;
+                    case "writer-completed":
+                        "done"u8.CopyTo(context.Response.BodyWriter.GetSpan(4));
+                        context.Response.BodyWriter.Advance(4);
+                        await context.Response.CompleteAsync();
                         break;
                 }
             });

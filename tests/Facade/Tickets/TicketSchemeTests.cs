@@ -131,6 +131,72 @@ public class TicketSchemeTests
         Assert.Contains($"'{scheme}' has no server-side tickets", error.Message, StringComparison.Ordinal);
     }
 
+    /// <summary>As the framework does it: first what is said of this one question, then who chooses by the request, then the rest.</summary>
+    [Theory]
+    [InlineData("Cookies", "Bearer", "Bearer")]
+    [InlineData("Cookies", null, "Bearer")]
+    [InlineData(null, "Cookies", "Bearer")]
+    [InlineData(null, "", "Cookies")]
+    [InlineData(null, null, "Cookies")]
+    public async Task A_request_is_passed_on_in_the_order_of_the_framework(
+        string? authenticate,
+        string? chosen,
+        string? otherwise
+    )
+    {
+        void Forward(AuthenticationSchemeOptions options)
+        {
+            options.ForwardAuthenticate = authenticate;
+            options.ForwardSignIn = "Bearer";
+            options.ForwardDefault = otherwise;
+            if (chosen is not null)
+                options.ForwardDefaultSelector = _ => chosen.Length > 0 ? chosen : null;
+        }
+
+        await using var site = await TicketSite.StartAsync(plan =>
+            plan.Schemes = it =>
+                it.AddScheme<AuthenticationSchemeOptions, Deaf>("Bearer", null)
+                    .AddCookie("Staff", o => Forward(o))
+                    .AddPolicyScheme("Either", null, o => Forward(o))
+        );
+        foreach (var scheme in new[] { "Staff", "Either" })
+        {
+            SessionId current = default;
+            await new TicketBrowser().RunAsync(
+                site,
+                async context =>
+                {
+                    // No ticket has answered yet that could say which scheme it is of.
+                    await context.SignInAsync("Cookies", TicketSite.Principal(scheme));
+                    current = await context.GetTicketSessionIdAsync(scheme);
+                }
+            );
+            Assert.Equal((await site.ListAsync(scheme)).Single().Id, current);
+        }
+    }
+
+    /// <summary>What would choose by the request is never asked who the user is.</summary>
+    [Fact]
+    public async Task A_cookie_whose_users_a_token_names_in_each_request_is_no_scheme_of_tickets()
+    {
+        await using var site = await TicketSite.StartAsync(plan =>
+            plan.Schemes = it =>
+                it.AddScheme<AuthenticationSchemeOptions, Deaf>("Bearer", null)
+                    .AddCookie(
+                        "Staff",
+                        o =>
+                        {
+                            o.ForwardAuthenticate = "Bearer";
+                            o.ForwardDefaultSelector = _ => "Cookies";
+                        }
+                    )
+        );
+        var error = await Assert.ThrowsAsync<InvalidOperationException>(() =>
+            CurrentAsync(site, new TicketBrowser(), "Staff")
+        );
+        Assert.Contains("'Staff' has no server-side tickets", error.Message, StringComparison.Ordinal);
+    }
+
     [Fact]
     public async Task A_handler_that_asks_a_cookie_by_itself_has_its_ticket()
     {
@@ -201,6 +267,32 @@ public class TicketSchemeTests
             {
                 it.AddCookie("External").AddPolicyScheme("Via", null, o => o.ForwardSignIn = "External");
                 AddProvider(it, "Via");
+            }
+        );
+        var stranger = new TicketBrowser();
+        await stranger.GetAsync(site, "/signin-provider");
+        Assert.Equal("42", await stranger.WhoAsync(site, "External"));
+        Assert.Empty(await site.ListAsync("42"));
+    }
+
+    /// <summary>Neither who chooses by the request nor what is said of other questions has a say in it.</summary>
+    [Theory, InlineData("Policy"), InlineData("Cookie")]
+    public async Task A_step_is_told_by_where_sign_ins_go_whatever_else_is_passed_on(string via)
+    {
+        static void Forward(AuthenticationSchemeOptions options)
+        {
+            options.ForwardSignIn = "External";
+            options.ForwardAuthenticate = options.ForwardDefault = "Cookies";
+            options.ForwardDefaultSelector = _ => "Cookies";
+        }
+
+        await using var site = await TicketSite.StartAsync(plan =>
+            plan.Schemes = it =>
+            {
+                it.AddCookie("External")
+                    .AddPolicyScheme("Policy", null, o => Forward(o))
+                    .AddCookie("Cookie", o => Forward(o));
+                AddProvider(it, via);
             }
         );
         var stranger = new TicketBrowser();
