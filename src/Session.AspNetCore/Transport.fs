@@ -247,7 +247,10 @@ type internal Transport(settings: SessionSettings, hasher: SecretHasher, isTestS
         let isToken (cookie: string | null) =
             match cookie with
             | null -> false
-            | cookie -> cookie.StartsWith(start, StringComparison.Ordinal) && cookie[start.Length] <> ';'
+            | cookie ->
+                cookie.StartsWith(start, StringComparison.Ordinal)
+                && cookie.Length > start.Length
+                && cookie[start.Length] <> ';'
 
         Seq.exists isToken context.Response.Headers.SetCookie
 

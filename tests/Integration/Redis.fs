@@ -1788,6 +1788,20 @@ let private notices =
                       do! staying.DisposeAsync()
               })
 
+      testCaseTask
+          "who stops to listen once the store is closed, or the server is away, is told of no failure"
+          (fun () ->
+              task {
+                  for isClosed in [ true; false ] do
+                      use server = startOne []
+                      use redis = openRedisAt (server.Address + ",connectTimeout=500") "gone:" ignore
+                      let! _, subscription = Live.listen redis
+                      if isClosed then (redis :> IDisposable).Dispose() else server.Kill()
+
+                      for _ in 1..2 do
+                          do! subscription.DisposeAsync().AsTask().WaitAsync(TimeSpan.FromSeconds 20L)
+              })
+
       testCaseTask "who is refused to listen leaves nothing behind, however often it is tried" (fun () ->
           task {
               use server = startOne [ "user", "sessions on >secret ~* resetchannels +@all" ]

@@ -56,8 +56,9 @@ internal sealed class RecordWrites(RedisLink link, Records records, RecordIndexe
     private async Task RemoveRefusedEntries(IDatabase db, StoredRecord refused)
     {
         var owner = await records.Load(db, refused.Id).ConfigureAwait(false);
-        await (owner is null ? indexes.RemoveEntries(db, refused.Id) : indexes.RemoveEndedFromLive(db, owner))
-            .ConfigureAwait(false);
+        await (
+            owner is null ? indexes.RemoveEntries(db, refused.Id) : indexes.RemoveEndedFromLive(db, owner)
+        ).ConfigureAwait(false);
         if (refused.Subject is { } subject && subject != owner?.Subject)
             await indexes.PruneSubject(db, subject, refused.Id).ConfigureAwait(false);
     }

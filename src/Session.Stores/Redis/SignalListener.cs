@@ -202,6 +202,11 @@ internal sealed class SignalListener(Signals signals, Action<string?> heard) : I
             if (Connection is { } connection)
                 await signals.Link.WithinDeadline(LeaveAsync(connection.GetSubscriber())).ConfigureAwait(false);
         }
+        catch (Exception error)
+            when (error is RedisException or TimeoutException or OperationCanceledException or ObjectDisposedException)
+        {
+            // Over a connection that is gone nothing is heard any more, and the driver has forgotten who listened.
+        }
         finally
         {
             _moving.Release();
