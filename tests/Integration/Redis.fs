@@ -1653,6 +1653,51 @@ let private entries =
                       Expect.equal due.Count 1 $"{subject}: and it comes to its time"
               })
 
+      testCaseTask "a write that finds no record takes no entries away from one that comes meanwhile" (fun () ->
+          task {
+              let server = shared.Force()
+
+              // Before it looks whether there is a record by now, and before its own entry goes.
+              for place, isHeld in [ "$3\r\nGET\r\n", true; "$4\r\nZREM\r\n", true; "$4\r\nZREM\r\n", false ] do
+                  use late = new HeldRequests(server.Port)
+                  use slow = new HeldRequests(server.Port)
+                  let prefix = Guid.NewGuid().ToString "N" + ":"
+                  let patient (o: RedisStoreOptions) = o.OperationTimeout <- TimeSpan.FromSeconds 10L
+                  use writer = openRedisAt late.Address prefix patient
+                  use other = openRedisAt slow.Address prefix patient
+                  let writer, other = writer :> ISessionStore, other :> ISessionStore
+                  let! _ = writer.Load("a", none)
+                  let! _ = other.Load("a", none)
+
+                  late.From place
+                  let refused = writer.Replace(numbered "a" 2L RecordKind.Live null 7L 1uy true, 1L, none).AsTask()
+                  do! eventually "that there is none" (fun () -> late.HasCome)
+
+                  if isHeld then
+                      slow.From "$3\r\nSET\r\n"
+
+                  let inserting = other.Insert(numbered "a" 1L RecordKind.Live null 9L 2uy false, none).AsTask()
+
+                  if isHeld then
+                      do! eventually "the record" (fun () -> slow.HasCome)
+                  else
+                      let! _ = inserting
+                      ()
+
+                  late.Release()
+                  let! refused = refused
+                  Expect.equal refused WriteResult.Absent "there was none"
+                  slow.Release()
+                  let! inserted = inserting
+                  Expect.equal inserted WriteResult.Written "and now there is"
+                  let! count = other.Count none
+                  Expect.equal count 1L $"counted: {place}, {isHeld}"
+                  let! all = other.Enumerate(null, 10, none)
+                  Expect.equal all.Records.Count 1 $"listed: {place}, {isHeld}"
+                  let! due = other.ClaimOverdue(start2026.AddHours 1.0, TimeSpan.FromMinutes 1L, 10, none)
+                  Expect.equal due.Count 1 $"and it comes to its time: {place}, {isHeld}"
+          })
+
       testCaseTask "each write gives its record the time to live that it needs from then on" (fun () ->
           withStore ignore (fun redis prefix ->
               task {

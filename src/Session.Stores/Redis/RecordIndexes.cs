@@ -13,7 +13,7 @@ internal sealed class RecordIndexes(RedisLink link, RecordKeys keys, Records rec
     // How long a sweep leaves a change of a subject's index to its writer: longer than any operation takes.
     private static readonly TimeSpan PendingTime = TimeSpan.FromMinutes(10);
 
-    /// <summary>Before an insert. False: the due index has had an entry of this id already.</summary>
+    /// <summary>Before an insert. False: the due index, or its list, has had an entry of this id already.</summary>
     public async Task<bool> EnterBeforeInsert(IDatabase db, StoredRecord record)
     {
         var lists = EnterLists(db, record);
@@ -21,9 +21,31 @@ internal sealed class RecordIndexes(RedisLink link, RecordKeys keys, Records rec
         return await lists.ConfigureAwait(false);
     }
 
-    /// <summary>Before a replace, which finds an entry in the due index.</summary>
-    public Task EnterBeforeReplace(IDatabase db, StoredRecord record) =>
-        Task.WhenAll(EnterList(db, record), EnterSubject(db, record));
+    /// <summary>Before a replace, which finds an entry in the due index. True: its list has had no entry of this id.</summary>
+    public async Task<bool> EnterBeforeReplace(IDatabase db, StoredRecord record)
+    {
+        var list = EnterList(db, record);
+        await Task.WhenAll(list, EnterSubject(db, record)).ConfigureAwait(false);
+        return await list.ConfigureAwait(false);
+    }
+
+    /// <summary>
+    /// After a replace that was refused, and whose entry in the list was a new one: it would be counted for good. An insert that has
+    /// found it there enters its record once more.
+    /// </summary>
+    public async Task LeaveList(IDatabase db, StoredRecord refused)
+    {
+        if (await records.Load(db, refused.Id).ConfigureAwait(false) is { } owner)
+        {
+            await RemoveEndedFromLive(db, owner).ConfigureAwait(false);
+            return;
+        }
+
+        await link.WithinDeadline(db.SortedSetRemoveAsync(ListOf(refused), refused.Id)).ConfigureAwait(false);
+        // Or it has done so before this was removed.
+        if (await records.Load(db, refused.Id).ConfigureAwait(false) is { } successor)
+            await link.WithinDeadline(EnterLists(db, successor)).ConfigureAwait(false);
+    }
 
     /// <summary>After an insert, if somebody may have removed the entries before the record was there.</summary>
     public Task EnterAgain(IDatabase db, StoredRecord record) =>
@@ -41,7 +63,7 @@ internal sealed class RecordIndexes(RedisLink link, RecordKeys keys, Records rec
             db.SortedSetAddAsync(keys.Due(record.Id), record.Id, RecordKeys.Score(record.DueAt), SortedSetWhen.LessThan)
         );
 
-    /// <summary>True: the entry in the due index is a new one.</summary>
+    /// <summary>True: both entries are new ones.</summary>
     private async Task<bool> EnterLists(IDatabase db, StoredRecord record)
     {
         // An entry that is there already stays: it belongs to the record as it is, and this write may be refused.
@@ -51,16 +73,16 @@ internal sealed class RecordIndexes(RedisLink link, RecordKeys keys, Records rec
             RecordKeys.Score(record.DueAt),
             SortedSetWhen.NotExists
         );
-        await Task.WhenAll(due, EnterList(db, record)).ConfigureAwait(false);
-        return await due.ConfigureAwait(false);
+        var list = EnterList(db, record);
+        await Task.WhenAll(due, list).ConfigureAwait(false);
+        return await due.ConfigureAwait(false) && await list.ConfigureAwait(false);
     }
 
     private Task<bool> EnterList(IDatabase db, StoredRecord record) =>
-        db.SortedSetAddAsync(
-            record.Kind == RecordKind.Ended ? keys.Ended(record.Id) : keys.Live(record.Id),
-            record.Id,
-            0
-        );
+        db.SortedSetAddAsync(ListOf(record), record.Id, 0);
+
+    private RedisKey ListOf(StoredRecord record) =>
+        record.Kind == RecordKind.Ended ? keys.Ended(record.Id) : keys.Live(record.Id);
 
     private Task EnterSubject(IDatabase db, StoredRecord record) =>
         record.Subject is not { } subject

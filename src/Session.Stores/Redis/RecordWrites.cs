@@ -36,7 +36,7 @@ internal sealed class RecordWrites(RedisLink link, Records records, RecordIndexe
         var replicated = isWritten ? Replicated(line) : Task.FromResult(false);
         db = route.Database;
         // They went with the write, and their answers are as late.
-        var isNewlyDue = !isLate && await link.WithinDeadline(entering).ConfigureAwait(false);
+        var isNew = !isLate && await link.WithinDeadline(entering).ConfigureAwait(false);
         if (!isWritten)
         {
             await RemoveRefusedEntries(db, record).ConfigureAwait(false);
@@ -45,21 +45,18 @@ internal sealed class RecordWrites(RedisLink link, Records records, RecordIndexe
 
         // The entries came before the record. A listing of the subject, a sweep, or the removal of an older record with the same
         // id may have taken them for stale and removed them: they are entered once more.
-        if (record.Subject is not null || record.DueAt <= record.LastSeen + DueAtOnce || !isNewlyDue)
+        if (record.Subject is not null || record.DueAt <= record.LastSeen + DueAtOnce || !isNew)
             await link.WithinDeadline(indexes.EnterAgain(db, record)).ConfigureAwait(false);
         return await Acknowledge(route, record, line, replicated).ConfigureAwait(false);
     }
 
-    /// <summary>
-    /// Another record has the id, or none: the entries that were made for this one must not lead to it, nor be counted for ever.
-    /// </summary>
+    /// <summary>Another record has the id: the entries that were made for this one must not lead to it.</summary>
     private async Task RemoveRefusedEntries(IDatabase db, StoredRecord refused)
     {
-        var owner = await records.Load(db, refused.Id).ConfigureAwait(false);
-        await (
-            owner is null ? indexes.RemoveEntries(db, refused.Id) : indexes.RemoveEndedFromLive(db, owner)
-        ).ConfigureAwait(false);
-        if (refused.Subject is { } subject && subject != owner?.Subject)
+        if (await records.Load(db, refused.Id).ConfigureAwait(false) is not { } owner)
+            return;
+        await indexes.RemoveEndedFromLive(db, owner).ConfigureAwait(false);
+        if (refused.Subject is { } subject && subject != owner.Subject)
             await indexes.PruneSubject(db, subject, refused.Id).ConfigureAwait(false);
     }
 
@@ -128,10 +125,12 @@ internal sealed class RecordWrites(RedisLink link, Records records, RecordIndexe
         var replicated = isReplaced ? Replicated(line) : Task.FromResult(false);
         db = route.Database;
         // They went with the write, and their answers are as late.
-        await link.WithinDeadline(isLate ? indexes.EnterBeforeReplace(db, record) : entering).ConfigureAwait(false);
+        var isNewlyListed = await link.WithinDeadline(isLate ? indexes.EnterBeforeReplace(db, record) : entering)
+            .ConfigureAwait(false);
         if (!isReplaced)
         {
-            await RemoveRefusedEntries(db, record).ConfigureAwait(false);
+            if (isNewlyListed)
+                await indexes.LeaveList(db, record).ConfigureAwait(false);
             return ResultOf(replaced.Answer);
         }
 
