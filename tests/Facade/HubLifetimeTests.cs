@@ -374,7 +374,13 @@ public class HubLifetimeTests
                 o.Events.OnDestroyed = it => Hear($"destroyed: {it.Reason}");
                 o.Events.OnRefused = it => Hear($"refused: {it.Reason}");
             },
-            add: services => services.AddSignalR().AddSessionLifetime<Cart>(),
+            add: services =>
+            {
+                // Nobody polls any more: by itself it would be over after seconds, whatever becomes of its session.
+                services.Configure<ConnectionOptions>(o => o.DisconnectTimeout = TimeSpan.FromMinutes(5));
+                services.Configure<HubOptions>(o => o.ClientTimeoutInterval = TimeSpan.FromMinutes(5));
+                services.AddSignalR().AddSessionLifetime<Cart>();
+            },
             map: app => app.MapHub<Desk>("/desk")
         );
         using var client = new HttpClient(new SocketsHttpHandler { UseCookies = false });

@@ -7,7 +7,7 @@ namespace Facade;
 
 /// <summary>
 /// Several seeded bugs of one assembly, each asked of one test, in one process: its start takes longer than the tests. First and
-/// last all these tests pass without a bug, or nothing that was seen between counts.
+/// last all these tests pass without a bug, or nothing that was seen between counts; only first, where one of them never ends.
 /// </summary>
 internal static class SeededBugs
 {

@@ -943,7 +943,9 @@ let private answers =
               do! write "routine" false server.Address ignore
               do! write "flushed" false server.Address (fun o -> o.FlushRoutineWrites <- true)
 
-              let how id = string (server.Scalar $"SELECT string_agg(how, ' ') FROM seen_{table} WHERE id = '{id}'")
+              // In the order in which they were noted.
+              let levels = "string_agg(how, ' ' ORDER BY ctid)"
+              let how id = string (server.Scalar $"SELECT {levels} FROM seen_{table} WHERE id = '{id}'")
 
               // What was seen, and when it is looked at next, need not last, whoever has written it.
               let but (level: string) = $"{level} {level} off off off {level} {level} {level}"

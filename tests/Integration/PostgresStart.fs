@@ -467,15 +467,17 @@ let private starts =
               use standby = new PostgresServer([])
               standby.CopyOf(primary, "partner")
               standby.Start()
-              let isFollowed () = primary.Number "SELECT count(*) FROM pg_stat_replication" = 1L
-              do! eventually "a standby" isFollowed
+              // Asked of the standby: the primary may still have the connection that it was copied by.
+              let followed = "SELECT count(*) FROM pg_stat_wal_receiver WHERE status = 'streaming'"
+              do! eventually "a standby" (fun () -> standby.Number followed = 1L)
               let! apart = notes primary.Address "sessions"
               Expect.stringContains apart "none of them is synchronous" "nobody waits for it"
               let! named = notes standby.Address "sessions"
               Expect.stringContains named "PostgreSQL is a standby" "it takes no sign-in"
               primary.Execute "ALTER SYSTEM SET synchronous_standby_names = 'partner'"
               primary.Execute "SELECT pg_reload_conf()"
-              do! Task.Delay 500
+              let setting () = string (primary.Scalar "SHOW synchronous_standby_names")
+              do! eventually "the setting" (fun () -> setting () = "partner")
               let! safe = notes primary.Address "sessions"
               Expect.equal safe "" "it is waited for"
           })

@@ -1270,12 +1270,11 @@ let private lateAnswers =
                         use late = new LateAnswers(server.Port)
 
                         use redis =
-                            openRedisAt late.Address prefix (fun o ->
-                                o.OperationTimeout <- TimeSpan.FromMilliseconds 500L)
+                            openRedisAt late.Address prefix (fun o -> o.OperationTimeout <- TimeSpan.FromSeconds 1L)
 
                         let slow = redis :> ISessionStore
                         let! _ = slow.Load("x", none)
-                        late.After($"{prefix}r:{id}", TimeSpan.FromSeconds 4L)
+                        late.After($"{prefix}r:{id}", TimeSpan.FromSeconds 8L)
                         let! signedIn = signIn slow id
                         Expect.equal signedIn WriteResult.Unknown $"{id}: nobody has heard of it"
                         let! found = store.Load(id, none)

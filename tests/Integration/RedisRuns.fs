@@ -62,9 +62,8 @@ let private ways =
       testCaseTask "the contract holds where a replica is waited for, in a database of the options" (fun () ->
           task {
               use server = startOne []
-              use _ = startOne [ "replicaof", $"127.0.0.1 {server.Port}" ]
-              use! admin = connect server.Address
-              do! following (admin.GetServer server.Address) 1
+              use _ = replicaOf server.Port
+              do! followed server 1
 
               let make _ =
                   let options =
@@ -85,6 +84,8 @@ let private ways =
               Expect.isEmpty report.Failures (string report)
 
               // There are two connections, and each has to be told of the database.
+              use! admin = connect server.Address
+
               for number in 0..4 do
                   let! keys = admin.GetServer(server.Address).DatabaseSizeAsync number
                   Expect.equal keys 0L $"nothing is in database {number}"

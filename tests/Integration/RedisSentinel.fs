@@ -757,48 +757,58 @@ let private doubted =
             do! eventually "an answer once more" (fun () -> (isAnswered ()).GetAwaiter().GetResult())
         })
 
+/// A system may know IPv6 and have no such address, as in many containers.
+let private hasIPv6 () =
+    try
+        use listener = new Net.Sockets.TcpListener(Net.IPAddress.IPv6Loopback, 0)
+        listener.Start()
+        true
+    with :? Net.Sockets.SocketException ->
+        false
+
 /// An IPv6 address has colons of its own, and Sentinels say it without brackets.
 let private ofIPv6 =
     testCaseTask "a primary that the Sentinels name by an IPv6 address is found, and so is the next one" (fun () ->
         task {
-            // A machine without IPv6 cannot show it.
-            if Net.Sockets.Socket.OSSupportsIPv6 then
-                let none = CancellationToken.None
-                let onBoth = [ "bind", "127.0.0.1 ::1" ]
-                use first = RedisServer.startOne onBoth
-                use next = RedisServer.startOne onBoth
-                use naming = new Naming(first, 0L, "::1")
-                do! eventually "the Sentinel" (fun () -> naming.IsUp)
+            if not (hasIPv6 ()) then
+                skiptest "there is no IPv6 here"
 
-                for replicas in [ 0; 1 ] do
-                    use redis =
-                        openRedisAt naming.Configuration $"six-{replicas}:" (fun options ->
-                            options.WaitForReplicas <- replicas)
+            let none = CancellationToken.None
+            let onBoth = [ "bind", "127.0.0.1 ::1" ]
+            use first = RedisServer.startOne onBoth
+            use next = RedisServer.startOne onBoth
+            use naming = new Naming(first, 0L, "::1")
+            do! eventually "the Sentinel" (fun () -> naming.IsUp)
 
-                    let store = redis :> ISessionStore
-                    let! report = store.Prepare none
-                    Expect.isFalse (report.Notes |> Seq.exists _.Contains("503 until")) "the primary is reached"
-                    let at = DateTimeOffset.UtcNow
+            for replicas in [ 0; 1 ] do
+                use redis =
+                    openRedisAt naming.Configuration $"six-{replicas}:" (fun options ->
+                        options.WaitForReplicas <- replicas)
 
-                    let body = ReadOnlyMemory [| 1uy |]
-                    let record = StoredRecord("a", 1L, RecordKind.Live, at, at.AddDays 1, "ann", 1L, body, true)
-                    let! written = store.Insert(record, none)
-                    let wanted = if replicas = 0 then WriteResult.Written else WriteResult.Unacknowledged
-                    Expect.equal written wanted "a sign-in"
-                    let! found = store.Load("a", none)
-                    Expect.isNotNull found "it is there"
-                    naming.Name next
+                let store = redis :> ISessionStore
+                let! report = store.Prepare none
+                Expect.isFalse (report.Notes |> Seq.exists _.Contains("503 until")) "the primary is reached"
+                let at = DateTimeOffset.UtcNow
 
-                    let isAtNext () =
-                        try
-                            isNull (store.Load("a", none).AsTask().GetAwaiter().GetResult())
-                        with
-                        | :? StackExchange.Redis.RedisException
-                        | :? TimeoutException
-                        | :? ObjectDisposedException -> false
+                let body = ReadOnlyMemory [| 1uy |]
+                let record = StoredRecord("a", 1L, RecordKind.Live, at, at.AddDays 1, "ann", 1L, body, true)
+                let! written = store.Insert(record, none)
+                let wanted = if replicas = 0 then WriteResult.Written else WriteResult.Unacknowledged
+                Expect.equal written wanted "a sign-in"
+                let! found = store.Load("a", none)
+                Expect.isNotNull found "it is there"
+                naming.Name next
 
-                    do! eventually "the next one" isAtNext
-                    naming.Name first
+                let isAtNext () =
+                    try
+                        isNull (store.Load("a", none).AsTask().GetAwaiter().GetResult())
+                    with
+                    | :? StackExchange.Redis.RedisException
+                    | :? TimeoutException
+                    | :? ObjectDisposedException -> false
+
+                do! eventually "the next one" isAtNext
+                naming.Name first
         })
 
 let all =

@@ -55,7 +55,8 @@ let chosenIn (text: string) = numbersIn text |> Set.ofList
 let blamed (fileName: string) (text: string) (errors: string) =
     let lines = text.Split '\n'
     // F# says (line,column)-(line,column) typecheck error, and C# (line,column): error.
-    let errorAt = Regex.Escape fileName + @" ?\((\d+),\d+\)(-\(\d+,\d+\) \S+|:) error"
+    // One whose name ends in this one is another file.
+    let errorAt = @"(?<![^/\\\s])" + Regex.Escape fileName + @" ?\((\d+),\d+\)(-\(\d+,\d+\) \S+|:) error"
 
     [ for found in Regex.Matches(errors, errorAt) do
           let line = min lines.Length (int found.Groups[1].Value)

@@ -142,12 +142,14 @@ let againOf suite (test: string) =
         | "simulation" -> Some [ "--seeds"; "1"; "--from"; test.Substring("seed ".Length).Split(':')[0] ]
         | _ -> Some alone
 
+let private passes (suite: Suite) folder way =
+    Spent.on $"tests without a bug: {suite.Name}" (fun () -> ask suite folder None way)
+    |> fst
+    |> List.isEmpty
+
 /// Whether tests pass as they are asked again, without any bug: all of them in one start, which takes longer than the tests.
 let private passTogether suite folder (ways: string list list) =
-    let pass way =
-        Spent.on $"tests without a bug: {suite.Name}" (fun () -> ask suite folder None way)
-        |> fst
-        |> List.isEmpty
+    let pass = passes suite folder
 
     // Ways differ in the text after this, and in nothing else.
     let texts =
@@ -218,6 +220,13 @@ let private isFoundAgain suite folder bug (way: string list) (failed: string lis
     // It crashed or never ended, which no test by itself says.
     | [] -> true
     | alone -> List.exists fails alone || fails way
+
+/// Whether what failed passes with the same library while none of its bugs is chosen: else it has found the choices.
+let private isOfTheBug suite folder (failed: string list) =
+    match failed |> List.choose (againOf suite) |> List.truncate mostAgain with
+    // It crashed or never ended, which no test by itself says.
+    | [] -> true
+    | alone -> List.exists (passes suite folder) alone
 
 /// The first way of asking that finds something: whoever found it the last time, and then all.
 let private findIn
@@ -432,47 +441,56 @@ let assemble
                 Seconds = seconds / float inside.Count }
           | _ -> alone suite folder mutant ]
 
-/// In a folder that holds the tests and the library without a bug, and does so again afterwards. `finder`: the test that is
-/// asked before all others.
-let tryOut suite (folder: string) (finder: string option) (mutant: Mutant) (built: Built) : Trial * string =
-    let clock = Stopwatch.StartNew()
-    let mutable isAgain = false
+/// What the tests say about it, and whether whoever found it the last time says so. None: what they have found is there while
+/// none of the bugs of this library is chosen, too.
+let private judge suite (folder: string) (finder: string option) (mutant: Mutant) (bug: int option) (library: string) =
+    use place = new Place(folder, partOf mutant, library)
 
-    let verdict, said =
-        match built.Library with
-        | Error(why, said) -> Invalid why, said
-        | Ok _ when not built.Found.IsEmpty ->
-            isAgain <- true
-            Killed(built.Found, []), ""
-        | Ok library ->
-            use place = new Place(folder, partOf mutant, library)
+    let ways =
+        [ match Option.bind (againOf suite) finder with
+          | Some way -> true, way
+          | None -> ()
+          for stage in suite.Stages do
+              false, stage ]
 
-            let ways =
-                [ match Option.bind (againOf suite) finder with
-                  | Some way -> true, way
-                  | None -> ()
-                  for stage in suite.Stages do
-                      false, stage ]
+    match findIn suite folder place bug ways with
+    | Error said -> Some(false, Invalid "the tests fail without any bug", said)
+    | Ok(wasAgain, failed, said) ->
+        place.Put true
 
-            match findIn suite folder place built.Bug ways with
-            | Error said -> Invalid "the tests fail without any bug", said
-            | Ok(wasAgain, failed, said) ->
-                isAgain <- wasAgain
-                place.Put true
-                let story = mutant.Guard |> Option.map (storyOf suite folder built.Bug)
+        if bug.IsSome && not wasAgain && not (isOfTheBug suite folder failed) then
+            None
+        else
+            let story = mutant.Guard |> Option.map (storyOf suite folder bug)
 
+            let verdict =
                 match failed, story with
-                | [], Some(_ :: _ as told) -> Killed([], told), said
-                | [], _ -> Survived, said
+                | [], Some(_ :: _ as told) -> Killed([], told)
+                | [], _ -> Survived
                 // Found by the runtime, and not by a test.
                 | _ when said.Contains "MissingMethodException" || said.Contains "TypeLoadException" ->
-                    Invalid "it changes the names or types that its callers were built with", said
-                | _, Some [] -> Invalid "the exploration has no story against it", said
-                | failed, story -> Killed(failed, Option.defaultValue [] story), said
+                    Invalid "it changes the names or types that its callers were built with"
+                | _, Some [] -> Invalid "the exploration has no story against it"
+                | failed, story -> Killed(failed, Option.defaultValue [] story)
 
-    { Mutant = mutant
-      Verdict = verdict
-      IsAgain = isAgain
-      Building = built.Seconds
-      Seconds = built.Seconds + clock.Elapsed.TotalSeconds },
-    said
+            Some(wasAgain, verdict, said)
+
+/// In a folder that holds the tests and the library without a bug, and does so again afterwards. `finder`: the test that is
+/// asked before all others.
+let rec tryOut suite (folder: string) (finder: string option) (mutant: Mutant) (built: Built) : Trial * string =
+    let clock = Stopwatch.StartNew()
+
+    let trial isAgain verdict : Trial =
+        { Mutant = mutant
+          Verdict = verdict
+          IsAgain = isAgain
+          Building = built.Seconds
+          Seconds = built.Seconds + clock.Elapsed.TotalSeconds }
+
+    match built.Library with
+    | Error(why, said) -> trial false (Invalid why), said
+    | Ok _ when not built.Found.IsEmpty -> trial true (Killed(built.Found, [])), ""
+    | Ok library ->
+        match judge suite folder finder mutant built.Bug library with
+        | Some(isAgain, verdict, said) -> trial isAgain verdict, said
+        | None -> tryOut suite folder finder mutant (alone suite folder mutant)

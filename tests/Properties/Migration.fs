@@ -1239,16 +1239,8 @@ let private both =
                   said.Value <- 0
                   let moving = MigratingStore(saying target, saying source) :> ISessionSignals
 
-                  let! isTold =
-                      task {
-                          try
-                              do! moving.Publish([| "a" |], none)
-                              return false
-                          with :? TimeoutException ->
-                              return true
-                      }
-
-                  Expect.equal (said.Value, isTold) (2, true) "both, and the failure is told"
+                  let! why = refusal<TimeoutException>(fun () -> moving.Publish([| "a" |], none).AsTask())
+                  Expect.equal (said.Value, why) (2, "no answer") "both, and the failure is told"
           })
 
       testCaseTask "who listens no more leaves both stores, though one of them fails at that" (fun () ->

@@ -1,5 +1,5 @@
 /// Several seeded bugs of one assembly, each asked of one test, in one process: its start takes longer than the tests. First
-/// and last all these tests pass without a bug, or nothing that was seen between counts.
+/// and last all these tests pass without a bug, or nothing that was seen between counts; only first, where one of them never ends.
 module Properties.SeededBugs
 
 open System

@@ -656,8 +656,7 @@ public class DashboardTests
     {
         await using var site = await StartAsync();
         using var operator1 = new Reader(site);
-        using var ada = new Reader(site);
-        await ada.SignInAsync("ada");
+        using var ada = await Reader.SignedInAsync(site, "ada");
         var page = await operator1.GetAsync("/SESSIONS/Session/" + ada.Id);
         Assert.Equal(HttpStatusCode.OK, page.Status);
         var ended = await operator1.PressAsync(page, "/end");
