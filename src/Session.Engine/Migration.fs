@@ -273,26 +273,31 @@ type MigratingStore(target: ISessionStore, source: ISessionStore) =
                 task =
                     task {
                         let found = Dictionary<string, StoredRecord>(StringComparer.Ordinal)
-                        let! current = SessionStore.loadMany target ids cancel
+                        let missing () = ids |> Seq.filter (found.ContainsKey >> not) |> Array.ofSeq
 
-                        for record in current do
-                            if Underway.isReal record then
-                                found[record.Id] <- record
+                        let lookInTarget (wanted: string array) =
+                            task {
+                                let! current = SessionStore.loadMany target wanted cancel
 
-                        let left: string array = ids |> Seq.filter (found.ContainsKey >> not) |> Array.ofSeq
+                                for record in current do
+                                    if Underway.isReal record then
+                                        found[record.Id] <- record
+                            }
 
-                        if left.Length > 0 then
+                        do! lookInTarget (Array.ofSeq ids)
+
+                        match missing () with
+                        | [||] -> ()
+                        | left ->
                             let! old = SessionStore.loadMany source left cancel
 
                             for record in old do
                                 found[record.Id] <- Underway.original record
 
-                            for id in left do
-                                if not (found.ContainsKey id) then
-                                    match! target.Load(id, cancel) with
-                                    // Moved between the two looks.
-                                    | NonNull moved when Underway.isReal moved -> found[id] <- moved
-                                    | _ -> ()
+                            match missing () with
+                            | [||] -> ()
+                            // Moved between the two looks, or nowhere.
+                            | left -> do! lookInTarget left
 
                         return List<StoredRecord>(found.Values) :> IReadOnlyList<StoredRecord>
                     }

@@ -29,13 +29,19 @@ type internal Sweeper
     // A ticket says itself when it ends. Its links are kept for the absolute timeout, which is ten years where nobody has set one.
     let outlivedByLinks (record: StoredRecord) = not (isNull rules.OwnEnd) && not (isNull record.Subject)
 
-    /// The links first: nothing else leads to them.
+    /// The links first: nothing else leads to them. Those of a session that has the same id by now, of an application's own
+    /// generator, are left alone: this one may have been claimed long ago, and removed by another sweeper.
     let removeWithLinks (record: StoredRecord) : Task =
         task {
-            let! links = SessionStore.loadMany store (Tie.linksOf record.Id) CancellationToken.None
+            let ids = Array.append (Tie.linksOf record.Id) [| record.Id |]
+            let! found = SessionStore.loadMany store ids CancellationToken.None
+            let links, sessions = found |> List.ofSeq |> List.partition (fun it -> it.Id <> record.Id)
 
-            for it in Seq.append links [ record ] do
-                do! SessionStore.removeVersion store it CancellationToken.None
+            if sessions |> List.exists (fun it -> it.Operation = record.Operation) then
+                for link in links do
+                    do! SessionStore.removeVersion store link CancellationToken.None
+
+            do! SessionStore.removeVersion store record CancellationToken.None
         }
 
     let remove (record: StoredRecord | null) : Task =

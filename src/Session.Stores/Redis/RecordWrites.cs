@@ -38,16 +38,25 @@ internal sealed class RecordWrites(RedisLink link, Records records, RecordIndexe
         // They went with the write, and their answers are as late.
         var isNew = !isLate && await link.WithinDeadline(entering).ConfigureAwait(false);
         if (!isWritten)
-        {
-            await RemoveRefusedEntries(db, record).ConfigureAwait(false);
-            return WriteResult.Conflict;
-        }
+            return await Refused(WriteResult.Conflict, RemoveRefusedEntries(db, record)).ConfigureAwait(false);
 
         // The entries came before the record. A listing of the subject, a sweep, or the removal of an older record with the same
         // id may have taken them for stale and removed them: they are entered once more.
         if (record.Subject is not null || record.DueAt <= record.LastSeen + DueAtOnce || !isNew)
             await link.WithinDeadline(indexes.EnterAgain(db, record)).ConfigureAwait(false);
         return await Acknowledge(route, record, line, replicated).ConfigureAwait(false);
+    }
+
+    /// <summary>Nothing was written, also where what the write had entered cannot be cleared away.</summary>
+    private static ValueTask<WriteResult> Refused(WriteResult answer, Task clearing)
+    {
+        return WriteFailures.BeforeWrite(Cleared());
+
+        async ValueTask<WriteResult> Cleared()
+        {
+            await clearing.ConfigureAwait(false);
+            return answer;
+        }
     }
 
     /// <summary>Another record has the id: the entries that were made for this one must not lead to it.</summary>
@@ -128,11 +137,11 @@ internal sealed class RecordWrites(RedisLink link, Records records, RecordIndexe
         var isNewlyListed = await link.WithinDeadline(isLate ? indexes.EnterBeforeReplace(db, record) : entering)
             .ConfigureAwait(false);
         if (!isReplaced)
-        {
-            if (isNewlyListed)
-                await indexes.LeaveList(db, record).ConfigureAwait(false);
-            return ResultOf(replaced.Answer);
-        }
+            return await Refused(
+                    ResultOf(replaced.Answer),
+                    isNewlyListed ? indexes.LeaveList(db, record) : Task.CompletedTask
+                )
+                .ConfigureAwait(false);
 
         await link.WithinDeadline(indexes.SettleAfterReplace(db, record, replaced.HasNewSubject)).ConfigureAwait(false);
         if (!losing.IsNull)

@@ -44,6 +44,42 @@ public class RemoteSignInTests
         return (new ClaimsPrincipal(identity), properties);
     }
 
+    /// <summary>A node whose cookie scheme obeys the provider's logouts.</summary>
+    private static Task<TicketSite> TicketsAsync(
+        IdentityProvider provider,
+        ISessionStore store,
+        Action<SessionOptions<AuthenticationTicket>>? tickets = null
+    ) =>
+        TicketSite.StartAsync(plan =>
+        {
+            plan.Store = store;
+            plan.Tickets = tickets;
+            plan.Pipeline = app =>
+                app.MapBackChannelLogout<AuthenticationTicket>(
+                    "/signout-backchannel",
+                    o =>
+                    {
+                        o.Authority = provider.Issuer;
+                        o.Audience = IdentityProvider.Client;
+                        o.RequireHttpsMetadata = false;
+                    }
+                );
+        });
+
+    /// <summary>Somebody who comes back from the provider, with a ticket.</summary>
+    private static async Task<TicketBrowser> BackAsync(
+        IdentityProvider provider,
+        TicketSite site,
+        string user,
+        string? sid
+    )
+    {
+        var browser = new TicketBrowser();
+        var (principal, properties) = Back(provider.Issuer, user, sid, subjectClaim: ClaimTypes.NameIdentifier);
+        await browser.RunAsync(site, context => context.SignInAsync(null, principal, properties));
+        return browser;
+    }
+
     [Fact]
     public async Task What_it_begins_by_the_scheme_of_the_session_ends_with_a_logout_of_the_provider()
     {
@@ -151,28 +187,10 @@ public class RemoteSignInTests
     {
         await using var provider = await IdentityProvider.StartAsync();
         ISessionStore store = new MemoryStore();
-        await using var site = await TicketSite.StartAsync(plan =>
-        {
-            plan.Store = store;
-            plan.Pipeline = app =>
-                app.MapBackChannelLogout<AuthenticationTicket>(
-                    "/signout-backchannel",
-                    o =>
-                    {
-                        o.Authority = provider.Issuer;
-                        o.Audience = IdentityProvider.Client;
-                        o.RequireHttpsMetadata = false;
-                    }
-                );
-        });
+        await using var site = await TicketsAsync(provider, store);
         var engine = site.Services.GetRequiredService<SessionService<AuthenticationTicket>>().Engine;
-        async Task<TicketBrowser> BackAsync(string user, string? sid)
-        {
-            var browser = new TicketBrowser();
-            var (principal, properties) = Back(provider.Issuer, user, sid, subjectClaim: ClaimTypes.NameIdentifier);
-            await browser.RunAsync(site, context => context.SignInAsync(null, principal, properties));
-            return browser;
-        }
+        Task<TicketBrowser> BackAsync(string user, string? sid) =>
+            RemoteSignInTests.BackAsync(provider, site, user, sid);
 
         async Task PassAsync(int days, TicketBrowser? inUse = null)
         {
@@ -204,5 +222,54 @@ public class RemoteSignInTests
         Assert.Equal("nobody", await zoe.WhoAsync(site));
         await PassAsync(60);
         Assert.Equal(0, await CountAsync());
+    }
+
+    /// <summary>A sweeper behind slow handlers comes to what it has claimed when another one has removed it.</summary>
+    [Fact]
+    public async Task What_leads_to_a_ticket_stays_where_a_late_sweeper_removes_an_older_one_of_the_same_id()
+    {
+        await using var provider = await IdentityProvider.StartAsync();
+        var store = new LateSweeps(new MemoryStore());
+        await using var site = await TicketsAsync(provider, store, o => o.GenerateId = _ => "one");
+        var engine = site.Services.GetRequiredService<SessionService<AuthenticationTicket>>().Engine;
+        async Task<int> CountAsync() => (await store.Enumerate(null, 100, CancellationToken.None)).Records.Count;
+
+        var zoe = await BackAsync(provider, site, "zoe", "C");
+        await zoe.SignOutAsync(site);
+        for (var day = 0; day < 60; day++)
+        {
+            site.Clock.Advance(TimeSpan.FromDays(1));
+            await engine.Sweep(1000, CancellationToken.None);
+        }
+
+        Assert.Equal(0, await CountAsync());
+        var ada = await BackAsync(provider, site, "ada", "A");
+        store.AreLate = true;
+        Assert.Equal(1, await engine.Sweep(1000, CancellationToken.None));
+        Assert.Equal("ada", await ada.WhoAsync(site));
+        Assert.Equal(3, await CountAsync());
+    }
+
+    /// <summary>Once they are late they hand out again what was claimed last.</summary>
+    private sealed class LateSweeps(ISessionStore inner) : ForwardingStore(inner)
+    {
+        private IReadOnlyList<StoredRecord> _claimed = [];
+
+        public bool AreLate { get; set; }
+
+        public override async ValueTask<IReadOnlyList<StoredRecord>> ClaimOverdue(
+            DateTimeOffset now,
+            TimeSpan lease,
+            int limit,
+            CancellationToken cancel
+        )
+        {
+            if (AreLate)
+                return _claimed;
+            var claimed = await base.ClaimOverdue(now, lease, limit, cancel);
+            if (claimed.Count > 0)
+                _claimed = claimed;
+            return claimed;
+        }
     }
 }
