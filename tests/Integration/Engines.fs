@@ -43,6 +43,33 @@ let isUnavailable error =
     | SessionError.Contended -> true
     | _ -> false
 
+/// Whoever has gone away already is asked nothing for.
+let cancelledReadsAreNotSent (store: ISessionStore) =
+    task {
+        let! _ = store.Prepare CancellationToken.None
+        let gone = CancellationToken true
+
+        let reads: (string * (unit -> Task)) list =
+            [ "a load", (fun () -> store.Load("a", gone).AsTask() :> Task)
+              "several at once", (fun () -> (store :?> IReadsMany).LoadMany([| "a"; "b" |], gone).AsTask() :> Task)
+              "the list of a subject", (fun () -> store.BySubject("ada", null, 10, gone).AsTask() :> Task)
+              "the list of all", (fun () -> store.Enumerate(null, 10, gone).AsTask() :> Task)
+              "the number of all", (fun () -> store.Count(gone).AsTask() :> Task)
+              "a notice", (fun () -> (store :?> ISessionSignals).Publish([| "a" |], gone).AsTask()) ]
+
+        for what, read in reads do
+            let! isNotSent =
+                task {
+                    try
+                        do! read ()
+                        return false
+                    with :? OperationCanceledException ->
+                        return true
+                }
+
+            Expect.isTrue isNotSent what
+    }
+
 /// While what must last is not acknowledged requests go on, with the tokens that they have, and all but one wait for nothing.
 /// `mend`: from then on it is.
 let renewalsArePutOff (store: ISessionStore) (mend: unit -> Task) =

@@ -1143,6 +1143,51 @@ let private notices =
                   do! eventually "a notice" (fun () -> Seq.contains "after" heard)
               })) ]
 
+/// Of each kind: a statement that the connection knows already, and one that has to be prepared there first.
+let private hanging =
+    [ for what, isKnown in [ "known to it", true; "not known to it", false ] do
+          testCaseTask
+              $"a connection that answers nothing any more: a statement that is {what} fails in the time of a statement"
+              (fun () ->
+                  task {
+                      let server = shared.Force()
+                      use relay = new Muting(server.Port, ignore)
+                      let address = server.Address.Replace($"Port={server.Port}", $"Port={relay.Port}")
+                      let short (options: PostgresStoreOptions) = options.OperationTimeout <- TimeSpan.FromSeconds 1L
+
+                      do!
+                          withStore address (newTable ()) short (fun store ->
+                              task {
+                                  let! _ = store.Load("a", none)
+
+                                  let read () =
+                                      if isKnown then
+                                          store.Load("a", none).AsTask() :> Task
+                                      else
+                                          store.Count(none).AsTask() :> Task
+
+                                  relay.Mute()
+                                  let clock = Stopwatch.StartNew()
+
+                                  let! isTold =
+                                      task {
+                                          try
+                                              do! read ()
+                                              return false
+                                          with
+                                          | :? NpgsqlException
+                                          | :? TimeoutException -> return true
+                                      }
+
+                                  Expect.isTrue isTold "nobody answers"
+                                  // The driver's own limit for what it sends by itself would be half a minute.
+                                  Expect.isLessThan clock.Elapsed (TimeSpan.FromSeconds 10L) "in time"
+                              })
+                  })
+
+      testCaseTask "what was cancelled before it was sent is not sent, reads and notices as well" (fun () ->
+          onShared ignore Engines.cancelledReadsAreNotSent) ]
+
 // -- pgbouncer
 
 let private bouncer = lazy (RedisServer.untilExit (new PgBouncer(shared.Force())))
@@ -1180,4 +1225,5 @@ let all =
         [ testList "costs" costs
           testList "answers" answers
           testList "notices" notices
+          testList "hanging" hanging
           testList "pooler" behindPooler ]

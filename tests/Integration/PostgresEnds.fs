@@ -421,6 +421,37 @@ let private examples =
                   do! isForeign "another database, which has tables of the same names"
               }))
 
+      testCaseTask "a transaction in a copy of the database is refused: it would end nobody's session" (fun () ->
+          task {
+              let server, name = shared.Force(), newTable ()
+              let addressOf (database: string) = server.Address.Replace("Database=postgres", $"Database={database}")
+              server.Execute $"CREATE DATABASE {name}"
+
+              // Nobody may be connected to what is copied.
+              do!
+                  task {
+                      use made = openPostgresAt (addressOf name) "sessions" ignore
+                      let! _ = (made :> ISessionStore).Prepare none
+                      ()
+                  }
+
+              server.Execute $"CREATE DATABASE {name}_copy TEMPLATE {name}"
+              use store = openPostgresAt (addressOf name) "sessions" ignore
+
+              for database, isRefused in [ name, false; $"{name}_copy", true ] do
+                  use source = NpgsqlDataSource.Create(addressOf database)
+
+                  do!
+                      inTransaction source (fun transaction ->
+                          task {
+                              let! said =
+                                  thrown<InvalidOperationException>(fun () ->
+                                      (store :> IJoinsTransaction).Join(transaction, "ada", none).AsTask() :> Task)
+
+                              Expect.equal (said.Contains "not in the database") isRefused $"{database}: {said}"
+                          })
+          })
+
       testCaseTask "a store without transactions says so" (fun () ->
           task {
               use source = NpgsqlDataSource.Create(shared.Force().Address)

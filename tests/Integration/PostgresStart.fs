@@ -152,6 +152,25 @@ let private starts =
               Expect.notEqual report.Location place "and another one is another place"
           })
 
+      testCaseTask "a database that was copied from another one, its tables with it, is another place" (fun () ->
+          task {
+              let server, name = shared.Force(), newTable ()
+
+              let placeIn (database: string) =
+                  task {
+                      let address = server.Address.Replace("Database=postgres", $"Database={database}")
+                      use store = openPostgresAt address "sessions" ignore
+                      let! report = (store :> ISessionStore).Prepare none
+                      return report.Location
+                  }
+
+              server.Execute $"CREATE DATABASE {name}"
+              let! first = placeIn name
+              server.Execute $"CREATE DATABASE {name}_copy TEMPLATE {name}"
+              let! copy = placeIn $"{name}_copy"
+              Expect.notEqual copy first "each has sessions of its own"
+          })
+
       testCaseTask "CreateTables = false creates nothing, and says so" (fun () ->
           task {
               let table = newTable ()

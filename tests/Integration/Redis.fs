@@ -1474,15 +1474,24 @@ let private replicas =
       testCaseTask "a write whose answer is late, and which is found, waits for its replicas as well" (fun () ->
           task {
               use server = startOne []
-              use late = new LateAnswers(server.Port)
-              use redis = openRedisAt late.Address "wait:" quick
-              let store = redis :> ISessionStore
-              let! _ = store.Insert(numbered "a" 1L RecordKind.Live "ann" 1L 1uy false, none)
-              late.After(textOfReplace, TimeSpan.FromSeconds 1.5)
-              let! replaced = store.Replace(numbered "a" 2L RecordKind.Live "ann" 2L 2uy true, 1L, none)
-              Expect.equal replaced WriteResult.Unacknowledged "no replica has it"
-              let! stored = store.Load("a", none)
-              Expect.equal (nonNull stored).Version 2L "written"
+
+              let replace (store: ISessionStore) =
+                  store.Replace(numbered "a" 2L RecordKind.Live "ann" 2L 2uy true, 1L, none)
+
+              let insert (store: ISessionStore) = store.Insert(numbered "b" 1L RecordKind.Live "ann" 2L 2uy true, none)
+
+              for what, id, text, write in
+                  [ "a replace", "a", textOfReplace, replace
+                    "an insert", "b", "$3\r\nSET\r\n", insert ] do
+                  use late = new LateAnswers(server.Port)
+                  use redis = openRedisAt late.Address $"{what}:" quick
+                  let store = redis :> ISessionStore
+                  let! _ = store.Insert(numbered "a" 1L RecordKind.Live "ann" 1L 1uy false, none)
+                  late.After(text, TimeSpan.FromSeconds 1.5)
+                  let! written = write store
+                  Expect.equal written WriteResult.Unacknowledged $"{what}: no replica has it"
+                  let! stored = store.Load(id, none)
+                  Expect.equal (nonNull stored).Operation 2L $"{what}: written"
           })
 
       testCaseTask "with a replica a write is acknowledged, unless the answer to WAIT does not come" (fun () ->
@@ -1512,6 +1521,97 @@ let private replicas =
               let! stored = (direct :> ISessionStore).Load("a", none)
               Expect.equal (nonNull stored).Version 2L "written"
           }) ]
+
+/// Without Sentinels, by the addresses of both: the driver sends what is no write of its own to the replica, once the primary is
+/// away, unless it is told otherwise.
+let private pair =
+    testCaseTask
+        "while the primary of two is away, its replica is asked nothing: neither for a session, nor for a list, nor for a change"
+        (fun () ->
+            task {
+                use primary = startOne []
+                use replica = replicaOf primary.Port
+                do! followed primary 1
+                let addresses = $"{replica.Address},{primary.Address}"
+                use plain = openRedisAt addresses "pair:" ignore
+
+                use waiting =
+                    openRedisAt addresses "pair:" (fun o ->
+                        o.WaitForReplicas <- 1
+                        o.WaitTimeout <- TimeSpan.FromMilliseconds 200L)
+
+                let said (question: unit -> Task<string>) =
+                    task {
+                        try
+                            return! question ()
+                        with
+                        | :? StoreRefusedException
+                        | :? RedisException
+                        | :? TimeoutException -> return "nobody knows"
+                    }
+
+                let loaded (store: ISessionStore) () =
+                    task {
+                        let! found = store.Load("a", none)
+                        return if isNull found then "none" else "one"
+                    }
+
+                let listed (page: unit -> ValueTask<StoredPage>) () =
+                    task {
+                        let! page = page ()
+                        return $"{page.Records.Count} listed"
+                    }
+
+                let changed (kind: RecordKind) (store: ISessionStore) () =
+                    task {
+                        let isDurable = (kind = RecordKind.Ended)
+                        let! answer = store.Replace(numbered "a" 2L kind "ann" 2L 2uy isDurable, 1L, none)
+                        return string answer
+                    }
+
+                let questions (redis: RedisStore) : (string * (unit -> Task<string>)) list =
+                    let store = redis :> ISessionStore
+
+                    [ "a load", loaded store
+                      "a list of a subject", listed (fun () -> store.BySubject("ann", null, 10, none))
+                      "a list of all", listed (fun () -> store.Enumerate(null, 10, none))
+                      "several at once",
+                      (fun () ->
+                          task {
+                              let! found = (redis :> IReadsMany).LoadMany([| "a"; "b" |], none)
+                              return $"{found.Count} found"
+                          })
+                      "a count",
+                      (fun () ->
+                          task {
+                              let! count = store.Count none
+                              return $"{count} counted"
+                          })
+                      "a claim",
+                      (fun () ->
+                          task {
+                              let! due = store.ClaimOverdue(start2026, TimeSpan.FromMinutes 1L, 10, none)
+                              return $"{due.Count} claimed"
+                          })
+                      "a change", changed RecordKind.Live store
+                      "a logout", changed RecordKind.Ended store ]
+
+                // There is no such session, and both of them say so.
+                for redis in [ plain; waiting ] do
+                    let! found = loaded redis ()
+                    Expect.equal found "none" "while the primary is there"
+
+                primary.Kill()
+
+                for name, redis in [ "no replica is waited for", plain; "one is waited for", waiting ] do
+                    let isAway () = (said (loaded redis)).GetAwaiter().GetResult() = "nobody knows"
+                    do! eventually $"{name}: the primary is away" isAway
+
+                    for what, question in questions redis do
+                        let! answer = said question
+                        // A write that the driver has sent before it knew that is none of which anything is said, either.
+                        Expect.contains [ "nobody knows"; string WriteResult.Unknown ] answer $"{name}: {what}"
+            })
 
 let private removals =
     [ testCaseTask "RemoveVersion removes just the record that it names" (fun () ->
@@ -1577,6 +1677,24 @@ let private removals =
                   Expect.equal due.Count 200 "and comes to its time"
               })) ]
 
+/// The one session that there is: listed, counted, and found when it is due.
+let private hasItsEntries (store: ISessionStore) (subject: string | null) (operation: int64) =
+    task {
+        let! all = store.Enumerate(null, 10, none)
+        Expect.equal [ for record in all.Records -> record.Operation ] [ operation ] $"{subject}: listed"
+        let! count = store.Count none
+        Expect.equal count 1L $"{subject}: counted"
+
+        match subject with
+        | null -> ()
+        | name ->
+            let! theirs = store.BySubject(name, null, 10, none)
+            Expect.equal theirs.Records.Count 1 "in the list of the subject"
+
+        let! due = store.ClaimOverdue(start2026.AddHours 1.0, TimeSpan.FromMinutes 1L, 10, none)
+        Expect.equal due.Count 1 $"{subject}: and it comes to its time"
+    }
+
 let private entries =
     [ testCaseTask "a sign-in that comes while the subject loses the session before stays in its list" (fun () ->
           task {
@@ -1638,18 +1756,36 @@ let private entries =
                       held.Release()
                       let! inserted = inserting
                       Expect.equal inserted WriteResult.Written $"{subject}: it is there"
+                      do! hasItsEntries other subject 9L
+              })
 
-                      let! all = other.Enumerate(null, 10, none)
-                      Expect.equal [ for record in all.Records -> record.Operation ] [ 9L ] $"{subject}: listed"
-                      let! count = other.Count none
-                      Expect.equal count 1L $"{subject}: counted"
+      testCaseTask
+          "a session that gets the id of a tombstone between the removal of that and of its entries keeps its own"
+          (fun () ->
+              task {
+                  let server = shared.Force()
 
-                      if not (isNull subject) then
-                          let! theirs = other.BySubject("ann", null, 10, none)
-                          Expect.equal theirs.Records.Count 1 "in the list of the subject"
+                  for subject in ([ null; "ann" ]: (string | null) list) do
+                      use held = new HeldRequests(server.Port)
+                      let prefix = Guid.NewGuid().ToString "N" + ":"
+                      use other = openRedisAt server.Address prefix ignore
+                      let other = other :> ISessionStore
 
-                      let! due = other.ClaimOverdue(start2026.AddHours 1.0, TimeSpan.FromMinutes 1L, 10, none)
-                      Expect.equal due.Count 1 $"{subject}: and it comes to its time"
+                      use slow =
+                          openRedisAt held.Address prefix (fun o -> o.OperationTimeout <- TimeSpan.FromSeconds 10L)
+
+                      let! _ = other.Insert(numbered "a" 1L RecordKind.Ended null 7L 1uy false, none)
+                      let! _ = (slow :> ISessionStore).Load("x", none)
+
+                      // The tombstone has gone, and what takes its entries away is on its way.
+                      held.From "$4\r\nZREM\r\n"
+                      let removing = (slow :> IRemovesVersion).RemoveVersion("a", 1L, 7L, none).AsTask()
+                      do! eventually "the removal of the entries" (fun () -> held.HasCome)
+                      let! inserted = other.Insert(numbered "a" 1L RecordKind.Live subject 9L 2uy false, none)
+                      Expect.equal inserted WriteResult.Written $"{subject}: the id is free"
+                      held.Release()
+                      do! removing
+                      do! hasItsEntries other subject 9L
               })
 
       testCaseTask "a write that finds no record takes no entries away from one that comes meanwhile" (fun () ->
@@ -1689,12 +1825,7 @@ let private entries =
                   slow.Release()
                   let! inserted = inserting
                   Expect.equal inserted WriteResult.Written "and now there is"
-                  let! count = other.Count none
-                  Expect.equal count 1L $"counted: {place}, {isHeld}"
-                  let! all = other.Enumerate(null, 10, none)
-                  Expect.equal all.Records.Count 1 $"listed: {place}, {isHeld}"
-                  let! due = other.ClaimOverdue(start2026.AddHours 1.0, TimeSpan.FromMinutes 1L, 10, none)
-                  Expect.equal due.Count 1 $"and it comes to its time: {place}, {isHeld}"
+                  do! hasItsEntries other null 9L
           })
 
       testCaseTask "each write gives its record the time to live that it needs from then on" (fun () ->
@@ -1879,7 +2010,10 @@ let private notices =
           }) ]
 
 let private limits =
-    [ testCaseTask "the largest limit is none" (fun () ->
+    [ testCaseTask "what was cancelled before it was sent is not sent, reads and notices as well" (fun () ->
+          withStore ignore (fun redis _ -> Engines.cancelledReadsAreNotSent redis))
+
+      testCaseTask "the largest limit is none" (fun () ->
           withStore ignore (fun redis _ ->
               task {
                   let store = redis :> ISessionStore
@@ -2017,7 +2151,7 @@ let all =
           onCluster
           testList "faults" faults
           testList "late answers" lateAnswers
-          testList "replicas" replicas
+          testList "replicas" (pair :: replicas)
           testList "removals" removals
           testList "entries" entries
           testList "notices" notices

@@ -373,6 +373,11 @@ let private rights =
           (fun server -> at server.Address)
           (fun server -> notes [ server.Address; "volatile-ttl"; "noeviction" ])
       served
+          "a renamed CONFIG does not hide that nothing is appended to a file: a note"
+          [ "rename-command", "CONFIG hidden" ]
+          (fun server -> at server.Address)
+          (fun server -> notes [ server.Address; "appendonly off" ])
+      served
           "a database that does not exist stops the start"
           (durable @ [ "databases", "4" ])
           (fun server options ->

@@ -389,7 +389,8 @@ let private namedMeanwhile =
 
     [ for what, isThere, write in [ "a sign-in", false, signIn; "a logout", true, logout ] do
           // What they said before is good for three seconds to send something. A failover may be under way already.
-          for how, since in [ "is gone", 0; "is silent", 0; "is silent", 4000 ] do
+          // In the midst of a round, whoever asks waits for the next one.
+          for how, since in [ "is gone", 0; "is silent", 0; "is silent", 500; "is silent", 4000 ] do
               testCaseTask
                   $"{what} that the primary took, {since} ms after the last Sentinel {how}, is not acknowledged"
                   (fun () ->

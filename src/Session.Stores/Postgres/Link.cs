@@ -34,6 +34,9 @@ internal sealed class Link(
         return place.Mark;
     }
 
+    /// <summary>Its database, once <see cref="MarkAsync"/> has answered.</summary>
+    public string Database => place.Database;
+
     /// <summary>Makes the tables if they are not there, and finds out whether statements can be prepared.</summary>
     public ValueTask ReadyAsync(CancellationToken cancellationToken) =>
         _isReady ? ValueTask.CompletedTask : GetReadyAsync(cancellationToken);

@@ -11,6 +11,9 @@ internal sealed class Place(Names names, Statements statements, bool createTable
     /// <summary>The random number of this place, once it is prepared.</summary>
     public long Mark { get; private set; }
 
+    /// <summary>Its database, as the server calls it: one that was made from this one has the same number.</summary>
+    public string Database { get; private set; } = "";
+
     /// <summary>Makes the tables if they are not there, or brings older ones to this version.</summary>
     /// <exception cref="InvalidOperationException">The tables are not there and may not be made, or are another program's; the message says what to change.</exception>
     public async Task PrepareAsync(NpgsqlConnection connection, int seconds, CancellationToken cancellationToken)
@@ -37,6 +40,7 @@ internal sealed class Place(Names names, Statements statements, bool createTable
             if (!await row.ReadAsync(cancellationToken).ConfigureAwait(false) || row.GetInt64(1) != Stripes.Count + 1)
                 throw NotWhole(connection, null);
             Mark = row.GetInt64(0);
+            Database = row.GetString(2);
         }
         catch (PostgresException error) when (error.SqlState == PostgresErrorCodes.UndefinedTable)
         {

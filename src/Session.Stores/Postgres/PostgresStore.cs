@@ -246,16 +246,9 @@ public sealed class PostgresStore
             );
 
         var runner = new TransactionRunner(own, _options.OperationTimeout);
+        var mark = await _link.MarkAsync(cancellationToken).ConfigureAwait(false);
         await TransactionGate
-            .EnterAsync(
-                runner,
-                own,
-                _names,
-                _statements,
-                await _link.MarkAsync(cancellationToken).ConfigureAwait(false),
-                subject,
-                cancellationToken
-            )
+            .EnterAsync(runner, own, _names, _statements, mark, _link.Database, subject, cancellationToken)
             .ConfigureAwait(false);
         return new TransactionStore(runner, _statements);
     }

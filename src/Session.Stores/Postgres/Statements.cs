@@ -69,9 +69,11 @@ internal sealed class Statements
             RETURNING s.id, s.version, s.kind, s.last_seen, first.was_due, s.subject, s.operation, s.body
             """;
 
-        Mark = $"SELECT mark, (SELECT count(*) FROM {names.Locks}) FROM {names.Locks} WHERE stripe = -1";
+        Mark =
+            $"SELECT mark, (SELECT count(*) FROM {names.Locks}), current_database()::text FROM {names.Locks} WHERE stripe = -1";
         Join = $"""
-            SELECT (SELECT mark FROM {names.Locks} WHERE stripe = -1), current_setting('transaction_isolation')
+            SELECT (SELECT mark FROM {names.Locks} WHERE stripe = -1), current_setting('transaction_isolation'),
+                current_database()::text
             FROM {names.Locks} WHERE stripe = $1 FOR UPDATE
             """;
 
@@ -123,7 +125,7 @@ internal sealed class Statements
     /// <summary>$1 now, $2 how many, $3 the end of the lease.</summary>
     public string Claim { get; }
 
-    /// <summary>The number of this place, and how many rows the table of the locks has.</summary>
+    /// <summary>The number of this place, how many rows the table of the locks has, and the database.</summary>
     public string Mark { get; }
 
     /// <summary>

@@ -17,6 +17,7 @@ internal static class TransactionGate
         Names names,
         Statements statements,
         long mark,
+        string database,
         string subject,
         CancellationToken cancellationToken
     )
@@ -26,19 +27,11 @@ internal static class TransactionGate
                 "The transaction is over: end the sessions in it before it is committed."
             );
 
-        (long Mark, string Isolation)? found;
+        (long Mark, string Isolation, string Database)? found;
         try
         {
             found = await runner
-                .QueryAsync(
-                    statements.Join,
-                    [Parameter.Of(Stripes.Of(Rows.Bytes(subject)!))],
-                    static async row =>
-                        await row.ReadAsync().ConfigureAwait(false)
-                            ? ((long Mark, string Isolation)?)(row.GetInt64(0), row.GetString(1))
-                            : null,
-                    cancellationToken
-                )
+                .QueryAsync(statements.Join, [Parameter.Of(Stripes.Of(Rows.Bytes(subject)!))], Read, cancellationToken)
                 .ConfigureAwait(false);
         }
         catch (PostgresException error) when (error.SqlState == PostgresErrorCodes.UndefinedTable)
@@ -46,13 +39,17 @@ internal static class TransactionGate
             throw Elsewhere(names, error);
         }
 
-        if (found is not { } place || place.Mark != mark)
+        // A copy of the database has the same number.
+        if (found is not { } place || place.Mark != mark || place.Database != database)
             throw Elsewhere(names, null);
         if (place.Isolation != "read committed")
             throw new InvalidOperationException(
                 $"A transaction that ends sessions must be READ COMMITTED, and this one is {place.Isolation.ToUpperInvariant()}: it would not see who has signed in since it began."
             );
     }
+
+    private static async ValueTask<(long Mark, string Isolation, string Database)?> Read(NpgsqlDataReader row) =>
+        await row.ReadAsync().ConfigureAwait(false) ? (row.GetInt64(0), row.GetString(1), row.GetString(2)) : null;
 
     private static bool IsOver(NpgsqlTransaction transaction)
     {

@@ -65,7 +65,11 @@ internal sealed class Listings(RedisLink link, RecordKeys keys, Records records)
     {
         var db = (await link.Ready(cancellationToken).ConfigureAwait(false)).Database;
         var counts = await link.WithinDeadline(
-                Task.WhenAll(RecordKeys.AllShards.Select(shard => db.SortedSetLengthAsync(keys.Live(shard))))
+                Task.WhenAll(
+                    RecordKeys.AllShards.Select(shard =>
+                        db.SortedSetLengthAsync(keys.Live(shard), flags: CommandFlags.DemandMaster)
+                    )
+                )
             )
             .ConfigureAwait(false);
         return counts.Sum();

@@ -59,7 +59,8 @@ internal sealed class OverdueClaims(RedisLink link, RecordKeys keys, Records rec
                             keys.Due(shard),
                             double.NegativeInfinity,
                             RecordKeys.Score(now),
-                            take: count
+                            take: count,
+                            flags: CommandFlags.DemandMaster
                         )
                     )
                 )
@@ -91,7 +92,8 @@ internal sealed class OverdueClaims(RedisLink link, RecordKeys keys, Records rec
                                     .. group.SelectMany(entry =>
                                         new RedisValue[] { entry.Member, RecordKeys.Text(entry.Score) }
                                     ),
-                                ]
+                                ],
+                                CommandFlags.DemandMaster
                             )
                         )
                 )

@@ -4,7 +4,11 @@ using StackExchange.Redis;
 
 namespace Session.Stores.Redis;
 
-/// <summary>The records themselves: one key each, and every change of one is one command or one atomic script.</summary>
+/// <summary>
+/// The records themselves: one key each, and every change of one is one command or one atomic script. Scripts go to primaries,
+/// too: the driver would send them to a replica while the primary is away, and that says "there is no such session" of what it
+/// has not got yet.
+/// </summary>
 internal sealed class Records(RedisLink link, RecordKeys keys, TimeSpan janitorMargin)
 {
     /// <summary>The longest time that a record is kept for, its margin not counted.</summary>
@@ -87,13 +91,18 @@ internal sealed class Records(RedisLink link, RecordKeys keys, TimeSpan janitorM
         Reply<RedisResult> reply;
         try
         {
-            reply = await link.ReplyTo(db.ScriptEvaluateAsync(Scripts.ReplaceHash, key, arguments))
+            reply = await link.ReplyTo(
+                    db.ScriptEvaluateAsync(Scripts.ReplaceHash, key, arguments, CommandFlags.DemandMaster)
+                )
                 .ConfigureAwait(false);
         }
         catch (RedisServerException error) when (error.Message.StartsWith("NOSCRIPT", StringComparison.Ordinal))
         {
             // The server has refused it, so nothing was written, and it may be sent again with the script's text.
-            reply = await link.ReplyTo(db.ScriptEvaluateAsync(Scripts.Replace, key, arguments)).ConfigureAwait(false);
+            reply = await link.ReplyTo(
+                    db.ScriptEvaluateAsync(Scripts.Replace, key, arguments, CommandFlags.DemandMaster)
+                )
+                .ConfigureAwait(false);
         }
 
         return reply.HasCome(out var answer) ? new Reply<ReplaceAnswer>(ReplaceAnswer.From(answer)) : default;
@@ -153,7 +162,7 @@ internal sealed class Records(RedisLink link, RecordKeys keys, TimeSpan janitorM
         RedisValue[] arguments
     ) =>
         line is null
-            ? db.ScriptEvaluateAsync(script, [keys.Record(record.Id)], arguments)
+            ? db.ScriptEvaluateAsync(script, [keys.Record(record.Id)], arguments, CommandFlags.DemandMaster)
             : line.Evaluate(script, arguments);
 
     /// <summary>Moves the time seen forward, some time later.</summary>
@@ -163,12 +172,20 @@ internal sealed class Records(RedisLink link, RecordKeys keys, TimeSpan janitorM
 
     /// <summary>Moves the time seen forward, and says when that is done.</summary>
     public Task<RedisResult> Touched(IDatabase db, string id, DateTimeOffset at) =>
-        db.ScriptEvaluateAsync(Scripts.Touch, [keys.Record(id)], [RecordLayout.Number(at.UtcTicks)]);
+        db.ScriptEvaluateAsync(
+            Scripts.Touch,
+            [keys.Record(id)],
+            [RecordLayout.Number(at.UtcTicks)],
+            CommandFlags.DemandMaster
+        );
 
     /// <summary>Removes the record, and answers with its subject.</summary>
     public async ValueTask<string?> Remove(IDatabase db, string id) =>
         (string?)
-            await link.WithinDeadline(db.ScriptEvaluateAsync(Scripts.Remove, [keys.Record(id)])).ConfigureAwait(false);
+            await link.WithinDeadline(
+                    db.ScriptEvaluateAsync(Scripts.Remove, [keys.Record(id)], flags: CommandFlags.DemandMaster)
+                )
+                .ConfigureAwait(false);
 
     /// <summary>Removes the record if it still is the one that this operation wrote as this version. True: it was.</summary>
     public ValueTask<bool> RemoveVersion(IDatabase db, string id, long version, long operation) =>
@@ -176,7 +193,8 @@ internal sealed class Records(RedisLink link, RecordKeys keys, TimeSpan janitorM
             db.ScriptEvaluateAsync(
                 Scripts.RemoveVersion,
                 [keys.Record(id)],
-                [RecordLayout.Number(version), RecordLayout.Number(operation)]
+                [RecordLayout.Number(version), RecordLayout.Number(operation)],
+                CommandFlags.DemandMaster
             ),
             ofNoValue: false
         );
@@ -191,7 +209,8 @@ internal sealed class Records(RedisLink link, RecordKeys keys, TimeSpan janitorM
                     RecordLayout.Number(version),
                     dueAt.UtcTicks / TimeSpan.TicksPerMillisecond,
                     Milliseconds(janitorMargin),
-                ]
+                ],
+                CommandFlags.DemandMaster
             ),
             ofNoValue: true
         );
@@ -226,7 +245,8 @@ internal sealed class Records(RedisLink link, RecordKeys keys, TimeSpan janitorM
                     db.ScriptEvaluateAsync(
                         Scripts.LoadClaimed,
                         [keys.Record(id)],
-                        [RecordLayout.Number(RecordKeys.LatestDue(score))]
+                        [RecordLayout.Number(RecordKeys.LatestDue(score))],
+                        CommandFlags.DemandMaster
                     )
                 )
                 .ConfigureAwait(false);

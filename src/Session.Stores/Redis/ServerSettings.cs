@@ -102,6 +102,12 @@ internal static class ServerSettings
 
         switch (await Setting(server, "save", options).ConfigureAwait(false))
         {
+            // Where CONFIG is forbidden, INFO says that much.
+            case null when info.GetValueOrDefault("aof_enabled") == "0":
+                notes.Add(
+                    $"Redis at {where} has appendonly off, and does not say whether it writes snapshots: a crash undoes the last minutes at least, logouts among them. Set appendonly yes."
+                );
+                break;
             case null:
                 break;
             case "":

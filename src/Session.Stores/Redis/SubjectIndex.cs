@@ -38,12 +38,14 @@ internal static class SubjectIndex
             // Not every server takes a limit that is no int: -1 is none.
             count > int.MaxValue
                 ? -1
-                : count
+                : count,
+            // A replica may not have heard of a sign-in yet, and "end all" ends what is listed.
+            CommandFlags.DemandMaster
         );
 
     /// <summary>All members of one session.</summary>
     public static Task<RedisValue[]> Of(IDatabase db, RedisKey key, string id) =>
-        db.SortedSetRangeByValueAsync(key, id, id + BehindMarks, Exclude.Stop);
+        db.SortedSetRangeByValueAsync(key, id, id + BehindMarks, Exclude.Stop, flags: CommandFlags.DemandMaster);
 
     /// <summary>
     /// Before the record is written: gives the session a member, unless it has one. Where it is the subject's already, a marked
@@ -53,7 +55,12 @@ internal static class SubjectIndex
     {
         var isTheirs = record.Basis is { } basis && basis.Subject == record.Subject;
         RedisValue marked = isTheirs ? Member(record) : RedisValue.EmptyString;
-        return db.ScriptEvaluateAsync(Scripts.Enter, [key], [record.Id, record.Id + BehindMarks, marked]);
+        return db.ScriptEvaluateAsync(
+            Scripts.Enter,
+            [key],
+            [record.Id, record.Id + BehindMarks, marked],
+            CommandFlags.DemandMaster
+        );
     }
 
     /// <summary>After the write that made the record the subject's: puts the marked member in the place of the id alone.</summary>
