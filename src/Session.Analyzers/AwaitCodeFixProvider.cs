@@ -37,6 +37,7 @@ public sealed class AwaitCodeFixProvider : CodeFixProvider
                 Whole(found) is not { } expression
                 || model.GetTypeInfo(found).Type?.Name == "IAsyncEnumerable"
                 || expression.Ancestors().TakeWhile(it => !IsFunction(it)).Any(it => it is LockStatementSyntax)
+                || HoldsOnTo(expression, expression.Ancestors().FirstOrDefault(IsFunction) ?? root, model)
             )
                 continue;
 
@@ -79,6 +80,33 @@ public sealed class AwaitCodeFixProvider : CodeFixProvider
         return call?.Parent is ExpressionStatementSyntax or ArrowExpressionClauseSyntax or LambdaExpressionSyntax
             ? call
             : null;
+    }
+
+    /// <summary>Whether what no wait may come between, such as a span, is used behind the call, or again in a loop around it.</summary>
+    private static bool HoldsOnTo(ExpressionSyntax expression, SyntaxNode function, SemanticModel model)
+    {
+        var loops = expression
+            .Ancestors()
+            .TakeWhile(it => it != function)
+            .Where(it =>
+                it is ForStatementSyntax or CommonForEachStatementSyntax or WhileStatementSyntax or DoStatementSyntax
+            )
+            .ToList();
+        return function.DescendantNodes().OfType<IdentifierNameSyntax>().Any(IsUsedAcross);
+
+        bool IsUsedAcross(IdentifierNameSyntax name)
+        {
+            if (
+                model.GetSymbolInfo(name).Symbol is not ILocalSymbol local
+                || !(local.IsRef || local.Type.IsRefLikeType)
+                || local.DeclaringSyntaxReferences.FirstOrDefault() is not { } begun
+                || begun.Span.Start > expression.SpanStart
+            )
+                return false;
+
+            return name.SpanStart > expression.Span.End
+                || loops.Any(it => it.Span.Contains(name.Span) && !it.Span.Contains(begun.Span));
+        }
     }
 
     private static SyntaxNode Fixed(

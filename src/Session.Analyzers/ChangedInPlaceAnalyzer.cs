@@ -34,7 +34,8 @@ public sealed class ChangedInPlaceAnalyzer : DiagnosticAnalyzer
         {
             IAssignmentOperation assignment => Owner(assignment.Target),
             IIncrementOrDecrementOperation count => Owner(count.Target),
-            IInvocationOperation call when Known.ChangesCollection(call) => Known.Receiver(call),
+            IInvocationOperation call when Known.ChangesCollection(call) || Known.EmptiesCollection(call) =>
+                Known.Receiver(call),
             _ => null,
         };
         if (target is null)

@@ -24,15 +24,19 @@ internal static class Known
         "Remove",
         "RemoveAll",
         "RemoveAt",
+        "RemoveFirst",
+        "RemoveLast",
         "RemoveRange",
         "RemoveWhere",
         "Reverse",
         "Sort",
+        "SymmetricExceptWith",
         "TryAdd",
         "TryDequeue",
         "TryPop",
         "TryRemove",
         "TryTake",
+        "TryUpdate",
         "UnionWith",
     };
 
@@ -80,6 +84,10 @@ internal static class Known
 
     public static bool ChangesCollection(IInvocationOperation call) =>
         _changes.Contains(call.TargetMethod.Name) && IsMutableCollection(Receiver(call)?.Type);
+
+    /// <summary>A change as well; but to do it twice is no more than to do it once.</summary>
+    public static bool EmptiesCollection(IInvocationOperation call) =>
+        call.TargetMethod.Name == "Clear" && IsMutableCollection(Receiver(call)?.Type);
 
     /// <summary>What a method is called on, of an extension method, too.</summary>
     public static IOperation? Receiver(IInvocationOperation call) =>

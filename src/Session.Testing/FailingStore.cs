@@ -11,17 +11,18 @@ namespace Session.Testing;
 /// </remarks>
 public sealed class FailingStore : ForwardingStore
 {
-    private readonly ConcurrentDictionary<string, bool> _lost = new(StringComparer.Ordinal);
+    // Of the whole store and its transactions together: a write that is lost inside of one is looked up from outside.
+    private readonly ConcurrentDictionary<string, bool> _lost;
     private readonly FailingStore? _whole;
     private volatile StoreFailure _failure;
 
     /// <summary>Around the store that keeps the sessions.</summary>
     public FailingStore(ISessionStore inner)
-        : base(inner) { }
+        : base(inner) => _lost = new(StringComparer.Ordinal);
 
     // Inside a transaction of the application's: it fails as the whole store does.
     private FailingStore(ISessionStore joined, FailingStore whole)
-        : base(joined) => _whole = whole;
+        : base(joined) => (_whole, _lost) = (whole, whole._lost);
 
     /// <summary>How it fails from now on. Default: not.</summary>
     public StoreFailure Failure

@@ -35,6 +35,10 @@ public class NotAwaitedTests
     [InlineData("public void OnPost() { [|manager.DestroyAllAsync(\"ada\")|]; }")]
     [InlineData("public void OnPost() { [|manager.ListAsync(\"ada\")|]; }")]
     [InlineData("public void OnPost() { [|pending.CompleteAsync()|]; }")]
+    [InlineData("public void OnPost() { _ = session?[|.DestroyAsync()|]; }")]
+    [InlineData("public void OnPost() { _ = [|session.DestroyAsync()|].ConfigureAwait(false); }")]
+    [InlineData("public Page() { [|session.DestroyAsync()|]; }")]
+    [InlineData("public int Count { set { [|session.DestroyAsync()|]; } }")]
     [InlineData("public void Map() { app.MapPost(\"/logout\", (Session<Cart> s) => { [|s.DestroyAsync()|]; }); }")]
     [InlineData(
         "public void Map() { app.MapPost(\"/logout\", (Session<Cart> s) => { [|s.DestroyAsync()|]; return \"bye\"; }); }"
@@ -61,6 +65,7 @@ public class NotAwaitedTests
     [InlineData("public async Task OnPost() { await Task.WhenAll(session.DestroyAsync(), Task.Delay(1)); }")]
     [InlineData("public void OnPost() { tasks.Add(manager.DestroyAllAsync(\"ada\")); }")]
     [InlineData("public void OnPost() { _ = manager.DestroyAllAsync(\"ada\"); }")]
+    [InlineData("public void OnPost() { _ = pending.CompleteAsync(); }")]
     [InlineData("public void OnPost() { session.DestroyAsync().GetAwaiter().GetResult(); }")]
     [InlineData("public void OnPost() { Task.Delay(1); }")]
     [InlineData(
@@ -99,6 +104,10 @@ public class NotAwaitedTests
         "public async Task OnPost() { ReadOnlySpan<char> name = \"ann\"; Console.WriteLine(name.Length); await session.DestroyAsync(); }"
     )]
     [InlineData(
+        "public void OnPost() { for (var n = 0; n < 2; n++) { ReadOnlySpan<char> name = \"ann\"; Console.WriteLine(name.Length); [|session.DestroyAsync()|]; } }",
+        "public async Task OnPost() { for (var n = 0; n < 2; n++) { ReadOnlySpan<char> name = \"ann\"; Console.WriteLine(name.Length); await session.DestroyAsync(); } }"
+    )]
+    [InlineData(
         "public void OnPost(ReadOnlyMemory<char> why) { [|session.DestroyAsync()|]; }",
         "public async Task OnPost(ReadOnlyMemory<char> why) { await session.DestroyAsync(); }"
     )]
@@ -123,6 +132,15 @@ public class NotAwaitedTests
     )]
     [InlineData(
         "private sealed partial class Closing(Session<Cart> session) { partial void Close(); partial void Close() { [|session.DestroyAsync()|]; } }"
+    )]
+    [InlineData(
+        "public void OnPost() { ReadOnlySpan<char> name = \"ann\"; [|session.DestroyAsync()|]; Console.WriteLine(name.Length); }"
+    )]
+    [InlineData(
+        "public async Task OnPost() { var n = 1; ref var m = ref n; [|session.DestroyAsync()|]; m++; await Task.Yield(); }"
+    )]
+    [InlineData(
+        "public void OnPost() { ReadOnlySpan<char> name = \"ann\"; for (var n = 0; n < 2; n++) { Console.WriteLine(name.Length); [|session.DestroyAsync()|]; } }"
     )]
     [InlineData("public void Each() { new List<Session<Cart>>().ForEach(s => [|s.ReloadAsync()|]); }")]
     [InlineData(

@@ -59,6 +59,16 @@ public class UpdateSideEffectTests
     [InlineData(
         "await session.UpdateAsync(cart => { [|File.AppendAllText(\"log\", item)|]; return cart ?? Cart.Empty; });"
     )]
+    [InlineData(
+        "await session.UpdateAsync(cart => { [|Directory.CreateDirectory(item)|]; return cart ?? Cart.Empty; });"
+    )]
+    [InlineData(
+        "await session.UpdateAsync(cart => { using var it = [|System.Diagnostics.Process.Start(item)|]; return cart ?? Cart.Empty; });"
+    )]
+    [InlineData(
+        "System.Data.Common.DbCommand command = null!; await session.UpdateAsync(cart => { [|command.ExecuteNonQuery()|]; return cart ?? Cart.Empty; });"
+    )]
+    [InlineData("await session.UpdateAsync(cart => { [|_total--|]; return cart ?? Cart.Empty; });")]
     [InlineData("await session.UpdateAsync(cart => { [|order.Shipped = true|]; return cart ?? Cart.Empty; });")]
     [InlineData("await session.UpdateAsync(cart => { [|order.Tries++|]; return cart ?? Cart.Empty; });")]
     [InlineData(
@@ -162,6 +172,14 @@ public class UpdateSideEffectTests
         "await session.UpdateAsync(cart => { var sum = 0; foreach (var it in cart!.Items) sum += it.Length; return cart with { Count = sum }; });"
     )]
     [InlineData("await session.UpdateAsync(Pure);")]
+    [InlineData("await session.UpdateAsync(cart => cart! with { Note = File.ReadAllText(item) });")]
+    [InlineData(
+        "await session.UpdateAsync(cart => { var n = 0; Interlocked.Increment(ref n); return cart! with { Count = n }; });"
+    )]
+    [InlineData(
+        "await session.UpdateAsync(cart => { var list = new ConcurrentQueue<string>(); list.Enqueue(item); return cart! with { Count = list.Count }; });"
+    )]
+    [InlineData("await session.UpdateAsync(cart => { _sold.Clear(); return cart ?? Cart.Empty; });")]
     [InlineData(
         "await session.UpdateAsync(cart => { var copy = new string[3]; cart!.Items.CopyTo(copy); return cart; });"
     )]

@@ -42,6 +42,10 @@ public class WriteOnGetTests
     [InlineData(
         "app.MapGet(\"/all\", async (Session<Cart> s, SessionManager<Cart> m) => await [|m.DestroyAllAsync(s.Subject!)|]);"
     )]
+    [InlineData("app.MapGet(\"/every\", async (SessionManager<Cart> m) => await [|m.DestroyEverySessionAsync()|]);")]
+    [InlineData(
+        "app.MapGet(\"/role/{id}\", (string id, SessionManager<Cart> m) => [|m.UpdateAsync(SessionId.Parse(id), c => c!)|]);"
+    )]
     [InlineData("app.MapGroup(\"/a\").MapGet(\"/x\", (Session<Cart> s) => [|s.DestroyAsync()|]);")]
     [InlineData("app.MapMethods(\"/x\", [\"GET\", \"HEAD\"], (Session<Cart> s) => [|s.DestroyAsync()|]);")]
     [InlineData("app.MapMethods(\"/x\", [\"get\"], (Session<Cart> s) => [|s.DestroyAsync()|]);")]
@@ -60,6 +64,12 @@ public class WriteOnGetTests
     )]
     [InlineData(
         "public class Account : Controller { [AcceptVerbs(\"GET\", \"POST\")] public Task Add(Session<Cart> s) => [|s.UpdateAsync(c => c!)|]; }"
+    )]
+    [InlineData(
+        "public class Account : Controller { [AcceptVerbs(\"get\")] public Task Out(Session<Cart> s) => [|s.DestroyAsync()|]; }"
+    )]
+    [InlineData(
+        "public class Account : Controller { [AcceptVerbs(\"Post\", \"Get\")] public Task Out(Session<Cart> s) => [|s.DestroyAsync()|]; }"
     )]
     [InlineData(
         "public class Logout(Session<Cart> s) : PageModel { public Task OnGetAsync() => [|s.DestroyAsync()|]; }"
@@ -88,6 +98,9 @@ public class WriteOnGetTests
         "app.MapGet(\"/back\", (string code, string state, Session<Cart> s) => s.SignInAsync(code, Cart.Empty));"
     )]
     [InlineData("app.MapGet(\"/mail\", (string token, Session<Cart> s) => s.SignInAsync(token, Cart.Empty));")]
+    [InlineData("app.MapGet(\"/cas\", (string ticket, Session<Cart> s) => s.SignInAsync(ticket, Cart.Empty));")]
+    [InlineData("app.MapGet(\"/back\", (string state, Session<Cart> s) => s.SignInAsync(state, Cart.Empty));")]
+    [InlineData("app.MapGet(\"/back\", (string Code, Session<Cart> s) => s.SignInAsync(Code, Cart.Empty));")]
     [InlineData(
         "app.MapGet(\"/back\", async (HttpContext c, Session<Cart> s) => { var who = await c.AuthenticateAsync(\"Outside\"); await s.SignInAsync(who.Principal!.Identity!.Name!, Cart.Empty); });"
     )]
@@ -126,5 +139,14 @@ public class WriteOnGetTests
     )]
     [InlineData("public class Logout(Session<Cart> s) : PageModel { public Task OnGettingOut() => s.DestroyAsync(); }")]
     [InlineData("public class Loop(Session<Cart> s) { public Task OnGet() => s.DestroyAsync(); }")]
+    [InlineData(
+        "public class Account : Controller { [AcceptVerbs(\"POST\", \"PUT\")] public Task Out(Session<Cart> s) => s.DestroyAsync(); }"
+    )]
+    [InlineData(
+        "public class Logout(Session<Cart> s) : PageModel { public Task OnPostAsync() => OnGetOut(); private Task OnGetOut() => s.DestroyAsync(); }"
+    )]
+    [InlineData(
+        "public class Logout(Session<Cart> s) : PageModel { [NonHandler] public Task OnGetOut() => s.DestroyAsync(); }"
+    )]
     public Task Actions_and_pages_are_left_alone(string type) => LookAsync(type);
 }

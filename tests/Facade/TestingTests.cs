@@ -420,6 +420,33 @@ public class TestingTests
         Assert.Equal(2, (await store.LoadMany(["sure", "lost"], default)).Count);
     }
 
+    /// <summary>Whoever looks up what became of a write does so from outside of its transaction; and both work again together.</summary>
+    [Fact]
+    public async Task What_an_unsure_store_has_taken_inside_of_a_transaction_is_read_nowhere_until_it_works()
+    {
+        var store = new FailingStore(new Joined());
+        var joined = await store.Join(null!, "ada", default);
+        var at = DateTimeOffset.UtcNow;
+        StoredRecord Of(string id) => new(id, 1, RecordKind.Live, at, at.AddDays(1), null, 1, new byte[] { 1 }, false);
+
+        store.Failure = StoreFailure.Unsure;
+        await Assert.ThrowsAsync<IOException>(() => joined.Insert(Of("inside"), default).AsTask());
+        await Assert.ThrowsAsync<IOException>(() => store.Insert(Of("outside"), default).AsTask());
+        (ISessionStore Asked, string Id)[] looks =
+        [
+            (store, "inside"),
+            (store, "outside"),
+            (joined, "inside"),
+            (joined, "outside"),
+        ];
+        foreach (var (asked, id) in looks)
+            await Assert.ThrowsAsync<IOException>(() => asked.Load(id, default).AsTask());
+
+        store.Failure = StoreFailure.None;
+        foreach (var (asked, id) in looks)
+            Assert.NotNull(await asked.Load(id, default));
+    }
+
     /// <summary>As a browser has it: a cookie that came with a redirect is sent to where that leads, and one that went is not.</summary>
     [Fact]
     public async Task Cookies_follow_redirects()

@@ -44,6 +44,13 @@ let testsBut (others: string list) (contract: StoreContract) : Test =
               Expect.isGreaterThanOrEqual contract.Commands (int64 options.Commands) "commands"
               Expect.isGreaterThanOrEqual contract.Histories (int64 options.Histories) "histories"
 
+              // Each verb at least before its first request.
+              let stopping = contract.Tests |> Seq.filter _.Name.StartsWith("stopped between") |> Seq.length
+              let isTried = not (others |> List.exists _.StartsWith("stopped between"))
+
+              if isTried then
+                  Expect.isGreaterThanOrEqual contract.Crashes (int64 stopping) "crash points"
+
               Expect.equal
                   (contract.Divergences, contract.Violations, contract.Undecided)
                   (0L, 0L, 0L)

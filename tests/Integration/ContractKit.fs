@@ -584,6 +584,270 @@ let private tangled count =
                [| struct (true, Linearizability.Register(before.Version + 1L, int64 n)) |])
        operation 50L "read" (fun before -> [| struct (false, before) |]) |]
 
+/// Keeps the whole array of which a body is a part.
+let private grasping () =
+    let whole (record: StoredRecord) =
+        match Runtime.InteropServices.MemoryMarshal.TryGetArray record.Body with
+        | true, part ->
+            StoredRecord(
+                record.Id,
+                record.Version,
+                record.Kind,
+                record.LastSeen,
+                record.DueAt,
+                record.Subject,
+                record.Operation,
+                ReadOnlyMemory<byte>(part.Array),
+                record.IsDurable
+            )
+        | _ -> record
+
+    { new ForwardingStore(healthy ()) with
+        override s.Insert(record, cancel) = s.Inner.Insert(whole record, cancel)
+        override s.Replace(record, expected, cancel) = s.Inner.Replace(whole record, expected, cancel) }
+
+/// Compares versions as a language does whose numbers all have fractions.
+let private rounding () =
+    { new ForwardingStore(healthy ()) with
+        override s.Replace(record, expected, cancel) =
+            ValueTask<WriteResult>(
+                task =
+                    task {
+                        match! s.Inner.Load(record.Id, cancel) with
+                        | NonNull found when float found.Version = float expected ->
+                            return! s.Inner.Replace(record, found.Version, cancel)
+                        | _ -> return! s.Inner.Replace(record, expected, cancel)
+                    }
+            ) }
+
+/// Says by a number where the next page of one of the two listings begins: another place, once a record before it is gone.
+let private offsetting ofSubject =
+    let page (after: string | null) limit (all: StoredPage) =
+        let first =
+            match Int32.TryParse after with
+            | true, number -> number
+            | _ ->
+                all.Records
+                |> Seq.filter (fun it -> not (isNull after) && String.CompareOrdinal(it.Id, after) <= 0)
+                |> Seq.length
+
+        let records = all.Records |> Seq.skip (min first all.Records.Count) |> Seq.truncate limit |> Array.ofSeq
+        let last = first + records.Length
+        let next: string | null = if last < all.Records.Count then string last else null
+        StoredPage(records, next)
+
+    { new ForwardingStore(healthy ()) with
+        override s.BySubject(subject, after, limit, cancel) =
+            ValueTask<StoredPage>(
+                task =
+                    task {
+                        if ofSubject then
+                            let! all = s.Inner.BySubject(subject, null, Int32.MaxValue, cancel)
+                            return page after limit all
+                        else
+                            return! s.Inner.BySubject(subject, after, limit, cancel)
+                    }
+            )
+
+        override s.Enumerate(after, limit, cancel) =
+            ValueTask<StoredPage>(
+                task =
+                    task {
+                        if ofSubject then
+                            return! s.Inner.Enumerate(after, limit, cancel)
+                        else
+                            let! all = s.Inner.Enumerate(null, Int32.MaxValue, cancel)
+                            return page after limit all
+                    }
+            ) }
+
+/// Takes one call after the other: whoever comes meanwhile is turned away.
+let private overloaded () =
+    let running = ref 0
+
+    let enter () =
+        if Interlocked.Increment &running.contents > 1 then
+            Interlocked.Decrement &running.contents |> ignore
+            raise (IO.IOException "too many at once")
+
+    let leave () = Interlocked.Decrement &running.contents |> ignore
+
+    let write (call: unit -> ValueTask<WriteResult>) =
+        ValueTask<WriteResult>(
+            task =
+                task {
+                    enter ()
+
+                    try
+                        do! Task.Delay 2
+                        return! call ()
+                    finally
+                        leave ()
+                }
+        )
+
+    { new ForwardingStore(healthy ()) with
+        override s.Insert(record, cancel) = write (fun () -> s.Inner.Insert(record, cancel))
+        override s.Replace(record, expected, cancel) = write (fun () -> s.Inner.Replace(record, expected, cancel))
+
+        override s.Load(id, cancel) =
+            let loading: Task<StoredRecord | null> =
+                task {
+                    enter ()
+
+                    try
+                        do! Task.Delay 2
+                        let! found = s.Inner.Load(id, cancel)
+                        return found
+                    finally
+                        leave ()
+                }
+
+            ValueTask<StoredRecord | null> loading }
+
+/// A record behind which its process was stopped is missing in one of the ways to find it, or is counted for ever.
+[<Sealed>]
+type private Halfway(records: ISessionStore, half: ConcurrentDictionary<string, bool>, steps: int, where: string) =
+    inherit ForwardingStore(records)
+    let mutable left = steps
+
+    let step () =
+        left <- left - 1
+
+        if left < 0 then
+            raise (IO.IOException "stopped")
+
+    let whole (found: Collections.Generic.IReadOnlyList<StoredRecord>) =
+        found |> Seq.filter (fun it -> not (half.ContainsKey it.Id)) |> Array.ofSeq
+        :> Collections.Generic.IReadOnlyList<StoredRecord>
+
+    member _.Stopping(steps: int) = new Halfway(records, half, steps, where)
+
+    override _.Insert(record, cancel) =
+        ValueTask<WriteResult>(
+            task =
+                task {
+                    step ()
+                    half[record.Id] <- true
+                    let! answer = records.Insert(record, cancel)
+                    step ()
+                    half.TryRemove record.Id |> ignore
+                    return answer
+                }
+        )
+
+    override _.Enumerate(after, limit, cancel) =
+        ValueTask<StoredPage>(
+            task =
+                task {
+                    let! page = records.Enumerate(after, limit, cancel)
+                    return if where = "enumerate" then StoredPage(whole page.Records, page.Next) else page
+                }
+        )
+
+    override _.ClaimOverdue(now, lease, limit, cancel) =
+        ValueTask<_>(
+            task =
+                task {
+                    let! claimed = records.ClaimOverdue(now, lease, limit, cancel)
+                    return if where = "claimed, sooner or later" then whole claimed else claimed
+                }
+        )
+
+    override _.Count cancel =
+        ValueTask<int64>(
+            task =
+                task {
+                    let! count = records.Count cancel
+                    return if where = "count, after the sweeps" then count + int64 half.Count else count
+                }
+        )
+
+/// Is closed once, and knows which others are open.
+[<Sealed>]
+type private Closable(records: ISessionStore, handles: ConcurrentDictionary<Guid, bool>) =
+    inherit ForwardingStore(records)
+    let own = Guid.NewGuid()
+    do handles[own] <- true
+    member _.Again() = new Closable(records, handles)
+
+    interface IDisposable with
+        member _.Dispose() =
+            let wasOpen, _ = handles.TryRemove own
+
+            if not wasOpen then
+                failtest "closed twice"
+
+/// What a server hears, and what its client is answered, over a proxy that lets so many requests through: all sent at
+/// once, or each behind the answer to the one before.
+let private proxied (requests: int) isAtOnce =
+    task {
+        use listener = new Net.Sockets.TcpListener(Net.IPAddress.Loopback, 0)
+        listener.Start()
+        let heard, answers = ConcurrentQueue<string>(), ConcurrentQueue<string>()
+
+        let write (client: Net.Sockets.TcpClient) (text: string) =
+            client.GetStream().WriteAsync(ReadOnlyMemory(Text.Encoding.ASCII.GetBytes text))
+
+        let serving =
+            task {
+                use! client = listener.AcceptTcpClientAsync()
+                use reader = new IO.StreamReader(client.GetStream())
+                let mutable goesOn = true
+
+                while goesOn do
+                    match! reader.ReadLineAsync() with
+                    | null -> goesOn <- false
+                    | line ->
+                        heard.Enqueue line
+                        do! write client $"{line}, taken\n"
+            }
+
+        // A line each. The greeting is the driver's own, and does not count.
+        let framing: Wire.Framing =
+            fun bytes ->
+                let sent = bytes.ToArray()
+
+                match Array.IndexOf(sent, byte '\n') with
+                | -1 -> ValueNone
+                | last -> ValueSome(struct (last + 1, sent[0] = byte 'r'))
+
+        let wire = Wire.Wire((listener.LocalEndpoint :?> Net.IPEndPoint).Port, framing, requests)
+        use client = new Net.Sockets.TcpClient()
+        do! client.ConnectAsync(Net.IPAddress.Loopback, wire.Port)
+        use reader = new IO.StreamReader(client.GetStream())
+        let texts = "greeting" :: [ for n in 1..5 -> $"request {n}" ]
+        let mutable left = if isAtOnce then [ String.concat "\n" texts ] else texts
+
+        while not left.IsEmpty do
+            try
+                do! write client (left.Head + "\n")
+                left <- left.Tail
+
+                match! reader.ReadLineAsync() with
+                | null -> left <- []
+                | answer -> answers.Enqueue answer
+            with :? IO.IOException ->
+                // It is gone.
+                left <- []
+
+        // All that came through is carried out by then.
+        do! wire.Ended()
+        do! serving.WaitAsync(TimeSpan.FromSeconds 10L)
+
+        let! isGone =
+            task {
+                try
+                    use late = new Net.Sockets.TcpClient()
+                    do! late.ConnectAsync(Net.IPAddress.Loopback, wire.Port)
+                    return false
+                with :? Net.Sockets.SocketException ->
+                    return true
+            }
+
+        return List.ofSeq heard, List.ofSeq answers, isGone
+    }
+
 /// That a test of the kit says this of a wrong store.
 let private sees because name (make: unit -> ForwardingStore) configure test story =
     testCaseTask because (fun () ->
@@ -888,6 +1152,132 @@ let all =
                           "stopped between two requests: a sign-in begins a session"
 
                   Expect.stringContains story "entries in all indexes" "seen"
+              })
+
+          for where in [ "enumerate"; "claimed, sooner or later"; "count, after the sweeps" ] do
+              testCaseTask $"what a stopped process has done by half is seen: {where}" (fun () ->
+                  task {
+                      let stopping (store: ISessionStore) (steps: int) (_: CancellationToken) =
+                          match store with
+                          | :? Halfway as store -> Task.FromResult<ISessionStore>(store.Stopping steps)
+                          | _ -> failtest "another store"
+
+                      let make () =
+                          new Halfway(healthy (), ConcurrentDictionary(), Int32.MaxValue, where) :> ISessionStore
+
+                      let! story =
+                          said
+                              (contract "Halfway" make (fun o -> o.Crashing <- stopping))
+                              "stopped between two requests: a sign-in begins a session"
+
+                      Expect.stringContains story $"{where}: " "seen"
+                  })
+
+          sees
+              "a body that is kept with what lies around it is seen"
+              "Grasping"
+              grasping
+              ignore
+              "a body that is a part of an array"
+              "does not keep the contract"
+
+          sees
+              "versions that are taken for one another because they are large are seen"
+              "Rounding"
+              rounding
+              ignore
+              "versions are compared whole"
+              "does not keep the contract"
+
+          for ofSubject, page in [ true, "the next page of the subject -> d"; false, "the next page -> d" ] do
+              sees
+                  $"pages that go on by a number, and leave one out, are seen, of a subject: {ofSubject}"
+                  "Offsetting"
+                  (fun () -> offsetting ofSubject)
+                  ignore
+                  "a page goes on behind what was removed"
+                  page
+
+          for isAtOnce in [ false; true ] do
+              testCaseTask
+                  $"a process that is stopped has sent so many requests, and none behind them; all at once: {isAtOnce}"
+                  (fun () ->
+                      task {
+                          for requests in [ 0; 1; 3 ] do
+                              let! heard, answers, isGone = proxied requests isAtOnce
+                              let through = "greeting" :: [ for n in 1..requests -> $"request {n}" ]
+                              Expect.equal heard through $"{requests}: what the server has taken"
+
+                              if not isAtOnce then
+                                  let taken = [ for line in through -> $"{line}, taken" ]
+                                  Expect.equal answers taken $"{requests}: each was answered"
+
+                              Expect.isTrue isGone $"{requests}: nobody is let in any more"
+                      })
+
+          sees
+              "histories in which most calls fail are no success"
+              "Overloaded"
+              overloaded
+              ignore
+              "parallel clients see one order"
+              "says nothing"
+
+          testCaseTask "each handle that the kit opens it closes once, whatever comes of its test" (fun () ->
+              task {
+                  let handles = ConcurrentDictionary<Guid, bool>()
+                  let opened = ref 0
+
+                  let again (store: ISessionStore) (_: CancellationToken) =
+                      match store with
+                      | :? Closable as store ->
+                          Interlocked.Increment &opened.contents |> ignore
+                          Task.FromResult<ISessionStore>(store.Again())
+                      | _ -> failtest "another store"
+
+                  let on (records: unit -> ISessionStore) =
+                      let make () = new Closable(records (), handles) :> ISessionStore
+                      contract "Closable" make (fun o -> o.Reopen <- again)
+
+                  for test in
+                      [ "insert and load"
+                        "random commands"
+                        "parallel clients see one order"
+                        "every accepted update counts"
+                        "three sweepers share"
+                        "what one node says" ] do
+                      let! told = said (on healthy) test
+                      Expect.equal told "" test
+                      Expect.isEmpty handles $"{test}: all of them"
+
+                  Expect.isGreaterThan opened.Value 0 "as other nodes"
+                  let! told = said (on (fun () -> numbering ())) "a version is kept as it is given"
+                  Expect.notEqual told "" "an example that fails"
+                  let! told = said (on (fun () -> hasty ())) "parallel clients see one order"
+                  Expect.notEqual told "" "histories that fail"
+                  Expect.isEmpty handles "all of them, all the same"
+
+                  // Another node that is opened, and then cannot be used.
+                  let absent _ (_: CancellationToken) =
+                      let broken =
+                          { new ForwardingStore(healthy ()) with
+                              override _.Prepare _ = raise (IO.IOException "not there") }
+
+                      Task.FromResult<ISessionStore>(new Closable(broken, handles))
+
+                  let make () = new Closable(healthy (), handles) :> ISessionStore
+
+                  let! story =
+                      task {
+                          try
+                              return!
+                                  said (contract "Absent" make (fun o -> o.Reopen <- absent)) "three sweepers share"
+                          with :? IO.IOException as error ->
+                              return error.Message
+                      }
+
+                  Expect.equal story "not there" "the failure itself"
+                  Expect.isEmpty handles "and it is closed, too"
               })
 
           for verb, test in

@@ -131,6 +131,38 @@ let private costs =
                       Expect.equal (List.map isMajority server.Commands) [ true; true ] "what must last"
                   })
 
+          testCaseTask
+              "what the client asks to be confirmed is asked for by all that is routine; what must last asks a majority"
+              (fun () ->
+                  task {
+                      use server = new StandIn()
+                      use opened = openAt (server.Address + "&w=2") ignore
+                      let store = opened :> ISessionStore
+                      let! _ = store.Prepare none
+                      server.Forget()
+                      let! _ = store.Insert(record "a" 1L false, none)
+                      let! _ = store.Replace(record "a" 2L false, 1L, none)
+                      do! store.Touch("a", start.AddMinutes 1.0, none)
+                      let! _ = store.ClaimOverdue(start.AddHours 2.0, TimeSpan.FromMinutes 1L, 10, none)
+                      do! store.Reschedule("a", 2L, start.AddHours 3.0, none)
+                      do! store.Remove("a", none)
+
+                      let writes =
+                          server.Commands
+                          |> List.filter (fun command ->
+                              List.contains (command.GetElement(0).Name) [ "insert"; "update"; "delete" ])
+
+                      Expect.equal writes.Length 6 "an insert, four updates and a removal"
+
+                      for command: BsonDocument in writes do
+                          let concern = command["writeConcern"].AsBsonDocument
+                          Expect.equal (concern["w"].ToInt32()) 2 $"{command}"
+
+                      server.Forget()
+                      let! _ = store.Insert(record "b" 1L true, none)
+                      Expect.equal (List.map isMajority server.Commands) [ true ] "what must last"
+                  })
+
           testCaseTask "whatever the client prefers, each session is read from the primary" (fun () ->
               task {
                   for preferred in [ "secondary"; "secondaryPreferred"; "nearest" ] do
@@ -526,6 +558,40 @@ let private faults =
                   Expect.isLessThan clock.Elapsed.TotalSeconds 2.9 "one deadline, of two seconds"
               })
 
+          test "a read whose caller has gone before is not sent" (fun server store ->
+              task {
+                  let! _ = store.Insert(record "a" 1L false, none)
+                  server.Forget()
+                  do! Engines.cancelledReadsAreNotSent store
+                  Expect.isEmpty server.Commands "nothing"
+              })
+
+          test "whoever goes while the server is silent is told so at once, and of no time-out" (fun server store ->
+              task {
+                  server.Fault <-
+                      fun command ->
+                          if command.GetElement(0).Name = "aggregate" then
+                              Some(Late(TimeSpan.FromSeconds 5L))
+                          else
+                              None
+
+                  use caller = new CancellationTokenSource(TimeSpan.FromMilliseconds 200L)
+                  let clock = Stopwatch.StartNew()
+
+                  let! said =
+                      task {
+                          try
+                              let! count = store.Count caller.Token
+                              return $"{count}"
+                          with
+                          | :? OperationCanceledException -> return "cancelled"
+                          | error -> return string error
+                      }
+
+                  Expect.equal said "cancelled" "it was the caller who did not wait"
+                  Expect.isLessThan clock.Elapsed.TotalSeconds 1.8 "before the deadline of two seconds"
+              })
+
           test "numbers of another type are read: as a shell and an import write them" (fun server store ->
               task {
                   for id in [ "a"; "b"; "c" ] do
@@ -619,6 +685,14 @@ let private faults =
                               Expect.equal (List.sort [ for one in several -> one.Id ]) ids $"{name}: all are found"
                               let found = several |> Seq.find (fun one -> one.Id = ids[1])
                               Expect.equal found.Body.Length 0 $"{name}: there is nothing in it to read"
+
+                          // More than are asked for side by side.
+                          let every =
+                              [| for name, _ in strange do
+                                     for one in [ "a"; "b"; "c" ] -> $"{name}-{one}" |]
+
+                          let! all = (store :?> IReadsMany).LoadMany(every, none)
+                          Expect.equal (Set.ofList [ for one in all -> one.Id ]) (Set.ofArray every) "all of them"
                       }))
 
           test "a document whose id is no text keeps no sweep and no list from the others" (fun server store ->
@@ -781,21 +855,59 @@ let private starts =
 
           testCaseTask "a user that may not ask for the settings of the set starts, and nothing is said" (fun () ->
               task {
-                  let forbids (command: BsonDocument) =
-                      if command.GetElement(0).Name = "replSetGetConfig" then
-                          Some(Fault.Refused(13, "Unauthorized"))
-                      else
-                          None
+                  // Those of the set, and those of the collection.
+                  for question in [ "replSetGetConfig"; "listCollections" ] do
+                      let mutable asked = 0
 
-                  let! said =
-                      notes
-                          (fun server ->
-                              server.Members <- 3
-                              server.Fault <- forbids)
-                          id
+                      let forbids (command: BsonDocument) =
+                          if command.GetElement(0).Name = question then
+                              Interlocked.Increment &asked |> ignore
+                              Some(Fault.Refused(13, "Unauthorized"))
+                          else
+                              None
 
-                  Expect.equal said "" "nothing"
+                      let! said =
+                          notes
+                              (fun server ->
+                                  server.Members <- 3
+                                  server.Fault <- forbids)
+                              id
+
+                      Expect.equal said "" $"{question}: nothing"
+                      Expect.isGreaterThan asked 0 $"{question}: it was asked"
               })
+
+          testCaseTask
+              "stores that share their documents say the same place, in whichever order each names the servers"
+              (fun () ->
+                  task {
+                      let placeOf (servers: string) (database: string) (collection: string) =
+                          task {
+                              // Nobody answers there: what a store says of its place, it knows by itself.
+                              let options =
+                                  MongoStoreOptions(
+                                      ConnectionString = $"mongodb://{servers}/{database}",
+                                      Collection = collection,
+                                      OperationTimeout = TimeSpan.FromMilliseconds 100L
+                                  )
+
+                              use store = new MongoStore(options)
+                              let! report = (store :> ISessionStore).Prepare none
+                              return report.Location
+                          }
+
+                      let one, other = "127.0.0.1:1,127.0.0.1:2", "127.0.0.1:2,127.0.0.1:1"
+                      let! place = placeOf one "shop" "sessions"
+                      let! same = placeOf other "shop" "sessions"
+                      Expect.equal same place "the same servers"
+
+                      for servers, database, collection in
+                          [ "127.0.0.1:1", "shop", "sessions"
+                            other, "others", "sessions"
+                            other, "shop", "others" ] do
+                          let! another = placeOf servers database collection
+                          Expect.notEqual another place $"{servers}/{database}.{collection}"
+                  })
 
           testCaseTask
               "a server that is not there yet is a sentence, and no exception; the indexes come later"
@@ -908,6 +1020,29 @@ let private starts =
                       | Choice2Of2 error -> Expect.stringContains (string error) "another name" "what to change"
                       | Choice1Of2 _ -> failtest "started"
                   }))
+
+          testCaseTask "and so are such of another kind, whichever word the server has for it" (fun () ->
+              task {
+                  for code, word in [ 85, "IndexOptionsConflict"; 86, "IndexKeySpecsConflict" ] do
+                      do!
+                          on ignore (fun server store ->
+                              task {
+                                  server.Fault <-
+                                      fun command ->
+                                          if command.GetElement(0).Name = "createIndexes" then
+                                              Some(Fault.Refused(code, word))
+                                          else
+                                              None
+
+                                  let! answer =
+                                      Async.Catch(store.Prepare(none).AsTask() |> Async.AwaitTask)
+                                      |> Async.StartAsTask
+
+                                  match answer with
+                                  | Choice2Of2 error -> Expect.stringContains (string error) "another name" word
+                                  | Choice1Of2 _ -> failtest "started"
+                              })
+              })
 
           testCaseTask
               "a collection that takes two texts for one is refused; one that was made beforehand without that is not"

@@ -9,6 +9,7 @@ open System.Threading
 open System.Threading.Tasks
 open Expecto
 open MongoDB.Bson
+open MongoDB.Driver
 open Integration.MongoServer
 open Integration.World
 open Session.Engine
@@ -105,6 +106,26 @@ let all =
                       do! until "that some may be missed" (fun () -> Seq.contains Live.everySession heard)
                       do! publish store [ "after" ]
                       do! until "a notice" (fun () -> Seq.contains "after" heard)
+                      do! subscription.DisposeAsync()
+                  })
+              test "what another program writes in the place of a notice keeps nobody from the next one" (fun server ->
+                  task {
+                      use store = openMongoAt server.Address "sessions" ignore
+                      let! heard, subscription = Live.listen store
+                      use client = new MongoClient(server.Address)
+                      let board = client.GetDatabase("session-tests").GetCollection<BsonDocument>("sessions.notices")
+                      let theOne = BsonDocumentFilterDefinition<BsonDocument>(BsonDocument("_id", BsonString "ended"))
+
+                      let strange: BsonValue list = [ BsonInt32 5; BsonString "" ]
+
+                      for value in strange do
+                          let said = BsonDocument("$set", BsonDocument("said", value))
+                          let! changed = board.UpdateOneAsync(theOne, BsonDocumentUpdateDefinition<BsonDocument>(said))
+                          Expect.equal changed.ModifiedCount 1L "it was written"
+
+                      do! publish store [ "after" ]
+                      do! until "a notice" (fun () -> Seq.contains "after" heard)
+                      Expect.equal (List.ofSeq heard) [ "after" ] "and nothing else was said"
                       do! subscription.DisposeAsync()
                   })
               test "of two that begin to listen at the same moment both hear" (fun server ->

@@ -202,6 +202,31 @@ let private refusals =
                   do! refuses path "is damaged"
               }))
       testCaseAsync
+          "a file, or a log beside it, that cannot be written is refused, and the file stays as it is"
+          (inFolder (fun path ->
+              task {
+                  let make () =
+                      task {
+                          use store = openAt path
+                          let! _ = (store :> ISessionStore).Prepare never
+                          ()
+                      }
+
+                  do! make ()
+                  let bytes = File.ReadAllBytes path
+                  // The form in which it is written: of a later one SQLite only reads, whatever the rights of this process.
+                  bytes[18] <- 3uy
+                  File.WriteAllBytes(path, bytes)
+                  do! refuses path "cannot be written"
+                  Expect.equal (File.ReadAllBytes path) bytes "the file is as it was"
+                  bytes[18] <- 2uy
+                  File.WriteAllBytes(path, bytes)
+                  do! make ()
+                  // In the place of the log: SQLite cannot open it.
+                  Directory.CreateDirectory(path + "-wal") |> ignore
+                  do! refuses path "cannot be written"
+              }))
+      testCaseAsync
           "what is no file, and a directory that is not there, are refused, and nothing is made"
           (inFolder (fun path ->
               task {
@@ -463,6 +488,24 @@ let private durability =
 
                           let! _ = port.Replace(last, 2L, never)
                           Expect.equal (synchronous store) durable "a logout"
+
+                      // Whatever was written before them.
+                      let at = DateTimeOffset.UtcNow
+
+                      let others: (string * (string -> Task)) list =
+                          [ "a touch", (fun id -> port.Touch(id, at, never).AsTask())
+                            "a claim",
+                            (fun _ -> port.ClaimOverdue(at, TimeSpan.FromMinutes 1L, 10, never).AsTask() :> Task)
+                            "a reschedule", (fun id -> port.Reschedule(id, 1L, at, never).AsTask())
+                            "a removal", (fun id -> port.Remove(id, never).AsTask())
+                            "a removal of one version",
+                            (fun id -> (port :?> IRemovesVersion).RemoveVersion(id, 1L, 1L, never).AsTask()) ]
+
+                      for name, call in others do
+                          let! _ = port.Insert(record name true, never)
+                          Expect.equal (synchronous store) durable $"before {name}"
+                          do! call name
+                          Expect.equal (synchronous store) routine name
                   })) ]
 
 /// A file as the version before this one left it.
@@ -711,6 +754,44 @@ let private behind =
                 Expect.equal written WriteResult.Written "once it is done"
             }))
 
+/// No more room than there is, until the store opens the file anew: it does so after a failure.
+let private bound (store: SqliteStore) =
+    let writer = within (within store "_connections") "_writer"
+
+    let connection =
+        (nonNull (writer.GetType().GetProperty("Connection"))).GetValue writer |> nonNull :?> SqliteConnection
+
+    use command = connection.CreateCommand()
+    command.CommandText <- "PRAGMA max_page_count = 1"
+    command.ExecuteNonQuery() |> ignore
+
+let private bounded =
+    testCaseAsync
+        "a file that can grow no more: a write that needs room has changed nothing, and says so"
+        (inFolder (fun path ->
+            task {
+                use opened = openAt path
+                let store = opened :> ISessionStore
+                let! _ = store.Insert(record "there" true, never)
+                bound opened
+                let! isWait = refused store "there" "a change"
+                Expect.isFalse isWait "there is nothing to wait for"
+                let! written = store.Insert(record "new" true, never)
+                Expect.equal written WriteResult.Written "once there is room"
+            }))
+
+let private cancelled =
+    testCaseAsync
+        "a read whose caller has gone before is not carried out"
+        (inFolder (fun path ->
+            task {
+                use opened = openAt path
+                let store = opened :> ISessionStore
+                let! _ = store.Insert(record "there" false, never)
+                let! _ = store.Load("there", never)
+                do! Engines.cancelledReadsAreNotSent store
+            }))
+
 /// The mount or the end of one, by whoever may: true.
 let private runs (program: string) (arguments: string list) =
     try
@@ -792,6 +873,8 @@ let all =
            locked
            behind
            full
+           bounded
+           cancelled
            strange
            upgrade
            together

@@ -39,20 +39,14 @@ public sealed class MongoStore : ISessionStore, IRemovesVersion, IReadsMany, ISe
 
         _options = options;
         _ownsClient = options.Client is null;
-        var database = options.Database;
-        if (options.Client is { } client)
-            _client = client;
-        else
-        {
-            var url = ClientFactory.Parse(options.ConnectionString);
-            if (database.Length == 0)
-                database = url.DatabaseName ?? "";
-            _client = ClientFactory.Open(url, options.OperationTimeout);
-        }
+        var url = options.Client is null ? ClientFactory.Parse(options.ConnectionString) : null;
+        var database = options.Database.Length == 0 ? url?.DatabaseName ?? "" : options.Database;
         OptionChecks.Require(
             database.Length > 0,
             "The MongoDB store needs the name of a database: mongodb://localhost/app, or MongoStoreOptions.Database."
         );
+        // Last: a client of a store that is refused would be closed by nobody.
+        _client = options.Client ?? ClientFactory.Open(url!, options.OperationTimeout);
         _sessions = new SessionCollection(_client, database, options);
         _signals = new Signals(new NoticeBoard(_client, database, options));
     }

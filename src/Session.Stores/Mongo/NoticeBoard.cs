@@ -139,11 +139,11 @@ internal sealed class NoticeBoard
         return stream.Current.SelectMany(IdsOf).ToArray();
     }
 
+    // What another program has put there is no notice, and keeps nobody from the next one.
     private static IEnumerable<string> IdsOf(BsonDocument change) =>
-        change["updateDescription"]
-            ["updatedFields"][Said]
-            .AsString.Split(' ', StringSplitOptions.RemoveEmptyEntries)
-            .Skip(1);
+        change["updateDescription"]["updatedFields"][Said] is BsonString said
+            ? said.Value.Split(' ', StringSplitOptions.RemoveEmptyEntries).Skip(1)
+            : [];
 
     private Task<T> WithinDeadline<T>(Func<CancellationToken, Task<T>> work, CancellationToken cancellationToken) =>
         new Deadline(_timeout).Of(work, cancellationToken);

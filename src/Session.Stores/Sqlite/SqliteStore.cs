@@ -134,7 +134,7 @@ public sealed class SqliteStore : ISessionStore, IRemovesVersion, IReadsMany, IS
         await _connections
             .WriteAsync(
                 (id, at.UtcTicks),
-                static (writer, args) => writer.Touch.With(args.id, args.UtcTicks).Run(),
+                static (writer, args) => writer.Committing(isDurable: false).Touch.With(args.id, args.UtcTicks).Run(),
                 cancellationToken
             )
             .ConfigureAwait(false);
@@ -144,7 +144,11 @@ public sealed class SqliteStore : ISessionStore, IRemovesVersion, IReadsMany, IS
     {
         ArgumentNullException.ThrowIfNull(id);
         await _connections
-            .WriteAsync(id, static (writer, id) => writer.Remove.With(id).Run(), cancellationToken)
+            .WriteAsync(
+                id,
+                static (writer, id) => writer.Committing(isDurable: false).Remove.With(id).Run(),
+                cancellationToken
+            )
             .ConfigureAwait(false);
     }
 
@@ -159,7 +163,8 @@ public sealed class SqliteStore : ISessionStore, IRemovesVersion, IReadsMany, IS
         await _connections
             .WriteAsync(
                 (id, version, operation),
-                static (writer, args) => writer.RemoveVersion.With(args.id, args.version, args.operation).Run(),
+                static (writer, args) =>
+                    writer.Committing(isDurable: false).RemoveVersion.With(args.id, args.version, args.operation).Run(),
                 cancellationToken
             )
             .ConfigureAwait(false);
@@ -219,14 +224,16 @@ public sealed class SqliteStore : ISessionStore, IRemovesVersion, IReadsMany, IS
         return _connections.WriteAsync<(long now, long until, int limit), IReadOnlyList<StoredRecord>>(
             (now.UtcTicks, (now + lease).UtcTicks, limit),
             static (writer, args) =>
-                writer.InTransaction(writer =>
-                {
-                    var claimed = Rows.All(writer.Overdue.With(args.now, args.limit));
-                    foreach (var record in claimed)
-                        writer.Reschedule.With(record.Id, record.Version, args.until).Run();
+                writer
+                    .Committing(isDurable: false)
+                    .InTransaction(writer =>
+                    {
+                        var claimed = Rows.All(writer.Overdue.With(args.now, args.limit));
+                        foreach (var record in claimed)
+                            writer.Reschedule.With(record.Id, record.Version, args.until).Run();
 
-                    return claimed;
-                }),
+                        return claimed;
+                    }),
             cancellationToken
         );
     }
@@ -242,7 +249,8 @@ public sealed class SqliteStore : ISessionStore, IRemovesVersion, IReadsMany, IS
         await _connections
             .WriteAsync(
                 (id, version, dueAt.UtcTicks),
-                static (writer, args) => writer.Reschedule.With(args.id, args.version, args.UtcTicks).Run(),
+                static (writer, args) =>
+                    writer.Committing(isDurable: false).Reschedule.With(args.id, args.version, args.UtcTicks).Run(),
                 cancellationToken
             )
             .ConfigureAwait(false);

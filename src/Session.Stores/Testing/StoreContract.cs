@@ -141,8 +141,8 @@ public sealed class StoreContract
                             continue;
                         }
                         var other = await Options.Reopen(store, cancellationToken).ConfigureAwait(false);
-                        await other.Prepare(cancellationToken).ConfigureAwait(false);
                         all.Add(other);
+                        await other.Prepare(cancellationToken).ConfigureAwait(false);
                     }
                     await body([.. all]).ConfigureAwait(false);
                 }
