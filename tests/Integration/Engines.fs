@@ -46,7 +46,6 @@ let isUnavailable error =
 /// Whoever has gone away already is asked nothing for.
 let cancelledReadsAreNotSent (store: ISessionStore) =
     task {
-        let! _ = store.Prepare CancellationToken.None
         let gone = CancellationToken true
 
         let reads: (string * (unit -> Task)) list =

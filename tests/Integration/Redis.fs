@@ -1969,7 +1969,7 @@ let private notices =
               task {
                   for isClosed in [ true; false ] do
                       use server = startOne []
-                      use redis = openRedisAt (server.Address + ",connectTimeout=500") "gone:" ignore
+                      use redis = openRedisAt server.Address "gone:" ignore
                       let! _, subscription = Live.listen redis
                       if isClosed then (redis :> IDisposable).Dispose() else server.Kill()
 

@@ -806,6 +806,7 @@ let private ofIPv6 =
                     with
                     | :? StackExchange.Redis.RedisException
                     | :? TimeoutException
+                    | :? OperationCanceledException
                     | :? ObjectDisposedException -> false
 
                 do! eventually "the next one" isAtNext
