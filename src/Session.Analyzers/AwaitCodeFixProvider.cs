@@ -33,23 +33,18 @@ public sealed class AwaitCodeFixProvider : CodeFixProvider
         foreach (var diagnostic in context.Diagnostics)
         {
             var found = root.FindNode(diagnostic.Location.SourceSpan, getInnermostNodeForTie: true);
-            if (
-                Whole(found) is not { } expression
-                || model.GetTypeInfo(found).Type?.Name == "IAsyncEnumerable"
-                || expression.Ancestors().TakeWhile(it => !IsFunction(it)).Any(it => it is LockStatementSyntax)
-                || HoldsOnTo(expression, expression.Ancestors().FirstOrDefault(IsFunction) ?? root, model)
-            )
+            if (Whole(found) is not { } expression || model.GetTypeInfo(found).Type?.Name == "IAsyncEnumerable")
                 continue;
 
             var function = expression.Ancestors().FirstOrDefault(IsFunction);
             var asynchronous = function is null ? null : Asynchronous(function, model);
             if (
-                function is not null
-                && (
-                    asynchronous is null
-                    || !await IsItsOwn(function, model, context.Document.Project.Solution, context.CancellationToken)
+                function is not null && asynchronous is null
+                || expression.Ancestors().TakeWhile(it => it != function).Any(it => it is LockStatementSyntax)
+                || HoldsOnTo(expression, function ?? root, model)
+                || function is not null
+                    && !await IsItsOwn(function, model, context.Document.Project.Solution, context.CancellationToken)
                         .ConfigureAwait(false)
-                )
             )
                 continue;
 

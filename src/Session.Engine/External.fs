@@ -73,13 +73,21 @@ module internal Tie =
 
         "external-" + Buffers.Text.Base64Url.EncodeToString(hash.GetHashAndReset())
 
-    let ofSession issuer sid = { Kind = "sid"; Key = name [ "sid"; issuer; sid ]; IsOnce = true }
-    let ofUser issuer sub = { Kind = "sub"; Key = name [ "sub"; issuer; sub ]; IsOnce = false }
+    [<Literal>]
+    let private Sid = "sid"
+
+    [<Literal>]
+    let private Sub = "sub"
+
+    let private linkOf kind (session: string) = name [ "link"; kind; session ]
+
+    let ofSession issuer sid = { Kind = Sid; Key = name [ Sid; issuer; sid ]; IsOnce = true }
+    let ofUser issuer sub = { Kind = Sub; Key = name [ Sub; issuer; sub ]; IsOnce = false }
     let mark (tie: Tie) = name [ "mark"; tie.Key ]
-    let link (tie: Tie) (session: string) = name [ "link"; tie.Kind; session ]
+    let link (tie: Tie) (session: string) = linkOf tie.Kind session
 
     /// All that a session may have.
-    let linksOf (session: string) = [| for kind in [ "sid"; "sub" ] -> name [ "link"; kind; session ] |]
+    let linksOf (session: string) = [| linkOf Sid session; linkOf Sub session |]
 
     let token issuer (id: string) = name [ "jti"; issuer; id ]
 

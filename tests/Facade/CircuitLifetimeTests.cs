@@ -194,7 +194,18 @@ public class CircuitLifetimeTests
             Assert.True(arguments.RootElement[1].GetProperty("forceLoad").GetBoolean());
         }
 
-        public Task IsCutOffAsync() => _closed.Task.WaitAsync(s_patience);
+        /// <summary>It has had its five seconds to follow.</summary>
+        public Task IsCutOffAsync(Site site)
+        {
+            site.Clock.Advance(TimeSpan.FromSeconds(5));
+            return _closed.Task.WaitAsync(s_patience);
+        }
+
+        public async Task NotCutOffAsync()
+        {
+            await Task.WhenAny(_closed.Task, Task.Delay(100));
+            Assert.False(_closed.Task.IsCompleted);
+        }
 
         public async Task StaysAsync()
         {
@@ -234,7 +245,9 @@ public class CircuitLifetimeTests
         // Whoever does not follow: nothing is run, and the connection is cut.
         var run = seen.Run;
         await page.ActAsync();
-        await page.IsCutOffAsync();
+        one.Clock.Advance(TimeSpan.FromSeconds(4.9));
+        await page.NotCutOffAsync();
+        await page.IsCutOffAsync(one);
         Assert.Equal(run, seen.Run);
         await eves.StaysAsync();
         await nobodys.StaysAsync();
@@ -260,7 +273,7 @@ public class CircuitLifetimeTests
         await using (var eve = await Page.OpenAsync(site, await site.BeginAsync("eve"), first.Circuit))
         {
             await eve.ReloadsAsync();
-            await eve.IsCutOffAsync();
+            await eve.IsCutOffAsync(site);
         }
 
         // It is over for its own session, too.
@@ -293,7 +306,7 @@ public class CircuitLifetimeTests
         if (!hasHubs)
             await page.ReloadsAsync();
 
-        await page.IsCutOffAsync();
+        await page.IsCutOffAsync(site);
     }
 
     [Theory]
@@ -323,7 +336,7 @@ public class CircuitLifetimeTests
 
         await using var late = await Page.OpenAsync(site, ada, first.Circuit);
         await late.ReloadsAsync();
-        await late.IsCutOffAsync();
+        await late.IsCutOffAsync(site);
     }
 
     /// <summary>Nobody can tell whose it is: it would outlive the logout, and be taken up by whoever knows its name.</summary>

@@ -31,8 +31,9 @@ public class LongTimesTests
         var longest = Longest(value => IsAccepted(o => property.SetValue(o, value)));
         Assert.True(longest > TimeSpan.FromMinutes(9), name);
 
-        // The sweeper's pause is a fifth more or less.
-        for (var i = 0; i < 8; i++)
+        // The sweeper's pause is a fifth more or less: it is asked more than once.
+        var times = name == nameof(SessionOptions<Cart>.SweepInterval) ? 8 : 1;
+        for (var i = 0; i < times; i++)
         {
             var read = "";
             await using var site = await EdgeSite.StartAsync(

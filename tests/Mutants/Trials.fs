@@ -142,33 +142,41 @@ let againOf suite (test: string) =
         | "simulation" -> Some [ "--seeds"; "1"; "--from"; test.Substring("seed ".Length).Split(':')[0] ]
         | _ -> Some alone
 
-let private passes (suite: Suite) folder way =
-    Spent.on $"tests without a bug: {suite.Name}" (fun () -> ask suite folder None way)
-    |> fst
-    |> List.isEmpty
+let private askSound (suite: Suite) folder way =
+    Spent.on $"tests without a bug: {suite.Name}" (fun () -> ask suite folder None way) |> fst
 
-/// Whether tests pass as they are asked again, without any bug: all of them in one start, which takes longer than the tests.
-let private passTogether suite folder (ways: string list list) =
-    let pass = passes suite folder
+let private passes suite folder way = (askSound suite folder way).IsEmpty
 
+/// The ways of asking again that pass without any bug: all of them in one start, which takes longer than the tests.
+let private passingTogether suite folder (ways: string list list) =
     // Ways differ in the text after this, and in nothing else.
-    let texts =
-        ways
-        |> List.choose (fun way -> List.tryFindIndex ((=) "--only") way |> Option.map (fun at -> way[at + 1]))
+    let textOf way = List.tryFindIndex ((=) "--only") way |> Option.map (fun at -> way[at + 1])
+    let texts = ways |> List.choose textOf
 
     match ways with
     | first :: _ :: _ when texts.Length = ways.Length ->
         let before = List.takeWhile ((<>) "--only") first
-        pass (before @ List.collect (fun text -> [ "--only"; text ]) texts)
-    | _ -> List.forall pass ways
+        let failed = askSound suite folder (before @ List.collect (fun text -> [ "--only"; text ]) texts)
 
-/// Asks the tests that are to find something without any bug. Where that fails, each is asked by itself before it is believed.
+        if isSaid && not failed.IsEmpty then
+            print $"""without a bug fail: {String.Join("; ", failed)}"""
+
+        // A row of a theory is asked with its theory.
+        let isAbout (text: string) (name: string) = name.Contains(text.Split('(')[0])
+
+        // What has crashed or never ended says of none of them that it passes.
+        if failed |> List.exists _.StartsWith('(') then
+            []
+        else
+            List.zip ways texts
+            |> List.filter (fun (_, text) -> not (List.exists (isAbout text) failed))
+            |> List.map fst
+    | _ -> ways |> List.filter (passes suite folder)
+
+/// Asks the tests that are to find something without any bug. One that fails is asked by itself before it is believed.
 let soundTogether suite folder (finders: string list) =
-    let ways = finders |> List.choose (againOf suite) |> List.distinct
-
-    if passTogether suite folder ways then
-        for way in ways do
-            sound[soundKey suite way] <- ""
+    for way in finders |> List.choose (againOf suite) |> List.distinct |> passingTogether suite folder do
+        sound[soundKey suite way] <- ""
 
 /// What the exploration tells against a guard that is missing.
 let private storyOf suite (folder: string) bug scope =
@@ -321,7 +329,7 @@ let private alone suite folder (mutant: Mutant) : Built =
       Seconds = clock.Elapsed.TotalSeconds }
 
 /// Asks about each of these bugs whoever found it the last time, all in one process, which begins and ends with these tests
-/// without a bug. None, where they do not pass then, or the process ends otherwise.
+/// without a bug. Without those whose tests do not pass then; none at all, where the process ends otherwise.
 let private askSeveral suite (folder: string) (bugs: (int * string) list) : Map<int, string list> option =
     let file, results = Path.Combine(folder, "bugs.txt"), Path.Combine(folder, "bugs.json")
     File.WriteAllLines(file, bugs |> List.map (fun (bug, test) -> $"{bug}\t{test}"))
@@ -344,8 +352,8 @@ let private askSeveral suite (folder: string) (bugs: (int * string) list) : Map<
 
     let found = read results
 
-    if found.IsNone && isSaid then
-        print $"not in one process: {code}\n{said}"
+    if isSaid && (found.IsNone || said.Contains "fails without a bug") then
+        print $"not all in one process: {code}\n{said}"
 
     found |> Option.map (fun found -> Map [ for it in found.AsObject() -> int it.Key, texts it.Value ])
 
@@ -402,11 +410,17 @@ let assemble
                 else
                     together (choices |> List.filter (fun (_, it) -> not (blamed.Contains it.Bug)))
 
-    let isSound () =
-        mutants
-        |> List.choose (snd >> finderOf >> Option.bind (againOf suite))
-        |> List.distinct
-        |> passTogether suite folder
+    /// Those whose tests pass with this assembly while no bug is chosen.
+    let soundOf (inside: Set<int>) =
+        let ways =
+            [ for number, mutant in mutants do
+                  match finderOf mutant |> Option.bind (againOf suite) with
+                  | Some way when inside.Contains number -> number, way
+                  | _ -> () ]
+
+        let passing = ways |> List.map snd |> List.distinct |> passingTogether suite folder
+        let unsound = ways |> List.filter (fun (_, way) -> not (List.contains way passing)) |> List.map fst
+        inside - Set.ofList unsound
 
     let ask (library, inside: Set<int>) =
         use place = new Place(folder, partOf (snd mutants.Head), library)
@@ -422,12 +436,11 @@ let assemble
 
         let several = if suite.AsksSeveral && not known.IsEmpty then askSeveral suite folder known else None
 
-        match several with
-        | Some found -> Some(library, inside, found)
-        | None when isSound () -> Some(library, inside, Map.empty)
-        | None -> None
+        let found = defaultArg several Map.empty
+        let told = found |> Map.toSeq |> Seq.map fst |> Set.ofSeq
+        library, told + soundOf (inside - told), found
 
-    let made = together choices |> Option.bind ask
+    let made = together choices |> Option.map ask
     let seconds = clock.Elapsed.TotalSeconds
 
     [ for number, mutant in mutants do

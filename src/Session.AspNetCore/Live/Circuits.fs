@@ -42,6 +42,12 @@ type internal SessionCircuit<'T>
 
     // A page that does not follow is cut off.
     let patience = TimeSpan.FromSeconds 5L
+
+    let time =
+        match services.GetService<TimeProvider>() with
+        | null -> TimeProvider.System
+        | time -> time
+
     let gate = Lock()
     let mutable isKnown = false
     let mutable owner: CircuitOwner option = None
@@ -78,7 +84,7 @@ type internal SessionCircuit<'T>
 
     let cutOff (connection: HubCallerContext) : Task =
         task {
-            do! Task.Delay(patience, CancellationToken.None)
+            do! Task.Delay(patience, time)
             connection.Abort()
         }
 

@@ -43,8 +43,7 @@ internal sealed class RecordIndexes(RedisLink link, RecordKeys keys, Records rec
 
         await link.WithinDeadline(db.SortedSetRemoveAsync(ListOf(refused), refused.Id)).ConfigureAwait(false);
         // Or it has done so before this was removed.
-        if (await records.Load(db, refused.Id).ConfigureAwait(false) is { } successor)
-            await link.WithinDeadline(EnterLists(db, successor)).ConfigureAwait(false);
+        await EnterSuccessor(db, refused.Id).ConfigureAwait(false);
     }
 
     /// <summary>After an insert, if somebody may have removed the entries before the record was there.</summary>
@@ -147,6 +146,11 @@ internal sealed class RecordIndexes(RedisLink link, RecordKeys keys, Records rec
         await link.WithinDeadline(Task.WhenAll(lists, db.SortedSetRemoveAsync(keys.Due(id), id))).ConfigureAwait(false);
 
         // An insert that found the old entry in the due index may have written a record of this id meanwhile.
+        await EnterSuccessor(db, id).ConfigureAwait(false);
+    }
+
+    private async Task EnterSuccessor(IDatabase db, string id)
+    {
         if (await records.Load(db, id).ConfigureAwait(false) is { } successor)
             await link.WithinDeadline(EnterLists(db, successor)).ConfigureAwait(false);
     }

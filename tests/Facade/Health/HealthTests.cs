@@ -186,8 +186,8 @@ public class HealthTests
     public async Task A_store_that_is_slow_is_degraded()
     {
         var store = new FailingStore(new MemoryStore());
-        await using var site = await StartAsync(() => store, o => o.RequestTimeout = TimeSpan.FromSeconds(5));
-        store.Delay = TimeSpan.FromSeconds(1.05);
+        await using var site = await StartAsync(() => store, o => o.RequestTimeout = TimeSpan.FromSeconds(1.5));
+        store.Delay = TimeSpan.FromSeconds(0.35);
         store.Failure = StoreFailure.Slow;
         var entry = await CheckAsync(site);
         Assert.Equal(HealthStatus.Degraded, entry.Status);
