@@ -115,7 +115,7 @@ let all =
                                   do! stats.ConfigResetStatisticsAsync()
                                   let! answer = jar.Ask client app verb path
                                   Expect.equal answer.Status 200 "answered"
-                                  let! sent = Redis.commands stats
+                                  let! sent = RedisWorld.commands stats
                                   // Those inside the script of a write.
                                   return sent |> Map.remove "getrange" |> Map.remove "set"
                               }

@@ -65,7 +65,7 @@ let private takesNothingBack =
                         o.OperationTimeout <- TimeSpan.FromSeconds 1L)
 
                 let! engine, loggedOut, kept, failures, silence =
-                    Redis.underLoad store (fun () ->
+                    RedisLoad.underLoad store (fun () ->
                         task {
                             for round in 1..rounds do
                                 let old = (List.filter isPrimary cluster.Nodes)[round % 3]
@@ -85,8 +85,8 @@ let private takesNothingBack =
 
                 Expect.isNonEmpty loggedOut "logouts"
                 Expect.all failures Engines.isUnavailable "errors are 503"
-                let! undead = Redis.judge engine loggedOut
-                let! alive = Redis.judge engine kept
+                let! undead = RedisLoad.judge engine loggedOut
+                let! alive = RedisLoad.judge engine kept
 
                 printfn
                     "Cluster, %d primaries stood still: %d acknowledged logouts, %d undone; %d sessions kept, %d lost; no logout was acknowledged for %.1f s; %d requests got 503"

@@ -205,7 +205,7 @@ let all =
                         o.OperationTimeout <- TimeSpan.FromSeconds 1L)
 
                 let! engine, loggedOut, kept, failures, silence =
-                    Redis.underLoad store (fun () ->
+                    RedisLoad.underLoad store (fun () ->
                         task {
                             for round in 1..rounds do
                                 let old = (List.filter isPrimary cluster.Nodes)[round % 3]
@@ -225,8 +225,8 @@ let all =
 
                 Expect.isNonEmpty loggedOut "logouts"
                 Expect.all failures Engines.isUnavailable "errors are 503"
-                let! undead = Redis.judge engine loggedOut
-                let! alive = Redis.judge engine kept
+                let! undead = RedisLoad.judge engine loggedOut
+                let! alive = RedisLoad.judge engine kept
 
                 printfn
                     "Cluster, %d primaries were cut off: %d acknowledged logouts, %d undone; %d sessions kept, %d lost; no logout was acknowledged for %.1f s; %d requests got 503"
@@ -239,7 +239,7 @@ let all =
                     failures.Length
 
                 Expect.equal undead 0 "no logout is undone"
-                let! why = if alive = kept.Length then Task.FromResult "" else Redis.refusals engine kept
+                let! why = if alive = kept.Length then Task.FromResult "" else RedisLoad.refusals engine kept
                 Expect.equal alive kept.Length $"and nobody is logged out: {why}"
                 do! (store :> IAsyncDisposable).DisposeAsync()
             })

@@ -141,7 +141,7 @@ let all =
                             "/nothing-there", Map.empty ] do
                           do! stats.ConfigResetStatisticsAsync()
                           let! answer = ask "GET" path signedIn
-                          let! seen = Redis.commands stats
+                          let! seen = RedisWorld.commands stats
                           Expect.equal seen expected path
 
                           if not expected.IsEmpty then
@@ -149,7 +149,7 @@ let all =
 
                           do! stats.ConfigResetStatisticsAsync()
                           let! _ = ask "GET" path None
-                          let! seen = Redis.commands stats
+                          let! seen = RedisWorld.commands stats
                           Expect.equal seen Map.empty (path + ", no token")
                   }))
 

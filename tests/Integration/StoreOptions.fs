@@ -274,7 +274,7 @@ let private margins =
 
 // ----------------------------------------------------------------------------------------------------------- all of them
 
-let private layout = In("Redis.fs", "the layout of a value, read by another program")
+let private layout = In("RedisIndexes.fs", "the layout of a value, read by another program")
 
 let private commits =
     In("Postgres.fs", "how a write commits: what must last synchronously, the rest as the settings say")
@@ -309,8 +309,8 @@ let private options =
         // Which threads read the answers is inside the driver: that all works with its own is what can be seen.
         "UseDedicatedThreads", In("RedisRuns.fs", "threads of the driver's own")
         "OperationTimeout",
-        In("Redis.fs", "a server that answers no more is an error within the deadline, and nothing is lost")
-        "WaitForReplicas", In("Redis.fs", "a write that no replica confirms is there, and not acknowledged")
+        In("RedisWrites.fs", "a server that answers no more is an error within the deadline, and nothing is lost")
+        "WaitForReplicas", In("RedisWaits.fs", "a write that no replica confirms is there, and not acknowledged")
         "WaitTimeout", In("RedisReplicas.fs", "WaitTimeout is how long a write waits for a replica that hangs")
         "JanitorMargin", layout ]
       typeof<PostgresStoreOptions>,
@@ -331,7 +331,8 @@ let private options =
         "Client", Here mongoClient
         "Database", Here mongoPlaces
         "Collection", Here mongoPlaces
-        "OperationTimeout", In("Mongo.fs", "the server gives up on a majority before the store gives up on the server")
+        "OperationTimeout",
+        In("MongoFaults.fs", "the server gives up on a majority before the store gives up on the server")
         "LinearizableReads", In("Mongo.fs", "reads that ask a majority are refused at start")
         "JanitorMargin", In("Mongo.fs", "the server's own clean-up comes long after the lifecycle's") ]
       typeof<DistributedCacheStoreOptions>,

@@ -1,0 +1,10 @@
+namespace Facade;
+
+public enum Fault
+{
+    None,
+    FailsBefore,
+    FailsAfter,
+    IsNotConfirmed,
+    IsSilent,
+}
