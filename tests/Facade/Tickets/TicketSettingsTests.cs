@@ -182,14 +182,14 @@ public class TicketSettingsTests
         Assert.Equal((2, 1), (manager.Set, manager.Deleted));
     }
 
+    private static ITicketStore StoreOf(TicketSite site) =>
+        site.Services.GetRequiredService<IOptionsMonitor<CookieAuthenticationOptions>>().Get("Cookies").SessionStore!;
+
     [Fact]
     public async Task The_methods_without_a_request_keep_find_and_remove_a_ticket()
     {
         await using var site = await TicketSite.StartAsync();
-        var store = site
-            .Services.GetRequiredService<IOptionsMonitor<CookieAuthenticationOptions>>()
-            .Get("Cookies")
-            .SessionStore!;
+        var store = StoreOf(site);
         var ticket = new AuthenticationTicket(TicketSite.Principal("ada"), "Cookies");
         var key = await store.StoreAsync(ticket);
         Assert.Equal("ada", TicketBrowser.Name((await store.RetrieveAsync(key))!.Principal));
@@ -211,10 +211,7 @@ public class TicketSettingsTests
             plan.Store = failing;
             plan.Tickets = it => it.ContinueWithoutStore = goesOn;
         });
-        var store = site
-            .Services.GetRequiredService<IOptionsMonitor<CookieAuthenticationOptions>>()
-            .Get("Cookies")
-            .SessionStore!;
+        var store = StoreOf(site);
         var ticket = new AuthenticationTicket(TicketSite.Principal("ada"), "Cookies");
         var key = await store.StoreAsync(ticket);
         Assert.NotNull(await store.RetrieveAsync(key));
@@ -240,10 +237,7 @@ public class TicketSettingsTests
     public async Task A_ticket_is_renewed_by_the_request_that_brought_it_alone()
     {
         await using var site = await TicketSite.StartAsync();
-        var store = site
-            .Services.GetRequiredService<IOptionsMonitor<CookieAuthenticationOptions>>()
-            .Get("Cookies")
-            .SessionStore!;
+        var store = StoreOf(site);
         var (browser, other) = (new TicketBrowser(), new TicketBrowser());
         await browser.SignInAsync(site, "ada");
         await other.SignInAsync(site, "bob");
