@@ -7,7 +7,6 @@ open System.Text
 open System.Threading
 open System.Threading.Tasks
 open Expecto
-open Microsoft.Extensions.DependencyInjection
 open MongoDB.Bson
 open MongoDB.Driver
 open Integration.MongoServer

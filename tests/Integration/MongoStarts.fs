@@ -3,7 +3,6 @@ module Integration.MongoStarts
 
 open System
 open System.Diagnostics
-open System.Text
 open System.Threading
 open System.Threading.Tasks
 open Expecto

@@ -2,12 +2,10 @@
 module Integration.MongoWorld
 
 open System
-open System.Diagnostics
 open System.Text
 open System.Threading
 open System.Threading.Tasks
 open Expecto
-open Microsoft.Extensions.DependencyInjection
 open MongoDB.Bson
 open MongoDB.Driver
 open Integration.MongoServer

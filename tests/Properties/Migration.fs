@@ -2,8 +2,6 @@
 module Properties.Migration
 
 open System
-open System.Collections.Generic
-open System.Threading
 open System.Threading.Tasks
 open Expecto
 open Properties.MigrationWorld

@@ -2,7 +2,6 @@
 module Properties.MigrationRaces
 
 open System
-open System.Collections.Generic
 open System.Threading
 open System.Threading.Tasks
 open Expecto
