@@ -85,7 +85,7 @@ let private nothingRun = [ "(nothing was run)" ]
 let private chosen (bug: int option) = bug |> Option.map (fun bug -> Together.setting, string bug) |> Option.toList
 
 /// Whether all passed, the names of those that failed, and what was said. `bug`: the one that is chosen at start.
-let private ask suite (folder: string) (bug: int option) stage =
+let private askWithin (patience: TimeSpan) suite (folder: string) (bug: int option) stage =
     let results = Path.Combine(folder, "results.json")
     File.Delete results
     let program = Path.Combine(folder, suite.Program + ".dll")
@@ -94,7 +94,7 @@ let private ask suite (folder: string) (bug: int option) stage =
     // A host reads appsettings.json where it is started, and the samples' settings lie beside the program.
     let elsewhere = Directory.CreateDirectory(Path.Combine(folder, "empty")).FullName
 
-    match start arguments (settings @ chosen bug) elsewhere (patienceFor suite) with
+    match start arguments (settings @ chosen bug) elsewhere patience with
     | None, said -> [ "(it never ends)" ], said
     | Some code, said ->
         match code, read results with
@@ -106,6 +106,8 @@ let private ask suite (folder: string) (bug: int option) stage =
             | Some(_ :: _ as failed) -> failed, said
             | Some []
             | None -> [ "(it crashes)" ], said
+
+let private ask suite = askWithin (patienceFor suite) suite
 
 let private sound = ConcurrentDictionary<string, string>()
 
@@ -142,10 +144,12 @@ let againOf suite (test: string) =
         | "simulation" -> Some [ "--seeds"; "1"; "--from"; test.Substring("seed ".Length).Split(':')[0] ]
         | _ -> Some alone
 
-let private askSound (suite: Suite) folder way =
-    Spent.on $"tests without a bug: {suite.Name}" (fun () -> ask suite folder None way) |> fst
+/// What fails without any bug.
+let private unsoundIn (suite: Suite) folder patience way =
+    Spent.on $"tests without a bug: {suite.Name}" (fun () -> askWithin patience suite folder None way)
+    |> fst
 
-let private passes suite folder way = (askSound suite folder way).IsEmpty
+let private passes suite folder way = (unsoundIn suite folder (patienceFor suite) way).IsEmpty
 
 /// The ways of asking again that pass without any bug: all of them in one start, which takes longer than the tests.
 let private passingTogether suite folder (ways: string list list) =
@@ -156,7 +160,10 @@ let private passingTogether suite folder (ways: string list list) =
     match ways with
     | first :: _ :: _ when texts.Length = ways.Length ->
         let before = List.takeWhile ((<>) "--only") first
-        let failed = askSound suite folder (before @ List.collect (fun text -> [ "--only"; text ]) texts)
+        // Those of a store come one after another, and each starts its servers.
+        let patience = patienceFor suite + float texts.Length * TimeSpan.FromSeconds 15L
+        let together = List.collect (fun text -> [ "--only"; text ]) texts
+        let failed = unsoundIn suite folder patience (before @ together)
 
         if isSaid && not failed.IsEmpty then
             print $"""without a bug fail: {String.Join("; ", failed)}"""
