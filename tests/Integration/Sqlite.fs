@@ -729,6 +729,38 @@ let private locked =
                 Expect.equal written WriteResult.Written "once the lock is gone"
             }))
 
+let private lockedAtStart =
+    testCaseAsync
+        "a start that somebody else's lock keeps waiting in vain says what is locked, and works once the lock is gone"
+        (inFolder (fun path ->
+            task {
+                let options = SqliteStoreOptions(Path = path, BusyTimeout = TimeSpan.FromMilliseconds 200L)
+                use first = new SqliteStore(options)
+                let! _ = (first :> ISessionStore).Prepare never
+                use other = new SqliteConnection $"Data Source={path};Pooling=False"
+                other.Open()
+
+                use transaction = other.BeginTransaction()
+                use opened = new SqliteStore(options)
+                let store = opened :> ISessionStore
+
+                try
+                    let! _ = store.Prepare never
+                    failtest "it starts"
+                with :? SqliteException as refused ->
+                    for words in [ path; "is locked by another program"; "SqliteStoreOptions.BusyTimeout" ] do
+                        Expect.stringContains
+                            refused.Message
+                            words
+                            "what is locked, and for how long it was waited for"
+
+                    Expect.equal refused.SqliteErrorCode 5 "what may pass by itself"
+
+                transaction.Rollback()
+                let! report = store.Prepare never
+                Expect.stringContains report.Location path "once the lock is gone"
+            }))
+
 let private behind =
     testCaseAsync
         "a write that another one of this process keeps out has changed nothing, and says so"
@@ -871,6 +903,7 @@ let all =
         ([ disposal
            givenUp
            locked
+           lockedAtStart
            behind
            full
            bounded

@@ -161,7 +161,7 @@ let private passingTogether suite folder (ways: string list list) =
     | first :: _ :: _ when texts.Length = ways.Length ->
         let before = List.takeWhile ((<>) "--only") first
         // Those of a store come one after another, and each starts its servers.
-        let patience = patienceFor suite + float texts.Length * TimeSpan.FromSeconds 15L
+        let patience = patienceFor suite + min (TimeSpan.FromMinutes 8L) (float texts.Length * TimeSpan.FromSeconds 5L)
         let together = List.collect (fun text -> [ "--only"; text ]) texts
         let failed = unsoundIn suite folder patience (before @ together)
 

@@ -8,6 +8,8 @@ internal sealed class DatabaseFile : IDisposable
 {
     // SQLite's result codes: the primary ones, which SqliteException.SqliteErrorCode holds.
     private const int Denied = 3;
+    private const int Busy = 5;
+    private const int Locked = 6;
     private const int ReadOnly = 8;
     private const int Corrupt = 11;
     private const int CannotOpen = 14;
@@ -95,6 +97,14 @@ internal sealed class DatabaseFile : IDisposable
             connection?.Dispose();
             if (WhatToChange(error) is { } sentence)
                 throw new InvalidOperationException(sentence, error);
+
+            // No other kind of exception: it may pass by itself.
+            if (error is SqliteException { SqliteErrorCode: Busy or Locked } locked)
+                throw new SqliteException(
+                    $"The session database '{_path}' is locked by another program, for longer than SqliteStoreOptions.BusyTimeout ({_busyTimeout}): close what has it open in a transaction, such as a tool or a backup, or give UseSqlite a file of its own. {locked.Message}",
+                    locked.SqliteErrorCode,
+                    locked.SqliteExtendedErrorCode
+                );
 
             throw;
         }
